@@ -1,5 +1,5 @@
-// Command resource-server is an API that asks Doorward who is calling, by the middleware of package oauth/resource. Its
-// README says how to run it.
+// Command resource-server is an API that uses the middleware of package oauth/resource to learn from Doorward who is
+// calling. Its README explains how to run it.
 package main
 
 import (
@@ -52,17 +52,20 @@ func routes(auth *resource.Verifier) http.Handler {
 	return mux
 }
 
-// notes are kept in memory, by workspace.
+// notes holds the notes of each workspace in memory.
 type notes struct {
 	mu sync.Mutex
 	of map[string][]string
 }
 
 func (n *notes) list(w http.ResponseWriter, r *http.Request) {
-	caller, _ := resource.FromContext(r.Context()) // Require has seen to it
+	caller, _ := resource.FromContext(r.Context()) // Require has put it there
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	answer(w, http.StatusOK, map[string]any{"workspace": caller.Workspace, "notes": append([]string{}, n.of[caller.WorkspaceID]...)})
+	answer(w, http.StatusOK, map[string]any{
+		"workspace": caller.Workspace,
+		"notes":     append([]string{}, n.of[caller.WorkspaceID]...),
+	})
 }
 
 func (n *notes) add(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +80,9 @@ func (n *notes) add(w http.ResponseWriter, r *http.Request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.of[caller.WorkspaceID]) >= 100 {
-		answer(w, http.StatusConflict, map[string]string{"message": "This workspace has 100 notes; that is all there is room for."})
+		answer(w, http.StatusConflict, map[string]string{
+			"message": "This workspace has 100 notes; that is all there is room for.",
+		})
 		return
 	}
 	n.of[caller.WorkspaceID] = append(n.of[caller.WorkspaceID], note.Text)
@@ -87,5 +92,5 @@ func (n *notes) add(w http.ResponseWriter, r *http.Request) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // whoever asked may be gone
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }

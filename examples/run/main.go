@@ -1,6 +1,6 @@
-// Command run starts one of the examples: Doorward with the example's configuration and a database of its own, the API
-// behind it, and sample people and credentials, as its sample.json says. It prints what to open and what the commands of
-// the example's README.md need, and takes everything away again when it is interrupted.
+// Command run starts one of the examples: Doorward with the example's configuration and its own database, the API
+// behind it, and the sample users and credentials from its sample.json. It prints what to open and the variables that
+// the commands in the example's README.md need. When it is interrupted, it removes everything that it created.
 package main
 
 import (
@@ -35,22 +35,28 @@ import (
 	torvus "doorward/examples/torvus/api"
 )
 
-// apis are those behind Doorward.
-var apis = map[string]func() http.Handler{"generic": generic.New, "scopien": scopien.New, "sophic": sophic.New, "sophosic": sophosic.New, "torvus": torvus.New}
+// apis are the APIs behind Doorward, by example.
+var apis = map[string]func() http.Handler{
+	"generic":  generic.New,
+	"scopien":  scopien.New,
+	"sophic":   sophic.New,
+	"sophosic": sophosic.New,
+	"torvus":   torvus.New,
+}
 
-// sample is what an example begins with.
+// sample describes the users and credentials that an example starts with.
 type sample struct {
 	Title    string
-	Email    string // whom to sign in as
+	Email    string // the user to sign in as
 	Password string
 	Open     string // path of the page to open
 	Steps    []struct {
-		Doorward []string          // a command's arguments; $NAME is what was kept
-		Stdin    string            // what it is asked for
-		Keep     map[string]string // name of a variable → member of the answer
-		Until    map[string]any    // members that the answer is to have; the command is repeated until it has
+		Doorward []string          // arguments of the CLI; $NAME is replaced by a kept value
+		Stdin    string            // the input of the command
+		Keep     map[string]string // variable name → member of the output to keep
+		Until    map[string]any    // the command is repeated until its output has these members
 	}
-	Session *struct { // of somebody who is signed in to the app of the vendor, elsewhere
+	Session *struct { // a session of the vendor's own app
 		Keep   string
 		Claims map[string]any // beside iat and exp
 	}
@@ -68,7 +74,8 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	doorward := flags.String("doorward", "", "the program, where it is built already")
-	ports := flags.String("ports", "", "ports of the app, of the API and of what is behind it, in place of the configuration's: A,B,C")
+	ports := flags.String("ports", "",
+		"ports of the app, of the API and of what is behind it, in place of the configuration's: A,B,C")
 	if len(args) == 0 || apis[args[0]] == nil {
 		return errors.New("say which: generic, scopien, sophic, sophosic or torvus")
 	}
@@ -95,26 +102,26 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	if err := e.serve(ctx, out); ctx.Err() == nil {
 		return err
 	}
-	return nil // whoever interrupts it wants no more of it
+	return nil // an interrupt is the normal way to stop it
 }
 
-// example is one that is running.
+// example is a running example.
 type example struct {
 	*sample
 
 	name     string
-	folder   string // for the time that it runs
+	folder   string // removed at the end
 	doorward string
 	app      string // the app's host
 	api      string // the API's host
-	upstream string // address of what is behind it
+	upstream string // address of the API behind it
 	env      map[string]string
-	kept     []string // names of env, in the order in which they are to be printed
+	kept     []string // names in env, in printing order
 }
 
 var addresses = regexp.MustCompile(`\b(localhost|127\.0\.0\.1):(9[012][1-5]0)\b`)
 
-// configure copies the configuration, with other ports where they are asked for.
+// configure copies the configuration, and replaces its ports if ports is not empty.
 func (e *example) configure(file, ports string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -144,7 +151,7 @@ func (e *example) configure(file, ports string) error {
 	return os.WriteFile(filepath.Join(e.folder, "doorward.yaml"), text, 0o600)
 }
 
-// serve starts everything, prints what there is, and ends it all with ctx.
+// serve starts everything, prints what was started, and stops it all when ctx is done.
 func (e *example) serve(ctx context.Context, out io.Writer) error {
 	if e.doorward == "" {
 		e.doorward = filepath.Join(e.folder, "doorward")
@@ -168,8 +175,8 @@ func (e *example) serve(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	upstream := &http.Server{Handler: apis[e.name](), ReadHeaderTimeout: 5 * time.Second}
-	defer upstream.Close()                //nolint:errcheck // it ends with the process
-	go func() { _ = upstream.Serve(l) }() // until it is closed
+	defer upstream.Close()                //nolint:errcheck // the process ends anyway
+	go func() { _ = upstream.Serve(l) }() // returns when the server is closed
 
 	secret := rand.Text() + rand.Text()
 	e.env["SUPABASE_JWT_SECRET"] = secret
@@ -178,17 +185,17 @@ func (e *example) serve(ctx context.Context, out io.Writer) error {
 	var log bytes.Buffer
 	server := e.command(context.WithoutCancel(ctx), "serve")
 	server.Stderr = &log
-	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // the interrupt of a terminal reaches it through this program
+	server.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // A terminal's interrupt reaches it through this program.
 	if err := server.Start(); err != nil {
 		return err
 	}
 	ended := make(chan struct{})
 	go func() {
-		_ = server.Wait() // what there is to say about it is in its log
+		_ = server.Wait() // its log has the details
 		close(ended)
 	}()
 	end := func() {
-		_ = server.Process.Signal(syscall.SIGTERM) // it may have ended
+		_ = server.Process.Signal(syscall.SIGTERM) // it may have exited already
 		<-ended
 	}
 	defer end()
@@ -274,7 +281,7 @@ func ready(ctx context.Context, address string, ended <-chan struct{}) error {
 	return errors.New("doorward does not get ready")
 }
 
-// step runs an administrative command and gives its answer; nil: it is no object.
+// step runs an administrative command and returns its output, or nil if that is not a JSON object.
 func (e *example) step(ctx context.Context, args []string, stdin string) (map[string]any, error) {
 	expanded := make([]string, 0, len(args)+1)
 	for _, arg := range args {
@@ -289,11 +296,11 @@ func (e *example) step(ctx context.Context, args []string, stdin string) (map[st
 		return nil, fmt.Errorf("doorward %s: %w\n%s", strings.Join(args, " "), err, said.String())
 	}
 	var made map[string]any
-	_ = json.Unmarshal(answer, &made) // some answer with a list, or nothing
+	_ = json.Unmarshal(answer, &made) // some commands print a list, or nothing
 	return made, nil
 }
 
-// has tells whether an answer has these members.
+// has reports whether an answer has these members.
 func has(answer, members map[string]any) bool {
 	for name, want := range members {
 		if answer[name] != want {
@@ -308,11 +315,11 @@ func (e *example) keep(name, value string) {
 	e.kept = append(e.kept, name)
 }
 
-// session is a JWT as the vendor's Supabase project gives it to whoever is signed in to its app.
+// session returns a JWT such as the vendor's Supabase project issues to users of its app.
 func session(secret string, claims map[string]any) string {
 	now := time.Now()
 	claims["iat"], claims["exp"] = now.Unix(), now.Add(time.Hour).Unix()
-	body, _ := json.Marshal(claims) // it came as JSON
+	body, _ := json.Marshal(claims) // it was decoded from JSON
 	encode := base64.RawURLEncoding.EncodeToString
 	signed := encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode(body)
 	mac := hmac.New(sha256.New, []byte(secret))

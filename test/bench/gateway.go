@@ -21,13 +21,13 @@ import (
 	"doorward/test/setup"
 )
 
-// bareBody is how many bytes the measured API answers with.
+// bareBody is the length of the measured API's answer in bytes.
 const bareBody = 100
 
-// gatewayHost is what the measured API is called.
+// gatewayHost is the host name of the measured API.
 const gatewayHost = "api.bench.example"
 
-// gatewayRows measures Doorward in front of an API: asked by nginx, as its own proxy, and with many routes.
+// gatewayRows measures Doorward in front of an API: asked by nginx, as the built-in proxy, and with many routes.
 func (b *bench) gatewayRows(ctx context.Context, s *site) (rows []*row, closeAll func(), err error) {
 	var closers []func()
 	closeAll = func() {
@@ -42,7 +42,7 @@ func (b *bench) gatewayRows(ctx context.Context, s *site) (rows []*row, closeAll
 	if b.only != "" && !strings.Contains(b.only, "gateway") {
 		return nil, closeAll, nil
 	}
-	// The API, and what answers nginx in Doorward's place: the same bare handler.
+	// The same bare handler serves as the API and, for the limit, answers nginx in Doorward's place.
 	bare, err := keep(b.bare(ctx, bareBody))
 	if err != nil {
 		return nil, closeAll, err
@@ -93,46 +93,65 @@ func (b *bench) gatewayRows(ctx context.Context, s *site) (rows []*row, closeAll
 		}
 	}
 	return []*row{
-		{name: "gateway: nginx with auth_request", limit: "nginx asking the bare handler", want: 0.50, ours: get(asking), against: get(askingBare)},
-		{name: "gateway: built-in proxy", limit: "bare httputil.ReverseProxy", want: 0.40, ours: get(ten), against: get(pass)},
+		{
+			name:    "gateway: nginx with auth_request",
+			limit:   "nginx asking the bare handler",
+			want:    0.50,
+			ours:    get(asking),
+			against: get(askingBare),
+		},
+		{
+			name: "gateway: built-in proxy", limit: "bare httputil.ReverseProxy", want: 0.40, ours: get(ten), against: get(pass),
+		},
 		{name: "gateway: 10000 routes", limit: "with ten", want: 0.83, ours: get(many), against: get(ten)}, // 1 / 1.2
-		{name: "gateway: a JWT verified offline", limit: "bare handler", want: 0.30, ours: withJWT(guarded), against: withJWT(bare)},
+		{
+			name:    "gateway: a JWT verified offline",
+			limit:   "bare handler",
+			want:    0.30,
+			ours:    withJWT(guarded),
+			against: withJWT(bare),
+		},
 	}, closeAll, nil
 }
 
-// gatewayConfig has the API behind the built-in proxy, and as many routes; nothing is limited.
+// gatewayConfig returns a configuration with the API behind the built-in proxy, the given number of routes, and no rate
+// limits.
 func gatewayConfig(upstream string, routes int) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "trusted_proxies: [127.0.0.1]\nresources:\n  - id: %s\n    hosts: [%s]\n    upstream: %s\n    routes:\n", benchIssuer, gatewayHost, upstream)
+	fmt.Fprintf(&text, "trusted_proxies: [127.0.0.1]\nresources:\n  - id: %s\n    hosts: [%s]\n    upstream: %s\n    "+
+		"routes:\n", benchIssuer, gatewayHost, upstream)
 	for i := range routes {
 		fmt.Fprintf(&text, "      - {methods: [GET], path: \"/v1/thing%d/*\", scopes: [read]}\n", i)
 	}
 	return text.String()
 }
 
-// program starts this command as one of the servers that it can be.
+// program starts this command as one of its server modes.
 func (b *bench) program(ctx context.Context, name string, args ...string) (*process, error) {
 	address, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...) //nolint:noctx // stop ends it
+	//nolint:noctx // stop kills it
+	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...)
 	return startProcess(ctx, cmd, "http://"+address, "/")
 }
 
-// programListening is program for one that answers nobody without a credential.
+// programListening is like program, for a server that answers every request without a credential with an error.
 func (b *bench) programListening(ctx context.Context, name string, args ...string) (*process, error) {
 	address, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...) //nolint:noctx // stop ends it
+	//nolint:noctx // stop kills it
+	cmd := exec.Command(filepath.Join(b.dir, "bench"), append([]string{name, address}, args...)...)
 	return startListener(ctx, cmd, "http://"+address)
 }
 
 // clientCredentials gets an access token.
 func clientCredentials(ctx context.Context, server string, s *site) (string, error) {
-	q, err := http.NewRequestWithContext(ctx, http.MethodPost, server+"/oauth/token", strings.NewReader("grant_type=client_credentials&scope=read"))
+	q, err := http.NewRequestWithContext(ctx, http.MethodPost, server+"/oauth/token",
+		strings.NewReader("grant_type=client_credentials&scope=read"))
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
 	}
@@ -142,7 +161,7 @@ func clientCredentials(ctx context.Context, server string, s *site) (string, err
 	if err != nil {
 		return "", fmt.Errorf("token: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close() //nolint:errcheck // only read
 	var answer struct {
 		AccessToken string `json:"access_token"`
 	}
@@ -152,33 +171,37 @@ func clientCredentials(ctx context.Context, server string, s *site) (string, err
 	return answer.AccessToken, nil
 }
 
-// serveGuarded is an API that verifies signed access tokens itself, and writes what the bare handler writes.
+// serveGuarded is an API that verifies signed access tokens itself and writes the same answer as the bare handler.
 func serveGuarded(address, jwks string) error {
-	//nolint:exhaustruct_v5 // all else is as it comes
+	//nolint:exhaustruct_v5 // the rest has defaults
 	guard, err := resource.New(resource.Config{Issuer: benchIssuer, Resource: benchIssuer, VerifyJWT: true, JWKSURL: jwks})
 	if err != nil {
 		return fmt.Errorf("guarded API: %w", err)
 	}
 	answer := bytes.Repeat([]byte("x"), bareBody)
-	s := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second, Handler: guard.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(answer) // the driver may be gone
-	}))}
+	s := &http.Server{
+		Addr: address, ReadHeaderTimeout: 5 * time.Second,
+		Handler: guard.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(answer) // the load driver may have disconnected
+		})),
+	}
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("guarded API: %w", err)
 	}
 	return nil
 }
 
-// serveBareProxy passes everything on, and is what the built-in proxy is held against.
+// serveBareProxy passes every request on. The built-in proxy is measured against it.
 func serveBareProxy(address, upstream string) error {
 	target, err := url.Parse(upstream)
 	if err != nil {
 		return fmt.Errorf("upstream: %w", err)
 	}
 	proxy := &httputil.ReverseProxy{
-		Rewrite:   func(p *httputil.ProxyRequest) { p.SetURL(target) },
-		Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, DisableCompression: true}, // else it would be slower than it is
+		Rewrite: func(p *httputil.ProxyRequest) { p.SetURL(target) },
+		// otherwise it would be slower than it need be
+		Transport: &http.Transport{MaxIdleConns: 512, MaxIdleConnsPerHost: 512, DisableCompression: true},
 	}
 	s := &http.Server{Addr: address, ReadHeaderTimeout: 5 * time.Second, Handler: proxy}
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
@@ -187,7 +210,7 @@ func serveBareProxy(address, upstream string) error {
 	return nil
 }
 
-// nginx starts nginx with the recipe of examples/, asking one server and passing on to another.
+// nginx starts nginx with the configuration from examples/. It asks one server and passes requests on to another.
 func (b *bench) nginx(ctx context.Context, asked, api string) (*process, error) {
 	binary, err := setup.Nginx()
 	if err != nil {
@@ -198,10 +221,11 @@ func (b *bench) nginx(ctx context.Context, asked, api string) (*process, error) 
 		return nil, err
 	}
 	folder := filepath.Join(b.dir, "nginx-"+strings.ReplaceAll(address, ":", "-"))
-	if err := os.Mkdir(folder, 0o755); err != nil { //nolint:gosec // nothing secret is in it
+	if err := os.Mkdir(folder, 0o755); err != nil { //nolint:gosec // it holds no secrets
 		return nil, fmt.Errorf("nginx: %w", err)
 	}
-	conf, err := gateways.NginxConfiguration(folder, address, strings.TrimPrefix(asked, "http://"), strings.TrimPrefix(api, "http://"))
+	conf, err := gateways.NginxConfiguration(folder, address, strings.TrimPrefix(asked, "http://"),
+		strings.TrimPrefix(api, "http://"))
 	if err != nil {
 		return nil, err
 	}
@@ -209,13 +233,17 @@ func (b *bench) nginx(ctx context.Context, asked, api string) (*process, error) 
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return nil, fmt.Errorf("nginx: %w", err)
 	}
-	cmd := exec.Command(binary, "-p", folder, "-c", file, "-e", "stderr", "-g", "daemon off; error_log stderr crit; pid "+filepath.Join(folder, "pid")+";") //nolint:noctx // stop ends it
+	//nolint:noctx // stop kills it
+	cmd := exec.Command(binary, "-p", folder, "-c", file, "-e", "stderr", "-g", "daemon off; error_log stderr crit; pid "+
+		filepath.Join(folder, "pid")+";")
 	return startListener(ctx, cmd, "http://"+address)
 }
 
-// wrkGet drives url by GET with some headers. Any answer but 2xx is an error.
+// wrkGet sends GET requests to url with some headers. Any status other than 2xx is an error.
 func (b *bench) wrkGet(ctx context.Context, url string, headers ...string) (float64, error) {
-	args := []string{"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s"}
+	args := []string{
+		"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s",
+	}
 	for _, h := range headers {
 		args = append(args, "-H", h)
 	}

@@ -19,9 +19,11 @@ import (
 	"doorward/test/postgres"
 )
 
-// keyRows measures what is done with API keys: checking one together with its limit, with few and many of them and on
-// either engine, and making one.
-func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster, small *site) (rows []*row, closeAll func(), err error) {
+// keyRows measures API keys: creating one, and checking one together with its rate limit, with few and with many keys,
+// on both engines.
+func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster,
+	small *site,
+) (rows []*row, closeAll func(), err error) {
 	var closers []func()
 	closeAll = func() {
 		for _, f := range closers {
@@ -40,7 +42,7 @@ func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster, small *s
 			return b.wrk(ctx, s.process.url+"/oauth/introspect", bodies, basic(s.api.ID, s.apiSecret))
 		}
 	}
-	// As it comes: the limits have rows of their own.
+	// With the default limits, which have rows of their own.
 	unlimited, err := b.serverWith(ctx, small.database, "# nothing\n")
 	closers = append(closers, unlimited.stop)
 	if err != nil {
@@ -53,7 +55,7 @@ func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster, small *s
 	if err != nil {
 		return nil, closeAll, err
 	}
-	bare, err := b.bare(ctx, 600) // bytes, as such an answer has
+	bare, err := b.bare(ctx, 600) // bytes, the size of such an answer
 	if err != nil {
 		return nil, closeAll, err
 	}
@@ -86,7 +88,7 @@ func (b *bench) keyRows(ctx context.Context, cluster *postgres.Cluster, small *s
 
 func keyBody(text string) string { return url.Values{"token": {text}, "cost": {"1"}}.Encode() }
 
-// keys fills in n API keys.
+// keys inserts n API keys.
 func (s *site) keys(ctx context.Context, n int, path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -95,7 +97,8 @@ func (s *site) keys(ctx context.Context, n int, path string) error {
 	w := bufio.NewWriter(f)
 	prefix := apikey.Prefix("sk", apikey.Live)
 	_, err = s.owner.CopyFrom(ctx, pgx.Identifier{"api_keys"}, []string{
-		"id", "digest", "counter", "tail", "kind", "workspace_id", "resource", "environment", "prefix", "name", "name_key", "note", "scopes", "scopes_by_object", "role",
+		"id", "digest", "counter", "tail", "kind", "workspace_id", "resource", "environment", "prefix", "name", "name_key",
+		"note", "scopes", "scopes_by_object", "role",
 		"plan", "rate_limit", "addresses", "created_by", "created_at",
 	}, pgx.CopyFromSlice(n, func(i int) ([]any, error) {
 		text, id := bearer.NewCredential(prefix), storage.NewID("key")
@@ -105,18 +108,19 @@ func (s *site) keys(ctx context.Context, n int, path string) error {
 			}
 		}
 		return []any{
-			id, storage.Digest(text), id, text[len(text)-4:], storage.KindAPIKey, s.workspace.ID, benchIssuer, apikey.Live, prefix, "Load", "load", "", "read write", false, "",
+			id, storage.Digest(text), id, text[len(text)-4:], storage.KindAPIKey, s.workspace.ID, benchIssuer, apikey.Live,
+			prefix, "Load", "load", "", "read write", false, "",
 			"", 0, "", "", now(),
 		}, nil
 	}))
 	if err = errors.Join(err, w.Flush(), f.Close()); err != nil {
 		return fmt.Errorf("fill api_keys: %w", err)
 	}
-	_, err = s.owner.Exec(ctx, "VACUUM ANALYZE api_keys") // so that nothing does it while something is measured
+	_, err = s.owner.Exec(ctx, "VACUUM ANALYZE api_keys") // so that autovacuum does not run during a measurement
 	return err
 }
 
-// The limit of a key check is its two statements: what decides about the key, and what takes from its plan.
+// The limit of a key check is its two statements: the one that reads the key, and the one that charges its plan.
 func (b *bench) keyCheck(s *site, ours func(context.Context, int) (float64, error)) *row {
 	prepared := false
 	return &row{
@@ -126,9 +130,12 @@ func (b *bench) keyCheck(s *site, ours func(context.Context, int) (float64, erro
 				return nil
 			}
 			prepared = true
-			_, err := s.owner.Exec(ctx, `INSERT INTO api_keys (id, digest, counter, tail, kind, workspace_id, resource, environment, prefix, name, name_key, note, scopes,
+			_, err := s.owner.Exec(ctx,
+				`INSERT INTO api_keys (id, digest, counter, tail, kind, workspace_id, resource, environment, prefix,
+					name, name_key, note, scopes,
 				scopes_by_object, role, plan, rate_limit, addresses, created_by, created_at)
-				SELECT 'key_' || i, decode(lpad(to_hex(i), 64, '0'), 'hex'), 'key_' || i, 'tail', 'api_key', $1, $2, 'live', 'sk_live_', 'Load', 'load', '', 'read write',
+				SELECT 'key_' || i, decode(lpad(to_hex(i), 64, '0'), 'hex'), 'key_' || i, 'tail', 'api_key', $1, $2, 'live', 'sk_live_',
+					'Load', 'load', '', 'read write',
 				FALSE, '', '', 0, '', '', $3::bigint FROM generate_series(1, 1000) i`, s.workspace.ID, benchIssuer, now())
 			return err
 		},
@@ -138,14 +145,16 @@ func (b *bench) keyCheck(s *site, ours func(context.Context, int) (float64, erro
 			n := func(i int64) string { return strconv.FormatInt(i, 10) }
 			return b.pgbench(ctx, s.database, "key-check", `\set id random(1, 1000)
 `+bind(storage.KeyStatement, numberedID)+`;
-`+bind(storage.TakeLimitStatement, "'bench:' || :id", n(at), "1", n(at-day/24), room, n(at-day), room, "60", n(at+day), n(at+day))+`;
+`+bind(storage.TakeLimitStatement, "'bench:' || :id", n(at), "1", n(at-day/24), room, n(at-day), room,
+				"60", n(at+day), n(at+day))+`;
 `)
 		},
 	}
 }
 
-// Making a key is one transaction: whose it is, the key, and the audit event. Keys are made in several workspaces, since
-// one holds no more than 10,000 live ones, which a fast machine makes within a measurement.
+// Creating a key is one transaction: read the creator, insert the key and the audit event. Keys are created in several
+// workspaces, because a workspace holds at most 10,000 active ones and a fast machine creates more than that within one
+// measurement.
 func (b *bench) makingKeys(s *site, server *process) *row {
 	bodies := filepath.Join(b.dir, "making-keys")
 	clean := func(ctx context.Context) error {
@@ -158,7 +167,8 @@ func (b *bench) makingKeys(s *site, server *process) *row {
 			if err := clean(ctx); err != nil {
 				return err
 			}
-			return os.WriteFile(bodies, []byte(strings.Repeat(`{"name":"Made","scopes":["read","write"]}`+"\n", wrkThreads*len(s.makers))), 0o600)
+			return os.WriteFile(bodies,
+				[]byte(strings.Repeat(`{"name":"Made","scopes":["read","write"]}`+"\n", wrkThreads*len(s.makers))), 0o600)
 		},
 		ours: func(ctx context.Context, _ int) (float64, error) {
 			rate, err := b.wrk(ctx, server.url+"/v1/api-keys", bodies, "Bearer "+strings.Join(s.makers, ",Bearer "))
@@ -167,12 +177,14 @@ func (b *bench) makingKeys(s *site, server *process) *row {
 		against: func(ctx context.Context, _ int) (float64, error) {
 			at := strconv.FormatInt(now(), 10)
 			id := "'key_' || gen_random_uuid()"
-			// As the same role, so that the same policies are checked.
+			// The same role, so that the same policies are checked.
 			rate, err := b.pgbench(ctx, s.database, "making-keys", `BEGIN;
 select set_config('app.user_id', '', true), set_config('app.workspace_id', `+text(s.workspace.ID)+`, true);
-`+bind(storage.InsertKeyStatement, id, fresh, "'api_key'", text(s.workspace.ID), "NULL", text(benchIssuer), "'live'", "'sk_live_'", "'tail'", "'Made'", "'made'", "''",
+`+bind(storage.InsertKeyStatement, id, fresh, "'api_key'", text(s.workspace.ID), "NULL", text(benchIssuer), "'live'",
+				"'sk_live_'", "'tail'", "'Made'", "'made'", "''",
 				"'read write'", "FALSE", "''", "''", "0", "''", id, "''", at, "NULL")+`;
-`+bind(storage.InsertAuditEventStatement, "'event_' || gen_random_uuid()", at, "'api_key.created'", text(s.workspace.ID), "''", "''", "'api_key'", "''", "'127.0.0.1'", "''", id, "'{}'")+`;
+`+bind(storage.InsertAuditEventStatement, "'event_' || gen_random_uuid()", at, "'api_key.created'",
+				text(s.workspace.ID), "''", "''", "'api_key'", "''", "'127.0.0.1'", "''", id, "'{}'")+`;
 COMMIT;
 `, "PGOPTIONS=-c role=doorward_tenant")
 			return rate, errors.Join(err, clean(ctx))
@@ -180,7 +192,7 @@ COMMIT;
 	}
 }
 
-// sqlite is a site on SQLite with a thousand keys.
+// sqlite starts a site on SQLite with a thousand keys.
 func (b *bench) sqlite(ctx context.Context) (*site, string, error) {
 	s := &site{database: "sqlite:" + filepath.Join(b.dir, "lite", "doorward.db")}
 	if err := s.register(ctx); err != nil {
@@ -194,11 +206,15 @@ func (b *bench) sqlite(ctx context.Context) (*site, string, error) {
 	path := filepath.Join(b.dir, "lite-keys")
 	var lines strings.Builder
 	err = store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		keys := apikey.New(apikey.Config{Store: store, Catalog: nil}) // only issues
+		keys := apikey.New(apikey.Config{Store: store, Catalog: nil}) // it only creates keys
 		for range 1000 {
 			text, err := keys.Issue(ctx, &storage.APIKey{
-				Kind: storage.KindAPIKey, WorkspaceID: s.workspace.ID, Resource: benchIssuer, Environment: apikey.Live, Prefix: apikey.Prefix("sk", apikey.Live),
-				Name: "Load", Scopes: storage.List{"read", "write"},
+				Kind:        storage.KindAPIKey,
+				WorkspaceID: s.workspace.ID,
+				Resource:    benchIssuer,
+				Environment: apikey.Live,
+				Prefix:      apikey.Prefix("sk", apikey.Live),
+				Name:        "Load", Scopes: storage.List{"read", "write"},
 			})
 			if err != nil {
 				return err

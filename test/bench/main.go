@@ -25,7 +25,10 @@ func main() {
 		serveBare()
 		return
 	}
-	for name, serve := range map[string]func(address, of string) error{"bare-proxy": serveBareProxy, "guarded": serveGuarded} {
+	for name, serve := range map[string]func(address, of string) error{
+		"bare-proxy": serveBareProxy,
+		"guarded":    serveGuarded,
+	} {
 		if len(os.Args) > 3 && os.Args[1] == name {
 			if err := serve(os.Args[2], os.Args[3]); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -37,8 +40,8 @@ func main() {
 	var b bench
 	flag.StringVar(&b.only, "only", "", "measure the row whose name holds this text; writes no file")
 	flag.DurationVar(&b.length, "length", 4*time.Second, "of each measurement")
-	flag.IntVar(&b.rounds, "rounds", 5, "in each of which everything is measured once, in another order")
-	flag.IntVar(&b.many, "tokens", 1_000_000, "live tokens of the large database")
+	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each measures every row once, in a different order")
+	flag.IntVar(&b.many, "tokens", 1_000_000, "active tokens in the large database")
 	flag.BoolVar(&b.lenient, "lenient", false, "do not fail when a row is below its figure")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -50,22 +53,22 @@ func main() {
 	}
 }
 
-// bench is one run.
+// bench holds the state of one run.
 type bench struct {
 	only    string
 	length  time.Duration
 	rounds  int
 	many    int
 	lenient bool
-	dir     string // of the run, removed at its end
+	dir     string // temporary; removed at the end
 }
 
-// row is one line of the table: a path of ours, and the limit it is held against.
+// row is one line of the table: a path of Doorward, and the limit that it is compared with.
 type row struct {
 	name  string
-	limit string // what it is held against, in words
+	limit string // description of the limit
 	want  float64
-	// prepare makes what one measurement of length uses up; nil: nothing.
+	// prepare creates the single-use credentials for a measurement of this length; nil if there are none.
 	prepare func(ctx context.Context, round int) error
 	ours    func(ctx context.Context, round int) (perSecond float64, err error)
 	against func(ctx context.Context, round int) (perSecond float64, err error)
@@ -79,9 +82,9 @@ func (b *bench) run(ctx context.Context) error {
 		return fmt.Errorf("bench folder: %w", err)
 	}
 	b.dir = dir
-	defer os.RemoveAll(dir) //nolint:errcheck // the system cleans up what is left
-	// The server of PostgreSQL's own user reads its data below.
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // no secret is in it
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary folder
+	// PostgreSQL's own user must be able to enter this folder.
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // it holds no secrets
 		return fmt.Errorf("bench folder: %w", err)
 	}
 	say("building doorward and this command")
@@ -113,7 +116,7 @@ func (b *bench) run(ctx context.Context) error {
 	return b.report(rows, starts)
 }
 
-// measure takes one round of a row. Which of the two comes first changes from round to round, so that neither always
+// measure takes one round of a row. The order of the two sides changes from round to round, so that neither always
 // finds the machine warm.
 func (b *bench) measure(ctx context.Context, r *row, round int) error {
 	if r.prepare != nil {

@@ -25,7 +25,7 @@ const (
 	poolConns = 8 // connections of each of the server's pools on two processors, and of pgbench
 )
 
-// build makes the binaries that are measured: the server's, and this command's for the bare handler.
+// build builds the binaries to measure: the server, and this command for the bare handler.
 func (b *bench) build(ctx context.Context) error {
 	for name, pkg := range map[string]string{"doorward": "doorward/cmd/doorward", "bench": "doorward/test/bench"} {
 		c := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(b.dir, name), pkg)
@@ -42,18 +42,18 @@ type process struct {
 	url string
 }
 
-// freePort finds one for a server that is told its port.
+// freePort finds a port for a server that must be told its port.
 func freePort(ctx context.Context) (string, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("free port: %w", err)
 	}
-	defer l.Close() //nolint:errcheck // it is given up
+	defer l.Close() //nolint:errcheck // the server will use the port
 	return l.Addr().String(), nil
 }
 
-// startProcess runs a program until stop and waits until it answers at path.
+// startProcess starts a program, which runs until stop is called, and waits until it answers at path.
 func startProcess(ctx context.Context, cmd *exec.Cmd, url, path string) (*process, error) {
 	return startUntil(ctx, cmd, url, func() bool {
 		q, err := http.NewRequestWithContext(ctx, http.MethodGet, url+path, nil)
@@ -69,7 +69,7 @@ func startProcess(ctx context.Context, cmd *exec.Cmd, url, path string) (*proces
 	})
 }
 
-// startListener runs a program until stop and waits until it listens.
+// startListener starts a program, which runs until stop is called, and waits until it listens.
 func startListener(ctx context.Context, cmd *exec.Cmd, url string) (*process, error) {
 	return startUntil(ctx, cmd, url, func() bool {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", strings.TrimPrefix(url, "http://"))
@@ -83,13 +83,13 @@ func startListener(ctx context.Context, cmd *exec.Cmd, url string) (*process, er
 
 func startUntil(ctx context.Context, cmd *exec.Cmd, url string, ready func() bool) (*process, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	// A file, as a service manager would give: a pipe would have this process read each line, on the same processors.
+	// A file, as a service manager would use: with a pipe, this process would read each line on the same processors.
 	log, err := os.CreateTemp("", "doorward-bench-log-")
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
-	defer log.Close()           //nolint:errcheck // the child has its own
-	defer os.Remove(log.Name()) //nolint:errcheck // its space goes with the child
+	defer log.Close()           //nolint:errcheck // the child has its own descriptor
+	defer os.Remove(log.Name()) //nolint:errcheck // the space is freed when the child exits
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
@@ -102,10 +102,10 @@ func startUntil(ctx context.Context, cmd *exec.Cmd, url string, ready func() boo
 		}
 		if time.Now().After(deadline) || ctx.Err() != nil {
 			p.stop()
-			said, _ := os.ReadFile(log.Name()) // what there is
+			said, _ := os.ReadFile(log.Name()) // best effort
 			return nil, fmt.Errorf("%s does not answer: %s", cmd.Path, said)
 		}
-		time.Sleep(time.Millisecond) //nolint:forbidigo // it is the answer that is timed
+		time.Sleep(time.Millisecond) //nolint:forbidigo // only the answer is timed
 	}
 }
 
@@ -117,7 +117,7 @@ func (p *process) stop() {
 	_ = p.cmd.Wait()
 }
 
-// benchConfig gives every key a plan of all three windows that is never used up.
+// benchConfig gives every key a plan with all three windows that is never used up.
 const benchConfig = `
 plans:
   bench: {hour: 1000000000, day: 1000000000, burst: 1000000}
@@ -126,7 +126,7 @@ resources:
     keys: {default_plan: bench}
 `
 
-// server starts the built doorward on a database.
+// server starts the built doorward with a database.
 func (b *bench) server(ctx context.Context, database string) (*process, error) {
 	return b.serverWith(ctx, database, benchConfig)
 }
@@ -136,14 +136,16 @@ func (b *bench) serverWith(ctx context.Context, database, configuration string) 
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(b.dir, "doorward"), "serve") //nolint:noctx // stop ends it
+	cmd := exec.Command(filepath.Join(b.dir, "doorward"), "serve") //nolint:noctx // stop kills it
 	cmd.Dir = b.dir
 	config := filepath.Join(b.dir, "doorward-"+strings.ReplaceAll(address, ":", "-")+".yaml")
-	// One client takes the part of many.
-	if err := os.WriteFile(config, []byte("tokens: {client_requests: 0, client_live: 0}\n"+configuration), 0o600); err != nil {
+	// One client stands for many.
+	if err := os.WriteFile(config, []byte("tokens: {client_requests: 0, client_live: 0}\n"+configuration),
+		0o600); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	cmd.Env = append(os.Environ(), "DOORWARD_CONFIG="+config, "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address, "DOORWARD_ADMIN_LISTEN=127.0.0.1:0",
+	cmd.Env = append(os.Environ(), "DOORWARD_CONFIG="+config, "DOORWARD_ISSUER="+benchIssuer, "DOORWARD_LISTEN="+address,
+		"DOORWARD_ADMIN_LISTEN=127.0.0.1:0",
 		"DOORWARD_DATABASE_URL="+database, "DOORWARD_SECRET="+benchSecret)
 	return startProcess(ctx, cmd, "http://"+address, "/readyz")
 }
@@ -158,29 +160,32 @@ func (b *bench) bare(ctx context.Context, body int) (*process, error) {
 	return startProcess(ctx, cmd, "http://"+address, "/")
 }
 
-// serveBare is what the bare process runs: parse the form, write as many bytes as the answer it stands for.
+// serveBare is the bare process: it parses the form and writes as many bytes as the answer that it stands for.
 func serveBare() {
 	size, err := strconv.Atoi(os.Args[3])
 	if err != nil {
-		os.Exit(2) //nolint:forbidigo // this is the whole of the bare process
+		os.Exit(2) //nolint:forbidigo // the whole of the bare process is here
 	}
 	answer := bytes.Repeat([]byte("x"), size)
-	s := &http.Server{Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ParseForm() != nil {
-			w.WriteHeader(http.StatusBadRequest)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(answer) // the driver may be gone
-	})}
+	s := &http.Server{
+		Addr: os.Args[2], ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ParseForm() != nil {
+				w.WriteHeader(http.StatusBadRequest)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(answer) // the load driver may have disconnected
+		}),
+	}
 	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1) //nolint:forbidigo // as above
 	}
 }
 
-// wrkScript sends each line of a file as a form, each thread its own share of the lines, and starts over at the end. Of
-// several values of Authorization, separated by commas, the lines of a thread have one after the other.
+// wrkScript sends each line of a file as a form. Each thread has its own share of the lines and starts over at the end.
+// If Authorization has several values, separated by commas, the lines of a thread use them in turn.
 const wrkScript = `
 local count = 0
 function setup(thread) thread:set("id", count); count = count + 1 end
@@ -209,10 +214,13 @@ var (
 	failed = regexp.MustCompile(`Non-2xx or 3xx responses: (\d+)|Socket errors: .*`)
 )
 
-// wrk drives url for the run's length: by GET, or with the lines of a file as forms, or, where they begin with a brace,
-// as JSON. Authorization may be several values, separated by commas. Any answer but 2xx is an error.
+// wrk sends requests to url for the run's length: GET requests, or POST requests with the lines of a file as forms, or
+// as JSON if they begin with a brace. Authorization may be several values, separated by commas. Any status other than
+// 2xx is an error.
 func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (float64, error) {
-	args := []string{"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s"}
+	args := []string{
+		"-t", strconv.Itoa(wrkThreads), "-c", strconv.Itoa(wrkConns), "-d", strconv.Itoa(int(b.length.Seconds())) + "s",
+	}
 	if bodies == "" {
 		args = append(args, url)
 	} else {
@@ -231,7 +239,7 @@ func (b *bench) wrk(ctx context.Context, url, bodies, authorization string) (flo
 	return b.runWrk(ctx, args, bodies)
 }
 
-// runWrk runs wrk; bodies names the files of what it sends.
+// runWrk runs wrk; bodies names the files with the request bodies.
 func (b *bench) runWrk(ctx context.Context, args []string, bodies ...string) (float64, error) {
 	out, err := exec.CommandContext(ctx, "wrk", args...).CombinedOutput()
 	if err != nil {
@@ -252,7 +260,7 @@ func (b *bench) runWrk(ctx context.Context, args []string, bodies ...string) (fl
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// checkSupply warns when single-use things ran short; wrk would then have seen errors, too.
+// checkSupply warns if single-use credentials were about to run out; wrk would then have seen errors, too.
 func (b *bench) checkSupply(bodies, sent string) {
 	lines, err := countLines(bodies)
 	n, convErr := strconv.Atoi(sent)
@@ -294,7 +302,7 @@ func countLines(path string) (int, error) {
 
 var tps = regexp.MustCompile(`tps = ([0-9.]+)`)
 
-// pgbench runs statements as one transaction script.
+// pgbench runs statements as a script with one transaction.
 func (b *bench) pgbench(ctx context.Context, database, name, script string, settings ...string) (float64, error) {
 	path := filepath.Join(b.dir, name+".sql")
 	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
@@ -318,7 +326,7 @@ func (b *bench) pgbench(ctx context.Context, database, name, script string, sett
 	return strconv.ParseFloat(string(m[1]), 64)
 }
 
-// start is one start of the server on an empty SQLite database.
+// start is one start of the server with an empty SQLite database.
 type start struct {
 	ready    time.Duration
 	resident int64 // bytes, a second later

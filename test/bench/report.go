@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// report prints the table, keeps it when everything was measured, and fails when a row is below its figure.
+// report prints the table, saves it if every row was measured, and fails if a row is below its target.
 func (b *bench) report(rows []*row, starts []start) error {
 	var t strings.Builder
 	missed := 0
-	fmt.Fprintf(&t, "| path | figure | ratio, median (least, most) | ours, per second | limit, per second | holds |\n| --- | --- | --- | --- | --- | --- |\n")
+	fmt.Fprintf(&t, "| path | figure | ratio, median (least, most) | ours, per second | limit, per second | holds |\n| "+
+		"--- | --- | --- | --- | --- | --- |\n")
 	for _, r := range rows {
 		m := median(r.ratios)
 		if m < r.want {
@@ -33,8 +34,10 @@ func (b *bench) report(rows []*row, starts []start) error {
 		if ms >= 150 || mib >= 64 {
 			missed++
 		}
-		fmt.Fprintf(&t, "| start to ready, SQLite | < 150 ms | %.0f ms (%.0f, %.0f) | | | %s |\n", ms, slices.Min(ready), slices.Max(ready), holds(ms < 150))
-		fmt.Fprintf(&t, "| resident memory, idle | < 64 MiB | %.0f MiB (%.0f, %.0f) | | | %s |\n", mib, slices.Min(memory), slices.Max(memory), holds(mib < 64))
+		fmt.Fprintf(&t, "| start to ready, SQLite | < 150 ms | %.0f ms (%.0f, %.0f) | | | %s |\n", ms, slices.Min(ready),
+			slices.Max(ready), holds(ms < 150))
+		fmt.Fprintf(&t, "| resident memory, idle | < 64 MiB | %.0f MiB (%.0f, %.0f) | | | %s |\n", mib, slices.Min(memory),
+			slices.Max(memory), holds(mib < 64))
 	}
 	say("\n%s", t.String())
 	if b.only == "" {
@@ -58,18 +61,21 @@ func holds(ok bool) string {
 func (b *bench) keep(table string) error {
 	text := fmt.Sprintf(`# Benchmarks
 
-Written by `+"`make bench`"+` on %s, %d processors, %s. Only ratios count. Each one compares two things that were measured one
+Written by `+"`make bench`"+
+		` on %s, %d processors, %s. Only ratios count. Each one compares two things that were measured one
 after the other in the same run, %d rounds of %s each, in a changing order. The figure is the median of the rounds' ratios.
 
-The limits are a bare `+"`net/http`"+` handler that parses the form and writes the same bytes, and pgbench (`+"`-M prepared`"+`) with the
+The limits are a bare `+"`net/http`"+` handler that parses the form and writes the same bytes, and pgbench (`+
+		"`-M prepared`"+`) with the
 same statements and %d connections, the size of the server's pool. Load comes from wrk with %d connections.
 PostgreSQL runs with its defaults, fsync on. Every request reaches the database, because only client registrations
 are cached.
 
 %s
-`, time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), runtime.Version(), b.rounds, b.length, poolConns, wrkConns, table)
+`, time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), runtime.Version(), b.rounds, b.length,
+		poolConns, wrkConns, table)
 	path := filepath.Join("docs", "benchmarks.md")
-	if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // a folder of the repository
+	if err := os.MkdirAll("docs", 0o755); err != nil { //nolint:gosec // part of the repository
 		return fmt.Errorf("keep the table: %w", err)
 	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -33,14 +33,14 @@ const (
 	benchSecret = "a-master-secret-for-measuring-of-32-bytes-or-more"
 	verifier    = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk" // RFC 7636 appendix B
 	challenge   = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-	once        = 40_000 // single-use codes or tokens made for each round of a row
+	once        = 40_000 // single-use codes or tokens created for each round of a row
 	sample      = 100_000
 )
 
-// site is one server on one database.
+// site is one server with one database.
 type site struct {
 	database  string
-	owner     *pgx.Conn // past every policy, for filling
+	owner     *pgx.Conn // bypasses row-level security, to insert rows
 	process   *process
 	client    storage.Client
 	secret    string
@@ -50,7 +50,7 @@ type site struct {
 	workspace storage.Workspace
 	grantID   string
 	adminKey  string
-	makers    []string // keys of several workspaces, which make keys
+	makers    []string // keys of several workspaces that may create keys
 }
 
 func (s *site) close() {
@@ -63,11 +63,13 @@ func (s *site) close() {
 	}
 }
 
-// open makes a database with its clients and user by the functions that the commands use, and starts a server on it.
+// open creates a database with its clients and user through the same functions as the CLI, and starts a server with it.
 func (b *bench) open(ctx context.Context, cluster *postgres.Cluster) (*site, error) {
 	s := &site{}
 	var err error
-	if s.database, err = cluster.CreateDatabase(ctx, "bench", func(context.Context, string) error { return nil }); err != nil {
+	if s.database, err = cluster.CreateDatabase(ctx, "bench", func(context.Context, string) error {
+		return nil
+	}); err != nil {
 		return s, err
 	}
 	if err := s.register(ctx); err != nil {
@@ -77,15 +79,17 @@ func (b *bench) open(ctx context.Context, cluster *postgres.Cluster) (*site, err
 		return s, fmt.Errorf("owner: %w", err)
 	}
 	s.grantID = storage.NewID("grant")
-	if _, err := s.owner.Exec(ctx, `INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, 'read write', $6, $6, $7)`, s.grantID, s.client.ID, s.user.ID, s.workspace.ID, benchIssuer, now(), now()+30*day); err != nil {
+	if _, err := s.owner.Exec(ctx,
+		`INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, 'read write', $6, $6, $7)`, s.grantID, s.client.ID, s.user.ID, s.workspace.ID,
+		benchIssuer, now(), now()+30*day); err != nil {
 		return s, fmt.Errorf("grant: %w", err)
 	}
 	s.process, err = b.server(ctx, s.database)
 	return s, err
 }
 
-// register makes what the database begins with, by the functions that the commands use.
+// register creates the initial rows through the same functions as the CLI.
 func (s *site) register(ctx context.Context) error {
 	store, err := storage.Open(ctx, s.database, storage.Options{MaxConns: 2})
 	if err != nil {
@@ -104,29 +108,39 @@ func (s *site) register(ctx context.Context) error {
 	}
 	//nolint:exhaustruct_v5 // no plans
 	offered, err := catalog.New(catalog.Config{Resources: []catalog.Resource{{
-		ID: benchIssuer, Name: "API", Scopes: []catalog.Scope{{Name: "read"}, {Name: "write"}, {Name: "admin", Implies: []string{"read", "write"}}},
-		Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+		ID:     benchIssuer,
+		Name:   "API",
+		Scopes: []catalog.Scope{{Name: "read"}, {Name: "write"}, {Name: "admin", Implies: []string{"read", "write"}}},
+		Keys:   catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
 	}}})
 	if err != nil {
 		return err
 	}
 	//nolint:exhaustruct_v5 // it only registers
 	manager := management.New(management.Config{
-		Issuer: benchIssuer, Store: store, Catalog: offered, APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}),
-		Grants: oauth.GrantRules(),
+		Issuer:  benchIssuer,
+		Store:   store,
+		Catalog: offered,
+		APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}),
+		Grants:  oauth.GrantRules(),
 	})
 	system := storage.System(ctx)
 	if s.client, s.secret, err = manager.CreateClient(system, management.CommandLine(""), management.ClientSpec{
 		Name: "Load", RedirectURIs: []string{"https://app.example/cb"},
-		Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, Scopes: []string{"read", "write"}, Administrator: true,
+		Grants:        []string{"authorization_code", "refresh_token", "client_credentials"},
+		Scopes:        []string{"read", "write"},
+		Administrator: true,
 	}); err != nil {
 		return err
 	}
-	if s.api, s.apiSecret, err = manager.CreateClient(system, management.CommandLine(""), management.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
+	if s.api, s.apiSecret, err = manager.CreateClient(system, management.CommandLine(""),
+		management.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
 		return err
 	}
 	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: benchIssuer})
-	if s.user, err = people.CreateUser(ctx, identity.NewUser{Email: "load@example.com", Name: "Load", Password: "seven lanterns by the canal"}); err != nil {
+	if s.user, err = people.CreateUser(ctx, identity.NewUser{
+		Email: "load@example.com", Name: "Load", Password: "seven lanterns by the canal",
+	}); err != nil {
 		return err
 	}
 	if s.workspace, err = store.PersonalWorkspace(system, s.user.ID); err != nil {
@@ -137,7 +151,8 @@ func (s *site) register(ctx context.Context) error {
 		return err
 	}
 	for i := range 4 {
-		w, err := manager.CreateWorkspace(system, management.CommandLine(""), "Load", fmt.Sprintf("load-%d", i), "", s.user.ID)
+		w, err := manager.CreateWorkspace(system, management.CommandLine(""), "Load", fmt.Sprintf("load-%d", i), "",
+			s.user.ID)
 		if err != nil {
 			return err
 		}
@@ -154,35 +169,41 @@ const day = int64(24 * 3600 * 1e6) // microseconds
 
 func now() int64 { return time.Now().UnixMicro() }
 
-// fill copies n rows into a table and writes the text of their credentials as form bodies, one on each line.
-func (s *site) fill(ctx context.Context, table string, columns []string, n int, prefix, path string, keep int, body func(text string) string, rest ...any) error {
+// fill copies n rows into a table and writes their credentials as form bodies, one on each line.
+func (s *site) fill(ctx context.Context, table string, columns []string, n int, prefix, path string, keep int,
+	body func(text string) string, rest ...any,
+) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return fmt.Errorf("fill: %w", err)
 	}
 	w := bufio.NewWriter(f)
-	_, err = s.owner.CopyFrom(ctx, pgx.Identifier{table}, append([]string{"digest"}, columns...), pgx.CopyFromSlice(n, func(i int) ([]any, error) {
-		text := bearer.NewCredential(prefix)
-		if i%max(1, n/keep) == 0 {
-			if _, err := w.WriteString(body(text) + "\n"); err != nil {
-				return nil, fmt.Errorf("fill: %w", err)
+	_, err = s.owner.CopyFrom(ctx, pgx.Identifier{table}, append([]string{"digest"}, columns...),
+		pgx.CopyFromSlice(n, func(i int) ([]any, error) {
+			text := bearer.NewCredential(prefix)
+			if i%max(1, n/keep) == 0 {
+				if _, err := w.WriteString(body(text) + "\n"); err != nil {
+					return nil, fmt.Errorf("fill: %w", err)
+				}
 			}
-		}
-		return append([]any{storage.Digest(text)}, rest...), nil
-	}))
+			return append([]any{storage.Digest(text)}, rest...), nil
+		}))
 	if err = errors.Join(err, w.Flush(), f.Close()); err != nil {
 		return fmt.Errorf("fill %s: %w", table, err)
 	}
-	_, err = s.owner.Exec(ctx, "VACUUM ANALYZE "+table) // so that nothing does it while something is measured
+	_, err = s.owner.Exec(ctx, "VACUUM ANALYZE "+table) // so that autovacuum does not run during a measurement
 	return err
 }
 
 func (s *site) accessTokens(ctx context.Context, n int, path string) error {
-	return s.fill(ctx, "access_tokens", []string{"grant_id", "client_id", "resource", "scopes", "created_at", "expires_at"}, n, bearer.PrefixAccessToken, path, sample,
-		func(text string) string { return url.Values{"token": {text}}.Encode() }, s.grantID, s.client.ID, benchIssuer, "read write", now(), now()+day)
+	return s.fill(ctx, "access_tokens", []string{
+		"grant_id", "client_id", "resource", "scopes", "created_at", "expires_at",
+	}, n, bearer.PrefixAccessToken, path, sample,
+		func(text string) string { return url.Values{"token": {text}}.Encode() }, s.grantID, s.client.ID, benchIssuer,
+		"read write", now(), now()+day)
 }
 
-// rows makes everything that is measured. closeAll ends it, also after an error.
+// rows prepares everything to measure. closeAll stops it, and must be called after an error, too.
 func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err error) {
 	var closers []func()
 	closeAll = func() {
@@ -212,13 +233,14 @@ func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err err
 	}
 	closers = append(closers, metadataBare.stop)
 
-	rows = append(rows, b.introspection(small, thousand), b.clientCredentials(small), b.exchange(small), b.refresh(small), &row{
-		name: "metadata", limit: "bare handler", want: 0.60,
-		ours: func(ctx context.Context, _ int) (float64, error) {
-			return b.wrk(ctx, small.process.url+"/.well-known/oauth-authorization-server", "", "")
-		},
-		against: func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, metadataBare.url, "", "") },
-	})
+	rows = append(rows, b.introspection(small, thousand), b.clientCredentials(small), b.exchange(small), b.refresh(small),
+		&row{
+			name: "metadata", limit: "bare handler", want: 0.60,
+			ours: func(ctx context.Context, _ int) (float64, error) {
+				return b.wrk(ctx, small.process.url+"/.well-known/oauth-authorization-server", "", "")
+			},
+			against: func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, metadataBare.url, "", "") },
+		})
 	keys, closeKeys, err := b.keyRows(ctx, cluster, small)
 	closers = append(closers, closeKeys)
 	if err != nil {
@@ -255,7 +277,7 @@ func (b *bench) rows(ctx context.Context) (rows []*row, closeAll func(), err err
 	return rows, closeAll, nil
 }
 
-// The limit of introspection is the one statement that it runs, for tokens as they are.
+// The limit of introspection is the one statement that it runs, with tokens as they are stored.
 func (b *bench) introspection(s *site, bodies string) *row {
 	prepared := false
 	return &row{
@@ -265,9 +287,11 @@ func (b *bench) introspection(s *site, bodies string) *row {
 				return nil
 			}
 			prepared = true
-			// pgbench cannot hash: it takes tokens whose digest is a number.
-			_, err := s.owner.Exec(ctx, `INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes, created_at, expires_at)
-				SELECT decode(lpad(to_hex(i), 64, '0'), 'hex'), $1, $2, $3, 'read write', $4::bigint, $5::bigint FROM generate_series(1, 1000) i`,
+			// pgbench cannot hash, so it uses tokens whose digest is a number.
+			_, err := s.owner.Exec(ctx,
+				`INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes, created_at, expires_at)
+				SELECT decode(lpad(to_hex(i), 64, '0'), 'hex'), $1, $2, $3, 'read write', $4::bigint, $5::bigint
+				FROM generate_series(1, 1000) i`,
 				s.grantID, s.client.ID, benchIssuer, now(), now()+day)
 			return err
 		},
@@ -281,15 +305,15 @@ func (b *bench) introspection(s *site, bodies string) *row {
 	}
 }
 
-// numberedID is the digest whose number is in pgbench's variable id.
+// numberedID is the digest made from pgbench's variable id.
 const numberedID = "decode(lpad(to_hex(:id::bigint), 64, '0'), 'hex')"
 
-// fresh is a digest that nobody has had.
+// fresh is a digest that is not in use.
 const fresh = "(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))"
 
 var placeholder = regexp.MustCompile(`\$(\d+)`)
 
-// bind puts expressions into a statement of ours where its parameters are.
+// bind replaces the parameters of a Doorward statement with expressions.
 func bind(statement storage.Statement, args ...string) string {
 	return placeholder.ReplaceAllStringFunc(strings.Join(strings.Fields(statement.SQL()), " "), func(p string) string {
 		n, err := strconv.Atoi(p[1:])
@@ -308,7 +332,8 @@ func (s *site) insertAccess(grant string) string {
 }
 
 func (s *site) insertRefresh() string {
-	return bind(storage.InsertRefreshTokenStatement, fresh, text(s.grantID), strconv.FormatInt(now(), 10), strconv.FormatInt(now()+day, 10))
+	return bind(storage.InsertRefreshTokenStatement, fresh, text(s.grantID), strconv.FormatInt(now(), 10),
+		strconv.FormatInt(now()+day, 10))
 }
 
 func (b *bench) clientCredentials(s *site) *row {
@@ -327,7 +352,7 @@ func (b *bench) clientCredentials(s *site) *row {
 	}
 }
 
-// supply names the file with the single-use things of a round.
+// supply names the file with the single-use credentials of a round.
 func (b *bench) supply(kind string, round int) string {
 	return filepath.Join(b.dir, fmt.Sprintf("once-%s-%d", kind, round))
 }
@@ -336,12 +361,20 @@ func (b *bench) exchange(s *site) *row {
 	return &row{
 		name: "code exchange", limit: "pgbench, its statements", want: 0.50,
 		prepare: func(ctx context.Context, round int) error {
-			if err := s.numbered(ctx, "codes", "redirect_uri, challenge, created_at, expires_at", "'https://app.example/cb', '"+challenge+"', $2::bigint, $3::bigint"); err != nil {
+			err := s.numbered(ctx, "codes", "redirect_uri, challenge, created_at, expires_at",
+				"'https://app.example/cb', '"+challenge+"', $2::bigint, $3::bigint")
+			if err != nil {
 				return err
 			}
-			return s.fill(ctx, "codes", []string{"grant_id", "redirect_uri", "challenge", "created_at", "expires_at"}, once, bearer.PrefixCode, b.supply("codes", round), once,
+			return s.fill(ctx, "codes", []string{"grant_id", "redirect_uri", "challenge", "created_at", "expires_at"}, once,
+				bearer.PrefixCode, b.supply("codes", round), once,
 				func(code string) string {
-					return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier}, "redirect_uri": {"https://app.example/cb"}}.Encode()
+					return url.Values{
+						"grant_type":    {"authorization_code"},
+						"code":          {code},
+						"code_verifier": {verifier},
+						"redirect_uri":  {"https://app.example/cb"},
+					}.Encode()
 				}, s.grantID, "https://app.example/cb", challenge, now(), now()+day)
 		},
 		ours: func(ctx context.Context, round int) (float64, error) {
@@ -367,7 +400,8 @@ func (b *bench) refresh(s *site) *row {
 			if err := s.numbered(ctx, "refresh_tokens", "created_at, expires_at", "$2::bigint, $3::bigint"); err != nil {
 				return err
 			}
-			return s.fill(ctx, "refresh_tokens", []string{"grant_id", "created_at", "expires_at"}, once, bearer.PrefixRefreshToken, b.supply("refresh", round), once,
+			return s.fill(ctx, "refresh_tokens", []string{"grant_id", "created_at", "expires_at"}, once,
+				bearer.PrefixRefreshToken, b.supply("refresh", round), once,
 				func(token string) string {
 					return url.Values{"grant_type": {"refresh_token"}, "refresh_token": {token}}.Encode()
 				}, s.grantID, now(), now()+day)
@@ -389,17 +423,18 @@ COMMIT;
 	}
 }
 
-// numbered is how many rows pgbench has to choose from; enough that most are chosen for the first time.
+// numbered is the number of rows that pgbench chooses from; there are enough that most are chosen for the first time.
 const numbered = 200_000
 
-// numbered renews the rows that pgbench uses up.
+// numbered replaces the rows that pgbench has used up.
 func (s *site) numbered(ctx context.Context, table, columns, values string) error {
 	if _, err := s.owner.Exec(ctx, `DELETE FROM `+table); err != nil {
 		return fmt.Errorf("renew %s: %w", table, err)
 	}
 
 	if _, err := s.owner.Exec(ctx, `INSERT INTO `+table+` (digest, grant_id, `+columns+`)
-		SELECT decode(lpad(to_hex(i), 64, '0'), 'hex'), $1, `+values+` FROM generate_series(1, `+strconv.Itoa(numbered)+`) i`, s.grantID, now(), now()+day); err != nil {
+		SELECT decode(lpad(to_hex(i), 64, '0'), 'hex'), $1, `+values+` FROM generate_series(1, `+strconv.Itoa(numbered)+`) i`,
+		s.grantID, now(), now()+day); err != nil {
 		return fmt.Errorf("renew %s: %w", table, err)
 	}
 	_, err := s.owner.Exec(ctx, "VACUUM ANALYZE "+table)

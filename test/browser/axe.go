@@ -17,7 +17,7 @@ import (
 	"doorward/test/setup"
 )
 
-// Violation is a rule of axe that the page breaks.
+// Violation is an axe rule that the page violates.
 type Violation struct {
 	ID     string `json:"id"`
 	Impact string `json:"impact"` // minor, moderate, serious, critical
@@ -47,8 +47,9 @@ var axeSource = sync.OnceValues(func() (string, error) {
 	return string(text), err
 })
 
-// Axe checks the page as it is shown now: by the rules that are named, or else by all rules of axe but the experimental
-// ones, with WCAG 2.2's size of targets. It works in a JavaScript world of its own, also where pages may not run scripts.
+// Axe checks the page as it is now: with the named rules, or else with all axe rules except the experimental ones, plus
+// the target size rule of WCAG 2.2. It runs in an isolated JavaScript world, so it also works where pages may not run
+// scripts.
 func (t *Tab) Axe(rules ...string) []Violation {
 	t.tb.Helper()
 	options := map[string]any{"resultTypes": []string{"violations"}}

@@ -1,8 +1,8 @@
-// Package browser drives a headless Chromium over our pages as a person would: it goes to a page, reads, fills in and
-// clicks. Each [Tab] has cookies, cache and storage of its own. Besides, it judges a page by axe, keeps a list of all
-// that the page loaded, and shows the page small, dark or without JavaScript.
+// Package browser drives a headless Chromium over Doorward's pages as a person would: it opens a page, reads, fills in
+// forms and clicks. It also checks pages with axe, lists the requests of a page, and shows pages small, dark or without
+// JavaScript. Each [Tab] has its own cookies, cache and storage.
 //
-// A method that can not do what it says fails the test.
+// A method that cannot do its job fails the test.
 package browser
 
 import (
@@ -17,10 +17,10 @@ import (
 	"doorward/test/setup"
 )
 
-// patience is how long a page may take to show what a test waits for.
+// patience is the longest time that a page may need to show what a test waits for.
 const patience = 20 * time.Second
 
-// shared is one Chromium for all tests of a process. It ends with the process.
+// shared is one Chromium for all tests of a process. It exits with the process.
 var shared = sync.OnceValues(func() (context.Context, error) {
 	path, err := setup.Chromium()
 	if err != nil {
@@ -30,7 +30,7 @@ var shared = sync.OnceValues(func() (context.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The lock is a link to host-pid.
+	// The target of the lock, a symbolic link, is host-pid.
 	if _, err := setup.Sweep(profile, `readlink "$1/SingletonLock" | sed 's/.*-//'`); err != nil {
 		return nil, err
 	}
@@ -46,17 +46,17 @@ var shared = sync.OnceValues(func() (context.Context, error) {
 		flags = append(flags, chromedp.Flag(flag, true))
 	}
 	if os.Geteuid() == 0 {
-		flags = append(flags, chromedp.NoSandbox) // Chromium's sandbox refuses to work for root
+		flags = append(flags, chromedp.NoSandbox) // Chromium's sandbox does not work as root
 	}
 	flags = append(flags, chromedp.Flag("lang", "en"), chromedp.Flag("force-color-profile", "srgb"),
 		chromedp.Flag("disable-features", "Translate,MediaRouter,OptimizationHints"))
 	allocator, _ := chromedp.NewExecAllocator(context.Background(), flags...)
 	ctx, _ := chromedp.NewContext(allocator)
-	return ctx, chromedp.Do(ctx) // starts it
+	return ctx, chromedp.Do(ctx) // starts the browser
 })
 
-// New opens a tab with cookies, cache and storage of its own, 1280 by 800 pixels, light. It closes with the test. The
-// test is skipped under -short, and where no Chromium is installed unless DOORWARD_TEST_FULL=1.
+// New opens a tab with its own cookies, cache and storage, 1280 by 800 pixels, in light mode. The tab closes when the
+// test ends. New skips the test under -short, and if no Chromium is installed, unless DOORWARD_TEST_FULL=1.
 func New(tb testing.TB) *Tab {
 	tb.Helper()
 	setup.Long(tb)

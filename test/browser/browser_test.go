@@ -24,7 +24,8 @@ func serve(t *testing.T) (address string) {
 	mux := http.NewServeMux()
 	write := func(w http.ResponseWriter, body string) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'self'; style-src 'unsafe-inline'; img-src *; script-src 'nonce-n'")
+		w.Header().
+			Set("Content-Security-Policy", "default-src 'self'; style-src 'unsafe-inline'; img-src *; script-src 'nonce-n'")
 		_, _ = fmt.Fprint(w, head+body+"</main></body></html>")
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
@@ -38,7 +39,9 @@ func serve(t *testing.T) (address string) {
 			<p id="script">off</p><script nonce="n">document.getElementById("script").textContent = "on"</script>`)
 	})
 	mux.HandleFunc("POST /name", func(w http.ResponseWriter, r *http.Request) {
-		http.SetCookie(w, &http.Cookie{Name: "name", Value: r.PostFormValue("name") + r.PostFormValue("more"), HttpOnly: true})
+		http.SetCookie(w, &http.Cookie{
+			Name: "name", Value: r.PostFormValue("name") + r.PostFormValue("more"), HttpOnly: true,
+		})
 		http.Redirect(w, r, "/", http.StatusSeeOther)
 	})
 	mux.HandleFunc("GET /bad", func(w http.ResponseWriter, _ *http.Request) {
@@ -163,7 +166,8 @@ func TestPagesAreSeenSmallAndDark(t *testing.T) {
 		t.Errorf("a box of 600 pixels hangs over by %d", n)
 	}
 	tab.Dark(false)
-	if got := browser.Evaluate[string](tab, `getComputedStyle(document.body).backgroundColor`); got != "rgb(255, 255, 255)" {
+	if got := browser.Evaluate[string](tab,
+		`getComputedStyle(document.body).backgroundColor`); got != "rgb(255, 255, 255)" {
 		t.Errorf("background %s in the light", got)
 	}
 	tab.Viewport(1280, 800)
@@ -182,7 +186,8 @@ func TestPagesAreSeenSmallAndDark(t *testing.T) {
 	}
 }
 
-// Chromium may call a navigation aborted although a page arrives: that page is judged, not what Chromium called it.
+// Chromium may report a navigation as aborted although a page arrives: the test checks that page, not Chromium's
+// report.
 func TestV79_AnAbortedNavigationIsJudgedByThePageThatArrives(t *testing.T) {
 	begun := make(chan struct{})
 	mux := http.NewServeMux()
@@ -200,7 +205,7 @@ func TestV79_AnAbortedNavigationIsJudgedByThePageThatArrives(t *testing.T) {
 		}
 	})
 	mux.HandleFunc("GET /aborted", func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusNoContent) // for Chromium an aborted navigation
+		w.WriteHeader(http.StatusNoContent) // Chromium reports an aborted navigation
 		close(begun)
 	})
 	mux.HandleFunc("GET /arrives", func(w http.ResponseWriter, _ *http.Request) { write(w, "<h1>Arrived</h1>") })

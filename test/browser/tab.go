@@ -17,8 +17,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// Tab is one tab. It is for one goroutine. Selectors are CSS, and mean the first element that matches; a method waits
-// until there is one.
+// Tab is a browser tab. It must be used by one goroutine only. Selectors are CSS and mean the first matching element; a
+// method waits until there is one.
 type Tab struct {
 	tb       testing.TB
 	ctx      context.Context
@@ -27,24 +27,24 @@ type Tab struct {
 	mu        sync.Mutex
 	requests  []Request
 	exchanges map[string]int // the browser's request id → index in requests of its latest hop
-	warned    int            // how often a page asked before it was left
+	warned    int            // how often a page asked for confirmation before it was left
 }
 
-// Request is one hop of something that the tab loaded: after a redirect the next hop is a request of its own.
+// Request is one hop of a request that the tab made: after a redirect, the next hop is a Request of its own.
 type Request struct {
 	Method   string
 	URL      string
 	Type     string // Document, Stylesheet, Script, Image, Font, Fetch, …
-	Status   int    // 0 until it is answered
+	Status   int    // 0 until there is an answer
 	Location string // the Location header of the answer
 }
 
-// aborted is what Chromium says of a navigation that gave way to another one. It says so now and then of one that follows
-// redirects, although its page arrives.
+// aborted is Chromium's error for a navigation that gave way to another one. Now and then Chromium also reports it for
+// a navigation with redirects whose page arrives.
 const aborted = "net::ERR_ABORTED"
 
-// Goto loads a page and waits for the load event of the page that arrives. Any HTTP status will do, see [Tab.Status]; an
-// address where nothing answers will not.
+// Goto loads a page and waits for the load event of the page that arrives. Any HTTP status is accepted, see
+// [Tab.Status]; an address where no server answers fails the test.
 func (t *Tab) Goto(address string) {
 	t.tb.Helper()
 	t.load(chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
@@ -62,7 +62,7 @@ func (t *Tab) Click(selector string) {
 	t.load(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
 }
 
-// Press clicks an element that leads to no other page: a checkbox, a disclosure, a button of a script.
+// Press clicks an element that leads to no other page, such as a checkbox, a disclosure or a button of a script.
 func (t *Tab) Press(selector string) {
 	t.tb.Helper()
 	t.do(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
@@ -74,13 +74,13 @@ func (t *Tab) Enter(selector, keys string) {
 	t.load(chromedp.SendKeys(chromedp.CSS(selector), keys+"\r", chromedp.NodeVisible))
 }
 
-// Fill replaces what stands in a text field by typing.
+// Fill replaces the text in a field by typing.
 func (t *Tab) Fill(selector, text string) {
 	t.tb.Helper()
 	field := chromedp.CSS(selector)
-	t.do(chromedp.SendKeys(field, "", chromedp.NodeVisible)) // waits for it, and gives it the focus
-	// What stands there is marked and typed over, as a person would; chromedp's own Clear knows only fields whose text
-	// the page came with.
+	t.do(chromedp.SendKeys(field, "", chromedp.NodeVisible)) // waits for the field, and gives it the focus
+	// Selects the text and types over it, as a person would; chromedp's own Clear works only for fields whose text came
+	// with the page.
 	_ = Evaluate[bool](t, `(() => { document.activeElement.select(); return true })()`)
 	if text == "" {
 		t.Keys(kb.Delete)
@@ -89,7 +89,7 @@ func (t *Tab) Fill(selector, text string) {
 	t.Keys(text)
 }
 
-// Keys types keys into whatever has the focus, such as kb.Tab of package chromedp/kb.
+// Keys types keys into the focused element, such as kb.Tab of package chromedp/kb.
 func (t *Tab) Keys(keys string) {
 	t.tb.Helper()
 	t.do(chromedp.KeyEvent(keys))
@@ -101,7 +101,7 @@ func (t *Tab) Reload() {
 	t.do(chromedp.Reload())
 }
 
-// Back goes to the page before.
+// Back goes to the previous page in the history.
 func (t *Tab) Back() {
 	t.tb.Helper()
 	t.do(chromedp.NavigateBack())
@@ -160,13 +160,13 @@ func Evaluate[T any](t *Tab, expression string) T {
 	return run(t, chromedp.Evaluate[T](expression, chromedp.EvalAwaitPromise))
 }
 
-// Overflow is by how many pixels the page is wider than the tab; 0 when nobody has to scroll sideways.
+// Overflow returns by how many pixels the page is wider than the tab; 0 if there is no sideways scrolling.
 func (t *Tab) Overflow() int {
 	t.tb.Helper()
 	return Evaluate[int](t, `Math.max(0, document.documentElement.scrollWidth - window.innerWidth)`)
 }
 
-// Screenshot writes the whole page, also what is below the fold, as PNG into a file.
+// Screenshot writes the whole page, including what is below the fold, to a PNG file.
 func (t *Tab) Screenshot(path string) {
 	t.tb.Helper()
 	png := run(t, chromedp.FullScreenshot(100))
@@ -181,8 +181,8 @@ func (t *Tab) Viewport(width, height int) {
 	t.do(chromedp.EmulateViewport(int64(width), int64(height)))
 }
 
-// Dark says whether the person prefers dark pages. It holds for the page shown and all after it. Transitions are off then,
-// so that nothing is judged half-way between two colours.
+// Dark sets whether the browser prefers dark pages, for the current page and those after it. Transitions are off, so
+// that no check sees a state between two colours.
 func (t *Tab) Dark(dark bool) {
 	t.tb.Helper()
 	scheme := "light"
@@ -190,24 +190,27 @@ func (t *Tab) Dark(dark bool) {
 		scheme = "dark"
 	}
 	call(t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}},
+		Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: scheme},
+			{Name: "prefers-reduced-motion", Value: "reduce"},
+		},
 	})
 }
 
-// JavaScript says whether pages may run scripts, from the next page on. The test's own scripts run in any case.
+// JavaScript sets whether pages may run scripts, from the next page on. The test's own scripts always run.
 func (t *Tab) JavaScript(on bool) {
 	t.tb.Helper()
 	t.noScript = !on
 	call(t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
 }
 
-// ClearCookies makes the browser forget its cookies.
+// ClearCookies deletes the browser's cookies.
 func (t *Tab) ClearCookies() {
 	t.tb.Helper()
 	call(t, network.ClearBrowserCookies, cdp.Empty{})
 }
 
-// Cookies are the cookies that the browser would send to an address, HttpOnly ones included.
+// Cookies returns the cookies that the browser would send to an address, including HttpOnly ones.
 func (t *Tab) Cookies(address string) []*network.Cookie {
 	t.tb.Helper()
 	return call(t, network.GetCookies, network.GetCookiesParams{URLs: []string{address}}).Cookies
@@ -223,14 +226,14 @@ func (t *Tab) Status() int {
 	return 0
 }
 
-// Requests is what the tab has asked for so far, in this order; data: and blob: addresses are left out.
+// Requests returns the tab's requests so far, in order; data: and blob: URLs are left out.
 func (t *Tab) Requests() []Request {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return slices.Clone(t.requests)
 }
 
-// Foreign is what the tab asked for from other hosts than these, each as name or name:port.
+// Foreign returns the tab's requests to hosts other than these, which are given as name or name:port.
 func (t *Tab) Foreign(hosts ...string) []Request {
 	return slices.DeleteFunc(t.Requests(), func(r Request) bool {
 		u, err := url.Parse(r.URL)
@@ -238,7 +241,7 @@ func (t *Tab) Foreign(hosts ...string) []Request {
 	})
 }
 
-// listen keeps the list of requests. It is called in the loop that reads the browser's messages.
+// listen records requests. It is called in the loop that reads the browser's messages.
 func (t *Tab) listen(event any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -267,12 +270,12 @@ func (t *Tab) listen(event any) {
 	case *page.EventJavascriptDialogOpening:
 		if e.Type == page.DialogTypeBeforeunload {
 			t.warned++
-			go t.leave() // not in this loop, which has to read the answer
+			go t.leave() // not in this loop, which must read the answer
 		}
 	}
 }
 
-// leave answers a page that asks before it is left that the person means to. A tab that closes meanwhile needs no answer.
+// leave confirms that the person wants to leave the page. No answer is needed if the tab closes meanwhile.
 func (t *Tab) leave() {
 	_ = chromedp.Do(t.ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := cdp.Call(ctx, target, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
@@ -280,7 +283,7 @@ func (t *Tab) leave() {
 	}))
 }
 
-// Warned is how often a page has asked before it was left. The tab always leaves.
+// Warned returns how often a page asked for confirmation before it was left. The tab always leaves.
 func (t *Tab) Warned() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -321,7 +324,7 @@ func call[P, R any](t *Tab, command cdp.Command[P, R], params P) R {
 	})
 }
 
-// where tells the reader of a failed test what the person would see.
+// where describes what a person would see now, for the message of a failed test.
 func (t *Tab) where() string {
 	ctx, cancel := context.WithTimeout(t.ctx, patience/10)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package compose_test takes docker-compose.yml and the Dockerfile at their word without Docker: the server is started
-// with the command and the environment that they give it.
+// Package compose_test checks docker-compose.yml and the Dockerfile without Docker: it starts the server with the
+// command and the environment that they define.
 package compose_test
 
 import (
@@ -46,7 +46,7 @@ type service struct {
 	HealthCheck struct{ Test []string } `yaml:"healthcheck"`
 }
 
-// required is a variable without which docker compose refuses to start.
+// required matches a variable without which docker compose refuses to start.
 var required = regexp.MustCompile(`\$\{(\w+):\?[^}]*\}`)
 
 func read(t *testing.T, name string) string {
@@ -62,14 +62,14 @@ func read(t *testing.T, name string) string {
 	return string(text)
 }
 
-// load parses docker-compose.yml with the variables that .env would give it.
+// load parses docker-compose.yml with the variables of an .env file.
 func load(t *testing.T, variables map[string]string) composeFile {
 	t.Helper()
 	text := required.ReplaceAllStringFunc(read(t, "docker-compose.yml"), func(use string) string {
 		name := required.FindStringSubmatch(use)[1]
 		value, ok := variables[name]
 		if !ok {
-			t.Errorf("docker-compose.yml wants the variable %s, which `make up` does not make", name)
+			t.Errorf("docker-compose.yml wants the variable %s, which `make up` does not set", name)
 		}
 		return value
 	})
@@ -113,7 +113,7 @@ func TestComposeHasTheServerAndItsDatabaseAndNoSecret(t *testing.T) {
 		}
 		volume, _, _ := strings.Cut(s.Volumes[0], ":")
 		if _, ok := file.Volumes[volume]; !ok {
-			t.Errorf("%s keeps its data in %s, which is no named volume", name, volume)
+			t.Errorf("%s keeps its data in %s, which is not a named volume", name, volume)
 		}
 	}
 	if server.Build != "." || server.Volumes[0] != "data:/data" {
@@ -121,7 +121,7 @@ func TestComposeHasTheServerAndItsDatabaseAndNoSecret(t *testing.T) {
 	}
 }
 
-// instruction is the list that an instruction of the Dockerfile gives, such as ENTRYPOINT ["/doorward"].
+// instruction returns the JSON list of an instruction in the Dockerfile, such as ENTRYPOINT ["/doorward"].
 func instruction(t *testing.T, name string) (list []string) {
 	t.Helper()
 	for line := range strings.Lines(read(t, "Dockerfile")) {
@@ -140,7 +140,9 @@ func instruction(t *testing.T, name string) (list []string) {
 func TestImageHasNoShellAndNoPrivileges(t *testing.T) {
 	text := read(t, "Dockerfile")
 	stage := text[strings.LastIndex(text, "\nFROM "):]
-	for _, want := range []string{"\nFROM scratch\n", "\nUSER 65532:65532\n", "\nVOLUME /data\n", `CMD ["/doorward", "health"]`} {
+	for _, want := range []string{
+		"\nFROM scratch\n", "\nUSER 65532:65532\n", "\nVOLUME /data\n", `CMD ["/doorward", "health"]`,
+	} {
 		if !strings.Contains(stage, want) {
 			t.Errorf("the last stage of the Dockerfile lacks %q", strings.TrimSpace(want))
 		}
@@ -155,7 +157,7 @@ func TestImageHasNoShellAndNoPrivileges(t *testing.T) {
 	}
 }
 
-// host is a machine on which the container's command runs without the container.
+// host stands for the container: it is where the container's command runs.
 type host struct {
 	binary      string
 	folder      string // stands for /
@@ -163,8 +165,8 @@ type host struct {
 	issuer      string
 }
 
-// prepare replaces what Docker would give: the host, port and password of the database, the published port, and the
-// container's own loopback, on which nobody else has the admin listener's port.
+// prepare replaces what Docker would provide: the database's host, port and password, the published port, and a
+// loopback of its own, where the port of the admin listener is always free.
 func prepare(t *testing.T) host {
 	t.Helper()
 	password := rand.Text()
@@ -193,7 +195,7 @@ func prepare(t *testing.T) host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What the container would publish on 127.0.0.1:8080 is listened on here.
+	// The container would publish this address at 127.0.0.1:8080; the test listens on it here.
 	published := strconv.Itoa(port)
 	server["DOORWARD_LISTEN"] = net.JoinHostPort("127.0.0.1", published)
 	server["DOORWARD_ISSUER"] = strings.Replace(server["DOORWARD_ISSUER"], "8080", published, 1)
@@ -209,14 +211,14 @@ func prepare(t *testing.T) host {
 	return h
 }
 
-// command runs one of the container's commands, whose first word is its only program.
+// command runs one of the container's commands. Its first word must be the image's only program.
 func (h host) command(ctx context.Context, words ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, h.binary, words[1:]...)
 	cmd.Dir, cmd.Env = h.folder, h.environment
 	return cmd
 }
 
-// start starts the server as the image does, and returns when the health check says that it serves.
+// start starts the server as the image does, and returns when the health check reports that it is ready.
 func (h host) start(t *testing.T) (stop func(syscall.Signal) error) {
 	t.Helper()
 	var log strings.Builder
@@ -246,8 +248,8 @@ func (h host) start(t *testing.T) (stop func(syscall.Signal) error) {
 		select {
 		case err := <-exited:
 			exited <- err
-			t.Fatalf("the server ended: %v\n%s", err, log.String())
-		case <-t.Context().Done(): // go test's own time is up
+			t.Fatalf("the server exited: %v\n%s", err, log.String())
+		case <-t.Context().Done(): // go test's time limit is near
 			t.Fatalf("the server did not become healthy: %s", out)
 		case <-tick.C:
 		}
@@ -274,7 +276,7 @@ func TestServerStartsWithComposesEnvironment(t *testing.T) {
 	_ = stop(syscall.SIGKILL) // as `docker compose kill` does
 	stop = h.start(t)
 	if err := stop(syscall.SIGTERM); err != nil { // as `docker compose stop` does
-		t.Errorf("the server ended by SIGTERM with %v", err)
+		t.Errorf("the server exited by SIGTERM with %v", err)
 	}
 	if err := h.command(t.Context(), "/doorward", "health").Run(); err == nil {
 		t.Error("the health check finds a server that has ended")

@@ -13,24 +13,24 @@ import (
 	"testing"
 )
 
-// What a fact is about.
+// Kinds of facts.
 const (
-	factLogin    = "login"    // Cookie opens pages
-	factClient   = "client"   // Access, of client_credentials, is alive
+	factLogin    = "login"    // Cookie is signed in
+	factClient   = "client"   // Access, issued by client_credentials, is active
 	factCode     = "code"     // Code was issued
-	factExchange = "exchange" // Code became Access and Refresh
-	factRefresh  = "refresh"  // Shown became Access and Refresh
+	factExchange = "exchange" // Code was exchanged for Access and Refresh
+	factRefresh  = "refresh"  // Shown was exchanged for Access and Refresh
 	factRevoke   = "revoke"   // the family was revoked
-	factEnded    = "ended"    // the family ended because its code was shown twice; nobody told us so
-	factKey      = "key"      // the API key Access is alive; the one that it took the place of, in its grace, is as before
+	factEnded    = "ended"    // the family was revoked because its code was shown twice; no response says so
+	factKey      = "key"      // the API key Access is active; a key that it replaced still works during its grace period
 	factKeyEnd   = "key-end"  // the API key Shown was revoked
 )
 
 // fact is a line of the book.
 type fact struct {
 	Op     string `json:"op"`
-	Family int    `json:"family,omitempty"` // all that came of one code
-	// Sure is whether the server acknowledged it; otherwise the request was sent, and it may be so or not.
+	Family int    `json:"family,omitempty"` // everything issued from one code
+	// Sure reports whether the server acknowledged it; otherwise the request was sent, and the fact may hold or not.
 	Sure    bool   `json:"sure"`
 	Code    string `json:"code,omitempty"`
 	Shown   string `json:"shown,omitempty"`
@@ -39,7 +39,7 @@ type fact struct {
 	Cookie  string `json:"cookie,omitempty"`
 }
 
-// book is a file to which facts are added, each on disk before write returns.
+// book is a file to which facts are added. Each fact is on disk before write returns.
 type book struct {
 	t     testing.TB
 	path  string
@@ -66,7 +66,7 @@ func newBook(t testing.TB) *book {
 func (b *book) write(f fact) {
 	line, err := json.Marshal(f)
 	if err != nil {
-		panic(err) // texts and numbers only
+		panic(err) // strings and numbers can always be encoded
 	}
 	b.mu.Lock()
 	n, err := b.file.Write(append(line, '\n'))
@@ -94,29 +94,29 @@ func (b *book) write(f fact) {
 	b.safe = upTo
 }
 
-// acknowledged is how many facts the server has acknowledged.
+// acknowledged returns how many facts the server has acknowledged.
 func (b *book) acknowledged() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.lines
 }
 
-// size is where the next fact will begin.
+// size returns the offset of the next fact.
 func (b *book) size() int64 {
 	info, err := b.file.Stat()
 	ok(b.t, err)
 	return info.Size()
 }
 
-// story is all that the book says of one family.
+// story is everything that the book says about one family.
 type story struct {
 	id        int
 	code      string
 	exchanged state
-	access    []string // each alive unless revoked
+	access    []string // all active unless the family was revoked
 	rotated   []string // refresh tokens that were used
 	refresh   string   // the last one
-	retry     bool     // the last one was shown and no answer came
+	retry     bool     // the last one was shown, but no answer came
 	revoked   state
 	ended     bool
 }
@@ -136,7 +136,7 @@ func stateOf(sure bool) state {
 	return maybe
 }
 
-// chapter is what the book says from a place on.
+// chapter is what the book says from an offset on.
 type chapter struct {
 	cookies  []string
 	clients  []string // access tokens of client_credentials
@@ -144,7 +144,7 @@ type chapter struct {
 	keys     map[string]state // API keys, and whether each was revoked
 }
 
-// read reads the book from the file, from a byte on.
+// read reads the book from an offset on.
 func (b *book) read(from int64) chapter {
 	b.t.Helper()
 	f, err := os.Open(b.path)

@@ -16,7 +16,8 @@ import (
 	"doorward/test/setup"
 )
 
-// onEachEngine runs fn with the URL of an empty database. The PostgreSQL server is one for the test, and never stopped.
+// onEachEngine runs fn with the URL of an empty database. All calls in a test share one PostgreSQL server, which is
+// never stopped.
 func onEachEngine(t *testing.T, fn func(t *testing.T, databaseURL string)) {
 	t.Helper()
 	setup.Long(t)
@@ -27,7 +28,7 @@ func onEachEngine(t *testing.T, fn func(t *testing.T, databaseURL string)) {
 	})
 }
 
-// emptyDatabase makes a database whose owner may make roles and is no superuser.
+// emptyDatabase creates a database whose owner may create roles but is not a superuser.
 func emptyDatabase(t testing.TB, p *postgres.Server) string {
 	t.Helper()
 	address, err := p.Cluster().CreateLogin(t.Context(), postgres.Login{CreateRole: true, Database: true})
@@ -35,7 +36,7 @@ func emptyDatabase(t testing.TB, p *postgres.Server) string {
 	return address
 }
 
-// engineOf names an engine by its URL, as the tables do.
+// engineOf returns the name of the engine for the tables, from its URL.
 func engineOf(databaseURL string) string {
 	if databaseURL == sqliteURL {
 		return "SQLite"
@@ -43,7 +44,7 @@ func engineOf(databaseURL string) string {
 	return "PostgreSQL"
 }
 
-// database opens the server's database past the server.
+// openDatabase opens the server's database directly.
 func (s *server) openDatabase(direct string) *sql.DB {
 	s.t.Helper()
 	driver := "pgx"
@@ -56,7 +57,7 @@ func (s *server) openDatabase(direct string) *sql.DB {
 	return db
 }
 
-// asSuperuser is the URL of the same database for the superuser of p.
+// asSuperuser returns the URL of the same database for the superuser of p.
 func asSuperuser(t testing.TB, p *postgres.Server, databaseURL string) string {
 	t.Helper()
 	of, err := url.Parse(databaseURL)
@@ -67,16 +68,16 @@ func asSuperuser(t testing.TB, p *postgres.Server, databaseURL string) string {
 	return u.String()
 }
 
-// number reads one number.
+// number runs a query that returns one number.
 func number(ctx context.Context, t testing.TB, db *sql.DB, query string, args ...any) (n int) {
 	t.Helper()
 	ok(t, db.QueryRowContext(ctx, query, args...).Scan(&n))
 	return n
 }
 
-// halfDone counts authorizations whose rows do not fit together: a code is spent where there are tokens and nowhere
-// else, each use of a refresh token has made one access token, and each refresh token that was used has one successor.
-// So it also finds a code that has given two sets of tokens.
+// halfDone counts authorizations whose rows do not fit together. A code must be spent if and only if there are tokens,
+// each use of a refresh token must have created one access token, and each used refresh token must have one successor.
+// So it also finds a code that was exchanged twice.
 const halfDone = `SELECT count(*) FROM (SELECT
 	(SELECT count(*) FROM codes k WHERE k.grant_id = g.id) AS codes,
 	(SELECT count(*) FROM codes k WHERE k.grant_id = g.id AND k.used_at IS NOT NULL) AS spent,
@@ -85,11 +86,14 @@ const halfDone = `SELECT count(*) FROM (SELECT
 	(SELECT count(*) FROM refresh_tokens r WHERE r.grant_id = g.id AND r.used_at IS NOT NULL) AS used,
 	(SELECT COALESCE(sum(r.uses), 0) FROM refresh_tokens r WHERE r.grant_id = g.id) AS uses
 	FROM grants g) x
-	WHERE NOT (codes = 1 AND ((spent = 0 AND access = 0 AND refresh = 0) OR (spent = 1 AND access = 1 + uses AND refresh = 1 + used)))`
+	WHERE NOT (codes = 1 AND ((spent = 0 AND access = 0 AND refresh = 0)
+		OR (spent = 1 AND access = 1 + uses AND refresh = 1 + used)))`
 
-// halfDoneKeys counts API keys that are there without the event of their making or ending, or that gave way to one that
-// is not there.
+// halfDoneKeys counts API keys without the audit event of their creation or revocation, and rotated keys without a
+// replacement.
 const halfDoneKeys = `SELECT count(*) FROM api_keys k WHERE
-	(k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.created') AND k.id NOT IN (SELECT rotated_into FROM api_keys))
+	(k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.created')
+		AND k.id NOT IN (SELECT rotated_into FROM api_keys))
 	OR (k.revoked_at IS NOT NULL AND k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.revoked'))
-	OR (k.rotated_into <> '' AND (k.rotated_into NOT IN (SELECT id FROM api_keys) OR k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.rotated')))`
+	OR (k.rotated_into <> '' AND (k.rotated_into NOT IN (SELECT id FROM api_keys)
+		OR k.id NOT IN (SELECT target FROM audit_events WHERE action = 'api_key.rotated')))`

@@ -21,7 +21,8 @@ import (
 	"time"
 )
 
-// narrow is a connection as over a network with small packets, so that the kernel takes no megabytes on the way.
+// narrow limits a connection to small packets, as on a slow network, so that the kernel does not buffer megabytes on
+// the way.
 func narrow(ctx context.Context, address string) (net.Conn, error) {
 	d := net.Dialer{Timeout: 10 * time.Second, Control: func(_, _ string, c syscall.RawConn) error {
 		var failed error
@@ -34,18 +35,18 @@ func narrow(ctx context.Context, address string) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", address)
 }
 
-// slow is a way to hold a connection. It sends what begins it, and then a byte a second, if any.
+// slow is a way to hold a connection. It sends the start of a request, and then a byte a second, if any.
 type slow struct {
 	name  string
 	begin string
 	drip  string
-	// all is how many bytes of answers it asks for; it reads none of them until limit is over. What the server has cut
-	// off by then ends before that many. Zero: it reads at once, and sees the cut itself.
+	// all is the number of bytes that the answers have; the client reads none of them until limit has passed. If the
+	// server cuts the connection before that, fewer bytes arrive. Zero: the client reads at once, and sees the cut itself.
 	all int64
 }
 
-// attack holds one connection until the server lets go of it, and gives how long that took, or limit for one that does
-// not read.
+// attack holds one connection until the server closes it, and returns how long that took, or limit for a client that
+// does not read.
 func (k slow) attack(ctx context.Context, address string, limit time.Duration) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, 4*limit)
 	defer cancel()
@@ -54,12 +55,12 @@ func (k slow) attack(ctx context.Context, address string, limit time.Duration) (
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Close() //nolint:errcheck // it was cut
+	defer conn.Close() //nolint:errcheck // it was cut off
 	if err := conn.SetDeadline(begin.Add(4 * limit)); err != nil {
 		return 0, err
 	}
 	go func() {
-		// It may have been cut by now, and what does not fit any more is what this is about.
+		// The connection may have been cut by now, and what does not fit into the buffers is the point of this test.
 		_, _ = io.WriteString(conn, k.begin)
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
@@ -83,16 +84,18 @@ func (k slow) attack(ctx context.Context, address string, limit time.Duration) (
 	}
 	if k.all > 0 {
 		if n >= k.all {
-			return 0, fmt.Errorf("%d bytes came, though nobody had read for %s", n, limit)
+			return 0, fmt.Errorf("%d bytes came, although the client had not read for %s", n, limit)
 		}
 		return limit, nil
 	}
 	return time.Since(begin), nil
 }
 
-// steady asks the server as an ordinary API does, at a rate that leaves it time, and gives what each request took, by
-// the slice of time in which it was sent.
-func (w *world) steady(ctx context.Context, tokens []string, slice time.Duration) (took map[int][]time.Duration, wrong int) {
+// steady sends requests as an ordinary API does, at a rate well below the server's capacity. It returns how long each
+// request took, by the slice of time in which it was sent.
+func (w *world) steady(ctx context.Context, tokens []string,
+	slice time.Duration,
+) (took map[int][]time.Duration, wrong int) {
 	took = map[int][]time.Duration{}
 	start := time.Now()
 	const (
@@ -140,7 +143,7 @@ func (w *world) liveTokens(n int) (list []string) {
 	return list
 }
 
-// Clients that take their time are cut off, and the others do not notice them.
+// Slow clients are cut off, and the others do not notice them.
 func TestH01_SlowClientsAreCutOff(t *testing.T) {
 	const (
 		each    = 500
@@ -157,14 +160,17 @@ func TestH01_SlowClientsAreCutOff(t *testing.T) {
 		t.Fatalf("the style sheet answered %d", style.status)
 	}
 	get := "GET /assets/doorward.css HTTP/1.1\r\nHost: " + w.address + "\r\n\r\n"
-	unread := 1 + (1<<20)/len(style.body) // more than the kernel takes on the way
+	unread := 1 + (1<<20)/len(style.body) // more than the kernel buffers
 	kinds := []slow{
 		{"slow headers", "GET /login HTTP/1.1\r\nHost: " + w.address + "\r\nX-Slow: ", "x", 0},
-		{"slow bodies", "POST /oauth/token HTTP/1.1\r\nHost: " + w.address + "\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\na=", "x", 0},
+		{
+			"slow bodies", "POST /oauth/token HTTP/1.1\r\nHost: " + w.address +
+				"\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\na=", "x", 0,
+		},
 		{"slow readers", strings.Repeat(get, unread), "", int64(unread) * int64(len(style.body))},
 	}
-	// The p99 of each slice of time, of which the median is taken: what else the machine does is now and then, and what
-	// the slow clients do is all the time.
+	// Each slice of time has a p99, and the test takes their median: other work on the machine shows in some slices only,
+	// but the slow clients are there all the time.
 	measure := func(d time.Duration) (p99 []time.Duration) {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
@@ -187,7 +193,7 @@ func TestH01_SlowClientsAreCutOff(t *testing.T) {
 	for _, k := range kinds {
 		for range each {
 			attackers.Go(func() {
-				pause(t.Context(), rand.N(2*time.Second)) // not all at one moment
+				pause(t.Context(), rand.N(2*time.Second)) // not all at once
 				for time.Now().Before(over) && t.Context().Err() == nil {
 					d, err := k.attack(t.Context(), w.address, limit)
 					mu.Lock()
@@ -216,19 +222,22 @@ func TestH01_SlowClientsAreCutOff(t *testing.T) {
 		}
 		numbers = append(numbers, fmt.Sprintf("%d %s cut within %.1f s", len(cut[k.name]), k.name, slowest.Seconds()))
 	}
-	// A quiet server answers so fast that its p99 is what the machine itself adds; two milliseconds is little.
+	// A quiet server answers so fast that its p99 is mostly the noise of the machine; two milliseconds is little.
 	calm, busy := max(median(append(before, after...)), 2*time.Millisecond), median(during)
 	if busy > factor*calm {
 		t.Errorf("the p99 of other clients is %s, and %s when it is quiet", busy, calm)
 	}
-	report(t, "H-01", fmt.Sprintf("%d slow-header, %d slow-body and %d slow-read connections at a time for %s, beside 200 introspections a second", each, each, each, lasting),
+	report(t, "H-01",
+		fmt.Sprintf("%d slow-header, %d slow-body and %d slow-read connections at a time for %s, beside 200 introspections "+
+			"a second", each, each, each, lasting),
 		"each cut within 10 s; the others' p99 at most three times the quiet one",
-		fmt.Sprintf("%s; p99 %s, quiet %s (medians over slices of %s)", strings.Join(numbers, ", "), busy.Round(10*time.Microsecond),
+		fmt.Sprintf("%s; p99 %s, quiet %s (medians over slices of %s)", strings.Join(numbers, ", "),
+			busy.Round(10*time.Microsecond),
 			median(append(before, after...)).Round(10*time.Microsecond), slice))
 }
 
-// Connections that wait for their next request are in nobody's way.
-func TestH14_IdleConnectionsAreInNobodysWay(t *testing.T) {
+// Connections that wait for their next request do not get in the way of others.
+func TestH14_IdleConnectionsDoNotDisturbOthers(t *testing.T) {
 	const (
 		idle  = 5000
 		tries = 100
@@ -253,7 +262,7 @@ func TestH14_IdleConnectionsAreInNobodysWay(t *testing.T) {
 		c, err := net.DialTimeout("tcp", w.address, 5*time.Second)
 		ok(t, err)
 		conns[i] = c
-		// One that never sent a request is no idle one, and cut as H-01 says.
+		// A connection that has not sent a request does not count as idle; it is cut off as in H-01.
 		_, err = io.WriteString(c, "GET /healthz HTTP/1.1\r\nHost: "+w.address+"\r\n\r\n")
 		ok(t, err)
 		response, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -285,6 +294,9 @@ func TestH14_IdleConnectionsAreInNobodysWay(t *testing.T) {
 	if slowest := slices.Max(took); slowest > limit {
 		t.Errorf("a new request took %s, want %s at most", slowest, limit)
 	}
-	report(t, "H-14", fmt.Sprintf("%d idle connections, then %d requests for a token on connections of their own", idle, tries), "each served within 1 s",
-		fmt.Sprintf("opened in %.1f s; median %s, slowest %s", opened.Seconds(), median(took).Round(10*time.Microsecond), slices.Max(took).Round(10*time.Microsecond)))
+	report(t, "H-14",
+		fmt.Sprintf("%d idle connections, then %d requests for a token on connections of their own", idle, tries),
+		"each served within 1 s",
+		fmt.Sprintf("opened in %.1f s; median %s, slowest %s", opened.Seconds(), median(took).Round(10*time.Microsecond),
+			slices.Max(took).Round(10*time.Microsecond)))
 }

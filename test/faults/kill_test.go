@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A server that is killed in the middle of its work has lost nothing that it acknowledged, and done nothing by halves.
+// A server that is killed in the middle of its work has lost nothing that it acknowledged, and left nothing half done.
 func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		w := newWorld(t, databaseURL)
@@ -19,7 +19,8 @@ func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 		var families atomic.Int64
 		var wrong, lost, done, checked int
 		var slowest time.Duration
-		for limit := time.Now().Add(time.Duration(*rounds) * 6 * time.Second); done < *rounds || b.acknowledged() < *facts; done++ {
+		for limit := time.Now().Add(time.Duration(*rounds) * 6 * time.Second); done < *rounds ||
+			b.acknowledged() < *facts; done++ {
 			if time.Now().After(limit) {
 				t.Errorf("after %d rounds only %d facts were acknowledged", done, b.acknowledged())
 				break
@@ -51,7 +52,7 @@ func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 		if half > 0 {
 			t.Errorf("%d authorizations and keys are half-done", half)
 		}
-		// Once more for all of them, and what was used up is shown again.
+		// Check all of them once more, and show again what was used up.
 		p := w.replay(b, 0, true)
 		checked += p.checked
 		if n, text := p.lostFacts(); n > 0 {
@@ -61,8 +62,10 @@ func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 		if n := w.logged(`"msg":"panic"`) + w.logged(`"status":500`); n > 0 {
 			t.Errorf("the log has %d panics and answers 500", n)
 		}
-		report(t, "Z-1 "+engineOf(databaseURL), "kill -9 at a random moment of 50-500 ms under 32 workers, restart, check of every acknowledged fact",
-			"0 lost, 0 half-done", fmt.Sprintf("%d rounds, %d acknowledged facts, %d checks, %d lost, %d half-done, ready again within %d ms",
+		report(t, "Z-1 "+engineOf(databaseURL),
+			"kill -9 at a random moment of 50-500 ms under 32 workers, restart, check of every acknowledged fact",
+			"0 lost, 0 half-done",
+			fmt.Sprintf("%d rounds, %d acknowledged facts, %d checks, %d lost, %d half-done, ready again within %d ms",
 				done, b.acknowledged(), checked, lost, half, slowest.Milliseconds()))
 	})
 }

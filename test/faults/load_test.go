@@ -16,29 +16,29 @@ import (
 	"doorward/test/rig"
 )
 
-// load keeps workers busy with what clients and browsers do, and has the book know what came of it.
+// load keeps workers busy with the requests of clients and browsers, and records the results in the book.
 type load struct {
 	*world
 	book *book
-	// patient workers try again what they got no answer to, as a client does while the server's storage is away; others
-	// leave it to the replay.
+	// patient workers retry a request without an answer, as a client does while the server's storage is unavailable; the
+	// others leave it to the replay.
 	patient  bool
 	families *atomic.Int64
 
 	workers sync.WaitGroup
 	stopped atomic.Bool
 	last    atomic.Int64 // when a write was last acknowledged, in nanoseconds
-	away    atomic.Int64 // answers that said so
+	away    atomic.Int64 // answers that storage is unavailable
 
 	mu       sync.Mutex
-	wrong    []string // answers that must not be
+	wrong    []string // answers that are errors of the server
 	wrongs   int
-	tokens   []string // live ones of client_credentials, for who asks about them
+	tokens   []string // active ones of client_credentials, to introspect
 	inFlight context.Context
 }
 
-// begin starts the workers. One in 16 signs people in, and of patient ones, which see the storage go away, one asks
-// about tokens and one loads a page.
+// begin starts the workers. One in 16 signs users in. If the workers are patient, because storage will become
+// unavailable, one introspects tokens and one loads a page.
 func (w *world) begin(b *book, families *atomic.Int64, workers int, patient bool) *load {
 	l := &load{world: w, book: b, patient: patient, families: families, inFlight: w.t.Context()}
 	for i := range workers {
@@ -62,20 +62,20 @@ func (w *world) begin(b *book, families *atomic.Int64, workers int, patient bool
 	return l
 }
 
-// end stops the workers after what they are doing.
+// end stops the workers after their current request.
 func (l *load) end() {
 	l.stopped.Store(true)
 	l.workers.Wait()
 }
 
-// judge sorts an answer: done, or not known (true, after a moment); anything else must not be.
-func (l *load) judge(what string, r reply) (done, unsure bool) {
+// classify sorts an answer: done, or unknown (it then waits a moment and returns true); anything else is an error.
+func (l *load) classify(what string, r reply) (done, unsure bool) {
 	switch {
 	case r.done():
 		l.last.Store(time.Now().UnixNano())
 		return true, false
 	case r.err != nil && !l.patient:
-		l.stopped.Store(true) // the server is dead, as it was meant to be
+		l.stopped.Store(true) // the server was killed on purpose
 		return false, true
 	case r.away() && l.patient:
 		l.away.Add(1)
@@ -94,17 +94,17 @@ func (l *load) complain(what string, r reply) {
 	}
 }
 
-// complaints are the answers that must not have been.
+// complaints lists the answers that are errors of the server.
 func (l *load) complaints() (int, string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.wrongs, strings.Join(l.wrong, "\n")
 }
 
-// signIn makes a session now and then: a password takes as long to check as a hundred requests.
+// signIn creates a session now and then: checking a password takes as long as a hundred requests.
 func (l *load) signIn() {
 	r := l.login(l.inFlight, l.next().email, rig.Password)
-	if done, _ := l.judge("sign-in", r); done {
+	if done, _ := l.classify("sign-in", r); done {
 		if r.cookie == "" {
 			l.complain("sign-in without a session", r)
 			return
@@ -114,7 +114,7 @@ func (l *load) signIn() {
 	pause(l.inFlight, 50*time.Millisecond)
 }
 
-// ask asks about a token that is alive. Storage that is away is no reason to say that it is not.
+// ask introspects an active token. Unavailable storage is not a reason to call it inactive.
 func (l *load) ask() {
 	l.mu.Lock()
 	var token string
@@ -124,7 +124,7 @@ func (l *load) ask() {
 	l.mu.Unlock()
 	if token == "" {
 		r := l.clientCredentials(l.inFlight)
-		if done, _ := l.judge("client credentials", r); done {
+		if done, _ := l.classify("client credentials", r); done {
 			l.book.write(fact{Op: factClient, Sure: true, Access: r.text("access_token")})
 			l.mu.Lock()
 			l.tokens = append(l.tokens, r.text("access_token"))
@@ -137,33 +137,33 @@ func (l *load) ask() {
 		l.complain("a live token", r)
 		return
 	}
-	_, _ = l.judge("introspection", r)
+	_, _ = l.classify("introspection", r)
 	pause(l.inFlight, time.Millisecond)
 }
 
-// look loads a page of the signed-in person, who is never sent to sign in again.
+// look loads a page of the signed-in user, who must never be sent to sign in again.
 func (l *load) look() {
 	r := l.signedIn(l.inFlight, l.cookie)
 	if r.err == nil && r.status == http.StatusSeeOther {
 		l.complain("a page with a live session", r)
 		return
 	}
-	_, _ = l.judge("page", r)
+	_, _ = l.classify("page", r)
 	pause(l.inFlight, time.Millisecond)
 }
 
-// live lives one family's life, from the code on, or fetches a token of the client's own.
+// live goes through the life of one family, starting with the code, or fetches a token with client_credentials.
 func (l *load) live() {
 	ctx := l.inFlight
 	if rand.IntN(8) == 0 {
 		r := l.clientCredentials(ctx)
-		if done, _ := l.judge("client credentials", r); done {
+		if done, _ := l.classify("client credentials", r); done {
 			l.book.write(fact{Op: factClient, Sure: true, Access: r.text("access_token")})
 		}
 		return
 	}
 	r := l.authorizeWith(ctx, l.next().cookie)
-	if done, _ := l.judge("authorize", r); !done {
+	if done, _ := l.classify("authorize", r); !done {
 		return
 	}
 	if r.code() == "" {
@@ -173,7 +173,7 @@ func (l *load) live() {
 	id, code := int(l.families.Add(1)), r.code()
 	l.book.write(fact{Op: factCode, Family: id, Sure: true, Code: code})
 	if rand.IntN(20) == 0 {
-		return // the code waits
+		return // the code stays unused
 	}
 	refresh, going := l.redeem(id, code)
 	if !going {
@@ -186,7 +186,7 @@ func (l *load) live() {
 	}
 	if rand.IntN(4) == 0 {
 		for !l.stopped.Load() {
-			done, _ := l.judge("revoke", l.revoke(ctx, refresh))
+			done, _ := l.classify("revoke", l.revoke(ctx, refresh))
 			l.book.write(fact{Op: factRevoke, Family: id, Sure: done})
 			if done || !l.patient {
 				return
@@ -195,68 +195,82 @@ func (l *load) live() {
 	}
 }
 
-// keep lives an API key's life: made, sometimes rotated with grace, and mostly revoked.
+// keep goes through the life of an API key: create it, sometimes rotate it with a grace period, and mostly revoke it.
 func (l *load) keep() {
 	ctx := l.inFlight
 	r := l.manage(ctx, http.MethodPost, "/v1/api-keys", `{"name":"Load","scopes":["read"]}`)
-	if done, _ := l.judge("make a key", r); !done {
+	if done, _ := l.classify("make a key", r); !done {
 		return
 	}
 	id, text := r.text("id"), r.text("key")
 	l.book.write(fact{Op: factKey, Sure: true, Access: text})
 	if rand.IntN(3) == 0 {
 		r := l.manage(ctx, http.MethodPost, "/v1/api-keys/"+id+"/rotate", `{"grace":"24h"}`)
-		if done, _ := l.judge("rotate a key", r); !done {
-			return // it works either way, and what took its place nobody knows
+		if done, _ := l.classify("rotate a key", r); !done {
+			return // it works either way, and its replacement is unknown
 		}
 		id, text = r.text("id"), r.text("key")
 		l.book.write(fact{Op: factKey, Sure: true, Access: text})
 	}
 	for rand.IntN(10) > 0 && !l.stopped.Load() {
 		r := l.manage(ctx, http.MethodDelete, "/v1/api-keys/"+id, "")
-		done, _ := l.judge("revoke a key", r)
+		done, _ := l.classify("revoke a key", r)
 		l.book.write(fact{Op: factKeyEnd, Sure: done, Shown: text})
 		if done || !l.patient {
 			break
 		}
 	}
-	pause(ctx, 5*time.Millisecond) // a workspace has room for 10,000
+	pause(ctx, 5*time.Millisecond) // a workspace holds at most 10,000
 }
 
-// redeem exchanges a code. going is false where it is not known, or the load has ended.
+// redeem exchanges a code. going is false if the result is unknown or the load has ended.
 func (l *load) redeem(id int, code string) (refresh string, going bool) {
 	for asked := 1; ; asked++ {
 		r := l.exchange(l.inFlight, code)
 		if asked > 1 && r.refused("invalid_grant") {
-			// The first time it was done, but its answer lost: shown twice, a code ends what it gave.
+			// The first attempt succeeded but its answer was lost: showing a code twice revokes what was issued from it.
 			l.book.write(fact{Op: factEnded, Family: id, Sure: true})
 			return "", false
 		}
-		done, _ := l.judge("exchange", r)
-		l.book.write(fact{Op: factExchange, Family: id, Sure: done, Code: code, Access: r.text("access_token"), Refresh: r.text("refresh_token")})
+		done, _ := l.classify("exchange", r)
+		l.book.write(fact{
+			Op:      factExchange,
+			Family:  id,
+			Sure:    done,
+			Code:    code,
+			Access:  r.text("access_token"),
+			Refresh: r.text("refresh_token"),
+		})
 		if done || !l.patient || l.stopped.Load() {
 			return r.text("refresh_token"), done
 		}
 	}
 }
 
-// renew refreshes. A refresh token whose answer was lost is shown again, and gives the same as it did.
+// renew refreshes. A refresh token whose answer was lost is shown again, and must give the same result.
 func (l *load) renew(id int, refresh string) (next string, going bool) {
 	for {
 		r := l.refresh(l.inFlight, refresh)
-		done, _ := l.judge("refresh", r)
-		l.book.write(fact{Op: factRefresh, Family: id, Sure: done, Shown: refresh, Access: r.text("access_token"), Refresh: r.text("refresh_token")})
+		done, _ := l.classify("refresh", r)
+		l.book.write(fact{
+			Op:      factRefresh,
+			Family:  id,
+			Sure:    done,
+			Shown:   refresh,
+			Access:  r.text("access_token"),
+			Refresh: r.text("refresh_token"),
+		})
 		if done || !l.patient || l.stopped.Load() {
 			return r.text("refresh_token"), done
 		}
 	}
 }
 
-// replay holds the server against what the book says.
+// replay compares the server with the book.
 type replay struct {
 	*world
 	book *book
-	// final also shows spent codes and used refresh tokens again, which ends their families.
+	// final also shows spent codes and used refresh tokens again, which revokes their families.
 	final bool
 
 	mu      sync.Mutex
@@ -266,7 +280,7 @@ type replay struct {
 
 const replayers = 16
 
-// replay goes through the book from a byte on.
+// replay goes through the book from an offset on.
 func (w *world) replay(b *book, from int64, final bool) *replay {
 	p := &replay{world: w, book: b, final: final}
 	c := b.read(from)
@@ -299,7 +313,7 @@ func (w *world) replay(b *book, from int64, final bool) *replay {
 	return p
 }
 
-// expect counts a check, and what is lost.
+// expect counts a check, and records a lost fact.
 func (p *replay) expect(good bool, what string, r reply) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -314,7 +328,7 @@ func (p *replay) alive(token string, want bool, what string) {
 	p.expect(r.status == http.StatusOK && active == want, fmt.Sprintf("%s, active %t", what, want), r)
 }
 
-// key asks about an API key as its resource server.
+// key introspects an API key as its resource server.
 func (p *replay) key(text string, revoked state) {
 	r := p.call(p.t.Context(), p.api, "/oauth/introspect", url.Values{"token": {text}})
 	active, isBool := r.object()["active"].(bool)
@@ -335,14 +349,21 @@ func (p *replay) family(s *story) {
 		switch {
 		case r.done():
 			p.expect(true, "", r)
-			f := fact{Op: factExchange, Family: s.id, Sure: true, Code: s.code, Access: r.text("access_token"), Refresh: r.text("refresh_token")}
+			f := fact{
+				Op:      factExchange,
+				Family:  s.id,
+				Sure:    true,
+				Code:    s.code,
+				Access:  r.text("access_token"),
+				Refresh: r.text("refresh_token"),
+			}
 			p.book.write(f)
 			s.add(f)
 		case s.exchanged == maybe && r.refused("invalid_grant"):
 			p.book.write(fact{Op: factEnded, Family: s.id, Sure: true})
 			return
 		default:
-			p.expect(false, name("a code that nobody has redeemed"), r)
+			p.expect(false, name("a code that was not redeemed"), r)
 			return
 		}
 	}
@@ -350,13 +371,20 @@ func (p *replay) family(s *story) {
 		r := p.refresh(ctx, s.refresh)
 		p.expect(r.done(), name("a refresh token shown again"), r)
 		if r.done() {
-			f := fact{Op: factRefresh, Family: s.id, Sure: true, Shown: s.refresh, Access: r.text("access_token"), Refresh: r.text("refresh_token")}
+			f := fact{
+				Op:      factRefresh,
+				Family:  s.id,
+				Sure:    true,
+				Shown:   s.refresh,
+				Access:  r.text("access_token"),
+				Refresh: r.text("refresh_token"),
+			}
 			p.book.write(f)
 			s.add(f)
 		}
 	}
 	if s.revoked == maybe {
-		// One way or the other, and then for all of them.
+		// Either answer is right, but it must hold for the whole family.
 		active, r := p.active(ctx, s.access[0])
 		if r.status == http.StatusOK && !active {
 			s.revoked = yes
@@ -376,11 +404,11 @@ func (p *replay) family(s *story) {
 	}
 }
 
-// again shows what was used up: it gives nothing, and ends the family.
+// again shows what was used up: it must give nothing, and it revokes the family.
 func (p *replay) again(s *story, name func(string) string) {
 	ctx := p.t.Context()
-	// A rotated refresh token is taken again for ten seconds, and the last ones may be younger than that: those families
-	// show their code.
+	// A rotated refresh token is accepted again for ten seconds, and the last ones may be younger than that: those
+	// families show their code instead.
 	var r reply
 	if len(s.rotated) > 1 && s.revoked == no {
 		if r = p.refresh(ctx, s.rotated[0]); r.done() {
@@ -393,7 +421,7 @@ func (p *replay) again(s *story, name func(string) string) {
 	p.alive(s.refresh, false, name("refresh token after a replay"))
 }
 
-// lostFacts is the number, and the first of them in words.
+// lostFacts returns the number of lost facts and a description of the first ones.
 func (p *replay) lostFacts() (int, string) {
 	return len(p.lost), strings.Join(p.lost[:min(10, len(p.lost))], "\n")
 }

@@ -24,11 +24,12 @@ import (
 
 var (
 	rounds = flag.Int("rounds", 200, "kills in Z-1 on each engine")
-	facts  = flag.Int("facts", 5000, "acknowledged facts that Z-1 collects at least on each engine, in more rounds if need be")
+	facts  = flag.Int("facts", 5000,
+		"acknowledged facts that Z-1 collects at least on each engine, in more rounds if need be")
 	update = flag.Bool("update", false, "put the figures of this run into docs/faults.md")
 )
 
-// scratch is the folder of this run.
+// scratch is the temporary folder of this run.
 var scratch string
 
 func TestMain(m *testing.M) {
@@ -38,11 +39,11 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		code = max(code, 1)
 	}
-	os.Exit(code) //nolint:forbidigo // TestMain is main here
+	os.Exit(code) //nolint:forbidigo // TestMain is the main function here
 }
 
 func run(m *testing.M) (code int, err error) {
-	// The floods need a descriptor for each connection, here and in the server, which inherits the bound.
+	// The floods need a file descriptor for each connection, here and in the server, which inherits the limit.
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 1, err
@@ -62,7 +63,7 @@ func run(m *testing.M) (code int, err error) {
 	return code, err
 }
 
-// builtBinary is the path of the program under test, built once.
+// builtBinary returns the path of the program under test, which is built once.
 var builtBinary = sync.OnceValues(func() (string, error) {
 	root, err := setup.Root()
 	if err != nil {
@@ -85,7 +86,7 @@ var figures struct {
 	lines map[string]figure
 }
 
-// report prints the one line of a case and keeps it for docs/faults.md. What the test has judged is over by then.
+// report prints the line of a case and keeps it for docs/faults.md. It is called after the checks of the test.
 func report(t *testing.T, name, did, want, got string) {
 	t.Helper()
 	if t.Failed() {
@@ -102,7 +103,8 @@ func report(t *testing.T, name, did, want, got string) {
 
 const preamble = `# Faults
 
-These are the results of the last ` + "`make faults`" + `, which writes this file. The real binary was killed, restarted,
+These are the results of the last ` + "`make faults`" +
+	`, which writes this file. The real binary was killed, restarted,
 disconnected and flooded under load. A load driver recorded everything that the server had acknowledged, and checked it
 again afterwards.
 
@@ -112,7 +114,7 @@ which also ran the load driver.
 
 `
 
-// writeFigures replaces the lines of the cases that ran, and leaves the others as an earlier run wrote them.
+// writeFigures replaces the lines of the cases that ran, and leaves the others as they are.
 func writeFigures() error {
 	root, err := setup.Root()
 	if err != nil {
@@ -135,7 +137,8 @@ func writeFigures() error {
 	maps.Copy(lines, figures.lines)
 	var text strings.Builder
 	text.WriteString(preamble)
-	fmt.Fprintf(&text, "%s, %d processors, %s.\n\n", time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), runtime.Version())
+	fmt.Fprintf(&text, "%s, %d processors, %s.\n\n", time.Now().UTC().Format("2006-01-02"),
+		runtime.NumCPU(), runtime.Version())
 	text.WriteString("| Case | What was done | Wanted | Measured |\n| --- | --- | --- | --- |\n")
 	for _, name := range slices.SortedFunc(maps.Keys(lines), inOrder) {
 		f := lines[name]
@@ -147,7 +150,7 @@ func writeFigures() error {
 	return os.WriteFile(path, []byte(text.String()), 0o644)
 }
 
-// inOrder puts faults first, and Z-2 before Z-13.
+// inOrder sorts the fault cases first, and Z-2 before Z-13.
 func inOrder(a, b string) int {
 	rank := func(name string) string {
 		id, rest, _ := strings.Cut(name, " ")

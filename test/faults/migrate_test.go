@@ -19,8 +19,8 @@ import (
 	"doorward/test/setup"
 )
 
-// old brings a database to the version before the newest, as a server of the release before left it. With a single
-// migration that is version 0: the table in which versions are counted, and nothing else.
+// old brings a database to the version before the newest, as the previous release left it. If there is a single
+// migration, that is version 0: only the table of versions exists.
 func old(t *testing.T, s *server, direct string) {
 	t.Helper()
 	dialect, files, dir, address := goose.DialectPostgres, fs.FS(migrations.Postgres), "postgres", direct
@@ -29,7 +29,7 @@ func old(t *testing.T, s *server, direct string) {
 		dialect, files, dir = goose.DialectSQLite3, migrations.SQLite, "sqlite"
 		address = "sqlite:" + filepath.Join(s.folder, "data", "doorward.db")
 	}
-	store, err := storage.Open(t.Context(), address, storage.Options{MaxConns: 1}) // makes the roles
+	store, err := storage.Open(t.Context(), address, storage.Options{MaxConns: 1}) // creates the roles
 	ok(t, err)
 	store.Close()
 	files, err = fs.Sub(files, dir)
@@ -41,12 +41,12 @@ func old(t *testing.T, s *server, direct string) {
 		_, err := p.UpTo(t.Context(), before)
 		ok(t, err)
 	}
-	if _, err := p.Status(t.Context()); err != nil { // makes the table where there was nothing to apply
+	if _, err := p.Status(t.Context()); err != nil { // creates the table of versions if no migration was applied
 		t.Fatal(err)
 	}
 }
 
-// beside is a second node of the same server: on its own port, with the same database and the same folder of data.
+// beside returns a second node of the same server: on its own port, with the same database and the same data folder.
 func beside(t *testing.T, s *server) *server {
 	t.Helper()
 	other := newServer(t, s.database)
@@ -57,11 +57,11 @@ func beside(t *testing.T, s *server) *server {
 	return other
 }
 
-// Two nodes that start at once on a database that has to be migrated both come up, and each migration ran once.
+// Two nodes that start at once on a database that needs migration both come up, and each migration runs once.
 func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 	setup.Long(t)
 	const times = 20
-	_, err := builtBinary() // not while starts are timed
+	_, err := builtBinary() // before the starts are timed
 	ok(t, err)
 	run := func(t *testing.T, name string, prepare func(t *testing.T) (*server, func())) {
 		var slowest time.Duration
@@ -76,18 +76,25 @@ func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 			slowest = max(slowest, time.Since(begin))
 			db := a.openDatabase(a.database)
 			ctx := t.Context()
-			if n := number(ctx, t, db, `SELECT count(*) FROM (SELECT version_id FROM goose_db_version WHERE version_id > 0 GROUP BY version_id HAVING count(*) <> 1) x`); n > 0 {
+			if n := number(ctx, t, db,
+				`SELECT count(*) FROM (SELECT version_id FROM goose_db_version WHERE version_id > 0
+					GROUP BY version_id HAVING count(*) <> 1) x`); n > 0 {
 				t.Errorf("%d migrations were applied more than once", n)
 			}
-			if have, want := number(ctx, t, db, `SELECT count(*) FROM goose_db_version WHERE version_id > 0 AND is_applied`), newest(t, a.database); have != want {
+			have, want := number(ctx, t, db, `SELECT count(*) FROM goose_db_version WHERE version_id > 0 AND is_applied`),
+				newest(t, a.database)
+			if have != want {
 				t.Errorf("%d migrations are applied, want %d", have, want)
 			}
 			if a.database != sqliteURL {
-				if n := number(ctx, t, db, `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); n > 0 {
+				n := number(ctx, t, db,
+					`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+						AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+				if n > 0 {
 					t.Errorf("%d advisory locks are still held", n)
 				}
 			}
-			// What one node makes, the other knows.
+			// Each node accepts the tokens of the other.
 			c := a.register("--name", "App", "--grant", "client_credentials", "--scope", "read")
 			for _, s := range []*server{a, b} {
 				w := &world{server: s, http: program(1), app: c}
@@ -97,7 +104,7 @@ func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 				w.http.CloseIdleConnections()
 			}
 			begin = time.Now()
-			if _, err := a.command("", "migrate"); err != nil { // the lock is free
+			if _, err := a.command("", "migrate"); err != nil { // this needs the lock to be free
 				t.Error(err)
 			}
 			if took := time.Since(begin); took > 10*time.Second {
@@ -112,7 +119,8 @@ func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 			}
 		}
 		report(t, "Z-13 "+name, "two processes started at once",
-			"both come up, each migration ran once, the lock is free", fmt.Sprintf("%d starts, both ready within %d ms", times, slowest.Milliseconds()))
+			"both come up, each migration ran once, the lock is free",
+			fmt.Sprintf("%d starts, both ready within %d ms", times, slowest.Milliseconds()))
 	}
 
 	for _, state := range []string{"empty", "old"} {
@@ -134,7 +142,7 @@ func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 					old(t, s, direct)
 				}
 				return s, func() {
-					// The roles go too, so that the next two meet over them as well.
+					// The roles are dropped too, so that the next two nodes must create them at the same time as well.
 					ctx := context.WithoutCancel(t.Context())
 					ok(t, p.Cluster().DropLogin(ctx, direct))
 					db := s.openDatabase(p.URL())

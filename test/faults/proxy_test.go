@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// proxy stands between the server and PostgreSQL. It follows PostgreSQL's protocol (version 3, without TLS) as far as
-// knowing which statement is about to be executed, by a simple query or by the extended protocol, and after which
-// others of the same transaction.
+// proxy stands between the server and PostgreSQL. It understands enough of PostgreSQL's protocol (version 3, without
+// TLS) to know which statement is about to be executed, by a simple query or by the extended protocol, and which
+// statements came before it in the same transaction.
 type proxy struct {
 	listener net.Listener
 	target   string
@@ -28,11 +28,11 @@ type proxy struct {
 	conns map[net.Conn]bool
 }
 
-// rule is a fault that happens once, to the first statement that it matches.
+// rule is a fault that happens once, at the first statement that it matches.
 type rule struct {
 	match func(before []string, statement string) bool
 	act   action
-	// happened is closed when it has.
+	// happened is closed when the fault has happened.
 	happened chan struct{}
 	// release lets a held statement go on.
 	release chan struct{}
@@ -43,11 +43,11 @@ type action int
 const (
 	pass      action = iota
 	cutBefore        // the connection breaks, and the statement never arrives
-	cutAfter         // the statement is carried out, and the connection breaks before anybody learns of it
+	cutAfter         // the statement is executed, and the connection breaks before the client gets the answer
 	hold             // the statement waits until release is closed
 )
 
-// newProxy listens on a port of its own and ends with the test.
+// newProxy listens on its own port and stops when the test ends.
 func newProxy(t testing.TB, target string) *proxy {
 	t.Helper()
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -65,7 +65,7 @@ func newProxy(t testing.TB, target string) *proxy {
 	return p
 }
 
-// through is a database's URL by way of the proxy.
+// through returns a database URL that goes through the proxy.
 func (p *proxy) through(t testing.TB, databaseURL string) string {
 	t.Helper()
 	u, err := url.Parse(databaseURL)
@@ -83,14 +83,14 @@ func (p *proxy) arm(act action, match func(before []string, statement string) bo
 	return r
 }
 
-// disarm takes back a fault that has not happened.
+// disarm removes a fault that has not happened yet.
 func (p *proxy) disarm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.rule = nil
 }
 
-// commitOf matches the commit of a transaction that holds a statement with this text.
+// commitOf matches the commit of a transaction with a statement that contains part.
 func commitOf(part string) func([]string, string) bool {
 	return func(before []string, statement string) bool {
 		if !strings.EqualFold(statement, "commit") {
@@ -105,7 +105,7 @@ func commitOf(part string) func([]string, string) bool {
 	}
 }
 
-// statement matches a statement with this text outside of any transaction.
+// statement matches a statement that contains part and is outside of any transaction.
 func statement(part string) func([]string, string) bool {
 	return func(before []string, statement string) bool {
 		return len(before) == 0 && strings.Contains(statement, part)
@@ -138,26 +138,28 @@ func (p *proxy) accept() {
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = true, true
 		p.mu.Unlock()
-		x := &exchange{proxy: p, client: client, server: server, statements: map[string]string{}, portals: map[string]string{}}
+		x := &exchange{
+			proxy: p, client: client, server: server, statements: map[string]string{}, portals: map[string]string{},
+		}
 		go x.answers()
 		go x.questions()
 	}
 }
 
-// exchange is one connection, both ways.
+// exchange is one connection in both directions.
 type exchange struct {
 	*proxy
 	client, server net.Conn
-	statements     map[string]string // text by name of the prepared statement
-	portals        map[string]string // text by name of the portal
-	open           bool              // a transaction is
-	before         []string          // its statements
+	statements     map[string]string // statement text by name of the prepared statement
+	portals        map[string]string // statement text by name of the portal
+	open           bool              // a transaction is open
+	before         []string          // the statements of the open transaction
 
 	mu      sync.Mutex
-	swallow bool // answers go nowhere, and the connection breaks after the last of them
+	swallow bool // answers are dropped, and the connection breaks after the last of them
 }
 
-// cut breaks the connection: the client sees a reset, PostgreSQL the end.
+// cut breaks the connection: the client sees a reset, PostgreSQL sees the end of the stream.
 func (x *exchange) cut() {
 	if tcp, ok := x.client.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -171,7 +173,7 @@ func (x *exchange) cut() {
 
 const maxMessage = 1 << 24
 
-// questions carries what the client sends.
+// questions forwards messages of the client.
 func (x *exchange) questions() {
 	defer x.cut()
 	from := bufio.NewReader(x.client)
@@ -202,7 +204,7 @@ func (x *exchange) questions() {
 	}
 }
 
-// readMessage reads a type, a length and what they announce.
+// readMessage reads a message: its type, its length and its content.
 func readMessage(from *bufio.Reader) ([]byte, error) {
 	head := make([]byte, 5)
 	if _, err := io.ReadFull(from, head); err != nil {
@@ -217,7 +219,7 @@ func readMessage(from *bufio.Reader) ([]byte, error) {
 	return message, err
 }
 
-// texts are the first n texts of a message, each of which ends with a zero.
+// texts returns the first n strings of a message, each of which ends with a zero byte.
 func texts(message []byte, n int) []string {
 	parts := bytes.SplitN(message[5:], []byte{0}, n+1)
 	list := make([]string, n)
@@ -227,7 +229,7 @@ func texts(message []byte, n int) []string {
 	return list
 }
 
-// question looks at a message of the client, and tells whether the connection lives on.
+// question handles a message of the client, and reports whether the connection stays open.
 func (x *exchange) question(message []byte) bool {
 	switch message[0] {
 	case 'P': // Parse: statement, query
@@ -274,7 +276,7 @@ func (x *exchange) execute(text string) bool {
 	return true
 }
 
-// answers carries what PostgreSQL sends.
+// answers forwards messages of PostgreSQL.
 func (x *exchange) answers() {
 	defer x.cut()
 	from := bufio.NewReader(x.server)
@@ -287,7 +289,7 @@ func (x *exchange) answers() {
 		swallow := x.swallow
 		x.mu.Unlock()
 		if swallow {
-			if message[0] == 'Z' { // ReadyForQuery: it is done
+			if message[0] == 'Z' { // ReadyForQuery: the statement is finished
 				return
 			}
 			continue

@@ -13,8 +13,8 @@ import (
 	"doorward/test/setup"
 )
 
-// PostgreSQL that crashes and comes back costs no acknowledged fact; meanwhile everybody is told to come again, and
-// nobody that they, or their token, are unknown.
+// A crash of PostgreSQL loses no acknowledged fact. Meanwhile clients are told to try again, and never that they or
+// their tokens are unknown.
 func TestZ02_DatabaseCrashGivesOnly503(t *testing.T) {
 	setup.Long(t)
 	const (
@@ -44,7 +44,8 @@ func TestZ02_DatabaseCrashGivesOnly503(t *testing.T) {
 		took := time.Duration(l.last.Load() - begin.UnixNano())
 		slowest = max(slowest, took)
 		if took > recovered {
-			t.Errorf("crash %d: the first success came %s after PostgreSQL accepted connections, want %s at most", n, took, recovered)
+			t.Errorf("crash %d: the first success came %s after PostgreSQL accepted connections, want %s at most", n, took,
+				recovered)
 		}
 	}
 	pause(t.Context(), 500*time.Millisecond)
@@ -64,6 +65,7 @@ func TestZ02_DatabaseCrashGivesOnly503(t *testing.T) {
 	}
 	report(t, "Z-2", "PostgreSQL (durable) stopped at once and started again under 16 workers",
 		"0 lost; meanwhile 503 with Retry-After and nothing else; first success within 2 s",
-		fmt.Sprintf("%d crashes, %d acknowledged facts, %d lost, %d half-done, %d answers 503 with Retry-After, %d others, first success within %d ms",
+		fmt.Sprintf("%d crashes, %d acknowledged facts, %d lost, %d half-done, %d answers 503 with Retry-After, %d others, "+
+			"first success within %d ms",
 			crashes, b.acknowledged(), lost, half, l.away.Load(), wrong, slowest.Milliseconds()))
 }

@@ -32,7 +32,7 @@ type line struct {
 	host string
 	conn net.Conn
 	from *bufio.Reader
-	used int // for addresses that were not there before
+	used int // makes the next address a new one
 }
 
 func (s *server) line() *line {
@@ -49,19 +49,21 @@ func (l *line) dial() {
 	l.conn, l.from = conn, bufio.NewReader(conn)
 }
 
-// address is one that has never failed before, so that no limiter stands in the way.
+// address returns an address that has not failed before, so that no rate limit applies.
 func (l *line) address() string {
 	l.used++
 	n := uint32(l.used)
 	return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}).String()
 }
 
-// post sends a form from an address of its own.
+// post sends a form from a new address.
 func (l *line) post(path string, form url.Values, header ...string) (reply, time.Duration) {
 	l.t.Helper()
 	var q bytes.Buffer
 	body := form.Encode()
-	fmt.Fprintf(&q, "POST %s HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", path, l.host, l.address(), len(body))
+	fmt.Fprintf(&q,
+		"POST %s HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: %s\r\nContent-Type: "+
+			"application/x-www-form-urlencoded\r\nContent-Length: %d\r\n", path, l.host, l.address(), len(body))
 	for i := 0; i+1 < len(header); i += 2 {
 		fmt.Fprintf(&q, "%s: %s\r\n", header[i], header[i+1])
 	}
@@ -83,7 +85,7 @@ func (l *line) post(path string, form url.Values, header ...string) (reply, time
 	return r, took
 }
 
-// shape is what a stranger may compare of an answer, beside its time.
+// shape returns what an attacker could compare in an answer, besides its time.
 func shape(r reply) string {
 	header := maps.Clone(r.header)
 	for _, name := range []string{"Date", "X-Request-Id"} {
@@ -102,17 +104,17 @@ func shape(r reply) string {
 	return text.String()
 }
 
-// pair is what two kinds of requests took.
+// pair holds the times of two kinds of requests.
 type pair struct {
 	a, b   time.Duration // medians
-	factor float64       // of the difference, to the larger one
+	factor float64       // difference divided by the larger median
 }
 
 func (p pair) String() string {
 	return fmt.Sprintf("%s and %s (%.1f %%)", p.a.Round(time.Microsecond), p.b.Round(time.Microsecond), 100*p.factor)
 }
 
-// compare does two kinds of requests in turns, in either order, and holds every answer against the first one.
+// compare sends two kinds of requests in turn, in either order, and compares every answer with the first one.
 func compare(t *testing.T, tries int, one, other func() (reply, time.Duration)) pair {
 	t.Helper()
 	var took [2][]time.Duration
@@ -148,9 +150,9 @@ func quantile(d []time.Duration, q float64) time.Duration {
 	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
 }
 
-// judged repeats a comparison at most twice when it fails: what is the server's doing comes back, what is the machine's
-// does not.
-func judged(t *testing.T, fits func(pair) bool, measure func() pair) pair {
+// retried repeats a failed comparison at most twice: a difference caused by the server shows again, one caused by the
+// machine does not.
+func retried(t *testing.T, fits func(pair) bool, measure func() pair) pair {
 	t.Helper()
 	var p pair
 	for range 3 {
@@ -165,7 +167,7 @@ func judged(t *testing.T, fits func(pair) bool, measure func() pair) pair {
 
 func within5(p pair) bool { return p.factor < 0.05 }
 
-// Whether a client exists shows neither in the answer nor in the time it takes.
+// Neither the answer nor its time reveals whether a client exists.
 func TestT41_UnknownClientTakesAsLongAsWrongSecret(t *testing.T) {
 	const tries = 2000
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
@@ -177,21 +179,23 @@ func TestT41_UnknownClientTakesAsLongAsWrongSecret(t *testing.T) {
 					"Authorization", rig.Basic(id(), bearer.NewCredential(bearer.PrefixClientSecret)))
 			}
 		}
-		p := judged(t, within5, func() pair {
-			return compare(t, tries, attempt(func() string { return w.app.ID }), attempt(func() string { return storage.NewID("app") }))
+		p := retried(t, within5, func() pair {
+			return compare(t, tries, attempt(func() string { return w.app.ID }),
+				attempt(func() string { return storage.NewID("app") }))
 		})
-		report(t, "T-41 "+engineOf(databaseURL), fmt.Sprintf("wrong secret and unknown client in turns, %d of each, each from an address of its own", tries),
+		report(t, "T-41 "+engineOf(databaseURL),
+			fmt.Sprintf("wrong secret and unknown client in turns, %d of each, each from an address of its own", tries),
 			"same status, body and headers; medians within 5 %", "medians "+p.String())
 	})
 }
 
-// Whether a token was revoked or never issued shows neither in the answer nor in the time it takes.
+// Neither the answer nor its time reveals whether a token was revoked or never issued.
 func TestI13_RevokedTakesAsLongAsNeverIssued(t *testing.T) {
 	const tries = 2000
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		w := newWorld(t, databaseURL)
 		l := w.line()
-		// Many, so that neither is always the same row.
+		// Many tokens, so that neither side always reads the same row.
 		var revoked []string
 		for range 50 {
 			r := w.exchange(t.Context(), w.authorize(t.Context()).code())
@@ -202,29 +206,31 @@ func TestI13_RevokedTakesAsLongAsNeverIssued(t *testing.T) {
 		}
 		attempt := func(token func() string) func() (reply, time.Duration) {
 			return func() (reply, time.Duration) {
-				return l.post("/oauth/introspect", url.Values{"token": {token()}}, "Authorization", rig.Basic(w.api.ID, w.api.Secret))
+				return l.post("/oauth/introspect", url.Values{"token": {token()}}, "Authorization",
+					rig.Basic(w.api.ID, w.api.Secret))
 			}
 		}
-		p := judged(t, within5, func() pair {
+		p := retried(t, within5, func() pair {
 			return compare(t, tries, attempt(func() string { return revoked[rand.IntN(len(revoked))] }),
 				attempt(func() string { return bearer.NewCredential(bearer.PrefixAccessToken) }))
 		})
-		report(t, "I-13 "+engineOf(databaseURL), fmt.Sprintf("a revoked token and one never issued in turns, %d of each", tries),
+		report(t, "I-13 "+engineOf(databaseURL),
+			fmt.Sprintf("a revoked token and one never issued in turns, %d of each", tries),
 			"same answer; medians within 5 %", "medians "+p.String())
 	})
 }
 
-// Whether an account exists shows neither in the answer nor in the time it takes.
+// Neither the answer nor its time reveals whether an account exists.
 func TestG01_AbsentAccountTakesAsLongAsExisting(t *testing.T) {
-	// A password takes some 35 ms to check; more tries would take minutes and change nothing about a median of these.
+	// Checking a password takes about 35 ms; more tries would take minutes and barely change the medians.
 	const tries = 250
 	onEachEngine(t, func(t *testing.T, databaseURL string) {
 		w := newWorld(t, databaseURL)
-		// Each account is tried less often than puts its password out of use.
+		// Each account is tried too rarely for its password sign-in to be suspended.
 		const accounts = 14
 		email := func(kind string, n int) string { return kind + strconv.Itoa(100+n) + "@example.com" }
 		for n := range accounts {
-			w.user(email("somebody", n))
+			w.user(email("existing", n))
 		}
 		flow, cookies, r := w.form(t.Context(), "/login", "")
 		if flow == "" {
@@ -235,17 +241,22 @@ func TestG01_AbsentAccountTakesAsLongAsExisting(t *testing.T) {
 		attempt := func(kind string) func() (reply, time.Duration) {
 			return func() (reply, time.Duration) {
 				n++
-				return l.post("/login", url.Values{"flow": {flow}, "email": {email(kind, n/2%accounts)}, "password": {"no password of anybody"}},
+				return l.post("/login", url.Values{
+					"flow":     {flow},
+					"email":    {email(kind, n/2%accounts)},
+					"password": {"a wrong password"},
+				},
 					"Cookie", strings.TrimPrefix(cookies, "; "), "Origin", w.url, "Sec-Fetch-Site", "same-origin")
 			}
 		}
-		p := judged(t, within5, func() pair { return compare(t, tries, attempt("somebody"), attempt("nobody11")) })
-		report(t, "G-01 "+engineOf(databaseURL), fmt.Sprintf("sign-in with an existing and an absent account in turns, %d of each", tries),
+		p := retried(t, within5, func() pair { return compare(t, tries, attempt("existing"), attempt("unknown1")) })
+		report(t, "G-01 "+engineOf(databaseURL),
+			fmt.Sprintf("sign-in with an existing and an absent account in turns, %d of each", tries),
 			"same status, length and headers; medians within 5 %", "medians "+p.String())
 	})
 }
 
-// A secret of a megabyte is refused before anything is done with it.
+// A secret of a megabyte is refused without being processed.
 func TestT51_HugeSecretIsRefusedAtOnce(t *testing.T) {
 	const (
 		tries = 101
@@ -262,7 +273,9 @@ func TestT51_HugeSecretIsRefusedAtOnce(t *testing.T) {
 		begin := time.Now()
 		go func() {
 			// The server need not read it to the end.
-			_, _ = fmt.Fprintf(conn, "POST /oauth/token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s", w.address, len(form), form)
+			_, _ = fmt.Fprintf(conn,
+				"POST /oauth/token HTTP/1.1\r\nHost: %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: "+
+					"%d\r\n\r\n%s", w.address, len(form), form)
 		}()
 		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		ok(t, err)
@@ -278,5 +291,6 @@ func TestT51_HugeSecretIsRefusedAtOnce(t *testing.T) {
 		t.Errorf("nine of ten are answered within %s, want %s", m, limit)
 	}
 	report(t, "T-51", fmt.Sprintf("a client secret of 1 MB, %d times", tries), "413 within 50 ms",
-		fmt.Sprintf("413, median %s, 90 %% within %s, slowest %s", median(took).Round(10*time.Microsecond), quantile(took, 0.9).Round(10*time.Microsecond), slices.Max(took).Round(10*time.Microsecond)))
+		fmt.Sprintf("413, median %s, 90 %% within %s, slowest %s", median(took).Round(10*time.Microsecond),
+			quantile(took, 0.9).Round(10*time.Microsecond), slices.Max(took).Round(10*time.Microsecond)))
 }

@@ -18,20 +18,21 @@ import (
 	"doorward/test/stores"
 )
 
-// told is what an answer says that Doorward words.
+// told is the part of an answer that Doorward writes.
 type told struct {
 	Status int
 	Header map[string][]string
-	Body   any // JSON, or text
+	Body   any // decoded JSON, or a string
 }
 
-// words are the headers that Doorward words.
+// words are the headers that Doorward writes.
 var words = []string{
-	"Content-Type", "Cache-Control", "X-Content-Type-Options", "Www-Authenticate", "Retry-After", "X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset", "X-Request-Id",
+	"Content-Type", "Cache-Control", "X-Content-Type-Options", "Www-Authenticate", "Retry-After", "X-Ratelimit-Limit",
+	"X-Ratelimit-Remaining", "X-Ratelimit-Reset", "X-Request-Id",
 	"Access-Control-Allow-Origin", "Access-Control-Expose-Headers",
 }
 
-// tell sends a request and reads what Doorward said.
+// tell sends a request and returns what Doorward wrote in the answer.
 func (f front) tell(t *testing.T, method, target string, lines ...string) told {
 	t.Helper()
 	a := f.send(t, method, target, append(lines, "X-Request-Id: the-same-for-all")...)
@@ -48,8 +49,8 @@ func (f front) tell(t *testing.T, method, target string, lines ...string) told {
 	return out
 }
 
-// The answer is the same whichever proxy stands in front, byte for byte but that nginx gets letters which are no ASCII
-// as escapes of JSON. Counters count for each request, so each front has keys of its own, and time stands still.
+// The answer is the same through every proxy, byte for byte, except that nginx receives letters outside ASCII as JSON
+// escapes. Counters count each request, so each front has its own keys, and the clock stands still.
 func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 	for engine, url := range map[string]func(testing.TB) string{"sqlite": stores.SQLite, "postgresql": stores.PostgreSQL} {
 		t.Run(engine, func(t *testing.T) {
@@ -100,7 +101,7 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 								t.Errorf("%s answered %d %v", f.name, got.Status, got.Body)
 							}
 							if got.Status == http.StatusOK {
-								// The API's own answer; these are what it says by itself.
+								// The API's own answer, for which these headers are the whole of what Doorward writes.
 								delete(got.Header, "Content-Type")
 							}
 							if i == 0 {
@@ -121,7 +122,8 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 					for range 4 {
 						got = append(got, f.tell(t, "GET", "/x", line...))
 					}
-					if got[1].Status != 200 || got[2].Status != 429 || got[1].Header["X-Ratelimit-Remaining"][0] != "0" || got[2].Header["Retry-After"][0] != "3600" {
+					if got[1].Status != 200 || got[2].Status != 429 || got[1].Header["X-Ratelimit-Remaining"][0] != "0" ||
+						got[2].Header["Retry-After"][0] != "3600" {
 						t.Errorf("%s answered %v", f.name, got)
 					}
 					for j := range 2 {
@@ -136,9 +138,10 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 			})
 			w.now.Add(2 * time.Hour.Microseconds())
 			compare([]call{{"an expired token", "GET", "/x", plain(token), 419}})
-			// To the byte, where all letters are ASCII.
+			// Byte for byte if all letters are ASCII.
 			for _, f := range w.fronts {
-				if a := f.send(t, "GET", "/x", token); a.Body != `{"error":"Token Expired","message":"Invalid or missing API key","statusCode":419}`+"\n" {
+				a := f.send(t, "GET", "/x", token)
+				if a.Body != `{"error":"Token Expired","message":"Invalid or missing API key","statusCode":419}`+"\n" {
 					t.Errorf("%s answered %q", f.name, a.Body)
 				}
 			}
@@ -146,7 +149,7 @@ func TestEveryFrontAnswersAsTheBuiltInProxyDoes(t *testing.T) {
 	}
 }
 
-// What Doorward serves itself on the host of an API, it serves through each front.
+// The paths that Doorward itself serves on an API's host work through each front.
 func TestBuiltInPathsAndMetadataComeThroughEveryFront(t *testing.T) {
 	w := memory(t)
 	k, key := w.key("read")
@@ -155,31 +158,37 @@ func TestBuiltInPathsAndMetadataComeThroughEveryFront(t *testing.T) {
 		if a := f.send(t, "GET", "/.well-known/oauth-protected-resource"); a.Status != 200 || a.Text("resource") != resource {
 			t.Errorf("metadata: answered %d %s", a.Status, a.Body)
 		}
-		if a := f.send(t, "GET", "/.well-known/oauth-protected-resource", "Host: "+otherHost); a.Status != 200 || a.Text("resource") != otherResource {
+		if a := f.send(t, "GET", "/.well-known/oauth-protected-resource", "Host: "+otherHost); a.Status != 200 ||
+			a.Text("resource") != otherResource {
 			t.Errorf("metadata of the other: answered %d %s", a.Status, a.Body)
 		}
 		lines := []string{key, "X-Forwarded-Host: " + otherHost}
-		if f.name != envoy { // which refuses a request that has others drop its headers
+		if f.name != envoy { // which refuses a request whose Connection header drops other headers
 			lines = append(lines, "Connection: X-Forwarded-Host")
 		}
-		if a := f.send(t, "GET", "/v1/auth/test", lines...); a.Status != 200 || a.Text("keyId") != k.ID || a.Header.Get("X-RateLimit-Limit") == "" {
+		if a := f.send(t, "GET", "/v1/auth/test", lines...); a.Status != 200 || a.Text("keyId") != k.ID ||
+			a.Header.Get("X-RateLimit-Limit") == "" {
 			t.Errorf("/v1/auth/test: answered %d %s", a.Status, a.Body)
 		}
-		if a := f.send(t, "GET", "/v1/api-keys/none", key); a.Status != http.StatusForbidden && a.Status != http.StatusNotFound {
+		if a := f.send(t, "GET", "/v1/api-keys/none", key); a.Status != http.StatusForbidden &&
+			a.Status != http.StatusNotFound {
 			t.Errorf("/v1/api-keys/none: answered %d %s", a.Status, a.Body)
 		}
 		c := f.dial(t)
-		c.write("POST", "/oauth/token", "grant_type=client_credentials", "Content-Type: application/x-www-form-urlencoded", "Authorization: Basic "+strings.TrimPrefix(basic(app.ID, app.Secret), "Basic "))
+		c.write("POST", "/oauth/token", "grant_type=client_credentials", "Content-Type: application/x-www-form-urlencoded",
+			"Authorization: Basic "+strings.TrimPrefix(basic(app.ID, app.Secret), "Basic "))
 		if a := c.answer("POST"); a.Status != 200 || a.Text("access_token") == "" {
 			t.Errorf("/oauth/token: answered %d %s", a.Status, a.Body)
 		}
 		for _, target := range []string{
-			"/login", "/settings/profile", "/oauth/authorize", "/v1/api-keysx", "/V1/AUTH/TEST", "/oauth/token/../../login", "/v1/auth/test/%2e%2e/x", "/v1/api-keys//x",
+			"/login", "/settings/profile", "/oauth/authorize", "/v1/api-keysx", "/V1/AUTH/TEST", "/oauth/token/../../login",
+			"/v1/auth/test/%2e%2e/x", "/v1/api-keys//x",
 			"/oauth/token/x", "/v1/auth/test/x", "/v1/auth/test/", "/api/me/x", "/oauth/token/",
 		} {
-			// Of nginx itself are the pages that a path gets which leads nowhere.
+			// nginx answers paths without a location with its own pages.
 			a := f.send(t, "GET", target)
-			if a.Status < 400 || strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") && (f.name != nginx || a.Status != 400) || a.Header.Get("Set-Cookie") != "" || a.Header.Get("Location") != "" {
+			if a.Status < 400 || strings.HasPrefix(a.Header.Get("Content-Type"), "text/html") &&
+				(f.name != nginx || a.Status != 400) || a.Header.Get("Set-Cookie") != "" || a.Header.Get("Location") != "" {
 				t.Errorf("%s: answered %d %v", target, a.Status, a.Header)
 			}
 		}
@@ -193,14 +202,15 @@ func basic(id, secret string) string {
 	return r.Header.Get("Authorization")
 }
 
-// Nothing but the path decides, and what was sent is what arrives.
+// Only the path decides, and the API receives the request target as it was sent.
 func TestPathsAndQueriesArriveAsTheyWereSent(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read")
 	w.each(func(t *testing.T, f front) {
 		for _, target := range []string{
 			"/a%20b", "/%C3%A9", "/%c3%a9", "/a+b", "/a%2Bb", "/a%25", "/a%25b", "/a'b(c)!*@:$&=,~", "/%41", "/x/", "/",
-			"/x?a=1;b=2", "/x?a;b", "/x?q=%20+%2B%ZZ", "/x?", "/x?a=1&a=2&&", "/x?q=%C3%A9&r=/../y", "/x?a=b?c=d", "/x?a=%00", "/x?%2e%2e/",
+			"/x?a=1;b=2", "/x?a;b", "/x?q=%20+%2B%ZZ", "/x?", "/x?a=1&a=2&&", "/x?q=%C3%A9&r=/../y", "/x?a=b?c=d",
+			"/x?a=%00", "/x?%2e%2e/",
 		} {
 			a := f.send(t, "GET", target, key)
 			if a.Status != http.StatusOK {
@@ -219,24 +229,28 @@ func TestTheAPISeesMethodBodyAndWhereItCameFrom(t *testing.T) {
 	_, key := w.key("write")
 	w.each(func(t *testing.T, f front) {
 		c := f.dial(t)
-		c.write("POST", "/x", `{"a":1}`, key, "Content-Type: application/json", "Cookie: theirs=1; doorward=x", "X-Request-Id: short", "Accept: application/json")
-		if a := c.answer("POST"); a.Status != http.StatusOK || a.Body != "from the API" || len(a.Header.Get("X-Request-Id")) < 8 {
+		c.write("POST", "/x", `{"a":1}`, key, "Content-Type: application/json", "Cookie: theirs=1; doorward=x",
+			"X-Request-Id: short", "Accept: application/json")
+		a := c.answer("POST")
+		if a.Status != http.StatusOK || a.Body != "from the API" || len(a.Header.Get("X-Request-Id")) < 8 {
 			t.Fatalf("answered %d %v %s", a.Status, a.Header, a.Body)
 		}
 		s := w.api.one(t)
-		if s.method != "POST" || s.body != `{"a":1}` || s.header.Get("Content-Type") != "application/json" || s.header.Get("Accept") != "application/json" || !strings.Contains(s.header.Get("Cookie"), "theirs=1") {
+		if s.method != "POST" || s.body != `{"a":1}` || s.header.Get("Content-Type") != "application/json" ||
+			s.header.Get("Accept") != "application/json" || !strings.Contains(s.header.Get("Cookie"), "theirs=1") {
 			t.Errorf("the API sees %+v", s)
 		}
 		if id := s.header.Get("X-Request-Id"); len(id) < 8 {
 			t.Errorf("the API sees the request id %q", id)
 		}
-		if s.header.Get("X-Forwarded-For") != stranger || s.header.Get("X-Forwarded-Proto") != "http" || !strings.HasPrefix(s.header.Get("X-Forwarded-Host"), host) {
+		if s.header.Get("X-Forwarded-For") != stranger || s.header.Get("X-Forwarded-Proto") != "http" ||
+			!strings.HasPrefix(s.header.Get("X-Forwarded-Host"), host) {
 			t.Errorf("the API sees %v", s.header)
 		}
 	})
 }
 
-// What is wrong with the API is told by who stands before it.
+// The front that stands before the API reports its failures.
 func TestAnAPIThatIsAwayIs502(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read")
@@ -246,11 +260,15 @@ func TestAnAPIThatIsAwayIs502(t *testing.T) {
 		if a.Status != http.StatusBadGateway {
 			t.Errorf("answered %d %s", a.Status, a.Body)
 		}
-		if f.name == builtin && a.Body != `{"error":"Bad Gateway","message":"The API cannot be reached right now; try again shortly.","statusCode":502}`+"\n" {
+		if f.name == builtin &&
+			a.Body !=
+				`{"error":"Bad Gateway","message":"The API cannot be reached right now; try again shortly.","statusCode":502}`+
+					"\n" {
 			t.Errorf("answered %s", a.Body)
 		}
 		other := f.send(t, "GET", "/public", "Host: "+otherHost)
-		if f.name == builtin && (other.Status != http.StatusBadGateway || !strings.Contains(other.Body, `{"error":{"code":"bad_gateway"`)) {
+		if f.name == builtin &&
+			(other.Status != http.StatusBadGateway || !strings.Contains(other.Body, `{"error":{"code":"bad_gateway"`)) {
 			t.Errorf("answered %d %s", other.Status, other.Body)
 		}
 		if a := f.send(t, "GET", "/x"); a.Status != http.StatusUnauthorized {
@@ -269,7 +287,9 @@ func TestWithoutDoorwardItIs503AndTheAPISeesNothing(t *testing.T) {
 		for _, lines := range [][]string{{key}, nil} {
 			for _, target := range []string{"/x", "/public"} {
 				a := f.send(t, "GET", target, lines...)
-				if seconds, err := strconv.Atoi(a.Header.Get("Retry-After")); a.Status != http.StatusServiceUnavailable || err != nil || seconds < 1 || a.JSON()["statusCode"] != 503.0 || a.Header.Get("Content-Type") != "application/json" {
+				seconds, err := strconv.Atoi(a.Header.Get("Retry-After"))
+				if a.Status != http.StatusServiceUnavailable || err != nil || seconds < 1 || a.JSON()["statusCode"] != 503.0 ||
+					a.Header.Get("Content-Type") != "application/json" {
 					t.Errorf("%s: answered %d %v %s", target, a.Status, a.Header, a.Body)
 				}
 			}
@@ -282,8 +302,8 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("write")
 	for name, line := range map[string]string{
-		"":                            "X-Nothing: 1",
-		", also one that would speak": "Upgrade: websocket", // what a WebSocket begins with has no body
+		"":                          "X-Nothing: 1",
+		", also one of a WebSocket": "Upgrade: websocket", // the request that opens a WebSocket has no body
 	} {
 		t.Run("a body over the limit"+name, func(t *testing.T) {
 			w.each(func(t *testing.T, f front) {
@@ -294,7 +314,7 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 				c.write("POST", "/x", "", key, line, "Content-Length: "+strconv.Itoa(64<<20+1), "Connection: close")
 				piece := make([]byte, 1<<20)
 				go func() {
-					for range 65 { // it may stop listening
+					for range 65 { // it may stop reading
 						if _, err := c.Write(piece); err != nil {
 							return
 						}
@@ -302,8 +322,9 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 				}()
 				response := c.head("POST")
 				_ = response.Body.Close()
-				// Caddy of Debian 12 takes the end that it made itself for one that the API made.
-				if response.StatusCode != http.StatusRequestEntityTooLarge && (f.name != caddy || response.StatusCode != http.StatusBadGateway) {
+				// Caddy of Debian 12 mistakes the close that it caused for one by the API.
+				if response.StatusCode != http.StatusRequestEntityTooLarge &&
+					(f.name != caddy || response.StatusCode != http.StatusBadGateway) {
 					t.Errorf("answered %d", response.StatusCode)
 				}
 				if all := w.api.take(); len(all) > 0 && len(all[0].body) > 64<<20 {
@@ -314,8 +335,8 @@ func TestABodyOverTheLimitIs413(t *testing.T) {
 	}
 }
 
-// An interim answer of the API, which a caller can ask for, takes nothing away from what Doorward says in the answer
-// itself, and is not taken for it.
+// An interim answer of the API, which a caller can ask for, does not remove Doorward's headers from the final answer,
+// and is not mistaken for it.
 func TestInterimAnswersTakeNothingAway(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read", "write")
@@ -337,7 +358,7 @@ func TestInterimAnswersTakeNothingAway(t *testing.T) {
 			w.api.does(t, test.serve)
 			w.each(func(t *testing.T, f front) {
 				if f.name == nginx && test.lines == nil {
-					return // the one that Debian has knows no interim answer that nobody asked for
+					return // Debian's version does not support unsolicited interim answers
 				}
 				c := f.dial(t)
 				c.write("POST", "/x", "body", append(test.lines, key, "Origin: "+page)...)
@@ -347,21 +368,24 @@ func TestInterimAnswersTakeNothingAway(t *testing.T) {
 				}
 				defer response.Body.Close() //nolint:errcheck // a test's
 				h := response.Header
-				if response.StatusCode != http.StatusOK || h.Get("X-RateLimit-Limit") != "1000000" || h.Get("X-Request-Id") == "" || h.Get("Access-Control-Allow-Origin") != page {
+				if response.StatusCode != http.StatusOK || h.Get("X-RateLimit-Limit") != "1000000" || h.Get("X-Request-Id") == "" ||
+					h.Get("Access-Control-Allow-Origin") != page {
 					t.Errorf("answered %d %v", response.StatusCode, h)
 				}
 			})
 		})
 	}
-	// A caller of HTTP/1.0 would take it for the answer.
+	// An HTTP/1.0 caller would mistake it for the final answer.
 	w.api.does(t, func(rw http.ResponseWriter, _ *http.Request) {
 		rw.WriteHeader(http.StatusEarlyHints)
 		_, _ = io.WriteString(rw, "done")
 	})
 	old := w.fronts[0].dial(t)
-	_, err := io.WriteString(old, "POST /x HTTP/1.0\r\nHost: "+host+"\r\n"+key+"\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
+	_, err := io.WriteString(old, "POST /x HTTP/1.0\r\nHost: "+host+"\r\n"+key+
+		"\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nbody")
 	ok(t, err)
-	if all, err := io.ReadAll(old); err != nil || strings.Count(string(all), "HTTP/1.") != 1 || !strings.HasPrefix(string(all), "HTTP/1.0 200") {
+	if all, err := io.ReadAll(old); err != nil || strings.Count(string(all), "HTTP/1.") != 1 ||
+		!strings.HasPrefix(string(all), "HTTP/1.0 200") {
 		t.Errorf("to HTTP/1.0 it answered %q, %v", all, err)
 	}
 	families, err := w.Metrics.Gather()

@@ -10,9 +10,10 @@ import (
 	"doorward/test/setup"
 )
 
-var update = flag.Bool("update", false, "write the configurations in docs/gateways.md, and the lists of headers in examples/, as they are to be")
+var update = flag.Bool("update", false,
+	"write the configurations in docs/gateways.md, and the lists of headers in examples/, as they are to be")
 
-// What docs/gateways.md prints is what these tests start.
+// The configurations printed in docs/gateways.md are the ones that these tests start.
 func TestPrintedConfigurationsAreThoseThatRun(t *testing.T) {
 	root, err := setup.Root()
 	ok(t, err)
@@ -20,9 +21,12 @@ func TestPrintedConfigurationsAreThoseThatRun(t *testing.T) {
 	text, err := os.ReadFile(file)
 	ok(t, err)
 	page := string(text)
-	for language, path := range map[string][]string{"nginx": {"nginx", "nginx.conf"}, "caddyfile": {"caddy", "Caddyfile"}} {
+	for language, path := range map[string][]string{
+		"nginx":     {"nginx", "nginx.conf"},
+		"caddyfile": {"caddy", "Caddyfile"},
+	} {
 		want, begin := example(t, path...), "\n```"+language+"\n"
-		// The names of some two hundred headers are in the file alone.
+		// The names of about two hundred headers are only in the file.
 		head, rest, _ := strings.Cut(want, "# headers: begin\n")
 		_, tail, _ := strings.Cut(rest, "# headers: end\n")
 		want = head + "# headers: as in the file, which removes them one by one\n" + tail
@@ -35,7 +39,8 @@ func TestPrintedConfigurationsAreThoseThatRun(t *testing.T) {
 			continue
 		}
 		if !*update {
-			t.Errorf("docs/gateways.md does not print %s as it is: run go test ./test/gateways -run Printed -update", strings.Join(path, "/"))
+			t.Errorf("docs/gateways.md does not print %s as it is: run go test ./test/gateways -run Printed -update",
+				strings.Join(path, "/"))
 		}
 		page = before + begin + want + "```\n" + after
 	}

@@ -1,5 +1,5 @@
-// Package gateways starts the proxies of examples/ with the files that are there, in front of an API and with a
-// Doorward to ask. Its tests send the same requests through them and through Doorward's own proxy.
+// Package gateways starts the proxies of examples/ with their files, in front of an API and with a Doorward to ask. Its
+// tests send the same requests through them and through Doorward's own proxy.
 package gateways
 
 import (
@@ -19,8 +19,8 @@ import (
 	"doorward/test/setup"
 )
 
-// Nginx runs nginx with examples/nginx/nginx.conf until the test ends, and gives the address that it listens on. It
-// asks doorward and passes on to api, which are addresses as well.
+// Nginx runs nginx with examples/nginx/nginx.conf until the test ends, and returns the address that it listens on.
+// nginx asks the server at the address doorward and passes requests on to api.
 func Nginx(tb testing.TB, doorward, api string) (address string) {
 	tb.Helper()
 	setup.Long(tb)
@@ -40,8 +40,8 @@ func Nginx(tb testing.TB, doorward, api string) (address string) {
 	return address
 }
 
-// NginxConfiguration is examples/nginx/nginx.conf for a folder and addresses: where nginx listens, whom it asks, and
-// where the API is.
+// NginxConfiguration returns examples/nginx/nginx.conf adapted to a folder and addresses: where nginx listens, which
+// server it asks, and where the API is.
 func NginxConfiguration(folder, address, doorward, api string) (string, error) {
 	root, err := setup.Root()
 	if err != nil {
@@ -56,8 +56,13 @@ func NginxConfiguration(folder, address, doorward, api string) (string, error) {
 		{"server 127.0.0.1:8080;", "server " + doorward + ";"},
 		{"server 127.0.0.1:9000;", "server " + api + ";"},
 		{"listen 80;", "listen " + address + ";"},
-		// What a machine's own nginx.conf says, for a folder that anybody may write to.
-		{"\nhttp {\n", fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests 1000000;\n", folder)},
+		// The settings that a machine's own nginx.conf has, for a folder that every user may write to.
+		{
+			"\nhttp {\n",
+			fmt.Sprintf("\nhttp {\naccess_log off; client_body_temp_path %[1]s/body; proxy_temp_path %[1]s/proxy; "+
+				"fastcgi_temp_path %[1]s/fastcgi; uwsgi_temp_path %[1]s/uwsgi; scgi_temp_path %[1]s/scgi; keepalive_requests "+
+				"1000000;\n", folder),
+		},
 	} {
 		if strings.Count(text, change[0]) != 1 {
 			return "", fmt.Errorf("nginx.conf has %q not once", change[0])
@@ -67,7 +72,7 @@ func NginxConfiguration(folder, address, doorward, api string) (string, error) {
 	return text, nil
 }
 
-// Caddy is Nginx with Caddy and examples/caddy/Caddyfile.
+// Caddy is like Nginx, with Caddy and examples/caddy/Caddyfile.
 func Caddy(tb testing.TB, doorward, api string) (address string) {
 	tb.Helper()
 	setup.Long(tb)
@@ -79,17 +84,18 @@ func Caddy(tb testing.TB, doorward, api string) (address string) {
 		tb.Fatal(err)
 	}
 	file := filepath.Join(folder, "Caddyfile")
-	// Several run beside each other, and its admin endpoint has one port.
+	// Several tests run Caddy at once, and its admin endpoint has only one port.
 	if err := os.WriteFile(file, []byte("{\n\tadmin off\n}\n\n"+example(tb, "caddy", "Caddyfile")), 0o600); err != nil {
 		tb.Fatal(err)
 	}
 	serve(tb, folder, address, []string{
-		"SITE=http://:" + port, "DOORWARD=" + doorward, "UPSTREAM=" + api, "HOME=" + folder, "XDG_CONFIG_HOME=" + folder, "XDG_DATA_HOME=" + folder,
+		"SITE=http://:" + port, "DOORWARD=" + doorward, "UPSTREAM=" + api, "HOME=" + folder, "XDG_CONFIG_HOME=" + folder,
+		"XDG_DATA_HOME=" + folder,
 	}, binary, "run", "--adapter", "caddyfile", "--config", file)
 	return address
 }
 
-// Envoy is Nginx with Envoy and examples/envoy/envoy.yaml.
+// Envoy is like Nginx, with Envoy and examples/envoy/envoy.yaml.
 func Envoy(tb testing.TB, doorward, api string) (address string) {
 	tb.Helper()
 	setup.Long(tb)
@@ -111,7 +117,8 @@ func Envoy(tb testing.TB, doorward, api string) (address string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	serve(tb, folder, address, nil, binary, "-c", file, "--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning")
+	serve(tb, folder, address, nil, binary, "-c", file, "--use-dynamic-base-id", "--concurrency", "1",
+		"--log-level", "warning")
 	return address
 }
 
@@ -124,7 +131,7 @@ func socketAddress(tb testing.TB, address string) string {
 	return fmt.Sprintf("{address: %s, port_value: %s}", host, port)
 }
 
-// example is a file of examples/.
+// example returns a file of examples/.
 func example(tb testing.TB, path ...string) string {
 	tb.Helper()
 	root, err := setup.Root()
@@ -147,13 +154,13 @@ func free(tb testing.TB) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
-// serve runs a server until the test ends, or this process however it does, and waits until it listens. The folder is
-// its own, and goes with it.
+// serve runs a server until the test or this process ends, and waits until it listens. The folder belongs to the server
+// and is removed with it.
 func serve(tb testing.TB, folder, address string, env []string, binary string, args ...string) {
 	tb.Helper()
 	log := &rig.Log{}
 	cmd := exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // out of the reach of a terminal's interrupt
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // not reached by a terminal's interrupt
 	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -174,9 +181,9 @@ func serve(tb testing.TB, folder, address string, env []string, binary string, a
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Process.Kill() // it may have exited already
 		<-ended
-		_ = os.Remove(id) // another process may get the number
+		_ = os.Remove(id) // another process may get this process id
 		if err := sweep(); err != nil {
 			tb.Error(err)
 		}
@@ -193,7 +200,7 @@ func serve(tb testing.TB, folder, address string, env []string, binary string, a
 		case <-ended:
 			tb.Fatalf("%s ended: %v\n%s", filepath.Base(binary), exit, log)
 		case <-tb.Context().Done():
-		case <-time.After(10 * time.Millisecond): // it is another process
+		case <-time.After(10 * time.Millisecond): // the process is a new one
 		}
 	}
 	tb.Fatalf("%s does not listen:\n%s", filepath.Base(binary), log)

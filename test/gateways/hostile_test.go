@@ -16,10 +16,10 @@ import (
 	"doorward/web/gateway"
 )
 
-// evil is what a caller sends in every header that they should not send.
+// evil is the value of every header that callers should not send.
 const evil = "evil"
 
-// hostileNames are headers by which a caller may try to be somebody else, in every spelling.
+// hostileNames lists headers by which a caller may claim another identity, in every spelling.
 func hostileNames() []string {
 	own := append(gateway.IdentityHeaders(), "Remote-User", "X-HTTP-Method-Override")
 	var all []string
@@ -36,14 +36,16 @@ func hostileNames() []string {
 	return append(all, "Proxy", "Http_Proxy", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto")
 }
 
-// unknownNames are of the families, and in no list of names.
+// unknownNames lists names that belong to the families of headers but are on no list.
 var unknownNames = []string{
-	"X-Auth-Whatever", "Remote-Whatever", "X-Remote-Extra-Whatever", "X-Webauth-Whatever", "X-Consumer-Whatever", "X-Forwarded-Whatever", "X-Forwarded-Fo", "X-Forwarded-Fort", "X-Forwarded-Proto-Version",
-	"X-Forwarded-Client-Cert-Chain", "X-Forwarded_Whatever", "Ssl-Client-Whatever", "X-Middleware-Whatever", "X-Original-Whatever", "X-Script-Whatever", "X-HTTP-Method-Override-Whatever", "X-Authenticated-Whatever",
+	"X-Auth-Example", "Remote-Example", "X-Remote-Extra-Example", "X-Webauth-Example", "X-Consumer-Example",
+	"X-Forwarded-Example", "X-Forwarded-Fo", "X-Forwarded-Fort", "X-Forwarded-Proto-Version",
+	"X-Forwarded-Client-Cert-Chain", "X-Forwarded_Example", "Ssl-Client-Example", "X-Middleware-Example",
+	"X-Original-Example", "X-Script-Example", "X-HTTP-Method-Override-Example", "X-Authenticated-Example",
 }
 
-// program is an API in some language that answers with all that it knows of a request as JSON: its headers as the
-// language shows them, or its variables.
+// program is an API in some language. It answers with everything that it knows of a request, as JSON: its headers as
+// the language shows them, or its variables.
 func program(t *testing.T, language string) (address string) {
 	t.Helper()
 	folder, address := t.TempDir(), free(t)
@@ -56,7 +58,8 @@ func program(t *testing.T, language string) (address string) {
 	case "PHP":
 		php, err := setup.PHP()
 		setup.Need(t, err)
-		file := write("api.php", `<?php header('Content-Type: application/json'); echo json_encode(['server' => $_SERVER, 'cookie' => $_COOKIE, 'env' => getenv()], JSON_INVALID_UTF8_SUBSTITUTE);`)
+		file := write("api.php",
+			`<?php header('Content-Type: application/json'); echo json_encode(['server' => $_SERVER, 'cookie' => $_COOKIE, 'env' => getenv()], JSON_INVALID_UTF8_SUBSTITUTE);`)
 		serve(t, folder, address, nil, php, "-S", address, file)
 	case "Node":
 		node, err := setup.Node()
@@ -67,7 +70,7 @@ func program(t *testing.T, language string) (address string) {
 http.createServer((q, a) => {
 	q.resume();
 	q.on('end', () => {
-		// As CGI and WSGI make variables of headers, too.
+		// CGI and WSGI turn headers into variables, too.
 		const cgi = Object.fromEntries(Object.entries(q.headers).map(([k, v]) => ['HTTP_' + k.toUpperCase().replace(/[^A-Z0-9]/g, '_'), v]));
 		a.setHeader('Content-Type', 'application/json');
 		a.end(JSON.stringify({ headers: q.headers, raw: q.rawHeaders, trailers: q.trailers, cgi }));
@@ -76,7 +79,7 @@ http.createServer((q, a) => {
 		serve(t, folder, address, nil, node, file)
 	default:
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // a caller may go away
+			_, _ = io.Copy(io.Discard, r.Body) // the caller may disconnect
 			w.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(w).Encode(map[string]any{"headers": r.Header, "trailers": r.Trailer}) // as above
 		}))
@@ -86,8 +89,8 @@ http.createServer((q, a) => {
 	return address
 }
 
-// What a caller sends under a name that stands for who calls, where from, what is asked for and how never reaches an
-// API, in whatever language that is, by any of the proxies.
+// Headers that tell an API who calls, from where, and how and what is requested never reach an API in the caller's
+// version, whatever language the API is written in, through any of the proxies.
 func TestV20_NoAPISeesAnIdentityOfTheCallersOwn(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read", "write")
@@ -101,7 +104,10 @@ func TestV20_NoAPISeesAnIdentityOfTheCallersOwn(t *testing.T) {
 					some := all[:min(60, len(all))]
 					all = all[len(some):]
 					for _, target := range []string{"/x", "/public"} {
-						lines := []string{"Cookie: theirs=1; doorward=" + evil + "; flow-3=" + evil, "Cookie: __Host-doorward=" + evil + ";__Host-flow-0=" + evil + "; doorward-device=" + evil + "; kept=2"}
+						lines := []string{
+							"Cookie: theirs=1; doorward=" + evil + "; flow-3=" + evil,
+							"Cookie: __Host-doorward=" + evil + ";__Host-flow-0=" + evil + "; doorward-device=" + evil + "; kept=2",
+						}
 						for _, name := range some {
 							lines = append(lines, name+": "+evil)
 						}
@@ -125,8 +131,8 @@ func TestV20_NoAPISeesAnIdentityOfTheCallersOwn(t *testing.T) {
 					}
 					shows(t, a.Body, []string{name})
 				}
-				// Names that HTTP does not allow, headers that a Connection header would have dropped after they were
-				// written, two of each, and trailer fields.
+				// Names that HTTP does not allow, headers named in Connection, which would remove them after they were set,
+				// duplicates, and trailer fields.
 				for _, lines := range [][]string{
 					{"X Auth Subject: " + evil},
 					{"X-Auth-Subject : " + evil},
@@ -144,7 +150,8 @@ func TestV20_NoAPISeesAnIdentityOfTheCallersOwn(t *testing.T) {
 						t.Errorf("%q answered %d %s", lines, a.Status, a.Body)
 					}
 					shows(t, a.Body, lines)
-					if a.Status == http.StatusOK && !strings.Contains(strings.ToLower(strings.ReplaceAll(a.Body, "_", "-")), "x-auth-key") {
+					if a.Status == http.StatusOK &&
+						!strings.Contains(strings.ToLower(strings.ReplaceAll(a.Body, "_", "-")), "x-auth-key") {
 						t.Errorf("%q: the API is not told who calls: %s", lines, a.Body)
 					}
 				}
@@ -158,9 +165,10 @@ func TestV20_NoAPISeesAnIdentityOfTheCallersOwn(t *testing.T) {
 	}
 }
 
-// relay passes a request on to a program as it came, header for header, and its answer back.
+// relay passes a request on to a program unchanged, header for header, and returns its answer.
 func relay(rw http.ResponseWriter, r *http.Request, address string) {
-	q, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, "http://"+address+r.RequestURI, r.Body)
+	q, err := http.NewRequestWithContext(context.WithoutCancel(r.Context()), r.Method, "http://"+address+r.RequestURI,
+		r.Body)
 	if err != nil {
 		http.Error(rw, err.Error(), http.StatusInternalServerError)
 		return
@@ -172,10 +180,10 @@ func relay(rw http.ResponseWriter, r *http.Request, address string) {
 		return
 	}
 	defer a.Body.Close()       //nolint:errcheck // read to its end
-	_, _ = io.Copy(rw, a.Body) // the test sees what came
+	_, _ = io.Copy(rw, a.Body) // the test checks what arrived
 }
 
-// shows fails where an API was shown what a caller sent.
+// shows fails if an API received a caller's value.
 func shows(t *testing.T, body string, sent []string) {
 	t.Helper()
 	if i := strings.Index(body, evil); i >= 0 {

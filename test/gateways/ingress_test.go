@@ -14,8 +14,8 @@ import (
 	"doorward/web/gateway"
 )
 
-// ingressNginx runs nginx as the controller of ingress-nginx configures it for the files in examples/ingress-nginx: the
-// question and what is set on requests are as its template has them.
+// ingressNginx runs nginx as the ingress-nginx controller configures it for the files in examples/ingress-nginx: the
+// question and the headers are those of its template.
 func ingressNginx(t *testing.T, doorward, api string) front {
 	t.Helper()
 	binary, err := setup.Nginx()
@@ -32,7 +32,8 @@ func ingressNginx(t *testing.T, doorward, api string) front {
 	var set strings.Builder
 	for i, name := range strings.Split(annotation("auth-response-headers"), ",") {
 		variable := strings.ReplaceAll(strings.ToLower(name), "-", "_")
-		fmt.Fprintf(&set, "auth_request_set $authHeader%d $upstream_http_%s;\nproxy_set_header '%s' $authHeader%[1]d;\n", i, variable, name)
+		fmt.Fprintf(&set, "auth_request_set $authHeader%d $upstream_http_%s;\nproxy_set_header '%s' $authHeader%[1]d;\n", i,
+			variable, name)
 	}
 	for _, found := range regexp.MustCompile(`(?m)^  ([A-Za-z0-9-]+): ""$`).FindAllStringSubmatch(headers, -1) {
 		fmt.Fprintf(&set, "proxy_set_header %s \"\";\n", found[1])
@@ -84,12 +85,13 @@ http {
 `, folder, address, question, set.String(), api, host, annotation("proxy-buffer-size"))
 	file := filepath.Join(folder, "nginx.conf")
 	ok(t, os.WriteFile(file, []byte(text), 0o600))
-	serve(t, folder, address, nil, binary, "-p", folder, "-c", file, "-e", "stderr", "-g", "daemon off; master_process off; error_log stderr warn; pid "+filepath.Join(folder, "pid")+";")
+	serve(t, folder, address, nil, binary, "-p", folder, "-c", file, "-e", "stderr", "-g",
+		"daemon off; master_process off; error_log stderr warn; pid "+filepath.Join(folder, "pid")+";")
 	return front{"ingress-nginx", address}
 }
 
-// ingress-nginx asks Doorward with its own question and passes the answer on; what callers may not send does not come
-// through.
+// ingress-nginx asks Doorward with its own question and passes the answer on; headers that callers may not send do not
+// come through.
 func TestV23_IngressNginxAsks(t *testing.T) {
 	setup.Long(t)
 	w := alone(t, stores.Open(t, "sqlite::memory:"))
@@ -99,7 +101,8 @@ func TestV23_IngressNginxAsks(t *testing.T) {
 	if a.Status != http.StatusOK {
 		t.Fatalf("answered %d %s", a.Status, a.Body)
 	}
-	if s := w.api.one(t); s.target != "/x?q=%2e" || s.header.Get("X-Auth-Key") != k.ID || s.header.Get("X-Auth-Scope") != "read" || s.header.Get("Cookie") != "a=1" {
+	if s := w.api.one(t); s.target != "/x?q=%2e" || s.header.Get("X-Auth-Key") != k.ID ||
+		s.header.Get("X-Auth-Scope") != "read" || s.header.Get("Cookie") != "a=1" {
 		t.Errorf("the API sees %s %v", s.target, s.header)
 	}
 	for name, test := range map[string]struct {
@@ -113,7 +116,7 @@ func TestV23_IngressNginxAsks(t *testing.T) {
 		"a crooked path":                {"GET", "/public/%2e%2e/admin", []string{key}, 403},
 		"another host in the Host line": {"GET", "http://" + host + "/public", []string{"Host: " + otherHost}, 403},
 		"another address in a header":   {"GET", "/admin", []string{key, "X-Forwarded-Uri: /public"}, 403},
-		"an unknown name of a family":   {"GET", "/x", []string{key, "X-Consumer-Whatever: evil"}, 403},
+		"an unknown name of a family":   {"GET", "/x", []string{key, "X-Consumer-Example: evil"}, 403},
 	} {
 		a := f.send(t, test.method, test.target, test.lines...)
 		if a.Status != test.status || (a.Status == http.StatusUnauthorized) != (a.Header.Get("WWW-Authenticate") != "") {
@@ -127,7 +130,7 @@ func TestV23_IngressNginxAsks(t *testing.T) {
 		all = all[len(some):]
 		lines := []string{key}
 		for _, name := range some {
-			switch name { // these would make two descriptions of one request
+			switch name { // these would describe one request in two ways
 			case "X-Forwarded-Uri", "X-Forwarded-Method", "X-Original-Uri", "X-Original-Host", "X-Rewrite-Url":
 			default:
 				lines = append(lines, name+": evil", strings.ReplaceAll(name, "-", ".")+": evil")

@@ -14,8 +14,8 @@ import (
 	"doorward/test/stores"
 )
 
-// A WebSocket or a stream of the built-in proxy is judged again while it lasts, and ends when it would be refused:
-// without charge, and on account of nothing but what is refused then.
+// A WebSocket or a stream through the built-in proxy is checked again while it lasts, and is closed when a new request
+// would be refused. The check costs nothing, and no other reason closes the connection.
 func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 	for engine, url := range map[string]func(testing.TB) string{"sqlite": stores.SQLite, "postgresql": stores.PostgreSQL} {
 		t.Run(engine, func(t *testing.T) {
@@ -34,12 +34,18 @@ func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 				<-r.Context().Done()
 			})
 			for name, take := range map[string]func(k storage.APIKey) string{
-				"the key is revoked": func(k storage.APIKey) string { return "UPDATE api_keys SET revoked_at = 1 WHERE id = '" + k.ID + "'" },
-				"the key is paused":  func(k storage.APIKey) string { return "UPDATE api_keys SET paused_at = 1 WHERE id = '" + k.ID + "'" },
+				"the key is revoked": func(k storage.APIKey) string {
+					return "UPDATE api_keys SET revoked_at = 1 WHERE id = '" + k.ID + "'"
+				},
+				"the key is paused": func(k storage.APIKey) string {
+					return "UPDATE api_keys SET paused_at = 1 WHERE id = '" + k.ID + "'"
+				},
 				"the key has fewer scopes": func(k storage.APIKey) string {
 					return "UPDATE api_keys SET scopes = '[\"write\"]' WHERE id = '" + k.ID + "'"
 				},
-				"the key has expired": func(k storage.APIKey) string { return "UPDATE api_keys SET expires_at = 1 WHERE id = '" + k.ID + "'" },
+				"the key has expired": func(k storage.APIKey) string {
+					return "UPDATE api_keys SET expires_at = 1 WHERE id = '" + k.ID + "'"
+				},
 				"the workspace is stopped": func(storage.APIKey) string {
 					return "UPDATE workspaces SET disabled_at = 1 WHERE id = '" + w.shared.ID + "'"
 				},
@@ -68,7 +74,7 @@ func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 					var got string
 					return websocket.Message.Receive(ws, &got)
 				}
-				// As long as the key is good it goes on, and costs nothing.
+				// While the key is valid, the connection stays open and costs nothing.
 				spent := w.left(t, f, key)
 				w.now.Add(time.Minute.Microseconds())
 				w.Web.Recheck(t.Context())
@@ -76,7 +82,7 @@ func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 				if now := w.left(t, f, key); now < spent-1 {
 					t.Errorf("%s: it cost %d", name, spent-1-now)
 				}
-				// What was judged a moment ago is not judged again.
+				// A connection that was checked a moment ago is not checked again.
 				w.SQL(take(k))
 				w.Web.Recheck(t.Context())
 				if name == "the key is revoked" {
@@ -84,7 +90,7 @@ func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 				}
 				w.now.Add((30 * time.Second).Microseconds())
 				w.Web.Recheck(t.Context())
-				// The API sees both end: a test that waits here in vain has found one that goes on.
+				// The API sees both end: if the test hangs here, one of them goes on.
 				<-ended
 				<-ended
 				if err := talk(); err == nil {
@@ -93,7 +99,7 @@ func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 				if rest, err := io.ReadAll(stream.Body); err == nil {
 					t.Errorf("%s: the stream has an end of its own: %q", name, rest)
 				}
-				_ = ws.Close() // it is over
+				_ = ws.Close() // it is closed
 				if name == "the workspace is stopped" {
 					w.SQL("UPDATE workspaces SET disabled_at = NULL WHERE id = '" + w.shared.ID + "'")
 				}
@@ -102,7 +108,7 @@ func TestV07_WhatLastsEndsWithItsCredential(t *testing.T) {
 	}
 }
 
-// left is what is left of a key's plan, after one request that no route takes.
+// left returns what is left of a key's plan, measured with a request that matches no route.
 func (w *world) left(t *testing.T, f front, key string) (n int) {
 	t.Helper()
 	a := f.send(t, "DELETE", "/x", key)
@@ -111,7 +117,7 @@ func (w *world) left(t *testing.T, f front, key string) (n int) {
 	return n
 }
 
-// Without storage nothing is decided: what lasts goes on for five minutes, and no longer.
+// Without storage nothing can be decided: open connections go on for five minutes, and not longer.
 func TestV07_WithoutStorageWhatLastsEndsAfterFiveMinutes(t *testing.T) {
 	w := alone(t, stores.Open(t, stores.SQLite(t)))
 	f := w.fronts[0]
@@ -149,7 +155,7 @@ func TestV07_WithoutStorageWhatLastsEndsAfterFiveMinutes(t *testing.T) {
 	w.Web.Recheck(t.Context())
 	w.SQL("ALTER TABLE api_keys RENAME TO api_keys_away")
 	w.now.Add((4 * time.Minute).Microseconds())
-	w.Web.Recheck(t.Context()) // it was judged four minutes ago
+	w.Web.Recheck(t.Context()) // the last check was four minutes ago
 	select {
 	case err := <-ended:
 		t.Fatalf("it ended although storage was back in between: %v", err)
@@ -163,7 +169,7 @@ func TestV07_WithoutStorageWhatLastsEndsAfterFiveMinutes(t *testing.T) {
 	w.SQL("ALTER TABLE api_keys_away RENAME TO api_keys")
 }
 
-// As many requests to public routes are under way at once as the configuration says, of one address and in all.
+// The configuration limits how many requests to public routes run at once, from one address and in all.
 func TestV25_AnonymousRequestsAtOnceAreBounded(t *testing.T) {
 	w := alone(t, stores.Open(t, "sqlite::memory:"))
 	f := w.fronts[0]
@@ -199,7 +205,7 @@ func TestV25_AnonymousRequestsAtOnceAreBounded(t *testing.T) {
 	}
 	refused("127.0.0.10", http.StatusServiceUnavailable)
 	refused("127.0.0.11", http.StatusServiceUnavailable)
-	// Whoever shows a credential is not among them.
+	// Requests with a credential do not count.
 	_, key := w.key("read")
 	c := f.dial(t)
 	c.write("GET", "/x", "", key)
@@ -216,16 +222,16 @@ func TestV25_AnonymousRequestsAtOnceAreBounded(t *testing.T) {
 	}
 }
 
-// What is wrong with a caller's own body is theirs, to them and in the log.
+// An error in the caller's own body is reported as the caller's, in the answer and in the log.
 func TestV25_ACallersMistakesAre400AndNoErrorOfOurs(t *testing.T) {
 	w := alone(t, stores.Open(t, "sqlite::memory:"))
 	_, key := w.key("write")
 	for name, body := range map[string]string{
-		"a length that is no number": "Transfer-Encoding: chunked\r\n\r\nzz\r\nxx\r\n0\r\n\r\n",
-		"a chunk without its end":    "Transfer-Encoding: chunked\r\n\r\n1\r\nxyz\r\n0\r\n\r\n",
-		"a length too large":         "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nx",
-		"an end too early":           "Content-Length: 10\r\n\r\nabc",
-		"chunks without an end":      "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+		"a chunk length that is not a number": "Transfer-Encoding: chunked\r\n\r\nzz\r\nxx\r\n0\r\n\r\n",
+		"a chunk without its end":             "Transfer-Encoding: chunked\r\n\r\n1\r\nxyz\r\n0\r\n\r\n",
+		"a length too large":                  "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nx",
+		"an end too early":                    "Content-Length: 10\r\n\r\nabc",
+		"chunks without an end":               "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
 	} {
 		for _, target := range []string{"/x", "/public"} {
 			if target == "/public" {
@@ -242,7 +248,7 @@ func TestV25_ACallersMistakesAre400AndNoErrorOfOurs(t *testing.T) {
 			}
 		}
 	}
-	w.HTTP.Close() // waits for what is under way
+	w.HTTP.Close() // waits for open requests
 	for line := range strings.Lines(w.Log.String()) {
 		if strings.Contains(line, `"level":"ERROR"`) {
 			t.Errorf("the log says %s", line)

@@ -12,14 +12,14 @@ import (
 	"doorward/web/gateway"
 )
 
-// separators are the characters that the names of HTTP headers may have beside letters, digits and hyphens (RFC 9110,
+// separators are the characters that names of HTTP headers may have besides letters, digits and hyphens (RFC 9110,
 // section 5.6.2).
 const separators = "!#$%&'*+.^_`|~"
 
-// passed are the headers of the families that each proxy writes over what the caller sent.
+// passed lists the headers of the families that each proxy overwrites.
 var passed = []string{"For", "Host", "Proto"}
 
-// others is a regular expression of RE2 for all texts but some, which are of letters.
+// others returns a regular expression (RE2) for all texts except some words, which consist of letters.
 func others(words []string) string {
 	if len(words) == 0 {
 		return "."
@@ -53,7 +53,7 @@ func others(words []string) string {
 	return strings.Join(branches, "|")
 }
 
-// familyPattern is a regular expression of RE2, without regard to case, for a family.
+// familyPattern returns a case-insensitive regular expression (RE2) for a family of headers.
 func familyPattern(f gateway.Family) string {
 	switch {
 	case f.Only:
@@ -64,7 +64,8 @@ func familyPattern(f gateway.Family) string {
 	return f.Prefix
 }
 
-// blocks are the parts of the recipes that come from the list of headers: by file, by the name of the mark around them.
+// blocks returns the parts of the example files that are generated from the list of headers: by file, then by the name
+// of the marker around them.
 func blocks() map[string]map[string]string {
 	indent := func(spaces int, lines []string) string {
 		return strings.Repeat(" ", spaces) + strings.Join(lines, "\n"+strings.Repeat(" ", spaces)) + "\n"
@@ -80,7 +81,8 @@ func blocks() map[string]map[string]string {
 		patterns = append(patterns, familyPattern(f))
 		if !f.Only {
 			caddy = append(caddy, "request_header -"+f.Prefix+"*")
-			envoy = append(envoy, fmt.Sprintf("- remove_on_match: {key_matcher: {prefix: %s, ignore_case: true}}", strings.ToLower(f.Prefix)))
+			envoy = append(envoy,
+				fmt.Sprintf("- remove_on_match: {key_matcher: {prefix: %s, ignore_case: true}}", strings.ToLower(f.Prefix)))
 			continue
 		}
 		for _, rest := range f.Known {
@@ -93,10 +95,12 @@ func blocks() map[string]map[string]string {
 		ingress = append(ingress, name+`: ""`)
 	}
 	return map[string]map[string]string{
-		"caddy/Caddyfile":            {"headers": "\t\t" + strings.Join(caddy, "\n\t\t") + "\n"},
-		"envoy/envoy.yaml":           {"headers": indent(24, envoy), "identity": indent(30, identityLines("- {exact: %s}"))},
-		"nginx/nginx.conf":           {"headers": indent(12, nginx)},
-		"traefik/dynamic.yml":        {"headers": indent(8, []string{"authResponseHeadersRegex: '(?i)[^a-z0-9-]|^(" + strings.Join(patterns, "|") + ")'"})},
+		"caddy/Caddyfile":  {"headers": "\t\t" + strings.Join(caddy, "\n\t\t") + "\n"},
+		"envoy/envoy.yaml": {"headers": indent(24, envoy), "identity": indent(30, identityLines("- {exact: %s}"))},
+		"nginx/nginx.conf": {"headers": indent(12, nginx)},
+		"traefik/dynamic.yml": {
+			"headers": indent(8, []string{"authResponseHeadersRegex: '(?i)[^a-z0-9-]|^(" + strings.Join(patterns, "|") + ")'"}),
+		},
 		"ingress-nginx/headers.yaml": {"headers": indent(2, ingress)},
 	}
 }
@@ -108,7 +112,7 @@ func identityLines(format string) (lines []string) {
 	return lines
 }
 
-// The files for proxies remove the headers that Doorward's own proxy does.
+// The configurations of the proxies remove the same headers as Doorward's own proxy.
 func TestV21_RecipesRemoveWhatTheProxyRemoves(t *testing.T) {
 	root, err := setup.Root()
 	ok(t, err)
@@ -123,12 +127,13 @@ func TestV21_RecipesRemoveWhatTheProxyRemoves(t *testing.T) {
 			if !begun || !ended {
 				t.Fatalf("%s has no part between the lines # %s: begin and # %s: end", name, mark, mark)
 			}
-			tail := have[strings.LastIndexByte(have, '\n')+1:] // the indentation of the end mark
+			tail := have[strings.LastIndexByte(have, '\n')+1:] // the indentation of the end marker
 			if have == want+tail {
 				continue
 			}
 			if !*update {
-				t.Errorf("%s does not have the list of web/gateway/headers.go: run go test ./test/gateways -run 'V21|Printed' -update", name)
+				t.Errorf("%s does not have the list of web/gateway/headers.go: run go test ./test/gateways -run 'V21|Printed' "+
+					"-update", name)
 			}
 			text = before + "# " + mark + ": begin\n" + want + tail + "# " + mark + ": end\n" + after
 		}

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// Each piece is sent only when the caller has had the one before, so that a front which waits for more stands still.
+// Each piece is sent only after the caller has received the one before, so a front that buffers would hang.
 func TestAnswersFlowPieceByPiece(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read")
@@ -35,7 +35,8 @@ func TestAnswersFlowPieceByPiece(t *testing.T) {
 		c.write("GET", "/events", "", key, "Accept: text/event-stream")
 		response := c.head("GET")
 		defer response.Body.Close() //nolint:errcheck // read to its end
-		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" || response.Header.Get("X-RateLimit-Limit") == "" {
+		if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" ||
+			response.Header.Get("X-RateLimit-Limit") == "" {
 			t.Fatalf("answered %d %v", response.StatusCode, response.Header)
 		}
 		lines := bufio.NewReader(response.Body)
@@ -55,7 +56,7 @@ func TestAnswersFlowPieceByPiece(t *testing.T) {
 	})
 }
 
-// The API has each piece of a body before the caller sends the next.
+// The API receives each piece of a body before the caller sends the next.
 func TestBodiesFlowPieceByPiece(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("write")
@@ -134,7 +135,7 @@ func TestWebSocketsPass(t *testing.T) {
 		config.Header.Set(name, value)
 		ws, err := websocket.NewClient(config, f.dial(t))
 		ok(t, err)
-		defer ws.Close() //nolint:errcheck // its end is no matter
+		defer ws.Close() //nolint:errcheck // how it ends does not matter
 		for _, text := range []string{"one", "two", strings.Repeat("x", 100_000)} {
 			ok(t, websocket.Message.Send(ws, text))
 			var got string
@@ -143,7 +144,7 @@ func TestWebSocketsPass(t *testing.T) {
 				t.Errorf("got %.100q", got)
 			}
 		}
-		// Without a credential there is none.
+		// Without a credential there is no WebSocket.
 		config.Header.Del(name)
 		if ws, err := websocket.NewClient(config, f.dial(t)); err == nil {
 			_ = ws.Close()
@@ -152,8 +153,8 @@ func TestWebSocketsPass(t *testing.T) {
 	})
 }
 
-// Many wait for a slow API; others are served meanwhile, by it and by Doorward.
-func TestASlowAPIHoldsNobodyElseUp(t *testing.T) {
+// Many callers wait for a slow API; meanwhile others are served, by it and by Doorward.
+func TestASlowAPIDoesNotDelayOthers(t *testing.T) {
 	const waiting = 100
 	w := memory(t)
 	_, key := w.key("read")
@@ -201,7 +202,7 @@ func TestASlowAPIHoldsNobodyElseUp(t *testing.T) {
 	})
 }
 
-// A caller who goes away takes the API's work along.
+// When a caller disconnects, the request to the API is cancelled.
 func TestACallerWhoGoesAwayEndsTheRequest(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read")
@@ -223,8 +224,8 @@ func TestACallerWhoGoesAwayEndsTheRequest(t *testing.T) {
 	})
 }
 
-// Nobody's requests stay out of log and metrics because they go away before the answer, or because the API breaks off
-// in it.
+// Requests are in the log and the metrics even if the caller disconnects before the answer, or the API breaks off in
+// the middle of it.
 func TestH10_RequestsThatBreakOffAreLogged(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read")
@@ -256,7 +257,8 @@ func TestH10_RequestsThatBreakOffAreLogged(t *testing.T) {
 	for id, status := range map[string]string{"goes-away": `"status":499`, "breaks-off": `"status":200`} {
 		found := false
 		for line := range strings.Lines(w.Log.String()) {
-			found = found || strings.Contains(line, `"msg":"request"`) && strings.Contains(line, `"request_id":"`+id+`"`) && strings.Contains(line, status)
+			found = found || strings.Contains(line, `"msg":"request"`) && strings.Contains(line, `"request_id":"`+id+`"`) &&
+				strings.Contains(line, status)
 		}
 		if !found {
 			t.Errorf("the log has no request %s with %s", id, status)
@@ -264,20 +266,22 @@ func TestH10_RequestsThatBreakOffAreLogged(t *testing.T) {
 	}
 }
 
-// Where somebody before us may have seen another end of a body, nothing after it is a request of anybody's; not even
-// where the caller asks for an interim answer, after which the header of the answer is made anew.
+// If a server in front may have seen a different end of a body, nothing after that body is read as a request. That also
+// holds if the caller asks for an interim answer, after which the header of the answer is written again.
 func TestH03_NothingFollowsABodyWithTwoEnds(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read", "write")
 	for name, lines := range map[string]string{
-		"two lengths":                 "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
-		"two lengths and an interim":  "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
-		"two lengths and an upgrade":  "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+		"two lengths":                "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+		"two lengths and an interim": "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n",
+		"two lengths and an upgrade": "Content-Length: 4\r\nTransfer-Encoding: chunked\r\nConnection: Upgrade\r\nUpgrade: " +
+			"websocket\r\n",
 		"chunks and a trailer for us": "Transfer-Encoding: chunked\r\nTrailer: X-Auth-Subject\r\n",
 	} {
 		c := w.fronts[0].dial(t)
 		next := "GET /admin/x HTTP/1.1\r\nHost: " + host + "\r\n" + key + "\r\n\r\n"
-		_, err := io.WriteString(c, "POST /x HTTP/1.1\r\nHost: "+host+"\r\n"+key+"\r\n"+lines+"\r\n1\r\nx\r\n0\r\nX-Auth-Subject: evil\r\n\r\n"+next)
+		_, err := io.WriteString(c, "POST /x HTTP/1.1\r\nHost: "+host+"\r\n"+key+"\r\n"+lines+
+			"\r\n1\r\nx\r\n0\r\nX-Auth-Subject: evil\r\n\r\n"+next)
 		ok(t, err)
 		all, err := io.ReadAll(c) // to the end of the connection
 		ok(t, err)
@@ -290,7 +294,7 @@ func TestH03_NothingFollowsABodyWithTwoEnds(t *testing.T) {
 	}
 }
 
-// Where an API sends its callers on to is theirs to follow: no front asks there in its own name.
+// A redirect from an API is for its caller to follow: no front follows it.
 func TestF05_NoFrontFollowsARedirect(t *testing.T) {
 	w := memory(t)
 	_, key := w.key("read")
@@ -299,7 +303,8 @@ func TestF05_NoFrontFollowsARedirect(t *testing.T) {
 	})
 	w.each(func(t *testing.T, f front) {
 		a := f.send(t, "GET", "/x", key)
-		if n := w.api.count.Load(); a.Status != http.StatusTemporaryRedirect || a.Header.Get("Location") != "/admin/x" || n != 1 {
+		n := w.api.count.Load()
+		if a.Status != http.StatusTemporaryRedirect || a.Header.Get("Location") != "/admin/x" || n != 1 {
 			t.Errorf("answered %d %v after %d requests", a.Status, a.Header, n)
 		}
 	})

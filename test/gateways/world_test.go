@@ -28,17 +28,17 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// The two APIs of one Doorward. All requests are for the first unless they name another host.
+// The two APIs of one Doorward. Requests are for the first unless they name another host.
 const (
 	resource, host           = "https://api.example.com", "api.example.com"
 	otherResource, otherHost = "https://other.example.com", "other.example.com"
-	page                     = "https://app.example.com" // whose scripts may call the first
+	page                     = "https://app.example.com" // its scripts may call the first
 )
 
-// stranger is where requests come from: loopback too, but no trusted proxy.
+// stranger is the address that requests come from: loopback too, but not a trusted proxy.
 const stranger = "127.0.0.9"
 
-// world is a Doorward with an API and the ways to it.
+// world is a Doorward with an API and the fronts before it.
 type world struct {
 	*rig.Rig
 	t      *testing.T
@@ -59,16 +59,17 @@ const (
 	envoy   = "Envoy"
 )
 
-// newWorld starts all on a store.
+// newWorld starts a Doorward, an API and all fronts with a store.
 func newWorld(t *testing.T, store *storage.Store) *world {
 	t.Helper()
 	w := alone(t, store)
 	doorward, behind := w.fronts[0].address, w.api.server.Listener.Addr().String()
-	w.fronts = append(w.fronts, front{nginx, Nginx(t, doorward, behind)}, front{caddy, Caddy(t, doorward, behind)}, front{envoy, Envoy(t, doorward, behind)})
+	w.fronts = append(w.fronts, front{nginx, Nginx(t, doorward, behind)}, front{caddy, Caddy(t, doorward, behind)},
+		front{envoy, Envoy(t, doorward, behind)})
 	return w
 }
 
-// alone starts Doorward with its own proxy, and no other, on a store.
+// alone starts Doorward with only its own proxy, with a store.
 func alone(t *testing.T, store *storage.Store) *world {
 	t.Helper()
 	api := newCanary(t)
@@ -85,17 +86,49 @@ func alone(t *testing.T, store *storage.Store) *world {
 		{Methods: []string{"GET"}, Path: "/**", Scopes: []string{"read"}, Cost: 1},
 		{Methods: []string{"POST"}, Path: "/**", Scopes: []string{"write"}, Cost: 1},
 	}
-	own := []string{"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"}
+	own := []string{
+		"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me",
+	}
 	r := rig.New(t, store, rig.Options{
 		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
 		Resources: []catalog.Resource{
-			{ID: resource, Name: "API", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"}, WorkspaceHeader: "X-Workspace", UserPlan: "wide", ClientPlan: "wide", CORS: []string{page}},
-			{ID: otherResource, Name: "Other", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "ok", Environments: []string{"live"}}, WorkspaceHeader: "X-Workspace"},
+			{
+				ID:              resource,
+				Name:            "API",
+				Scopes:          scopes,
+				Keys:            catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "wide"},
+				WorkspaceHeader: "X-Workspace",
+				UserPlan:        "wide",
+				ClientPlan:      "wide",
+				CORS:            []string{page},
+			},
+			{
+				ID:              otherResource,
+				Name:            "Other",
+				Scopes:          scopes,
+				Keys:            catalog.KeyRules{Prefix: "ok", Environments: []string{"live"}},
+				WorkspaceHeader: "X-Workspace",
+			},
 		},
 		APIs: []gateway.API{
-			{ID: resource, Hosts: []string{host}, Upstream: upstream, Builtin: own, Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3}, Shape: gateway.Shape{ExpiredStatus: gateway.StatusExpired}, Routes: rules},
-			{ID: otherResource, Hosts: []string{otherHost}, Upstream: upstream, Builtin: own, Shape: gateway.Shape{Name: "nested", Texts: gateway.Texts{Forbidden: "Ça ne va pas 🚪"}}, Routes: rules},
+			{
+				ID:        resource,
+				Hosts:     []string{host},
+				Upstream:  upstream,
+				Builtin:   own,
+				Anonymous: gateway.Concurrency{Total: 5, PerAddress: 3},
+				Shape:     gateway.Shape{ExpiredStatus: gateway.StatusExpired},
+				Routes:    rules,
+			},
+			{
+				ID:       otherResource,
+				Hosts:    []string{otherHost},
+				Upstream: upstream,
+				Builtin:  own,
+				Shape:    gateway.Shape{Name: "nested", Texts: gateway.Texts{Forbidden: "Ça ne va pas 🚪"}},
+				Routes:   rules,
+			},
 		},
 	})
 	w := &world{Rig: r, t: t, api: api, now: &atomic.Int64{}}
@@ -106,7 +139,7 @@ func alone(t *testing.T, store *storage.Store) *world {
 	return w
 }
 
-// memory is a world on SQLite in memory, for what storage has no part in.
+// memory is a world with SQLite in memory, for tests that do not depend on storage.
 func memory(t *testing.T) *world {
 	t.Helper()
 	return newWorld(t, stores.Open(t, "sqlite::memory:"))
@@ -122,14 +155,14 @@ func (w *world) each(fn func(t *testing.T, f front)) {
 	}
 }
 
-// key makes an API key of the shared workspace with some scopes and is its bearer header.
+// key creates an API key of the shared workspace with some scopes, and returns its Authorization header.
 func (w *world) key(scopes ...string) (storage.APIKey, string) {
 	w.t.Helper()
 	k, text := w.Key(w.shared, apikey.Spec{Scopes: scopes})
 	return k, "Authorization: Bearer " + text
 }
 
-// token is an access token of Alice's for the first resource, by the code grant.
+// token returns an access token of Alice's for the first resource, from an authorization code.
 func (w *world) token(scope string) string {
 	w.t.Helper()
 	app := w.App(management.ClientSpec{Scopes: []string{"read", "write"}, Grants: []string{"client_credentials"}})
@@ -140,20 +173,20 @@ func (w *world) token(scope string) string {
 	return a.Text("access_token")
 }
 
-// connection is one of a client, over which requests are written as text, so that nothing makes them plainer.
+// connection is one client connection. Requests are written as text, so that no client library normalises them.
 type connection struct {
 	net.Conn
 	t *testing.T
 	r *bufio.Reader
 }
 
-// dial connects to a front from a place that nobody trusts.
+// dial connects to a front from an address that is not trusted.
 func (f front) dial(t *testing.T) *connection {
 	t.Helper()
 	return f.dialFrom(t, stranger)
 }
 
-// dialFrom connects to a front from some address of this machine.
+// dialFrom connects to a front from a given address of this machine.
 func (f front) dialFrom(t *testing.T, from string) *connection {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
@@ -164,7 +197,7 @@ func (f front) dialFrom(t *testing.T, from string) *connection {
 	return &connection{Conn: conn, t: t, r: bufio.NewReader(conn)}
 }
 
-// write sends a request with header lines; without one for Host, it is for the first API.
+// write sends a request with header lines; without a Host line, it is for the first API.
 func (c *connection) write(method, target, body string, lines ...string) {
 	c.t.Helper()
 	var text bytes.Buffer
@@ -183,7 +216,7 @@ func (c *connection) write(method, target, body string, lines ...string) {
 	ok(c.t, err)
 }
 
-// head reads the beginning of the next answer.
+// head reads the header of the next answer.
 func (c *connection) head(method string) *http.Response {
 	c.t.Helper()
 	response, err := http.ReadResponse(c.r, &http.Request{Method: method})
@@ -191,7 +224,7 @@ func (c *connection) head(method string) *http.Response {
 	return response
 }
 
-// answer reads the next answer to its end.
+// answer reads the whole next answer.
 func (c *connection) answer(method string) *rig.Answer {
 	c.t.Helper()
 	response := c.head(method)
@@ -201,7 +234,7 @@ func (c *connection) answer(method string) *rig.Answer {
 	return &rig.Answer{Status: response.StatusCode, Header: response.Header, Body: string(body)}
 }
 
-// send does one request over a connection of its own.
+// send sends one request over a connection of its own.
 func (f front) send(t *testing.T, method, target string, lines ...string) *rig.Answer {
 	t.Helper()
 	c := f.dial(t)
@@ -215,13 +248,13 @@ type seen struct {
 	header                     http.Header
 }
 
-// canary is the API: it keeps what reaches it.
+// canary is the API: it keeps the requests that reach it.
 type canary struct {
 	server *httptest.Server
 	mu     sync.Mutex
 	all    []seen
 	count  atomic.Int64
-	// serve answers in place of a plain 200; nil: it does not.
+	// serve answers in place of a plain 200, if it is not nil.
 	serve atomic.Pointer[http.HandlerFunc]
 }
 
@@ -234,7 +267,7 @@ func newCanary(t *testing.T) *canary {
 			(*fn)(w, r)
 			return
 		}
-		body, _ := io.ReadAll(r.Body) // a caller may go away
+		body, _ := io.ReadAll(r.Body) // the caller may disconnect
 		c.mu.Lock()
 		c.all = append(c.all, seen{r.Method, r.RequestURI, r.Host, string(body), r.Header.Clone()})
 		c.mu.Unlock()
@@ -246,13 +279,13 @@ func newCanary(t *testing.T) *canary {
 	return c
 }
 
-// does has the API answer with fn until the test ends.
+// does makes the API answer with fn until the test ends.
 func (c *canary) does(t *testing.T, fn http.HandlerFunc) {
 	c.serve.Store(&fn)
 	t.Cleanup(func() { c.serve.Store(nil) })
 }
 
-// take gives what reached the API since it was asked last.
+// take returns the requests that reached the API since the last call.
 func (c *canary) take() []seen {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -262,7 +295,7 @@ func (c *canary) take() []seen {
 	return all
 }
 
-// one is the one request that reached the API.
+// one returns the only request that reached the API.
 func (c *canary) one(t *testing.T) seen {
 	t.Helper()
 	all := c.take()
@@ -272,7 +305,7 @@ func (c *canary) one(t *testing.T) seen {
 	return all[0]
 }
 
-// nothing holds that no request reached the API.
+// nothing checks that no request reached the API.
 func (w *world) nothing(t *testing.T) {
 	t.Helper()
 	if n := w.api.count.Load(); n != 0 {

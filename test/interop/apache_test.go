@@ -20,12 +20,12 @@ import (
 	"doorward/test/setup"
 )
 
-// apacheFiles has Apache guard files by its module mod_oauth2, which asks our introspection endpoint.
+// apacheFiles runs an Apache that protects files with its module mod_oauth2, which asks our introspection endpoint.
 func apacheFiles(t *testing.T, s *server, api credentials) string {
 	t.Helper()
-	// The module keeps an answer for five minutes unless it is told otherwise. Its own oauth2_claim compares the whole of
-	// scope with one word; an expression finds the word in it. Apache first tries it before it looks for a user, where it must
-	// not be what refuses.
+	// By default the module caches an answer for five minutes. Its own oauth2_claim compares the whole of scope with one
+	// value; an expression finds the value in it. Apache evaluates the expression once before it looks for a user, and it
+	// must not refuse the request then.
 	return apache(t, fmt.Sprintf(`<Location /files/>
 AuthType oauth2
 OAuth2TokenVerify introspect %s/oauth/introspect introspect.auth=client_secret_basic&client_id=%s&client_secret=%s&expiry=0
@@ -43,11 +43,12 @@ Require expr "-z %%{reqenv:OAUTH2_CLAIM_active} || %%{reqenv:OAUTH2_CLAIM_scope}
 `, s.issuer, api.ID, api.Secret)) + "/files"
 }
 
-// apacheSignedFiles has Apache guard files by mod_oauth2, which verifies signed tokens with our public keys.
+// apacheSignedFiles runs an Apache that protects files with mod_oauth2, which verifies signed tokens with our public
+// keys.
 func apacheSignedFiles(t *testing.T, s *server, _ credentials) string {
 	t.Helper()
-	// The module checks signature and time. Who issued the token and for whom is ours to ask, by expressions for the reason
-	// given above.
+	// The module checks the signature and the time. The configuration must check the issuer and the audience, with
+	// expressions for the reason given above.
 	return apache(t, fmt.Sprintf(`<Location /files/>
 AuthType oauth2
 OAuth2TokenVerify jwks_uri %s/oauth/jwks verify.exp=required
@@ -72,7 +73,7 @@ func modOAuth2Version(t *testing.T) string {
 	return dpkgVersion(t, "libapache2-mod-oauth2")
 }
 
-// revoke ends what came of one consent (RFC 7009).
+// revoke revokes everything issued from one consent (RFC 7009).
 func revoke(t *testing.T, s *server, c credentials, token *oauth2.Token) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.issuer+"/oauth/revoke",
@@ -87,8 +88,8 @@ func revoke(t *testing.T, s *server, c credentials, token *oauth2.Token) {
 	}
 }
 
-// apache starts a private Apache with two files, as configuration says, and gives its address. It ends with the test, or
-// else with the process.
+// apache starts a private Apache with two files and a configuration, and returns its address. It stops with the test,
+// or else with the process.
 func apache(t *testing.T, configuration string) (address string) {
 	t.Helper()
 	program, modules, err := setup.Apache()
@@ -115,12 +116,12 @@ func apache(t *testing.T, configuration string) (address string) {
 		fmt.Fprintf(&b, "<IfModule !%s_module>\nLoadModule %[1]s_module %s/mod_%[1]s.so\n</IfModule>\n", name, modules)
 	}
 	b.WriteString(configuration)
-	// -X: one process, in the foreground. It need not be root, so it is not.
+	// -X: one process, in the foreground. It does not need to be root, so it is not.
 	server := exec.CommandContext(t.Context(), program, "-X", "-f", filepath.Join(dir, "httpd.conf"))
 	server.Dir = dir
 	owned := func(string) {}
 	if os.Geteuid() == 0 {
-		id := nobody(t)
+		id := unprivileged(t)
 		server.SysProcAttr = &syscall.SysProcAttr{Credential: id}
 		owned = func(path string) {
 			if err := os.Chown(path, int(id.Uid), int(id.Gid)); err != nil {
@@ -132,7 +133,11 @@ func apache(t *testing.T, configuration string) (address string) {
 	if err := os.MkdirAll(filepath.Join(dir, "www", "files", "write"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string]string{"httpd.conf": b.String(), "www/files/note.txt": "a note\n", "www/files/write/note.txt": "a note\n"} {
+	for name, text := range map[string]string{
+		"httpd.conf":               b.String(),
+		"www/files/note.txt":       "a note\n",
+		"www/files/write/note.txt": "a note\n",
+	} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -146,7 +151,7 @@ func apache(t *testing.T, configuration string) (address string) {
 	}
 	exited := make(chan struct{})
 	go func() {
-		_ = server.Wait() // how it ended is in its log
+		_ = server.Wait() // its log says how it ended
 		close(exited)
 	}()
 	t.Cleanup(func() {
@@ -171,8 +176,8 @@ func apache(t *testing.T, configuration string) (address string) {
 	}
 }
 
-// nobody is the account of programs that are to have no rights.
-func nobody(t *testing.T) *syscall.Credential {
+// unprivileged returns the account nobody, which programs use that must not have any rights.
+func unprivileged(t *testing.T) *syscall.Credential {
 	t.Helper()
 	u, err := user.Lookup("nobody")
 	if err != nil {

@@ -14,16 +14,17 @@ import (
 	"doorward/test/setup"
 )
 
-// party is a program by others.
+// party is a third-party program.
 type party struct {
 	name    string
 	version func(t *testing.T) string
-	pinned  bool // this repository says which version; otherwise the machine does
+	pinned  bool // this repository pins the version; otherwise the machine decides
 	lacks   []string
 	run     func(t *testing.T, e *encounter)
 }
 
-// steps are what a client can do, in the order of the page. What a library has no function for is in lacks of its party.
+// steps are the steps that a client can do, in the order of the page. If a library has no function for a step, the step
+// is in lacks of its party.
 var steps = []string{
 	"metadata", "code", "refresh", "introspect", "revoke", "client_credentials", "public_code", "public_refresh",
 	"denied", "used_refresh", "state", "iss",
@@ -51,18 +52,18 @@ var clients = []party{
 	},
 }
 
-// encounter is one client at one server, with a person at a browser.
+// encounter is one client at one server, with a user at a browser.
 type encounter struct {
 	t            *testing.T
 	server       *server
 	tab          *browser.Tab
 	confidential credentials
 	public       credentials
-	judge        credentials // a resource server, to see what has become of tokens
+	api          credentials // a resource server, to introspect tokens
 	got          map[string]string
 }
 
-// line is what a client tells: where a person is to go, or what came of a step.
+// line is what a client prints: a URL for the user to open, or the result of a step.
 type line struct {
 	Open     string `json:"open"`
 	Decision string `json:"decision"`
@@ -74,7 +75,7 @@ type line struct {
 	Dead   string `json:"dead"`   // one that is not
 }
 
-// report takes a step down, and asks the server about its tokens.
+// report records a step, and asks the server about its tokens.
 func (e *encounter) report(l line) {
 	e.t.Helper()
 	if _, twice := e.got[l.Step]; twice || !slices.Contains(steps, l.Step) {
@@ -83,12 +84,12 @@ func (e *encounter) report(l line) {
 	if !l.OK {
 		e.t.Errorf("%s: %s", l.Step, l.Detail)
 	}
-	e.server.judge(e.judge, l)
+	e.server.checkTokens(e.api, l)
 	e.got[l.Step] = l.Detail
 }
 
-// judge asks the server about the tokens of a step.
-func (s *server) judge(c credentials, l line) {
+// checkTokens introspects the tokens of a step.
+func (s *server) checkTokens(c credentials, l line) {
 	s.t.Helper()
 	for token, want := range map[string]bool{l.Alive: true, l.Dead: false} {
 		if token == "" {
@@ -100,12 +101,12 @@ func (s *server) judge(c credentials, l line) {
 	}
 }
 
-// meet lets a client do all it can at a server.
+// meet lets a client do everything it can at a server.
 func meet(t *testing.T, s *server, p party) map[string]string {
 	t.Helper()
 	e := &encounter{
 		t: t, server: s, tab: browser.New(t), got: map[string]string{},
-		confidential: s.confidential(p.name), public: s.public(p.name), judge: s.resourceServer(s.issuer),
+		confidential: s.confidential(p.name), public: s.public(p.name), api: s.resourceServer(s.issuer),
 	}
 	p.run(t, e)
 	for _, step := range steps {
@@ -141,7 +142,12 @@ func script(file string) func(*testing.T, *encounter) {
 // follow runs a client's script and does what its lines ask for.
 func (e *encounter) follow(program string, args ...string) {
 	e.t.Helper()
-	settings := map[string]any{"issuer": e.server.issuer, "scope": scope, "confidential": e.confidential, "public": e.public}
+	settings := map[string]any{
+		"issuer":       e.server.issuer,
+		"scope":        scope,
+		"confidential": e.confidential,
+		"public":       e.public,
+	}
 	listen(e.t, settings, func(l line) (waits bool) {
 		if l.Open != "" {
 			visit(e.t, e.tab, l.Open, l.Decision)
@@ -152,7 +158,8 @@ func (e *encounter) follow(program string, args ...string) {
 	}, program, args...)
 }
 
-// listen runs a script and hands over what it tells, line by line. heard says whether the script waits until it is done.
+// listen runs a script and passes on what it prints, line by line. heard reports whether the script may go on without
+// waiting.
 func listen(t *testing.T, settings any, heard func(line) (waits bool), program string, args ...string) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), program, args...)
@@ -170,7 +177,7 @@ func listen(t *testing.T, settings any, heard func(line) (waits bool), program s
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { // also when the browser could not go on and the script still waits for it
+	defer func() { // also if the browser failed and the script still waits for it
 		_ = c.Process.Kill()
 		_ = c.Wait()
 		if t.Failed() {
@@ -194,7 +201,7 @@ func listen(t *testing.T, settings any, heard func(line) (waits bool), program s
 	}
 }
 
-// withSettings is the environment of a script.
+// withSettings returns the environment of a script.
 func withSettings(t *testing.T, settings any) []string {
 	t.Helper()
 	text, err := json.Marshal(settings)
@@ -204,10 +211,11 @@ func withSettings(t *testing.T, settings any) []string {
 	return append(os.Environ(), "DOORWARD_INTEROP="+string(text))
 }
 
-// TestProgramsByOthers: each finishes everything it has functions for, and the page says so.
+// TestProgramsByOthers checks that each third-party client completes every step that its library supports, and that the
+// page says so.
 func TestProgramsByOthers(t *testing.T) {
 	setup.Long(t)
-	// Nobody here has a network that loses answers, and a refresh token used twice is to be refused.
+	// The tests run on a network that loses no answers, so a refresh token that is used twice must be refused at once.
 	s := start(t, "sqlite:data/doorward.db", "tokens: {refresh_reuse_window: 0s}\n")
 	var rows []row
 	for _, p := range clients {
@@ -223,8 +231,9 @@ func TestProgramsByOthers(t *testing.T) {
 	t.Run("signed tokens", func(t *testing.T) { verifying = resourceServers(t, true) })
 	var d document
 	t.Run("management API", func(t *testing.T) { d = managementAPI(t) })
-	if t.Failed() || len(rows) < len(clients) || asking.got == nil || verifying.got == nil || d.steps == nil || d.calls == 0 {
-		return // a part was left out or went wrong, so there is no page
+	if t.Failed() || len(rows) < len(clients) || asking.got == nil || verifying.got == nil ||
+		d.steps == nil || d.calls == 0 {
+		return // a part was skipped or failed, so there is no complete page
 	}
 	comparePage(t, rows, []guarded{asking, verifying}, d)
 }

@@ -22,59 +22,97 @@ import (
 	"doorward/test/setup"
 )
 
-// The three APIs of one Doorward. The tokens for the second are signed.
+// The three APIs of one Doorward. Tokens for the second are signed.
 const (
 	opaqueResource = "https://files.example.com"
 	signedResource = "https://signed.example.com"
 	otherResource  = "https://other.example.com"
 )
 
-// guard is a resource server made with what others wrote.
+// guard is a third-party resource server.
 type guard struct {
 	name    string
 	version func(*testing.T) string
-	pinned  bool   // this repository says which version; otherwise the machine does
-	source  string // where to copy it from, in test/interop
+	pinned  bool   // this repository pins the version; otherwise the machine decides
+	source  string // its source, below test/interop
 	signed  bool   // it verifies signed tokens; otherwise it introspects
-	// start gives the URL below which are note.txt, for which read is needed, and write/note.txt.
+	// start returns the base URL of note.txt, which needs read, and of write/note.txt.
 	start func(t *testing.T, s *server, api credentials) string
 }
 
 var guards = []guard{
 	{name: "Apache, mod_oauth2", version: modOAuth2Version, source: "apache_test.go", start: apacheFiles},
-	{name: "oauth4webapi", version: nodePackage("oauth4webapi"), pinned: true, source: "node/guard-oauth4webapi.js", start: nodeGuard("oauth4webapi", opaqueResource)},
-	{name: "Authlib, Flask", version: python("authlib"), source: "python/authlib_guard.py", start: authlibGuard("introspection", opaqueResource)},
-	{name: "Apache, mod_oauth2", version: modOAuth2Version, source: "apache_test.go", signed: true, start: apacheSignedFiles},
-	{name: "express-oauth2-jwt-bearer", version: nodePackage("express-oauth2-jwt-bearer"), pinned: true, source: "node/guard-express-oauth2-jwt-bearer.js", signed: true, start: nodeGuard("express-oauth2-jwt-bearer", signedResource)},
-	{name: "jose", version: nodePackage("jose"), pinned: true, source: "node/guard-jose.js", signed: true, start: nodeGuard("jose", signedResource)},
-	{name: "Authlib, Flask", version: python("authlib"), source: "python/authlib_guard.py", signed: true, start: authlibGuard("jwks", signedResource)},
+	{
+		name:    "oauth4webapi",
+		version: nodePackage("oauth4webapi"),
+		pinned:  true,
+		source:  "node/guard-oauth4webapi.js",
+		start:   nodeGuard("oauth4webapi", opaqueResource),
+	},
+	{
+		name:    "Authlib, Flask",
+		version: python("authlib"),
+		source:  "python/authlib_guard.py",
+		start:   authlibGuard("introspection", opaqueResource),
+	},
+	{
+		name:    "Apache, mod_oauth2",
+		version: modOAuth2Version,
+		source:  "apache_test.go",
+		signed:  true,
+		start:   apacheSignedFiles,
+	},
+	{
+		name:    "express-oauth2-jwt-bearer",
+		version: nodePackage("express-oauth2-jwt-bearer"),
+		pinned:  true,
+		source:  "node/guard-express-oauth2-jwt-bearer.js",
+		signed:  true,
+		start:   nodeGuard("express-oauth2-jwt-bearer", signedResource),
+	},
+	{
+		name:    "jose",
+		version: nodePackage("jose"),
+		pinned:  true,
+		source:  "node/guard-jose.js",
+		signed:  true,
+		start:   nodeGuard("jose", signedResource),
+	},
+	{
+		name:    "Authlib, Flask",
+		version: python("authlib"),
+		source:  "python/authlib_guard.py",
+		signed:  true,
+		start:   authlibGuard("jwks", signedResource),
+	},
 }
 
-// judgement is what a guard made of a request.
-type judgement struct {
+// verdict is a guard's answer to a request.
+type verdict struct {
 	status int
 	code   string // the error of WWW-Authenticate (RFC 6750, section 3.1)
 }
 
-// guarded is what came of the guards of one kind.
+// guarded holds the results of the guards of one kind.
 type guarded struct {
 	guards   []guard
 	versions []string
-	asked    []string               // the questions, in the order of the page
-	got      map[string][]judgement // by question, one for each guard
+	asked    []string             // the questions, in the order of the page
+	got      map[string][]verdict // by question, one for each guard
 }
 
-// resourceServers has each guard of a kind judge the same tokens.
+// resourceServers sends the same tokens to each guard of a kind.
 func resourceServers(t *testing.T, signed bool) guarded {
 	t.Helper()
 	s := start(t, "sqlite:data/doorward.db", `resources:
   - {id: `+opaqueResource+`, name: Files}
   - {id: `+signedResource+`, name: Signed, tokens: jwt, keys: {prefix: signed}}
-  - {id: `+otherResource+`, name: Other, tokens: `+map[bool]string{false: "opaque", true: "jwt"}[signed]+`, keys: {prefix: other}}
+  - {id: `+otherResource+`, name: Other, tokens: `+map[bool]string{false: "opaque", true: "jwt"}[signed]+
+		`, keys: {prefix: other}}
 `)
 	resource := map[bool]string{false: opaqueResource, true: signedResource}[signed]
 	api := s.resourceServer(resource)
-	g := guarded{got: map[string][]judgement{}}
+	g := guarded{got: map[string][]verdict{}}
 	var addresses []string
 	for _, one := range guards {
 		if one.signed == signed {
@@ -82,13 +120,13 @@ func resourceServers(t *testing.T, signed bool) guarded {
 			addresses = append(addresses, one.start(t, s, api))
 		}
 	}
-	// Status 0 is any but 200: what a guard says when it knows nothing is its own.
+	// Status 0 stands for any status other than 200: guards differ in what they answer when they cannot decide.
 	ask := func(asked, path, token string, status int) {
 		t.Helper()
 		g.asked = append(g.asked, asked)
 		for i, address := range addresses {
 			got, header := get(t, address+path, token)
-			j := judgement{status: got}
+			j := verdict{status: got}
 			if m := regexp.MustCompile(`^Bearer .*error="(\w+)"`).FindStringSubmatch(header.Get("WWW-Authenticate")); m != nil {
 				j.code = m[1]
 			}
@@ -102,7 +140,8 @@ func resourceServers(t *testing.T, signed bool) guarded {
 		}
 	}
 
-	c := s.client("Reader", "--redirect-uri", callback, "--scope", scope, "--resource", resource, "--resource", otherResource,
+	c := s.client("Reader", "--redirect-uri", callback, "--scope", scope, "--resource", resource,
+		"--resource", otherResource,
 		"--grant", "authorization_code", "--grant", "refresh_token", "--grant", "client_credentials")
 	tab := browser.New(t)
 	reader := newApp(t, s, tab, c, "read").exchange()
@@ -142,7 +181,7 @@ func resourceServers(t *testing.T, signed bool) guarded {
 	return g
 }
 
-// tampered is a signed token with another payload.
+// tampered returns a signed token with another payload.
 func tampered(token *oauth2.Token) string {
 	parts := strings.Split(token.AccessToken, ".")
 	at := len(parts[1]) / 2
@@ -153,8 +192,8 @@ func tampered(token *oauth2.Token) string {
 	return parts[0] + "." + parts[1][:at] + string(other) + parts[1][at+1:] + "." + parts[2]
 }
 
-// rotate has the server sign by another key than before. That waits until every verifier can have seen the next key, so
-// the key is made older first.
+// rotate makes the server sign with a new key. The server waits until every verifier can have seen the next key, so the
+// test backdates that key first.
 func rotate(t *testing.T, s *server) {
 	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(s.folder, "data", "doorward.db"))
@@ -191,7 +230,7 @@ func authlibGuard(way, resource string) func(*testing.T, *server, credentials) s
 	}
 }
 
-// serveGuard starts a program that says where it is, and goes on until its standard input ends.
+// serveGuard starts a program that prints its address and runs until its standard input is closed.
 func serveGuard(t *testing.T, s *server, api credentials, resource, program string, args ...string) (address string) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), program, args...)
@@ -228,15 +267,15 @@ func serveGuard(t *testing.T, s *server, api credentials, resource, program stri
 	return told.Address
 }
 
-// cell shows a judgement.
-func (j judgement) cell() string {
+// cell formats a verdict.
+func (j verdict) cell() string {
 	if j.code == "" {
 		return fmt.Sprint(j.status)
 	}
 	return fmt.Sprintf("%d `%s`", j.status, j.code)
 }
 
-// lines are those of the page's table.
+// lines formats the rows of the page's table.
 func (g guarded) lines() (titles []string, lines [][]string) {
 	titles = []string{"request for a file"}
 	version := []string{"version"}

@@ -19,8 +19,9 @@ import (
 	"doorward/test/setup"
 )
 
-// TestMCP: the client of the Model Context Protocol's own SDK, which knows an address and a client id, gets from a refusal
-// to a working call at a server without authentication of its own, behind the built-in proxy and behind nginx.
+// TestMCP: the client of the official Model Context Protocol SDK, which knows only an address and a client id, gets
+// from a refusal to a working call. The MCP server has no authentication of its own, and is behind the built-in proxy
+// or nginx.
 func TestMCP(t *testing.T) {
 	setup.Long(t)
 	program, err := setup.Node()
@@ -34,10 +35,14 @@ func TestMCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fronts := map[string]string{"proxy": "127.0.0.1:" + issuer.Port(), "nginx": gateways.Nginx(t, "127.0.0.1:"+issuer.Port(), api)}
+	fronts := map[string]string{
+		"proxy": "127.0.0.1:" + issuer.Port(),
+		"nginx": gateways.Nginx(t, "127.0.0.1:"+issuer.Port(), api),
+	}
 	configuration := "trusted_proxies: [127.0.0.1]\nresources:\n"
 	for _, name := range []string{"proxy", "nginx"} {
-		configuration += fmt.Sprintf("  - {id: \"http://%[1]s/mcp\", hosts: [\"%[1]s\"], upstream: \"http://%[2]s\", keys: {prefix: %[3]s}, routes: [{path: /mcp, scopes: [read]}]}\n", fronts[name], api, name)
+		configuration += fmt.Sprintf("  - {id: \"http://%[1]s/mcp\", hosts: [\"%[1]s\"], upstream: \"http://%[2]s\", keys: "+
+			"{prefix: %[3]s}, routes: [{path: /mcp, scopes: [read]}]}\n", fronts[name], api, name)
 	}
 	file := filepath.Join(s.folder, "doorward.yaml")
 	before, err := os.ReadFile(file)
@@ -58,8 +63,9 @@ func TestMCP(t *testing.T) {
 			s.t = t
 			mcp := "http://" + front + "/mcp"
 			metadataOf(t, mcp, s.issuer)
-			app := s.client("An assistant by "+name, "--public", "--redirect-uri", callback, "--scope", "read", "--resource", mcp)
-			judge := s.resourceServer(mcp)
+			app := s.client("An assistant by "+name, "--public", "--redirect-uri", callback, "--scope",
+				"read", "--resource", mcp)
+			api := s.resourceServer(mcp)
 			tab := browser.New(t)
 			var got []string
 			listen(t, map[string]any{"issuer": s.issuer, "mcp": mcp, "public": app}, func(l line) bool {
@@ -73,7 +79,7 @@ func TestMCP(t *testing.T) {
 				if !l.OK {
 					t.Errorf("%s: %s", l.Step, l.Detail)
 				}
-				s.judge(judge, l)
+				s.checkTokens(api, l)
 				got = append(got, l.Step)
 				return true
 			}, program, filepath.Join("node", "mcp-client.js"))
@@ -84,7 +90,7 @@ func TestMCP(t *testing.T) {
 	}
 }
 
-// metadataOf follows a refusal to the authorization server (RFC 9728, section 5.1).
+// metadataOf follows a refusal to the authorization server's metadata (RFC 9728, section 5.1).
 func metadataOf(t *testing.T, mcp, issuer string) {
 	t.Helper()
 	client := &http.Client{Timeout: 10 * time.Second}
@@ -95,31 +101,33 @@ func metadataOf(t *testing.T, mcp, issuer string) {
 	_ = refused.Body.Close()
 	_, rest, found := strings.Cut(refused.Header.Get("WWW-Authenticate"), `resource_metadata="`)
 	address, _, _ := strings.Cut(rest, `"`)
-	if refused.StatusCode != http.StatusUnauthorized || !found || !strings.Contains(refused.Header.Get("WWW-Authenticate"), `scope="read"`) {
+	if refused.StatusCode != http.StatusUnauthorized || !found ||
+		!strings.Contains(refused.Header.Get("WWW-Authenticate"), `scope="read"`) {
 		t.Fatalf("%d %s", refused.StatusCode, refused.Header.Get("WWW-Authenticate"))
 	}
 	answer, err := client.Get(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer answer.Body.Close() //nolint:errcheck // it was only read
+	defer answer.Body.Close() //nolint:errcheck // only read
 	var metadata struct {
 		Resource string   `json:"resource"`
 		Servers  []string `json:"authorization_servers"`
 	}
 	text, _ := io.ReadAll(answer.Body)
-	if err := json.Unmarshal(text, &metadata); err != nil || metadata.Resource != mcp || !slices.Equal(metadata.Servers, []string{issuer}) {
+	if err := json.Unmarshal(text, &metadata); err != nil || metadata.Resource != mcp ||
+		!slices.Equal(metadata.Servers, []string{issuer}) {
 		t.Errorf("%s: %s", address, text)
 	}
 }
 
-// mcpServer runs an MCP server until the test ends, and gives its address.
+// mcpServer runs an MCP server until the test ends, and returns its address.
 func mcpServer(t *testing.T, node string) string {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), node, filepath.Join("node", "mcp-server.js"))
 	out, err := c.StdoutPipe()
 	if err == nil {
-		_, err = c.StdinPipe() // it ends with this
+		_, err = c.StdinPipe() // it exits when its standard input is closed
 	}
 	if err == nil {
 		c.Stderr = os.Stderr

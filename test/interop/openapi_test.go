@@ -14,24 +14,25 @@ import (
 	"doorward/test/setup"
 )
 
-// callsSeed is what the calls made from the document begin with, so that a failure comes again.
+// callsSeed is the seed of the calls generated from the document, so that a failure can be repeated.
 const callsSeed = 20261122
 
-// openAPIPackages are the Node packages that deal with the document.
+// openAPIPackages are the Node packages that read the document.
 var openAPIPackages = []string{
-	"openapi-typescript", "typescript", "openapi-fetch", "@seriousme/openapi-schema-validator", "@redocly/openapi-core", "fast-check", "ajv",
+	"openapi-typescript", "typescript", "openapi-fetch", "@seriousme/openapi-schema-validator",
+	"@redocly/openapi-core", "fast-check", "ajv",
 }
 
-// document is what programs by others made of /openapi.json.
+// document holds what third-party programs found in /openapi.json.
 type document struct {
 	versions map[string]string
-	steps    []string // of the life of a key
-	mistakes int      // that the compiler finds in a program
-	calls    int      // made from the document, on each engine
-	kinds    int      // of operations
+	steps    []string // steps in the life of a key
+	mistakes int      // mistakes that the compiler finds in a program
+	calls    int      // generated from the document, on each engine
+	kinds    int      // operations called
 }
 
-// vendor is a configuration that has one of everything that changes the document.
+// vendor is a configuration that has every setting that changes the document.
 const vendor = `plans: {small: {hour: 5000, day: 90000}, large: {hour: 1000000, burst: 1000000}}
 resources:
   - id: https://api.example.com
@@ -43,7 +44,7 @@ resources:
   - {id: https://other.example.com, errors: nested, expired_status: 419, keys: {prefix: other}}
 `
 
-// managementAPI has programs by others read the document, and use the API as it says.
+// managementAPI has third-party programs read the document, and use the API as it says.
 func managementAPI(t *testing.T) document {
 	t.Helper()
 	d := document{versions: map[string]string{}}
@@ -55,7 +56,8 @@ func managementAPI(t *testing.T) document {
 		d.versions[name] = nodePackage(name)(t)
 	}
 	plain := start(t, "sqlite:data/doorward.db", "")
-	other := start(t, loginOf(t, postgres.Private(t, postgres.Options{}), postgres.Login{CreateRole: true, Database: true}), vendor)
+	other := start(t,
+		loginOf(t, postgres.Private(t, postgres.Options{}), postgres.Login{CreateRole: true, Database: true}), vendor)
 	on := func(name string, fn func(t *testing.T, s *server)) {
 		for _, s := range []*server{plain, other} {
 			t.Run(name, func(t *testing.T) {
@@ -75,7 +77,7 @@ func managementAPI(t *testing.T) document {
 	return d
 }
 
-// nodeScript runs a program of the Node folder and decodes what it prints.
+// nodeScript runs a program of the Node folder and decodes its output.
 func nodeScript(t *testing.T, program, file string, settings, v any) {
 	t.Helper()
 	c := exec.CommandContext(t.Context(), program, filepath.Join("node", file))
@@ -91,22 +93,22 @@ func nodeScript(t *testing.T, program, file string, settings, v any) {
 	}
 }
 
-// validate has others judge the document.
+// validate has third-party validators check the document.
 func validate(t *testing.T, program string, s *server) {
 	t.Helper()
 	var found map[string][]string
 	nodeScript(t, program, "openapi-validate.js", map[string]any{"issuer": s.issuer}, &found)
-	for judge, list := range found {
+	for validator, list := range found {
 		for _, problem := range list {
-			t.Errorf("%s: %s", judge, problem)
+			t.Errorf("%s: %s", validator, problem)
 		}
 	}
 	if len(found) != 2 {
-		t.Errorf("the judges are %v", found)
+		t.Errorf("the validators are %v", found)
 	}
 }
 
-// callAll makes calls from the document, as those who may do everything and as those who may do nothing.
+// callAll sends calls generated from the document, by callers who may do everything and by callers who may do nothing.
 func callAll(t *testing.T, program string, s *server) (calls, kinds int) {
 	t.Helper()
 	const slug = "standing"
@@ -116,21 +118,28 @@ func callAll(t *testing.T, program string, s *server) (calls, kinds int) {
 	s.command("", "user", "update", email, "--admin") // without it the operations about users are 403
 	var users []any
 	for _, name := range []string{"bob", "dave", "frank"} {
-		users = append(users, s.command(password, "user", "create", "--email", name+"@example.com", "--name", name, "--password-stdin")["id"])
+		users = append(users,
+			s.command(password, "user", "create", "--email", name+"@example.com", "--name", name, "--password-stdin")["id"])
 		s.command("", "workspace", "member", "add", slug, name+"@example.com", "--role", "viewer")
 	}
 	var got struct{ Calls, Operations, Succeeded int }
 	nodeScript(t, program, "openapi-calls.js", map[string]any{
-		"issuer": s.issuer, "key": key["key"], "token": token["token"], "workspace": slug, "users": users, "keep": []any{slug, key["id"], token["id"]}, "seed": callsSeed,
+		"issuer":    s.issuer,
+		"key":       key["key"],
+		"token":     token["token"],
+		"workspace": slug,
+		"users":     users,
+		"keep":      []any{slug, key["id"], token["id"]},
+		"seed":      callsSeed,
 	}, &got)
 	t.Logf("%+v, seed %d", got, callsSeed)
 	return got.Calls, got.Operations
 }
 
-// lifeOfAKey makes a client from the document, has the compiler check a program that uses it, and runs that.
+// lifeOfAKey generates a client from the document, has the compiler check a program that uses it, and runs the program.
 func lifeOfAKey(t *testing.T, program string, s *server) (steps []string, mistakes int) {
 	t.Helper()
-	// As in the folder of a developer, who has the packages and makes the types.
+	// As in a developer's folder: the packages are installed and the types are generated.
 	dir := t.TempDir()
 	for _, name := range []string{"package.json", "tsconfig.json", "steps.js", "openapi-fetch.ts"} {
 		text, err := os.ReadFile(filepath.Join("node", name))
@@ -153,7 +162,8 @@ func lifeOfAKey(t *testing.T, program string, s *server) (steps []string, mistak
 		{"openapi-typescript/bin/cli.js", s.issuer + "/openapi.json", "-o", "doorward.d.ts"},
 		{"typescript/bin/tsc", "--outDir", "made"},
 	} {
-		c := exec.CommandContext(t.Context(), program, append([]string{filepath.Join("node_modules", args[0])}, args[1:]...)...)
+		c := exec.CommandContext(t.Context(), program,
+			append([]string{filepath.Join("node_modules", args[0])}, args[1:]...)...)
 		c.Dir = dir
 		if out, err := c.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", args[0], err, out)
@@ -163,21 +173,21 @@ func lifeOfAKey(t *testing.T, program string, s *server) (steps []string, mistak
 	const invited = "eve@example.com"
 	s.command(password, "user", "create", "--email", invited, "--name", "Eve", "--password-stdin")
 	made := s.command("", "token", "create", "--user", email, "--name", "Laptop", "--scope", "admin")
-	judge := s.resourceServer(s.issuer)
+	api := s.resourceServer(s.issuer)
 	settings := map[string]any{"issuer": s.issuer, "token": made["token"], "email": email, "invited": invited}
 	listen(t, settings, func(l line) (waits bool) {
 		if l.Open != "" {
 			join(t, l.Open, invited)
 			return true
 		}
-		s.judge(judge, l)
+		s.checkTokens(api, l)
 		steps = append(steps, l.Step)
 		return true
 	}, program, filepath.Join(dir, "made", "openapi-fetch.js"))
 	return steps, mistakes
 }
 
-// join is what a person does with an invitation.
+// join accepts an invitation, as a user does in the browser.
 func join(t *testing.T, link, email string) {
 	t.Helper()
 	tab := browser.New(t)

@@ -40,7 +40,7 @@ Each client runs the authorization code grant with PKCE, once as a confidential 
 without a secret. – means that the library has no function for it. After each step, the test also introspects the tokens.
 `
 
-// columns of the first table, by step.
+// columns are the columns of the first table, by step.
 var columns = []struct{ step, title string }{
 	{"metadata", "finds the endpoints (RFC 8414)"},
 	{"code", "code + PKCE"},
@@ -84,8 +84,10 @@ func page(rows []row, kinds []guarded, d document) string {
 	table(titles, lines)
 
 	b.WriteString(`
-Failures arrive as the library's own error: a denied consent as ` + "`access_denied`" + `, and a refresh token that was used before
-as ` + "`invalid_grant`" + `, which also revokes every token of that consent. (The server runs with ` + "`refresh_reuse_window: 0s`" + ` here.
+Failures arrive as the library's own error: a denied consent as ` + "`access_denied`" +
+		`, and a refresh token that was used before
+as ` + "`invalid_grant`" + `, which also revokes every token of that consent. (The server runs with ` +
+		"`refresh_reuse_window: 0s`" + ` here.
 By default, a second use within ten seconds counts as a retry.) If an answer was changed in transit, the library refuses
 it before it sends the code. "the app" means that the library leaves the answer's query to the app, which found
 ` + "`access_denied`" + ` there.
@@ -116,7 +118,8 @@ it before it sends the code. "the app" means that the library leaves the answer'
 ## Resource servers
 
 Each of these guards two files. It either introspects, with the credentials of a client created by
-` + "`doorward client create --resource-server`" + `, or verifies signed access tokens (RFC 9068) with the keys at ` + "`/oauth/jwks`" + `.
+` + "`doorward client create --resource-server`" + `, or verifies signed access tokens (RFC 9068) with the keys at ` +
+		"`/oauth/jwks`" + `.
 [resource-servers.md](resource-servers.md) helps you choose. Each cell is the status, and the error in
 ` + "`WWW-Authenticate`" + `.
 
@@ -133,16 +136,24 @@ With signed tokens, which stay valid until they expire:
 	fmt.Fprintf(&b, `
 ## The management API
 
-These programs know only the document at `+"`/openapi.json`"+`. They read it once as it is without a configuration, and once
+These programs know only the document at `+"`/openapi.json`"+
+		`. They read it once as it is without a configuration, and once
 with plans, objects and other error shapes.
 `)
 	table([]string{"program", "version", "result"}, [][]string{
-		{"@seriousme/openapi-schema-validator", d.versions["@seriousme/openapi-schema-validator"], "the document fits the schema of OpenAPI 3.1"},
-		{"@redocly/openapi-core", d.versions["@redocly/openapi-core"], "its linter's recommended rules find nothing, once it may be on localhost"},
+		{
+			"@seriousme/openapi-schema-validator", d.versions["@seriousme/openapi-schema-validator"],
+			"the document fits the schema of OpenAPI 3.1",
+		},
+		{
+			"@redocly/openapi-core", d.versions["@redocly/openapi-core"],
+			"its linter's recommended rules find nothing, once it may be on localhost",
+		},
 		{"openapi-typescript", d.versions["openapi-typescript"], "generates the types of a client"},
 		{
 			"typescript", d.versions["typescript"],
-			fmt.Sprintf("finds nothing wrong in the program below, strictly checked, and each of %d mistakes in the use of the client", d.mistakes),
+			fmt.Sprintf("finds nothing wrong in the program below, strictly checked, and each of %d mistakes in the use of "+
+				"the client", d.mistakes),
 		},
 		{"openapi-fetch", d.versions["openapi-fetch"], "goes through the whole life of a key, as below"},
 		{
@@ -170,8 +181,8 @@ func mark(r row, step string) string {
 	return "–"
 }
 
-// comparePage holds docs/interoperability.md against what happened. Versions that the machine chose are not compared,
-// or the next security update of a distribution would make the page wrong.
+// comparePage compares docs/interoperability.md with the results. Versions that the machine chose are not compared;
+// otherwise the next security update of a distribution would make the page wrong.
 func comparePage(t *testing.T, rows []row, kinds []guarded, d document) {
 	t.Helper()
 	root, err := setup.Root()
@@ -194,16 +205,18 @@ func comparePage(t *testing.T, rows []row, kinds []guarded, d document) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(anyVersion(string(kept), rows), anyVersion(text, rows)); diff != "" {
-		t.Errorf("docs/interoperability.md differs from the results (-written +happened); if they are right: go test ./test/interop -update\n%s", diff)
+		t.Errorf("docs/interoperability.md differs from the results (-written +happened); if they are right: go test "+
+			"./test/interop -update\n%s", diff)
 	}
 }
 
-// anyVersion leaves out the versions that the machine chose.
+// anyVersion removes the versions that the machine chose.
 func anyVersion(text string, rows []row) string {
 	text = regexp.MustCompile(`(?m)^\| version \| .*`).ReplaceAllString(text, "| version |") // of resource servers
 	for _, r := range rows {
 		if !r.pinned {
-			text = regexp.MustCompile(`(?m)^\| `+regexp.QuoteMeta(r.name)+` \| [^|]*\d[^|]* \|`).ReplaceAllString(text, "| "+r.name+" |  |")
+			text = regexp.MustCompile(`(?m)^\| `+regexp.QuoteMeta(r.name)+` \| [^|]*\d[^|]* \|`).
+				ReplaceAllString(text, "| "+r.name+" |  |")
 		}
 	}
 	return text
@@ -246,7 +259,8 @@ func python(module string) func(*testing.T) string {
 		t.Helper()
 		program, err := setup.Python()
 		setup.Need(t, err)
-		out, err := exec.CommandContext(t.Context(), program, "-c", "import "+module+"; print("+module+".__version__)").Output()
+		out, err := exec.CommandContext(t.Context(), program, "-c", "import "+module+"; print("+module+".__version__)").
+			Output()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -254,7 +268,7 @@ func python(module string) func(*testing.T) string {
 	}
 }
 
-// dpkgVersion is what Debian installed, without the number of Debian's own changes.
+// dpkgVersion returns the version that Debian installed, without Debian's own revision.
 func dpkgVersion(t *testing.T, name string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "dpkg-query", "--show", "--showformat=${Version}", name).Output()

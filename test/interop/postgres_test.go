@@ -11,14 +11,15 @@ import (
 	"doorward/test/setup"
 )
 
-// A login that may make roles needs nobody's help: the first start makes everything.
-func TestPostgreSQLByALoginThatMakesRoles(t *testing.T) {
+// A login that may create roles needs no help: the first start creates everything.
+func TestPostgreSQLByALoginThatMayCreateRoles(t *testing.T) {
 	url := loginOf(t, postgres.Private(t, postgres.Options{}), postgres.Login{CreateRole: true, Database: true})
 	connectAndSurvive(t, start(t, url, ""))
 }
 
-// A login that may not gets the SQL printed for somebody who may, and then needs nothing more.
-func TestPostgreSQLByALoginThatMakesNoRoles(t *testing.T) {
+// For a login that may not create roles, the server prints the SQL for an administrator to run, and then needs nothing
+// more.
+func TestPostgreSQLByALoginThatMayNotCreateRoles(t *testing.T) {
 	database := postgres.Private(t, postgres.Options{})
 	s := newServer(t, loginOf(t, database, postgres.Login{Database: true}), "")
 	err := s.serve()
@@ -46,14 +47,14 @@ func TestPostgreSQLByALoginThatMakesNoRoles(t *testing.T) {
 
 func loginOf(t *testing.T, database *postgres.Server, l postgres.Login) (url string) {
 	t.Helper()
-	url, err := database.Cluster().CreateLogin(t.Context(), l) // goes with the server
+	url, err := database.Cluster().CreateLogin(t.Context(), l) // removed with the server
 	if err != nil {
 		t.Fatal(err)
 	}
 	return url
 }
 
-// connectAndSurvive takes an app through the whole flow, with the server killed after each fact that it acknowledged.
+// connectAndSurvive takes an app through the whole flow, and kills the server after each fact that it acknowledged.
 func connectAndSurvive(t *testing.T, s *server) {
 	t.Helper()
 	setup.Long(t)
@@ -64,11 +65,11 @@ func connectAndSurvive(t *testing.T, s *server) {
 			t.Fatal(err)
 		}
 	}
-	c, judge := s.confidential("App"), s.resourceServer(s.issuer)
+	c, api := s.confidential("App"), s.resourceServer(s.issuer)
 	a := newApp(t, s, browser.New(t), c, "read", "write")
 	active := func(token string) bool {
 		t.Helper()
-		return s.introspect(judge, token)["active"] == true
+		return s.introspect(api, token)["active"] == true
 	}
 
 	query, verifier := a.authorize("approve")
@@ -96,6 +97,6 @@ func connectAndSurvive(t *testing.T, s *server) {
 		t.Error("a revocation was lost")
 	}
 	if _, err := a.refresh(fresh); err == nil {
-		t.Error("a revoked refresh token was taken")
+		t.Error("a revoked refresh token was accepted")
 	}
 }

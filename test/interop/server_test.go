@@ -1,5 +1,6 @@
-// Package interop has programs written by others sign in through Doorward, and check its tokens: the real binary, real
-// pages in a real browser, and each library used as its own documentation says. What came out is docs/interoperability.md.
+// Package interop has third-party programs sign in through Doorward and check its tokens: with the real binary, the
+// real pages in a real browser, and each library used as its documentation says. The results are in
+// docs/interoperability.md.
 package interop
 
 import (
@@ -26,11 +27,11 @@ import (
 const (
 	email    = "ada@example.com"
 	password = "nineteen llamas dance badly"
-	scope    = "read write"                // what the clients ask for
-	callback = "http://127.0.0.1/callback" // what they register; the port is theirs to choose (RFC 8252, section 7.3)
+	scope    = "read write"                // the scopes that the clients request
+	callback = "http://127.0.0.1/callback" // their redirect URI; they may choose any port (RFC 8252, section 7.3)
 )
 
-// binary is the server.
+// binary is the path of the server's binary.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -50,7 +51,7 @@ func built(m *testing.M) int {
 	return m.Run()
 }
 
-// server is a running Doorward with one person, in a folder of its own.
+// server is a running Doorward with one user, in its own folder.
 type server struct {
 	t       *testing.T
 	issuer  string
@@ -59,7 +60,7 @@ type server struct {
 	log     *lines
 }
 
-// lines is what a program has written, for when something goes wrong.
+// lines collects the output of a program, to be shown if a test fails.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -77,7 +78,7 @@ func (l *lines) String() string {
 	return l.text.String()
 }
 
-// newServer configures a server and does not start it. The configuration is added to issuer, listeners and database.
+// newServer configures a server but does not start it. The configuration is added to issuer, listeners and database.
 func newServer(t *testing.T, database, configuration string) *server {
 	t.Helper()
 	port, err := setup.FreePort(t.Context())
@@ -85,7 +86,8 @@ func newServer(t *testing.T, database, configuration string) *server {
 		t.Fatal(err)
 	}
 	s := &server{t: t, issuer: fmt.Sprintf("http://localhost:%d", port), folder: t.TempDir(), log: &lines{}}
-	text := fmt.Sprintf("issuer: %s\nlisten: [127.0.0.1:%d]\nadmin_listen: \"\"\ndatabase_url: %q\n%s", s.issuer, port, database, configuration)
+	text := fmt.Sprintf("issuer: %s\nlisten: [127.0.0.1:%d]\nadmin_listen: \"\"\ndatabase_url: %q\n%s", s.issuer,
+		port, database, configuration)
 	if err := os.WriteFile(filepath.Join(s.folder, "doorward.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +100,7 @@ func newServer(t *testing.T, database, configuration string) *server {
 	return s
 }
 
-// start starts a configured server that has no person yet.
+// start starts a configured server that has no users yet.
 func start(t *testing.T, database, configuration string) *server {
 	t.Helper()
 	s := newServer(t, database, configuration)
@@ -109,7 +111,7 @@ func start(t *testing.T, database, configuration string) *server {
 	return s
 }
 
-// doorward is a command on the server's configuration.
+// doorward returns a command of the CLI with the server's configuration.
 func (s *server) doorward(args ...string) *exec.Cmd {
 	c := exec.CommandContext(s.t.Context(), binary, args...)
 	c.Dir = s.folder
@@ -117,7 +119,7 @@ func (s *server) doorward(args ...string) *exec.Cmd {
 	return c
 }
 
-// serve starts the server and returns when it is ready, or has ended with an error.
+// serve starts the server and returns when it is ready or has failed.
 func (s *server) serve() error {
 	c := s.doorward("serve")
 	out, err := c.StderrPipe()
@@ -134,7 +136,7 @@ func (s *server) serve() error {
 				Msg    string
 				Status int
 			}
-			_ = json.Unmarshal(scanner.Bytes(), &line) // it may be no JSON
+			_ = json.Unmarshal(scanner.Bytes(), &line) // it may not be JSON
 			if line.Msg == "ready" {
 				ready <- true
 			}
@@ -151,16 +153,16 @@ func (s *server) serve() error {
 	return nil
 }
 
-// kill ends the server as a power cut would. A stopped one stays as it is.
+// kill ends the server as a power cut would. A stopped server stays stopped.
 func (s *server) kill() {
 	if s.process != nil {
-		_ = s.process.Process.Signal(syscall.SIGKILL) // it may have ended by itself
+		_ = s.process.Process.Signal(syscall.SIGKILL) // it may have exited already
 		_ = s.process.Wait()
 		s.process = nil
 	}
 }
 
-// command runs an administrative command and gives what it prints.
+// command runs an administrative command and returns its output.
 func (s *server) command(stdin string, args ...string) map[string]any {
 	s.t.Helper()
 	c := s.doorward(append(args, "--json")...)
@@ -178,13 +180,13 @@ func (s *server) command(stdin string, args ...string) map[string]any {
 	return v
 }
 
-// credentials are a client's.
+// credentials are the credentials of a client.
 type credentials struct {
 	ID     string `json:"id"`
 	Secret string `json:"secret,omitempty"` // empty: a public client
 }
 
-// client registers one.
+// client registers a client.
 func (s *server) client(name string, args ...string) credentials {
 	s.t.Helper()
 	v := s.command("", append([]string{"client", "create", "--name", name}, args...)...)
@@ -193,7 +195,7 @@ func (s *server) client(name string, args ...string) credentials {
 	return credentials{ID: id, Secret: secret}
 }
 
-// confidential registers a client that knows every grant, public one that has no secret.
+// confidential registers a client that may use every grant; public registers one without a secret.
 func (s *server) confidential(name string) credentials {
 	s.t.Helper()
 	return s.client(name, "--redirect-uri", callback, "--scope", scope,
@@ -211,10 +213,11 @@ func (s *server) resourceServer(resource string) credentials {
 	return s.client("API", "--resource-server", "--resource", resource)
 }
 
-// introspect asks about a token as a client does (RFC 7662).
+// introspect introspects a token as a client (RFC 7662).
 func (s *server) introspect(c credentials, token string) map[string]any {
 	s.t.Helper()
-	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.issuer+"/oauth/introspect", strings.NewReader("token="+token))
+	request, err := http.NewRequestWithContext(s.t.Context(), http.MethodPost, s.issuer+"/oauth/introspect",
+		strings.NewReader("token="+token))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -227,7 +230,7 @@ func (s *server) introspect(c credentials, token string) map[string]any {
 	return v
 }
 
-// do sends a request and decodes the answer's JSON into v, unless that is nil.
+// do sends a request and decodes the answer's JSON into v, unless v is nil.
 func do(t *testing.T, request *http.Request, v any) (status int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -245,8 +248,8 @@ func do(t *testing.T, request *http.Request, v any) (status int) {
 	return response.StatusCode
 }
 
-// visit is what a person does at an authorization URL: they sign in where they are asked to, answer the consent page
-// where there is one, and end at the client's address.
+// visit is what a user does at an authorization URL: sign in if asked to, answer the consent page if there is one, and
+// arrive at the client's address.
 func visit(t *testing.T, tab *browser.Tab, address, decision string) {
 	t.Helper()
 	tab.Goto(address)

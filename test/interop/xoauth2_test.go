@@ -14,8 +14,8 @@ import (
 	"doorward/test/browser"
 )
 
-// app is a program that signs people in by golang.org/x/oauth2. The library leaves the answer's query to the program,
-// and has neither metadata nor introspection nor revocation.
+// app is a program that signs users in with golang.org/x/oauth2. The library leaves the parameters of the redirect to
+// the program, and does not support metadata, introspection or revocation.
 type app struct {
 	t       *testing.T
 	tab     *browser.Tab
@@ -45,7 +45,7 @@ func newApp(t *testing.T, s *server, tab *browser.Tab, c credentials, scopes ...
 
 var challenge = oauth2.S256ChallengeOption
 
-// authorize has a person decide, and gives the answer's query and the verifier.
+// authorize has a user decide, and returns the parameters of the redirect and the verifier.
 func (a *app) authorize(decision string) (query url.Values, verifier string) {
 	a.t.Helper()
 	state := oauth2.GenerateVerifier()
@@ -75,7 +75,7 @@ func (a *app) redeem(query url.Values, verifier string) *oauth2.Token {
 	return token
 }
 
-// refresh is what the library does by itself once a token has expired.
+// refresh is what the library does by itself when a token has expired.
 func (a *app) refresh(token *oauth2.Token) (*oauth2.Token, error) {
 	expired := *token
 	expired.Expiry = time.Now().Add(-time.Hour)
@@ -98,7 +98,10 @@ func xoauth2(t *testing.T, e *encounter) {
 	e.report(line{Step: "refresh", OK: fresh.RefreshToken != token.RefreshToken, Alive: fresh.AccessToken})
 
 	machine := clientcredentials.Config{
-		ClientID: e.confidential.ID, ClientSecret: e.confidential.Secret, TokenURL: a.config.Endpoint.TokenURL, Scopes: []string{"read"},
+		ClientID:     e.confidential.ID,
+		ClientSecret: e.confidential.Secret,
+		TokenURL:     a.config.Endpoint.TokenURL,
+		Scopes:       []string{"read"},
 	}
 	own, err := machine.Token(t.Context())
 	if err != nil {
@@ -119,10 +122,15 @@ func xoauth2(t *testing.T, e *encounter) {
 	if !errors.As(err, &refused) {
 		t.Fatalf("a used refresh token gives %v", err)
 	}
-	e.report(line{Step: "used_refresh", OK: refused.ErrorCode == "invalid_grant", Detail: "oauth2.RetrieveError", Dead: second.AccessToken})
+	e.report(line{
+		Step:   "used_refresh",
+		OK:     refused.ErrorCode == "invalid_grant",
+		Detail: "oauth2.RetrieveError",
+		Dead:   second.AccessToken,
+	})
 }
 
-// get asks for something with a token, or without when it is empty.
+// get sends a GET request, with a token unless it is empty.
 func get(t *testing.T, address, token string) (status int, header http.Header) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)
@@ -136,6 +144,6 @@ func get(t *testing.T, address, token string) (status int, header http.Header) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // only its head counts
+	defer response.Body.Close() //nolint:errcheck // only its header is used
 	return response.StatusCode, response.Header
 }

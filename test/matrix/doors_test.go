@@ -11,33 +11,36 @@ import (
 	"doorward/test/rig"
 )
 
-// state is what became of something that opens doors.
+// state is what has happened to a thing.
 type state string
 
 const (
 	works     state = "works"
-	suspended state = "is suspended"  // not accepted, and works again when the suspension ends
+	suspended state = "is suspended"  // not accepted, and accepted again when the suspension ends
 	ended     state = "is over"       // never accepted again
 	forbidden state = "is not enough" // accepted, without the permission that is needed here
-	refused   state = "is refused"    // one or the other: the caller cannot tell
+	refused   state = "is refused"    // one of these: the answer does not say which
 )
 
-// things are what a row of the table has, in the order in which the doors are tried: what uses a thing up comes last.
+// things are the columns of the table, in the order in which the doors are tried: a door that uses a thing up comes
+// last.
 var things = []string{
-	"access token", "JWT", "JWT verified offline", "client token", "client JWT", "client JWT verified offline", "API key", "personal access token",
-	"session", "silent authorization", "the app's secret", "client credentials", "refresh token", "open consent page", "code", "invitation",
+	"access token", "JWT", "JWT verified offline", "client token", "client JWT", "client JWT verified offline",
+	"API key", "personal access token",
+	"session", "silent authorization", "the app's secret", "client credentials", "refresh token",
+	"open consent page", "code", "invitation",
 }
 
-// door is one way to use a thing, and how it answered.
+// door is one way to use a thing, and the answer there.
 type door struct {
 	name   string
-	answer string   // what was seen
-	works  []string // what is seen there while the thing works
-	stop   []string // while it is suspended
-	end    []string // when it is over
+	answer string   // the answer
+	works  []string // answers while the thing works
+	stop   []string // answers while it is suspended
+	end    []string // answers when it is over
 }
 
-// want is whether the answer is one of a state.
+// want reports whether the answer is one of a state.
 func (d *door) want(s state) bool {
 	switch s {
 	case works:
@@ -53,7 +56,7 @@ func (d *door) want(s state) bool {
 	return slices.Contains(d.stop, d.answer) || slices.Contains(d.end, d.answer)
 }
 
-// doors tries a thing at every door of a node. What a door uses up is used up then.
+// doors tries a thing at every door of a node. What a door uses up stays used up.
 func (c *cast) doors(n *rig.Rig, thing string) []door {
 	c.t.Helper()
 	switch thing {
@@ -63,9 +66,13 @@ func (c *cast) doors(n *rig.Rig, thing string) []door {
 		return c.bearer(n, c.texts[thing], jwtID, jwtHost)
 	case "JWT verified offline", "client JWT verified offline":
 		text := c.texts[strings.TrimSuffix(thing, " verified offline")]
-		return []door{{"oauth/resource, offline", c.through(c.offline[n], text), []string{"200"}, []string{"401"}, []string{"401"}}}
+		return []door{
+			{"oauth/resource, offline", c.through(c.offline[n], text), []string{"200"}, []string{"401"}, []string{"401"}},
+		}
 	case "session":
-		return []door{{"pages", status(c.at(n, c.browser).Get("/settings/profile")), []string{"200"}, []string{"303"}, []string{"303"}}}
+		return []door{
+			{"pages", status(c.at(n, c.browser).Get("/settings/profile")), []string{"200"}, []string{"303"}, []string{"303"}},
+		}
 	case "silent authorization":
 		params := c.app.Params("read")
 		params.Set("prompt", "none")
@@ -82,8 +89,17 @@ func (c *cast) doors(n *rig.Rig, thing string) []door {
 	case "the app's secret":
 		no := []string{"401"}
 		return []door{
-			{"introspection, by the app", status(n.PostAs(c.app, "/oauth/introspect", url.Values{"token": {"x"}})), []string{"200"}, no, no},
-			{"revocation, by the app", status(n.PostAs(c.app, "/oauth/revoke", url.Values{"token": {"x"}})), []string{"200"}, no, no},
+			{
+				"introspection, by the app", status(n.PostAs(c.app, "/oauth/introspect", url.Values{"token": {"x"}})),
+				[]string{"200"},
+				no, no,
+			},
+			{
+				"revocation, by the app", status(n.PostAs(c.app, "/oauth/revoke", url.Values{"token": {"x"}})),
+				[]string{"200"},
+				no,
+				no,
+			},
 		}
 	case "client credentials":
 		no := []string{"invalid_client"}
@@ -116,14 +132,14 @@ func (c *cast) doors(n *rig.Rig, thing string) []door {
 	return nil
 }
 
-// Doors that need more than to be let in.
+// Doors that need a permission besides access.
 const (
 	doorWrites  = "gateway, a route that writes"
 	doorManages = "management API"
 )
 
-// bearer tries a credential at every door that takes bearer tokens. As a personal access token has to, it names the
-// workspace, unless it acts in none of that name.
+// bearer tries a credential at every door that accepts bearer tokens. A personal access token must name the workspace,
+// so it does, unless it does not act in a workspace of that name.
 func (c *cast) bearer(n *rig.Rig, text, id, host string) []door {
 	c.t.Helper()
 	header := []string{"Authorization", "Bearer " + text}
@@ -148,7 +164,8 @@ func (c *cast) bearer(n *rig.Rig, text, id, host string) []door {
 		}
 		return n.Send(n.Program(), q)
 	}
-	nginx := ask("GET", "/gateway/nginx", "X-Original-Method", "GET", "X-Original-Host", host, "X-Original-Uri", "/x", "X-Forwarded-For", "192.0.2.7")
+	nginx := ask("GET", "/gateway/nginx", "X-Original-Method", "GET", "X-Original-Host", host, "X-Original-Uri", "/x",
+		"X-Forwarded-For", "192.0.2.7")
 	nginxStatus := nginx.Header.Get("X-Doorward-Status")
 	if nginxStatus == "" {
 		nginxStatus = status(nginx)
@@ -157,9 +174,16 @@ func (c *cast) bearer(n *rig.Rig, text, id, host string) []door {
 		{"introspection", active, []string{"active"}, []string{"inactive"}, []string{"inactive"}},
 		{"gateway, built-in proxy", status(ask("GET", "/x", "Host", host)), yes, no, over},
 		{doorWrites, status(ask("POST", "/x", "Host", host)), yes, no, over},
-		{"gateway, forward (Caddy, Traefik)", status(ask("GET", "/gateway/forward", "X-Forwarded-Method", "GET", "X-Forwarded-Host", host, "X-Forwarded-Uri", "/x", "X-Forwarded-For", "192.0.2.7")), yes, no, over},
+		{
+			"gateway, forward (Caddy, Traefik)",
+			status(ask("GET", "/gateway/forward", "X-Forwarded-Method", "GET", "X-Forwarded-Host", host, "X-Forwarded-Uri", "/x",
+				"X-Forwarded-For", "192.0.2.7")), yes, no, over,
+		},
 		{"gateway, nginx", nginxStatus, yes, no, over},
-		{"gateway, Envoy", status(ask("GET", "/gateway/envoy/x", "Host", host, "X-Forwarded-For", "192.0.2.7")), yes, no, over},
+		{
+			"gateway, Envoy", status(ask("GET", "/gateway/envoy/x", "Host", host, "X-Forwarded-For", "192.0.2.7")), yes, no,
+			over,
+		},
 		{"who am I", status(ask("GET", "/api/auth/me")), yes, no, over},
 		{doorManages, status(ask("GET", "/v1/api-keys")), yes, no, over},
 		{"oauth/resource, online", c.through(c.online[n][id], text), yes, []string{"401", "403"}, over},
@@ -174,7 +198,7 @@ func (c *cast) bearer(n *rig.Rig, text, id, host string) []door {
 	return doors
 }
 
-// through calls an API behind the middleware for Go.
+// through calls an API protected by the Go middleware.
 func (c *cast) through(api http.Handler, text string) string {
 	q := httptest.NewRequestWithContext(c.t.Context(), http.MethodGet, "/x", nil)
 	q.Header.Set("Authorization", "Bearer "+text)
@@ -186,7 +210,7 @@ func (c *cast) through(api http.Handler, text string) string {
 	return strconv.Itoa(w.Code)
 }
 
-// at is a browser of the first node, with its cookies, at another.
+// at returns a browser with the cookies of the first node's browser, at another node.
 func (c *cast) at(n *rig.Rig, b *rig.Browser) *rig.Browser {
 	if b.Rig == n {
 		return b
@@ -200,7 +224,7 @@ func (c *cast) at(n *rig.Rig, b *rig.Browser) *rig.Browser {
 
 func status(a *rig.Answer) string { return strconv.Itoa(a.Status) }
 
-// token is "token", or the error of the token endpoint.
+// token returns "token", or the error code of the token endpoint.
 func token(a *rig.Answer) string {
 	if a.Status == http.StatusOK {
 		return "token"

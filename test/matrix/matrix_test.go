@@ -22,26 +22,31 @@ import (
 	"doorward/test/rig"
 )
 
-// row is one way to stop a subject. The maps name things, or things at one door; what they do not name works.
+// row is one way to stop a subject. The maps name things, or things at one door; things that they do not name keep
+// working.
 type row struct {
 	name string
 	stop func(c *cast)
 	then map[string]state
-	// undo ends a suspension; nil: there is no way back. What was used up at the doors before is not tried again.
+	// undo ends a suspension; nil if there is no way back. What the doors used up before is not tried again.
 	undo  func(c *cast)
 	again map[string]state
 }
 
-// Groups of things that share a fate.
+// Groups of things that are stopped together.
 var (
 	ofGrants = []string{"access token", "JWT", "refresh token", "code"}
-	ofApp    = []string{"access token", "JWT", "client token", "client JWT", "refresh token", "code", "the app's secret", "client credentials", "silent authorization", "open consent page"}
-	// offline are JWTs where they are verified without asking: these end with their time or their key alone.
+	ofApp    = []string{
+		"access token", "JWT", "client token", "client JWT", "refresh token", "code", "the app's secret",
+		"client credentials", "silent authorization", "open consent page",
+	}
+	// offline are JWTs that are verified without asking the server: they stop working only when they expire or their
+	// signing key is removed.
 	offline   = []string{"JWT verified offline", "client JWT verified offline"}
 	ofSession = []string{"session", "silent authorization", "open consent page"}
 )
 
-// all gives each thing of some groups a state.
+// all assigns a state to each thing of some groups.
 func all(s state, groups ...[]string) map[string]state {
 	m := map[string]state{}
 	for _, name := range slices.Concat(groups...) {
@@ -50,7 +55,7 @@ func all(s state, groups ...[]string) map[string]state {
 	return m
 }
 
-// at is that things are accepted at a door, and no longer enough there.
+// at says that things are accepted at a door, but lack a permission there.
 func at(door string, things ...string) map[string]state {
 	m := map[string]state{}
 	for _, name := range things {
@@ -59,7 +64,7 @@ func at(door string, things ...string) map[string]state {
 	return m
 }
 
-// and joins several such maps; the later wins.
+// and joins such maps; later ones override earlier ones.
 func and(list ...map[string]state) map[string]state {
 	m := map[string]state{}
 	for _, x := range list {
@@ -74,11 +79,12 @@ var table = []row{
 		stop: func(*cast) {},
 	},
 
-	// The user.
+	// Users.
 	{
-		name:  "the user is disabled",
-		stop:  func(c *cast) { c.ok(c.first().Identity.DisableUser(c.system(), c.user.ID)) },
-		then:  and(all(refused, ofGrants, ofSession), all(suspended, []string{"personal access token"}), all(refused, []string{"invitation"})),
+		name: "the user is disabled",
+		stop: func(c *cast) { c.ok(c.first().Identity.DisableUser(c.system(), c.user.ID)) },
+		then: and(all(refused, ofGrants, ofSession), all(suspended, []string{"personal access token"}),
+			all(refused, []string{"invitation"})),
 		undo:  func(c *cast) { c.ok(c.first().Identity.EnableUser(c.system(), c.user.ID)) },
 		again: and(all(ended, ofGrants, ofSession)),
 	},
@@ -90,7 +96,8 @@ var table = []row{
 	{
 		name: "the user's password is reset by an administrator",
 		stop: func(c *cast) {
-			_, err := c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk", identity.Ending{Apps: true})
+			_, err := c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk",
+				identity.Ending{Apps: true})
 			c.ok(err)
 		},
 		then: all(ended, ofGrants, ofSession),
@@ -114,7 +121,10 @@ var table = []row{
 	{
 		name: "the user changes their own password in another browser",
 		stop: func(c *cast) {
-			a := c.other.PostForm("/settings/security/password", url.Values{"current_password": {rig.Password}, "new_password": {"another harbour at dusk"}})
+			a := c.other.PostForm("/settings/security/password", url.Values{
+				"current_password": {rig.Password},
+				"new_password":     {"another harbour at dusk"},
+			})
 			if a.Status != http.StatusSeeOther {
 				c.t.Fatalf("changing the password answered %d %s", a.Status, rig.Plain(a.Body))
 			}
@@ -126,7 +136,9 @@ var table = []row{
 		stop: func(c *cast) {
 			c.ok(c.first().Management.RemoveMember(c.system(), c.command(), c.workspace, c.user.ID))
 		},
-		then: and(all(ended, ofGrants, []string{"invitation"}), all(refused, []string{"silent authorization", "open consent page"}), all(suspended, []string{"personal access token"})),
+		then: and(all(ended, ofGrants, []string{"invitation"}),
+			all(refused, []string{"silent authorization", "open consent page"}),
+			all(suspended, []string{"personal access token"})),
 	},
 	{
 		name: "the user becomes a member who does not manage",
@@ -137,7 +149,9 @@ var table = []row{
 	{
 		name: "the user becomes a viewer",
 		stop: func(c *cast) { c.changeRole(catalog.RoleViewer) },
-		then: and(all(ended, []string{"invitation"}), at(doorManages, "access token", "JWT", "personal access token"), at(doorWrites, "access token", "JWT", "personal access token"), all(refused, []string{"silent authorization", "open consent page"})),
+		then: and(all(ended, []string{"invitation"}), at(doorManages, "access token", "JWT", "personal access token"),
+			at(doorWrites, "access token", "JWT", "personal access token"),
+			all(refused, []string{"silent authorization", "open consent page"})),
 		undo: func(c *cast) { c.changeRole(catalog.RoleAdmin) },
 	},
 	{
@@ -153,29 +167,33 @@ var table = []row{
 	{
 		name: "the session is idle too long",
 		stop: func(c *cast) { c.later(25 * time.Hour) },
-		then: and(all(ended, ofSession), all(ended, []string{"access token", "JWT", "client token", "client JWT", "code"}, offline)),
+		then: and(all(ended, ofSession),
+			all(ended, []string{"access token", "JWT", "client token", "client JWT", "code"}, offline)),
 	},
 
-	// The workspace.
+	// Workspaces.
 	{
 		name: "the workspace is disabled",
 		stop: func(c *cast) { c.ok(c.first().Management.DisableWorkspace(c.system(), c.command(), c.workspace)) },
-		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}), all(refused, []string{"silent authorization", "open consent page"})),
+		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}),
+			all(refused, []string{"silent authorization", "open consent page"})),
 		undo: func(c *cast) { c.ok(c.first().Management.EnableWorkspace(c.system(), c.command(), c.workspace)) },
 	},
 	{
 		name: "the workspace's only owner is disabled",
 		stop: func(c *cast) { c.ok(c.first().Identity.DisableUser(c.system(), c.owner.ID)) },
-		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}), all(refused, []string{"silent authorization", "open consent page"})),
+		then: and(all(suspended, ofGrants), all(suspended, []string{"API key", "personal access token", "invitation"}),
+			all(refused, []string{"silent authorization", "open consent page"})),
 		undo: func(c *cast) { c.ok(c.first().Identity.EnableUser(c.system(), c.owner.ID)) },
 	},
 	{
 		name: "the workspace is deleted",
 		stop: func(c *cast) { c.ok(c.first().Management.DeleteWorkspace(c.system(), c.command(), c.workspace)) },
-		then: and(all(ended, ofGrants, []string{"API key", "invitation"}), all(suspended, []string{"personal access token"}), all(refused, []string{"silent authorization", "open consent page"})),
+		then: and(all(ended, ofGrants, []string{"API key", "invitation"}), all(suspended, []string{"personal access token"}),
+			all(refused, []string{"silent authorization", "open consent page"})),
 	},
 
-	// The app.
+	// Apps.
 	{
 		name: "the app is disabled",
 		stop: func(c *cast) {
@@ -232,7 +250,10 @@ var table = []row{
 			params := c.app.Params("read write admin")
 			params.Set("prompt", "consent")
 			page := c.other.Authorize(params)
-			if a := c.other.Decide(page, "approve", func(v url.Values) { v["scope"], v["workspace"] = []string{"read"}, []string{c.workspace.Slug} }); a.Param("code") == "" {
+			a := c.other.Decide(page, "approve", func(v url.Values) {
+				v["scope"], v["workspace"] = []string{"read"}, []string{c.workspace.Slug}
+			})
+			if a.Param("code") == "" {
 				c.t.Fatalf("consent answered %d %s", a.Status, rig.Plain(a.Body))
 			}
 		},
@@ -272,7 +293,7 @@ var table = []row{
 		stop: func(c *cast) {
 			_, err := c.first().Keyring.Rotate(c.system(), true)
 			c.ok(err)
-			c.later(10 * time.Minute) // the longest that keys are remembered; codes and flows are over by then
+			c.later(10 * time.Minute) // the longest time that keys are cached; codes and flows have expired by then
 		},
 		then: all(ended, []string{"JWT", "client JWT", "code", "open consent page"}, offline),
 	},
@@ -344,14 +365,16 @@ var table = []row{
 	{
 		name: "the invitation expires",
 		stop: func(c *cast) { c.later(7*24*time.Hour + time.Second) },
-		then: and(all(ended, []string{"invitation", "access token", "JWT", "client token", "client JWT", "code", "refresh token"}, ofSession, offline)),
+		then: and(all(ended, []string{
+			"invitation", "access token", "JWT", "client token", "client JWT", "code", "refresh token",
+		}, ofSession, offline)),
 	},
 }
 
-// usedUp are things that a door uses up when they work, so that each is tried at one door of one node only.
+// usedUp are things that a door uses up when they work, so each is tried at only one door of one node.
 var usedUp = []string{"open consent page", "code", "invitation"}
 
-func TestV01_V02_V04_V06_V07_V09_AccessThatWasTakenAwayStaysAway(t *testing.T) {
+func TestV01_V02_V04_V06_V07_V09_StoppedAccessStaysStopped(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		for _, row := range table {
 			t.Run(row.name, func(t *testing.T) {
@@ -374,15 +397,15 @@ func TestV01_V02_V04_V06_V07_V09_AccessThatWasTakenAwayStaysAway(t *testing.T) {
 	})
 }
 
-// elapse lets the second pass within which a change takes effect on other nodes.
+// elapse advances the clocks by the second within which a change takes effect on other nodes.
 func (w *world) elapse() {
 	if len(w.nodes) > 1 {
 		w.later(time.Second)
 	}
 }
 
-// checkSockets has the connections that last judged again, as each node does by itself at least once a minute: those of
-// what works go on, and the others are closed.
+// checkSockets has the open connections checked again, as each node does by itself at least once a minute: those with a
+// working credential stay open, and the others are closed.
 func (c *cast) checkSockets(want map[string]state) {
 	c.t.Helper()
 	last := c.nodes[len(c.nodes)-1]
@@ -400,12 +423,13 @@ func (c *cast) checkSockets(want map[string]state) {
 	}
 }
 
-// check tries everything at every door. What was used up while it worked before is left out.
+// check tries everything at every door. What was used up while it still worked is left out.
 func (c *cast) check(when string, want, before map[string]state) {
 	c.t.Helper()
 	for i, n := range c.nodes {
 		for _, thing := range things {
-			if slices.Contains(usedUp, thing) && (i < len(c.nodes)-1 || before != nil && (before[thing] == "" || thing == "open consent page")) {
+			if slices.Contains(usedUp, thing) &&
+				(i < len(c.nodes)-1 || before != nil && (before[thing] == "" || thing == "open consent page")) {
 				continue
 			}
 			s := cmp.Or(want[thing], works)
@@ -438,7 +462,7 @@ func (c *cast) changeRole(role string) {
 	c.ok(c.first().Management.ChangeRole(c.system(), c.command(), c.workspace, c.user.ID, role))
 }
 
-// revoke shows a credential to the revocation endpoint, as its owner may.
+// revoke sends a credential to the revocation endpoint, as its owner may.
 func (c *cast) revoke(thing string) {
 	c.t.Helper()
 	if a := c.first().PostAs(c.app, "/oauth/revoke", url.Values{"token": {c.texts[thing]}}); a.Status != http.StatusOK {

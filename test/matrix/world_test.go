@@ -1,5 +1,5 @@
-// Package matrix holds the one table of access that was taken away: for every subject that can be stopped, every way to
-// stop it and every door, what must hold afterwards, on one node and on another.
+// Package matrix holds one table about stopped access: for every subject that can be stopped, every way to stop it and
+// every door, it says what must hold afterwards, on the same node and on another.
 package matrix
 
 import (
@@ -35,12 +35,12 @@ const (
 	jwtID, jwtHost       = "https://jwt.example.com", "jwt.example.com"
 )
 
-// world is one server, of one node or two, with its APIs and everything that stands in front of them. Whatever stops a
-// subject happens on the first node; the doors are tried on each.
+// world is one server, with one node or two, its APIs and everything in front of them. Subjects are stopped on the
+// first node; the doors are tried on each node.
 type world struct {
 	t       *testing.T
 	nodes   []*rig.Rig
-	fronts  []front // real proxies that ask the last node
+	fronts  []front // other proxies, which ask the last node
 	server  *rig.App
 	clients map[*rig.Rig]*http.Client
 	online  map[*rig.Rig]map[string]http.Handler // middleware that introspects at a node, by the id of the API
@@ -74,7 +74,12 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 	}
 	builtin := []string{"/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me"}
 	keys := catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}
-	w := &world{t: t, clients: map[*rig.Rig]*http.Client{}, online: map[*rig.Rig]map[string]http.Handler{}, offline: map[*rig.Rig]http.Handler{}}
+	w := &world{
+		t:       t,
+		clients: map[*rig.Rig]*http.Client{},
+		online:  map[*rig.Rig]map[string]http.Handler{},
+		offline: map[*rig.Rig]http.Handler{},
+	}
 	w.nodes = nodes(rig.Options{
 		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 1}},
@@ -88,10 +93,15 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 		},
 	})
 	first, last := w.nodes[0], w.nodes[len(w.nodes)-1]
-	w.server = first.App(management.ClientSpec{Name: "The APIs", ResourceServer: true, Resources: []string{opaqueID, jwtID}})
+	w.server = first.App(management.ClientSpec{
+		Name: "The APIs", ResourceServer: true, Resources: []string{opaqueID, jwtID},
+	})
 	w.admin = first.User("operator@example.com", "Operator", true)
 	for _, n := range w.nodes {
-		w.online[n] = map[string]http.Handler{opaqueID: w.middleware(n, opaqueID, false), jwtID: w.middleware(n, jwtID, false)}
+		w.online[n] = map[string]http.Handler{
+			opaqueID: w.middleware(n, opaqueID, false),
+			jwtID:    w.middleware(n, jwtID, false),
+		}
 		w.offline[n] = w.middleware(n, jwtID, true)
 	}
 	if !testing.Short() {
@@ -101,7 +111,7 @@ func newWorld(t *testing.T, nodes func(o rig.Options) []*rig.Rig) *world {
 	return w
 }
 
-// middleware is an API behind oauth/resource, which asks a node or has its keys.
+// middleware returns an API behind oauth/resource, which introspects at a node or has its keys.
 func (w *world) middleware(n *rig.Rig, id string, offline bool) http.Handler {
 	w.t.Helper()
 	c := resource.Config{
@@ -145,22 +155,24 @@ func eachWorld(t *testing.T, fn func(t *testing.T, w *world)) {
 	})
 }
 
-// cast is what one row of the table is about: people, a workspace, an app, and one of everything that opens a door.
+// cast holds the subjects of one row of the table: users, a workspace, an app, and one credential for each kind of
+// thing.
 type cast struct {
 	*world
 	t                  *testing.T
-	owner, user, maker storage.User      // of the workspace; who signs in and grants; who built the app
-	guest              storage.User      // who is invited
-	workspace, home    storage.Workspace // where the user acts; the app's
+	owner, user, maker storage.User      // the workspace's owner; the user who signs in and grants; the app's developer
+	guest              storage.User      // the invited user
+	workspace, home    storage.Workspace // the workspace in which the user acts; the app's workspace
 	app                *rig.App
 	key, pat           storage.APIKey
 	invitation         storage.Invitation
-	browser            *rig.Browser // the user's, signed in
+	browser            *rig.Browser // the user's browser, signed in
 	flow               *rig.Answer  // a consent page that the user has open in it
-	other              *rig.Browser // another of the user's, for what ends sessions other than the one at hand
+	other              *rig.Browser // another browser of the user, for actions that end the other sessions
 
-	texts   map[string]string          // of the credentials, by the name of the thing
-	sockets map[string]*websocket.Conn // opened with a credential through the proxy of the last node, by the name of the thing
+	texts map[string]string // credentials by the name of the thing
+	// WebSockets opened with a credential through the proxy of the last node, by the name of the thing
+	sockets map[string]*websocket.Conn
 }
 
 func (w *world) newCast(t *testing.T) *cast {
@@ -168,30 +180,46 @@ func (w *world) newCast(t *testing.T) *cast {
 	w.rows++
 	n, id := w.nodes[0], strings.ToLower(strings.ReplaceAll(rowName(w.rows), " ", "-"))
 	person := func(what string) storage.User { return n.User(what+"@"+id+".example.com", what, false) }
-	c := &cast{world: w, t: t, owner: person("owner"), user: person("user"), maker: person("maker"), guest: person("guest"), texts: map[string]string{}}
+	c := &cast{
+		world: w,
+		t:     t,
+		owner: person("owner"),
+		user:  person("user"),
+		maker: person("maker"),
+		guest: person("guest"),
+		texts: map[string]string{},
+	}
 	c.workspace = n.Workspace(id, "wide", c.owner)
 	n.Join(c.workspace, c.user, catalog.RoleAdmin)
 	var err error
 	c.home, err = n.Store.PersonalWorkspace(n.System(), c.maker.ID)
 	ok(t, err)
 	c.app = n.App(management.ClientSpec{
-		Name: "Clockwork", WorkspaceID: c.home.ID, CreatedBy: c.maker.ID, Scopes: []string{"read", "write", "admin"}, Resources: []string{opaqueID, jwtID},
-		RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials},
+		Name:         "Clockwork",
+		WorkspaceID:  c.home.ID,
+		CreatedBy:    c.maker.ID,
+		Scopes:       []string{"read", "write", "admin"},
+		Resources:    []string{opaqueID, jwtID},
+		RedirectURIs: []string{"https://app.example/cb"},
+		Grants:       []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials},
 	})
 	c.browser, c.other = n.Browser().SignIn(c.user.Email), n.Browser().SignIn(c.user.Email)
 
 	opaque := n.Exchange(c.app, c.code(opaqueID))
 	signed := n.Exchange(c.app, c.code(jwtID))
-	c.texts["access token"], c.texts["refresh token"], c.texts["JWT"] = opaque.Text("access_token"), opaque.Text("refresh_token"), signed.Text("access_token")
+	c.texts["access token"], c.texts["refresh token"], c.texts["JWT"] = opaque.Text("access_token"),
+		opaque.Text("refresh_token"), signed.Text("access_token")
 	c.texts["code"] = c.code(opaqueID)
 	for name, id := range map[string]string{"client token": opaqueID, "client JWT": jwtID} {
-		c.texts[name] = n.PostAs(c.app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {id}}).Text("access_token")
+		c.texts[name] = n.PostAs(c.app, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {id}}).
+			Text("access_token")
 	}
 	c.key, c.texts["API key"] = n.Key(c.workspace, apikey.Spec{Scopes: []string{"admin"}})
 	c.pat, c.texts["personal access token"] = n.PersonalToken(c.user, apikey.Spec{Scopes: []string{"admin"}})
 	by, _, _, err := n.Management.PersonAuthority(n.System(), c.user.ID, c.workspace.Slug)
 	ok(t, err)
-	c.invitation, c.texts["invitation"], err = n.Management.Invite(n.System(), by, c.workspace, c.guest.Email, catalog.RoleMember)
+	c.invitation, c.texts["invitation"], err = n.Management.Invite(n.System(), by, c.workspace,
+		c.guest.Email, catalog.RoleMember)
 	ok(t, err)
 	again := c.app.Params("read write admin")
 	again.Set("prompt", "consent")
@@ -230,7 +258,7 @@ func (c *cast) open(thing, host string, header ...string) {
 	c.sockets[thing] = ws
 }
 
-// code is one that the user gave the app for an API, in the workspace.
+// code returns a code that the user gave the app for an API, in the workspace.
 func (c *cast) code(id string) string {
 	c.t.Helper()
 	params := c.app.Params("read write admin")

@@ -1,6 +1,6 @@
-// Package openapi reads OpenAPI documents slowly and plainly, for tests of `doorward routes from-openapi`: it says what
-// each operation needs, and whether routes let a request pass that an operation would not. It shares no code with the
-// importer, and has no bounds.
+// Package openapi reads OpenAPI documents in a slow and plain way, for tests of `doorward routes from-openapi`. It says
+// what each operation needs, and whether routes let a request pass that an operation would not. It shares no code with
+// the importer, and has no bounds.
 package openapi
 
 import (
@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"path"
 	"regexp"
@@ -19,25 +18,26 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Methods are those that the gateway forwards.
+// Methods are the methods that the gateway forwards.
 var Methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 // Operation is an operation of a document.
 type Operation struct {
 	Method, Template string
-	// Security are alternatives, each a list of scopes that are all needed. Empty, and not Public: nothing may pass.
+	// Security holds alternatives. Each is a list of scopes, all of which are needed. If it is empty and the operation is
+	// not Public, no request may pass.
 	Security [][]string
 	Public   bool
-	// Elsewhere: its servers are on other hosts than the document's.
+	// Elsewhere reports that the operation's servers are on other hosts than the document's.
 	Elsewhere bool
-	// Unsure: they may be, but the document does not say which hosts it has.
+	// Unsure reports that the servers may be elsewhere, but the document does not say which hosts it has.
 	Unsure bool
 
-	segments []string // of the template with the path before it, without query and fragment
+	segments []string // segments of the template, after the server's path, without query and fragment
 	match    *regexp.Regexp
 }
 
-// Document is what was read.
+// Document is a document that was read.
 type Document struct {
 	Version, Title string
 	Operations     []Operation
@@ -54,7 +54,7 @@ type at struct {
 	v    any
 }
 
-// Read reads a document whose files read gives.
+// Read reads a document. The function read returns the content of a file.
 func Read(name string, read func(name string) ([]byte, error)) (*Document, error) {
 	d := &Document{read: read, files: map[string]any{}}
 	var err error
@@ -91,7 +91,7 @@ func Read(name string, read func(name string) ([]byte, error)) (*Document, error
 	return d, nil
 }
 
-// address is the host of a server, empty where it names none, and its path. Variables have their default.
+// address returns the host of a server, empty if it names none, and its path. Variables have their default value.
 func address(server any) (host, base string) {
 	m, _ := server.(map[string]any)
 	text, _ := m["url"].(string)
@@ -137,7 +137,7 @@ func (d *Document) load(name string) (any, error) {
 	return v, nil
 }
 
-// plain makes the keys of all mappings text.
+// plain converts the keys of all mappings to strings.
 func plain(v any) any {
 	switch v := v.(type) {
 	case map[any]any:
@@ -158,7 +158,7 @@ func plain(v any) any {
 	return v
 }
 
-// all are a mapping and what its $ref leads to, and so on.
+// all returns a mapping, what its $ref leads to, and so on.
 func (d *Document) all(p at) ([]at, error) {
 	var out []at
 	for range 40 {
@@ -260,7 +260,7 @@ func (d *Document) readPath(name string, root map[string]any, template string, i
 			}
 			o := Operation{Method: method, Template: template}
 			d.secure(&o, name, root, at{layer.file, value})
-			if misplaced { // what it means is not defined, so nothing may pass
+			if misplaced { // its meaning is undefined, so no request may pass
 				o.Public, o.Security = false, nil
 			}
 			servers, _ := layer.v.(map[string]any)["servers"].([]any)
@@ -271,7 +271,7 @@ func (d *Document) readPath(name string, root map[string]any, template string, i
 				servers = own
 			}
 			if len(servers) == 0 {
-				servers, _ = root["servers"].([]any) // each may have a path of its own
+				servers, _ = root["servers"].([]any) // each may have its own path
 			}
 			if len(servers) == 0 {
 				d.add(o)
@@ -283,7 +283,7 @@ func (d *Document) readPath(name string, root map[string]any, template string, i
 	}
 }
 
-// ownServers are those of an operation.
+// ownServers returns the servers of an operation.
 func (d *Document) ownServers(operation at) (servers []any) {
 	layers, err := d.all(operation)
 	if err != nil {
@@ -296,8 +296,8 @@ func (d *Document) ownServers(operation at) (servers []any) {
 	return servers
 }
 
-// addAt adds an operation that names a server. It is elsewhere only where the document names all hosts that it has, and
-// the operation another: a document without hosts, or with variables in them, may well have that host too.
+// addAt adds an operation that names a server. It is elsewhere only if the document names all its hosts and the
+// operation names another one: a document without hosts, or with variables in them, may have that host too.
 func (d *Document) addAt(o Operation, server any) {
 	host, base := address(server)
 	all, _ := d.root.(map[string]any)["servers"].([]any)
@@ -313,7 +313,7 @@ func (d *Document) addAt(o Operation, server any) {
 	d.addUnder(base, o)
 }
 
-// secure finds what an operation needs.
+// secure finds the scopes that an operation needs.
 func (d *Document) secure(o *Operation, name string, root map[string]any, p at) {
 	layers, err := d.all(p)
 	if err != nil {
@@ -325,7 +325,7 @@ func (d *Document) secure(o *Operation, name string, root map[string]any, p at) 
 		if security, ok := m["security"]; ok {
 			given = append(given, at{layer.file, security})
 		} else if i == len(layers)-1 && misspelt(root) {
-			given = append(given, at{name, nil}) // not a list: nothing may pass
+			given = append(given, at{name, nil}) // not a list: no request may pass
 		} else if security, ok := root["security"]; ok && i == len(layers)-1 {
 			given = append(given, at{name, security})
 		}
@@ -338,7 +338,7 @@ func (d *Document) secure(o *Operation, name string, root map[string]any, p at) 
 		o.Security = [][]string{{scope}}
 		return
 	}
-	// Each that is given has to be fulfilled. More than one comes of keys beside a $ref.
+	// All of them must be fulfilled. There is more than one if keys stand beside a $ref.
 	o.Public, o.Security = true, nil
 	for _, one := range given {
 		public, alternatives := d.alternatives(name, root, one)
@@ -358,7 +358,7 @@ func (d *Document) secure(o *Operation, name string, root map[string]any, p at) 
 	}
 }
 
-// misspelt reports whether the document has a key that is security but for capitals and blanks.
+// misspelt reports whether the document has a key that differs from security only in case or spaces.
 func misspelt(root map[string]any) bool {
 	for key := range root {
 		if key != "security" && strings.EqualFold(strings.TrimSpace(key), "security") {
@@ -440,176 +440,4 @@ func (d *Document) hasScheme(name string, root map[string]any, scheme string) bo
 		}
 	}
 	return false
-}
-
-var brace = regexp.MustCompile(`\{[^{}]*\}`)
-
-func (d *Document) add(o Operation) { d.addUnder(d.base, o) }
-
-func (d *Document) addUnder(base string, o Operation) {
-	text := base + o.Template
-	if i := strings.IndexAny(text, "?#"); i >= 0 {
-		text = text[:i]
-	}
-	o.segments = strings.Split(text[1:], "/")
-	var out strings.Builder
-	for _, segment := range o.segments {
-		out.WriteString("/")
-		end := 0
-		for _, m := range brace.FindAllStringIndex(segment, -1) {
-			out.WriteString(regexp.QuoteMeta(unescape(segment[end:m[0]])) + "[^/]+")
-			end = m[1]
-		}
-		out.WriteString(regexp.QuoteMeta(unescape(segment[end:])))
-	}
-	o.match = regexp.MustCompile("^" + out.String() + "$")
-	d.Operations = append(d.Operations, o)
-}
-
-func unescape(text string) string {
-	if decoded, err := url.PathUnescape(text); err == nil {
-		return decoded
-	}
-	return text
-}
-
-// isTemplate reports whether a segment is one template as a whole.
-func isTemplate(segment string) bool { return brace.FindString(segment) == segment && segment != "" }
-
-// moreSpecific reports whether one operation's path is a special case of another's, segment by segment.
-func (o *Operation) moreSpecific(other *Operation) bool {
-	if o.Unsure || slices.Equal(o.segments, other.segments) || len(o.segments) != len(other.segments) || strings.Contains(o.Template, "?") {
-		return false
-	}
-	special := false
-	for i, a := range o.segments {
-		b := other.segments[i]
-		switch {
-		case strings.ContainsAny(a, "{}") && !isTemplate(a):
-			return false // it leaves requests to the other
-		case isTemplate(a) && isTemplate(b), a == b:
-		case strings.ContainsAny(b, "{}") && !isTemplate(a):
-			special = true
-		default:
-			return false
-		}
-	}
-	return special
-}
-
-// MeantFor are the operations that a request, with a decoded path, may be meant for.
-func (d *Document) MeantFor(method, path string) []Operation {
-	var all []Operation
-	for _, o := range d.Operations {
-		if !o.Elsewhere && (o.Method == method || method == "HEAD" && o.Method == "GET") && o.match.MatchString(path) {
-			all = append(all, o)
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(o Operation) bool {
-		return slices.ContainsFunc(all, func(other Operation) bool {
-			return (other.Method == o.Method || other.Method == "HEAD") && other.moreSpecific(&o)
-		})
-	})
-}
-
-// Route is what is printed with --json.
-type Route struct {
-	Methods []string
-	Path    string
-	Scopes  []string
-	Public  bool
-	Refuse  bool
-}
-
-// First is the route that decides about a request, with a decoded path; nil: it is refused.
-func First(routes []Route, method, path string) *Route {
-	for i, r := range routes {
-		if (slices.Contains(r.Methods, method) || method == "HEAD" && slices.Contains(r.Methods, "GET")) &&
-			matches(strings.Split(r.Path[1:], "/"), strings.Split(path[1:], "/")) {
-			return &routes[i]
-		}
-	}
-	return nil
-}
-
-func matches(pattern, segments []string) bool {
-	for i, p := range pattern {
-		if p == "**" {
-			return true
-		}
-		if i >= len(segments) || (p != segments[i] && (p != "*" || segments[i] == "")) {
-			return false
-		}
-	}
-	return len(pattern) == len(segments)
-}
-
-// Looser says how routes let a request pass that an operation would not; empty: they do not.
-func (d *Document) Looser(routes []Route, method, path string) string {
-	r := First(routes, method, path)
-	if r == nil || r.Refuse {
-		return ""
-	}
-	meant := d.MeantFor(method, path)
-	if r.Public && !slices.ContainsFunc(meant, func(o Operation) bool { return !o.Unsure }) {
-		return fmt.Sprintf("%s %s is public by %s, and no operation matches it", method, path, r.Path)
-	}
-	for _, o := range meant {
-		enough := slices.ContainsFunc(o.Security, func(scopes []string) bool {
-			return !slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(r.Scopes, s) })
-		})
-		if !o.Public && (r.Public || !enough) {
-			return fmt.Sprintf("%s %s passes with public %v, scopes %v by %s, and %s %s needs one of %v", method, path, r.Public, r.Scopes, r.Path, o.Method, o.Template, o.Security)
-		}
-	}
-	return ""
-}
-
-// Examples are paths for requests to try: each template with texts of its own and with those of others in the same
-// place.
-func (d *Document) Examples() []string {
-	const most = 60 // of one template
-	texts := map[int][]string{}
-	for _, o := range d.Operations {
-		for i, segment := range o.segments {
-			if !strings.ContainsAny(segment, "{}") && !slices.Contains(texts[i], unescape(segment)) && segment != "" && len(texts[i]) < 6 {
-				texts[i] = append(texts[i], unescape(segment))
-			}
-		}
-	}
-	all := map[string]bool{}
-	for _, o := range d.Operations {
-		paths := []string{""}
-		for i, segment := range o.segments {
-			choices := []string{unescape(segment)}
-			if strings.ContainsAny(segment, "{}") {
-				choices = []string{unescape(brace.ReplaceAllString(segment, "zz"))}
-				if isTemplate(segment) {
-					choices = append(choices, texts[i]...)
-				}
-			}
-			var next []string
-			for _, p := range paths {
-				for _, c := range choices {
-					if len(next) < most {
-						next = append(next, p+"/"+c)
-					}
-				}
-			}
-			paths = next
-		}
-		for _, p := range paths {
-			all[p] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(all))
-}
-
-// Example is a path that the operation's template matches.
-func (o *Operation) Example() string {
-	var out strings.Builder
-	for _, segment := range o.segments {
-		out.WriteString("/" + unescape(brace.ReplaceAllString(segment, "zz")))
-	}
-	return out.String()
 }

@@ -16,7 +16,7 @@ import (
 	"doorward/test/rig"
 )
 
-// person is somebody at a browser.
+// person is a user at a browser.
 type person struct {
 	*browser.Tab
 	t        *testing.T
@@ -29,7 +29,7 @@ func newPerson(t *testing.T, r *rig.Rig) *person {
 	return &person{Tab: browser.New(t), t: t, r: r}
 }
 
-// JavaScript says whether pages may run scripts.
+// JavaScript sets whether pages may run scripts.
 func (p *person) JavaScript(on bool) {
 	p.noScript = !on
 	p.Tab.JavaScript(on)
@@ -51,8 +51,9 @@ func (p *person) signIn(email string) {
 	p.Click(`form[action="/login"] [type=submit]`)
 }
 
-// checkPage looks at the page that is shown, narrow and wide, light and dark: it is never too wide for its window, and axe
-// finds nothing. All rules of axe see the page narrow and, with scripts, wide. Between the themes only colours change.
+// checkPage checks the current page, narrow and wide, light and dark: it must not be wider than its window, and axe
+// must find nothing. All axe rules run on the narrow page and, with scripts, on the wide page. Between the themes only
+// colours change.
 func (p *person) checkPage(name string) {
 	p.t.Helper()
 	for _, width := range []int{320, 1280} {
@@ -73,15 +74,17 @@ func (p *person) checkPage(name string) {
 			for _, violation := range found {
 				p.t.Errorf("%s: %s", where, violation)
 			}
-			shot(p.t, p.Tab, strings.ReplaceAll(fmt.Sprintf("%s-%d-%v", name, width, map[bool]string{false: "light", true: "dark"}[dark]), " ", "-"))
+			shot(p.t, p.Tab,
+				strings.ReplaceAll(fmt.Sprintf("%s-%d-%v", name, width, map[bool]string{false: "light", true: "dark"}[dark]), " ",
+					"-"))
 		}
 	}
 	p.Viewport(1280, 900)
 	p.Dark(false)
 }
 
-// Every page, as it is when a person meets it: with scripts, and without, where everything must work as well.
-func TestEveryPageForEverybody(t *testing.T) {
+// Every page as a user meets it: with scripts, and without, when everything must work as well.
+func TestEveryPage(t *testing.T) {
 	for _, javaScript := range []bool{true, false} {
 		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
 			everyPage(t, javaScript)
@@ -115,7 +118,10 @@ func everyPage(t *testing.T, javaScript bool) {
 		t.Fatalf("after set-up the page is %s", got)
 	}
 
-	for _, page := range []string{"/settings/security", "/settings/connected-apps", "/settings/developer/apps", "/settings/developer/apps/new", "/admin/users", "/admin/apps", "/logout", "/nothing/here"} {
+	for _, page := range []string{
+		"/settings/security", "/settings/connected-apps", "/settings/developer/apps", "/settings/developer/apps/new",
+		"/admin/users", "/admin/apps", "/logout", "/nothing/here",
+	} {
 		p.open(page)
 		p.checkPage(strings.ReplaceAll(strings.TrimPrefix(page, "/"), "/", " "))
 	}
@@ -140,21 +146,27 @@ func everyPage(t *testing.T, javaScript bool) {
 	p.open("/admin/apps")
 	p.checkPage("admin apps with one")
 
-	if _, err := r.Identity.CreateUser(t.Context(), identity.NewUser{Email: "bo@example.com", Name: "Bo", Password: rig.Password}); err != nil {
+	if _, err := r.Identity.CreateUser(t.Context(), identity.NewUser{
+		Email: "bo@example.com", Name: "Bo", Password: rig.Password,
+	}); err != nil {
 		t.Fatal(err)
 	}
 	p.open("/admin/users")
 	p.checkPage("admin users with two")
 
 	app := r.App(management.ClientSpec{Site: "https://app.example"})
-	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "back at the app") }))
+	back := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "back at the app")
+	}))
 	t.Cleanup(back.Close)
-	app.Redirect = back.URL + "/cb" // the port of a loopback redirect URI is free
-	native := r.App(management.ClientSpec{Name: "Command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"}})
+	app.Redirect = back.URL + "/cb" // a loopback redirect URI may have any port
+	native := r.App(management.ClientSpec{
+		Name: "Command line", Public: true, RedirectURIs: []string{"http://127.0.0.1/cb"},
+	})
 	p.ClearCookies()
 	p.authorize(app, "read write")
 	p.checkPage("login to an app")
-	p.signIn("nobody@example.com")
+	p.signIn("unknown@example.com")
 	p.checkPage("login that failed")
 	p.signIn("bo@example.com")
 	p.checkPage("consent")
@@ -173,7 +185,8 @@ func everyPage(t *testing.T, javaScript bool) {
 	p.checkPage("wrong client")
 	p.authorize(app, "read", "redirect_uri", "https://elsewhere.example/cb")
 	p.checkPage("wrong redirect")
-	if foreign := p.Foreign(strings.TrimPrefix(r.URL, "http://"), strings.TrimPrefix(back.URL, "http://")); len(foreign) > 0 {
+	foreign := p.Foreign(strings.TrimPrefix(r.URL, "http://"), strings.TrimPrefix(back.URL, "http://"))
+	if len(foreign) > 0 {
 		t.Errorf("loaded from elsewhere: %v", foreign)
 	}
 }

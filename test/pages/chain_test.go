@@ -10,13 +10,13 @@ import (
 	"doorward/test/rig"
 )
 
-// Chromium holds every redirect that follows a form to the policy of the form's page, also those that the app makes
-// after its callback: most apps go on from there, often to another host of theirs.
+// Chromium applies the policy of a form's page to every redirect that follows the form, including those that the app
+// makes after its callback: most apps redirect from there, often to another host of theirs.
 func TestAppsMayRedirectFurtherAfterTheirCallback(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	page := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		_, _ = w.Write([]byte("<title>Arrived</title><h1>Arrived</h1>")) // the browser may be gone
+		_, _ = w.Write([]byte("<title>Arrived</title><h1>Arrived</h1>")) // the browser may have disconnected
 	}
 	last := httptest.NewServer(http.HandlerFunc(page))
 	t.Cleanup(last.Close)
@@ -35,7 +35,7 @@ func TestAppsMayRedirectFurtherAfterTheirCallback(t *testing.T) {
 		t.Errorf("after consent the browser is at %s, %q", p.URL(), got)
 	}
 
-	// And from the login page alone, where nothing is left to ask.
+	// The same from the login page alone, when no consent is needed.
 	p = newPerson(t, r)
 	p.authorize(client, "read")
 	p.signIn(r.Alice.Email)

@@ -1,4 +1,4 @@
-// Package pages looks at every page in a real browser, as a person would.
+// Package pages checks every page in a real browser, as a user sees it.
 package pages
 
 import (
@@ -18,7 +18,7 @@ import (
 	"doorward/test/setup"
 )
 
-// shot writes a picture of the page into the folder that DOORWARD_TEST_SCREENSHOTS names, for people to look at.
+// shot saves a screenshot of the page to the folder in DOORWARD_TEST_SCREENSHOTS, for people to look at.
 func shot(t *testing.T, tab *browser.Tab, name string) {
 	t.Helper()
 	if dir := os.Getenv("DOORWARD_TEST_SCREENSHOTS"); dir != "" {
@@ -26,7 +26,7 @@ func shot(t *testing.T, tab *browser.Tab, name string) {
 	}
 }
 
-// demo starts "doorward demo" as a person does and gives what it prints.
+// demo starts "doorward demo" as a user does, and returns its output.
 func demo(t *testing.T) (appURL, email, password string) {
 	t.Helper()
 	binary := setup.Doorward(t)
@@ -55,7 +55,7 @@ func demo(t *testing.T) (appURL, email, password string) {
 	return found["Open"], found["Sign in as"], found["Password"]
 }
 
-// The README's promise: one command, a printed URL and login, and in the browser every request of the whole circle.
+// The README's promise: one command prints a URL and a login, and the browser shows every request of the whole flow.
 func TestV68_DemoShowsTheWholeCircle(t *testing.T) {
 	tab := browser.New(t)
 	appURL, email, password := demo(t)
@@ -108,14 +108,16 @@ func TestV68_DemoShowsTheWholeCircle(t *testing.T) {
 	}
 }
 
-// showsEveryRequest: the demo's page lists the requests of the whole flow in order, each with who sends it to whom and
-// with its response. No secret is shown in whole.
+// showsEveryRequest checks that the demo's page lists the requests of the whole flow in order, each with its sender,
+// its receiver and its response. No secret is shown in full.
 func showsEveryRequest(t *testing.T, tab *browser.Tab) {
 	t.Helper()
 	html := tab.HTML()
 	const asksAPI, asksServer = "app to API", "API to Doorward"
 	api := func(method, status string, active bool) [][]string {
-		inner := []string{asksServer, "/oauth/introspect", "Authorization: Basic ", "token=dw_at_", "200 OK", `"active": true`}
+		inner := []string{
+			asksServer, "/oauth/introspect", "Authorization: Basic ", "token=dw_at_", "200 OK", `"active": true`,
+		}
 		if !active {
 			inner[5] = `"active": false`
 		}
@@ -136,7 +138,9 @@ func showsEveryRequest(t *testing.T, tab *browser.Tab) {
 	want = append(want, api("POST", "200 OK", true)...)
 	want = append(want, api("GET", "200 OK", true)...)
 	want = append(want, api("DELETE", "403 Forbidden", true)...)
-	want = append(want, []string{"app to Doorward", "grant_type=refresh_token", "refresh_token=dw_rt_", "200 OK", `"dw_at_`})
+	want = append(want, []string{
+		"app to Doorward", "grant_type=refresh_token", "refresh_token=dw_rt_", "200 OK", `"dw_at_`,
+	})
 	want = append(want, api("GET", "200 OK", true)...)
 	want = append(want, []string{"app to Doorward", "/oauth/revoke", "token=dw_rt_", "200 OK"})
 	want = append(want, api("GET", "401 Unauthorized", false)...)
@@ -155,7 +159,9 @@ func showsEveryRequest(t *testing.T, tab *browser.Tab) {
 	if tab.Has(fmt.Sprintf(".steps > li:nth-child(%d)", len(want)+1)) {
 		t.Errorf("the page shows more than %d requests", len(want))
 	}
-	if secret := regexp.MustCompile(`dw_[a-z]+_[\w-]{12,}|Basic [\w+/=]{20,}|[?&;](code|code_verifier|token)=[\w-]{20,}`).FindString(html); secret != "" {
+	secret := regexp.MustCompile(`dw_[a-z]+_[\w-]{12,}|Basic [\w+/=]{20,}|[?&;](code|code_verifier|token)=[\w-]{20,}`).
+		FindString(html)
+	if secret != "" {
 		t.Errorf("the page shows a secret in whole: %s", secret)
 	}
 }

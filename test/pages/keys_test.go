@@ -17,7 +17,7 @@ import (
 	"doorward/test/rig"
 )
 
-// resources are two APIs, one of them with objects.
+// resources are two APIs, one of which has objects.
 func resources() []catalog.Resource {
 	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read your data"},
@@ -30,11 +30,18 @@ func resources() []catalog.Resource {
 	crm.Prefix = "crm"
 	return []catalog.Resource{
 		{ID: "https://api.example.com", Name: "Example API", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Workspace"},
-		{ID: "https://crm.example.com", Name: "Customers", Scopes: scopes, Objects: []string{"opportunities", "accounts", "contacts"}, Keys: crm, WorkspaceHeader: "X-Workspace"},
+		{
+			ID:              "https://crm.example.com",
+			Name:            "Customers",
+			Scopes:          scopes,
+			Objects:         []string{"opportunities", "accounts", "contacts"},
+			Keys:            crm,
+			WorkspaceHeader: "X-Workspace",
+		},
 	}
 }
 
-// lived makes keys that have been in use for a month, and leaves the clock where it was.
+// lived creates keys that have been in use for a month, and puts the clock back.
 func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	t.Helper()
 	const days = 29
@@ -49,10 +56,16 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 		{Name: "Night import", Scopes: []string{"read", "write"}, ExpiresAt: r.Store.Now().Add(90 * 24 * time.Hour)},
 		{Name: "Dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(39 * 24 * time.Hour)},
 		{Name: "Staging", Scopes: []string{"read", "write", "delete"}, Environment: "test"},
-		{Name: "Sales sync", Resource: "https://crm.example.com", Scopes: []string{"opportunities:read", "opportunities:write", "accounts:read"}},
+		{
+			Name:     "Sales sync",
+			Resource: "https://crm.example.com",
+			Scopes:   []string{"opportunities:read", "opportunities:write", "accounts:read"},
+		},
 		{Name: "Old dashboard", Scopes: []string{"read"}, ExpiresAt: r.Store.Now().Add(20 * 24 * time.Hour)},
 	} {
-		ctx := storage.WithActor(t.Context(), &storage.Actor{UserID: r.Alice.ID, Credential: "session", Address: "192.0.2.10"})
+		ctx := storage.WithActor(t.Context(), &storage.Actor{
+			UserID: r.Alice.ID, Credential: "session", Address: "192.0.2.10",
+		})
 		k, _, err := r.Management.CreateKey(storage.Tenant(ctx, r.Alice.ID, w.ID), by, w.Plan, p)
 		if err != nil {
 			t.Fatal(err)
@@ -87,9 +100,9 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 	}
 }
 
-// The pages of API keys and personal access tokens, with scripts and without: a person makes a key, copies it, calls with
-// it, sees the call, replaces the key, revokes it, and it is refused at once.
-func TestKeyPagesForEverybody(t *testing.T) {
+// The pages of API keys and personal access tokens, with scripts and without: a user creates a key, copies it, calls
+// with it, sees the call, rotates the key and revokes it, and then it is refused at once.
+func TestKeyPages(t *testing.T) {
 	for _, javaScript := range []bool{true, false} {
 		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
 			keyPages(t, javaScript)
@@ -102,7 +115,8 @@ func keyPages(t *testing.T, javaScript bool) {
 	r := rig.Memory(t, rig.Options{Resources: resources(), Plans: map[string]limit.Plan{
 		"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Burst: 100}, "enterprise": {Hour: 10_000},
 	}})
-	w, err := r.Management.CreateWorkspace(t.Context(), management.CommandLine(""), "Analytical Engines", "analytical-engines", "pro", r.Alice.ID)
+	w, err := r.Management.CreateWorkspace(t.Context(), management.CommandLine(""), "Analytical Engines",
+		"analytical-engines", "pro", r.Alice.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +141,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.checkPage("api keys")
 	p.Fill(`[name=q]`, "nothing like it")
 	p.Click(`.key-search [type=submit]`)
-	p.checkPage("keys of which none fits")
+	p.checkPage("keys without matches")
 
 	p.open(list + "/new")
 	p.checkPage("new key")
@@ -152,10 +166,11 @@ func keyPages(t *testing.T, javaScript bool) {
 	}
 	p.Click(`a.btn.main`)
 	if n := p.Warned(); n > 0 {
-		t.Errorf("a person who says that the key is stored is asked %d times", n)
+		t.Errorf("a user who confirms that the key is stored is asked %d times", n)
 	}
 	p.checkPage("key with a call")
-	if text := p.Text("main"); !strings.Contains(text, "Requests in the last 30 days: 1, none of them refused") || !strings.Contains(text, "GET /v1/auth/test") || strings.Contains(text, key) {
+	if text := p.Text("main"); !strings.Contains(text, "Requests in the last 30 days: 1, none of them refused") ||
+		!strings.Contains(text, "GET /v1/auth/test") || strings.Contains(text, key) {
 		t.Errorf("after a call the page of its key says %s", text)
 	}
 	page := p.URL().Path
@@ -197,17 +212,18 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Click(`.key-search [type=submit]`)
 	p.Click(`main .list a[href^="` + list + `/key_"]`)
 	p.checkPage("api key")
-	// Somebody complains about a request, and sends the id that came with the answer.
+	// A user asks about a request, with the id that came with the answer.
 	p.Fill(`[name=request]`, fmt.Sprintf("0195a0c0%016x", 28*1000+5))
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.checkPage("key with a request that was looked for")
-	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") || !strings.Contains(text, bearer.ReasonPermissions) {
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") ||
+		!strings.Contains(text, bearer.ReasonPermissions) {
 		t.Errorf("looked for, the request is told as %s", text)
 	}
-	p.Fill(`[name=request]`, "of-nobody")
+	p.Fill(`[name=request]`, "unknown-id")
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.checkPage("key with a request that is not there")
-	if text := p.Text(`[role=status]`); !strings.Contains(text, "No stored request has the ID of-nobody") {
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "No stored request has the ID unknown-id") {
 		t.Errorf("the page says %s", text)
 	}
 

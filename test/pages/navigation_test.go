@@ -7,8 +7,8 @@ import (
 	"doorward/test/rig"
 )
 
-// On a phone and without JavaScript, the button opens the menu, and the switcher in it leads to the same section of
-// another workspace.
+// On a phone and without JavaScript, the button opens the menu, and its switcher leads to the same section of another
+// workspace.
 func TestV66_TheMenuOfANarrowScreen(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	r.Workspace("engines", "", r.Alice)

@@ -8,8 +8,8 @@ import (
 	"doorward/test/rig"
 )
 
-// A page that shows a secret asks before it is left, unless the secret was copied or the person says that it is stored.
-// Loaded again it shows nothing and creates nothing.
+// A page that shows a secret asks before it is left, unless the secret was copied or the user has confirmed that it is
+// stored. When it is loaded again, it shows nothing and creates nothing.
 func TestV62_LeavingASecretAsksFirst(t *testing.T) {
 	r := rig.Memory(t, rig.Options{Resources: resources()})
 	w := r.Workspace("engines", "", r.Alice)
@@ -29,7 +29,7 @@ func TestV62_LeavingASecretAsksFirst(t *testing.T) {
 		p.Fill(`[name=name]`, "Script")
 		p.Press(`[name=scope-0][value="read"]`)
 		p.Click(`.key-form [type=submit]`)
-		p.Press("h1") // browsers ask nothing where a person did nothing
+		p.Press("h1") // browsers do not ask unless the user has interacted with the page
 		return p.Text("#key")
 	}
 	for i, x := range []struct {
@@ -40,7 +40,8 @@ func TestV62_LeavingASecretAsksFirst(t *testing.T) {
 		{"goes away", func() { p.open(list) }, 1},
 		{"says that it is stored", func() { p.Click("[data-stored]") }, 0},
 		{"copies it by hand", func() {
-			_ = browser.Evaluate[bool](p.Tab, `document.getSelection().selectAllChildren(document.getElementById("key")), document.execCommand("copy")`)
+			_ = browser.Evaluate[bool](p.Tab,
+				`document.getSelection().selectAllChildren(document.getElementById("key")), document.execCommand("copy")`)
 			p.open(list)
 		}, 0},
 	} {
@@ -50,7 +51,7 @@ func TestV62_LeavingASecretAsksFirst(t *testing.T) {
 		}
 		x.do()
 		if asked := p.Warned() - before; asked != x.asks {
-			t.Errorf("somebody who %s is asked %d times, want %d", x.name, asked, x.asks)
+			t.Errorf("a user who %s is asked %d times, want %d", x.name, asked, x.asks)
 		}
 		p.open(list)
 		if keys := count(); keys != i+1 {

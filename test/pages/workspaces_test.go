@@ -15,9 +15,9 @@ import (
 	"doorward/test/rig"
 )
 
-// The pages about workspaces, their members, usage and audit, and the choice of one on the way to an app, with scripts
-// and without.
-func TestWorkspacePagesForEverybody(t *testing.T) {
+// The pages of workspaces, their members, usage and audit log, and the choice of a workspace on the way to an app, with
+// scripts and without.
+func TestWorkspacePages(t *testing.T) {
 	for _, javaScript := range []bool{true, false} {
 		t.Run(fmt.Sprintf("javascript %v", javaScript), func(t *testing.T) {
 			workspacePages(t, javaScript)
@@ -27,7 +27,9 @@ func TestWorkspacePagesForEverybody(t *testing.T) {
 
 func workspacePages(t *testing.T, javaScript bool) {
 	t.Helper()
-	r := rig.Memory(t, rig.Options{Plans: map[string]limit.Plan{"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Day: 10_000}}})
+	r := rig.Memory(t, rig.Options{
+		Plans: map[string]limit.Plan{"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Day: 10_000}},
+	})
 	bob, root := r.User("bob@example.com", "Bob Builder", false), r.User("root@example.com", "Root", true)
 	alice := newPerson(t, r)
 	alice.JavaScript(javaScript)
@@ -61,13 +63,13 @@ func workspacePages(t *testing.T, javaScript bool) {
 	link := alice.Text("#invitation-url")
 	r.Seen.Add(rig.SecretInvitation, link[strings.LastIndex(link, "/")+1:])
 
-	// Another person opens the link, then the one it is for.
+	// Another user opens the link, then the invited one.
 	word := strings.TrimPrefix(link, r.Issuer)
 	other := newPerson(t, r)
 	other.JavaScript(javaScript)
 	other.open(word)
 	other.signIn(root.Email)
-	other.checkPage("invitation of somebody else")
+	other.checkPage("invitation for another user")
 	b := newPerson(t, r)
 	b.JavaScript(javaScript)
 	b.open(word)
@@ -91,7 +93,7 @@ func workspacePages(t *testing.T, javaScript bool) {
 	r.Seen.Add(rig.SecretInvitation, carols[strings.LastIndex(carols, "/")+1:])
 	alice.open(base + "/members")
 	alice.checkPage("members and an invitation")
-	alice.Click(`form[action$="/members/` + r.Alice.ID + `/role"] [type=submit]`) // what is chosen is what she is
+	alice.Click(`form[action$="/members/` + r.Alice.ID + `/role"] [type=submit]`) // the current role is selected
 	for _, page := range []string{"", "/apps", "/apps/new", "/usage"} {
 		alice.open(base + page)
 		alice.checkPage("workspace " + strings.ReplaceAll(strings.TrimPrefix(page, "/"), "/", " "))
@@ -148,22 +150,31 @@ func workspacePages(t *testing.T, javaScript bool) {
 // fill uses and changes a workspace for a month.
 func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.User) {
 	t.Helper()
-	actor := &storage.Actor{UserID: owner.ID, Credential: "session", Address: "192.0.2.10", RequestID: "5d3649948300d307c15c7cc6"}
+	actor := &storage.Actor{
+		UserID: owner.ID, Credential: "session", Address: "192.0.2.10", RequestID: "5d3649948300d307c15c7cc6",
+	}
 	ctx := storage.WithActor(r.System(), actor)
 	by := management.CommandLine(ws.ID)
 	key := func(name string, scopes ...string) storage.APIKey {
-		k, _, err := r.Management.CreateKey(ctx, by, ws.Plan, apikey.Spec{Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes})
+		k, _, err := r.Management.CreateKey(ctx, by, ws.Plan, apikey.Spec{
+			Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes,
+		})
 		ok(t, err)
 		return k
 	}
 	night, deploy := key("Night import", "read", "write"), key("Deployment of the web site", "read")
 	token, _ := r.PersonalToken(member, apikey.Spec{Name: "Laptop"})
 	app, _, err := r.Management.CreateClient(ctx, management.CommandLine(""), management.ClientSpec{
-		Name: "Calendar sync", WorkspaceID: ws.ID, CreatedBy: owner.ID, RedirectURIs: []string{"https://calendar.example/cb"}, Scopes: []string{"read"},
+		Name:         "Calendar sync",
+		WorkspaceID:  ws.ID,
+		CreatedBy:    owner.ID,
+		RedirectURIs: []string{"https://calendar.example/cb"},
+		Scopes:       []string{"read"},
 	})
 	ok(t, err)
 	ok(t, r.Management.ChangeRole(ctx, by, ws, member.ID, catalog.RoleAdmin))
-	actor.UserID, actor.Credential, actor.KeyID, actor.Address = member.ID, bearer.KindPersonalAccessToken, token.ID, "2001:db8::17"
+	actor.UserID, actor.Credential, actor.KeyID, actor.Address = member.ID, bearer.KindPersonalAccessToken, token.ID,
+		"2001:db8::17"
 	_, _, err = r.Management.RotateKey(ctx, by, storage.KeyOwner{WorkspaceID: ws.ID}, deploy.ID, time.Hour)
 	ok(t, err)
 	*actor = storage.Actor{Credential: "command"}
@@ -172,7 +183,15 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 	ok(t, err)
 	use := func(id, kind string, n int, reason string, limited bool) {
 		for range n {
-			r.Store.NoteUse(storage.Use{WorkspaceID: ws.ID, CredentialID: id, Credential: kind, Action: "GET /v1/auth/test", Status: 200, Reason: reason, Limited: limited})
+			r.Store.NoteUse(storage.Use{
+				WorkspaceID:  ws.ID,
+				CredentialID: id,
+				Credential:   kind,
+				Action:       "GET /v1/auth/test",
+				Status:       200,
+				Reason:       reason,
+				Limited:      limited,
+			})
 		}
 	}
 	r.Advance(-29 * 24 * time.Hour)

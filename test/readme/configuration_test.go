@@ -16,8 +16,8 @@ import (
 	"doorward/test/setup"
 )
 
-// TestConfigurationDescribesEveryKey reads the keys out of the program: those of every mapping that it parses, and those
-// that are settings.
+// TestConfigurationDescribesEveryKey reads the keys from the program: the keys of every mapping that it parses, and the
+// settings.
 func TestConfigurationDescribesEveryKey(t *testing.T) {
 	root, err := setup.Root()
 	if err != nil {
@@ -69,7 +69,7 @@ func TestConfigurationDescribesEveryKey(t *testing.T) {
 	}
 }
 
-// TestConfigurationExamplesHold has the program check each example of the pages about configuration and operations.
+// TestConfigurationExamplesHold has the program check each example on the pages about configuration and operations.
 func TestConfigurationExamplesHold(t *testing.T) {
 	binary := setup.Doorward(t)
 	for _, name := range []string{"configuration.md", "operations.md"} {
@@ -80,8 +80,9 @@ func TestConfigurationExamplesHold(t *testing.T) {
 			dir := t.TempDir()
 			secret := filepath.Join(dir, "secret")
 			for path, text := range map[string]string{
-				secret:                              "kN2vq8Xw4bTzR7mLcYhPdG5sJfA9uEoQ1iVxWnC3tBk6",
-				filepath.Join(dir, "doorward.yaml"): regexp.MustCompile(`/etc/doorward/\S*?secret\b`).ReplaceAllString(b.text, secret),
+				secret: "kN2vq8Xw4bTzR7mLcYhPdG5sJfA9uEoQ1iVxWnC3tBk6",
+				filepath.Join(dir, "doorward.yaml"): regexp.MustCompile(`/etc/doorward/\S*?secret\b`).
+					ReplaceAllString(b.text, secret),
 			} {
 				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 					t.Fatal(err)
@@ -101,7 +102,7 @@ func TestConfigurationExamplesHold(t *testing.T) {
 	}
 }
 
-// defaults holds the list of defaults to those that serve names in its help.
+// defaults compares the list of defaults with those in the help of serve.
 func defaults(t *testing.T, binary, yaml string) {
 	t.Helper()
 	help := regexp.MustCompile(`\s+`).ReplaceAllString(output(t, ".", binary, "serve", "--help"), " ")

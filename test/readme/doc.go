@@ -1,4 +1,4 @@
-// Package readme holds what is written for people to what the programs do: the commands of README.md run as they are
-// printed, the configuration's description names every key, links lead somewhere. Its tests are all there is to it; with
-// -update they take the picture of the consent page again.
+// Package readme tests the documentation against the programs: the commands of README.md run as printed, the
+// configuration's description names every key, and links lead somewhere. It consists of tests only; with -update they
+// also take the screenshot of the consent page again.
 package readme

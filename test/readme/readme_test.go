@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -29,7 +28,7 @@ import (
 
 var update = flag.Bool("update", false, "take docs/consent.png again")
 
-// block is one block of code of a page.
+// block is a code block of a page.
 type block struct {
 	language, text string
 	before         string // the paragraph above it
@@ -37,7 +36,7 @@ type block struct {
 
 var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
 
-// blocks are the blocks of code in a text.
+// blocks returns the code blocks in a text.
 func blocks(text string) []block {
 	var found []block
 	end := 0
@@ -49,7 +48,7 @@ func blocks(text string) []block {
 	return found
 }
 
-// page is a file of the repository.
+// page returns the content of a file of the repository.
 func page(t *testing.T, name string) string {
 	t.Helper()
 	root, err := setup.Root()
@@ -63,25 +62,25 @@ func page(t *testing.T, name string) string {
 	return string(text)
 }
 
-// chapter is what stands between a heading of the second level and the next.
+// chapter returns the text between a heading of the second level and the next one.
 func chapter(t *testing.T, text, heading string) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(text, "\n## "+heading+"\n")
 	if !ok {
-		t.Fatalf("there is no chapter %q", heading)
+		t.Fatalf("no chapter %q", heading)
 	}
 	own, _, _ := strings.Cut(rest, "\n## ")
 	return own
 }
 
-// terminal is a shell that is given one block after the other, as a person pastes them.
+// terminal is a shell that receives one block after the other, as a person pastes them.
 type terminal struct {
 	t     *testing.T
 	stdin *os.File
 
 	mu     sync.Mutex
 	output bytes.Buffer
-	grown  chan struct{} // closed and made anew with each line
+	grown  chan struct{} // closed and replaced with each line
 }
 
 func open(t *testing.T, dir string, env []string) *terminal {
@@ -99,7 +98,7 @@ func open(t *testing.T, dir string, env []string) *terminal {
 	shell := exec.CommandContext(ctx, "bash", "--norc", "--noprofile")
 	shell.Dir, shell.Env = dir, env
 	shell.Stdin, shell.Stdout, shell.Stderr = in, w, w
-	// A group of its own: what the shell started ends with it, as with Ctrl-C.
+	// Its own process group: what the shell started stops with it, as with Ctrl-C.
 	shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	shell.Cancel = func() error { return syscall.Kill(-shell.Process.Pid, syscall.SIGTERM) }
 	if err := shell.Start(); err != nil {
@@ -148,11 +147,11 @@ func (x *terminal) paste(text string) {
 	}
 }
 
-// await waits until what was written after a position matches, and gives the groups of the match.
+// await waits until the output after a position matches, and returns the groups of the match.
 func (x *terminal) await(from int, pattern string) []string {
 	x.t.Helper()
 	re := regexp.MustCompile(pattern)
-	patience := time.After(5 * time.Minute) // the first build of a machine
+	patience := time.After(5 * time.Minute) // enough for a first build
 	for {
 		x.mu.Lock()
 		text, grown := x.output.String()[from:], x.grown
@@ -168,7 +167,7 @@ func (x *terminal) await(from int, pattern string) []string {
 	}
 }
 
-// run pastes a block, waits for the end of its last command, which must succeed, and gives what it wrote.
+// run pastes a block, waits for the end of its last command, which must succeed, and returns its output.
 func (x *terminal) run(text string) string {
 	x.t.Helper()
 	from := len(x.text())
@@ -189,8 +188,8 @@ func freePort(t *testing.T) string {
 	return strconv.Itoa(port)
 }
 
-// TestReadmeRunsAsPrinted does what the chapters for newcomers say, block by block, in an empty folder: in one terminal
-// the server, in another the rest, and a browser for what is to be opened. Changed are only ports and the folder's name.
+// TestReadmeRunsAsPrinted does what the chapters for newcomers say, block by block, in an empty folder: the server in
+// one terminal, the rest in another, and a browser for URLs to open. Only the ports and the folder's name are changed.
 func TestReadmeRunsAsPrinted(t *testing.T) {
 	setup.Need(t, setup.ReadmePrograms())
 	tab := browser.New(t)
@@ -201,7 +200,8 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "try")
 	server, app := freePort(t), freePort(t)
 	text := strings.NewReplacer("8080", server, "8099", app, "../try", folder).
-		Replace(chapter(t, page(t, "README.md"), "Connect your own app") + chapter(t, page(t, "README.md"), "Create an API key"))
+		Replace(chapter(t, page(t, "README.md"), "Connect your own app") + chapter(t,
+			page(t, "README.md"), "Create an API key"))
 	all := blocks(text)
 	next := func(language, contains string) block {
 		t.Helper()
@@ -214,15 +214,19 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	}
 	var env []string
 	for _, one := range os.Environ() {
-		if !strings.HasPrefix(one, "DOORWARD_") && !strings.HasPrefix(one, "GOFLAGS=") && !strings.HasPrefix(one, "GOPROXY=") {
+		if !strings.HasPrefix(one, "DOORWARD_") && !strings.HasPrefix(one, "GOFLAGS=") &&
+			!strings.HasPrefix(one, "GOPROXY=") {
 			env = append(env, one)
 		}
 	}
-	// A newcomer has the network; a test is content with what building Doorward has downloaded.
+	// A newcomer has network access; the test uses the modules that building Doorward has downloaded.
 	cache := strings.TrimSpace(output(t, root, "go", "env", "GOMODCACHE"))
-	env = append(env, "GOPROXY=file://"+cache+"/cache/download,"+strings.TrimSpace(output(t, root, "go", "env", "GOPROXY")), "GONOSUMDB=*")
+	env = append(env, "GOPROXY=file://"+cache+"/cache/download,"+
+		strings.TrimSpace(output(t, root, "go", "env", "GOPROXY")), "GONOSUMDB=*")
 
-	one := open(t, root, append(env, "DOORWARD_LISTEN=127.0.0.1:"+server, "DOORWARD_ISSUER=http://localhost:"+server, "DOORWARD_ADMIN_LISTEN=127.0.0.1:"+freePort(t)))
+	one := open(t, root,
+		append(env, "DOORWARD_LISTEN=127.0.0.1:"+server, "DOORWARD_ISSUER=http://localhost:"+server,
+			"DOORWARD_ADMIN_LISTEN=127.0.0.1:"+freePort(t)))
 	one.paste(next("sh", "./doorward serve").text)
 	link := one.await(0, `(http://localhost:\d+/setup\?\S+)`)[1]
 	one.await(0, `"msg":"ready"`)
@@ -278,7 +282,7 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 		t.Errorf("introspection: %+v", about)
 	}
 	refreshed := two.run(next("sh", "/oauth/revoke").text)
-	object(refreshed[:strings.LastIndex(refreshed, "{}")], &renewed) // the answer to the revocation is empty
+	object(refreshed[:strings.LastIndex(refreshed, "{}")], &renewed) // the response to the revocation is empty
 	if renewed.Access == "" || renewed.Access == tokens.Access || renewed.Refresh == tokens.Refresh {
 		t.Errorf("after the refresh: %s", refreshed)
 	}
@@ -290,7 +294,7 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	program := next("go", "x/oauth2")
 	name := regexp.MustCompile("Save this as `([^`]+)`").FindStringSubmatch(program.before)
 	if name == nil {
-		t.Fatalf("nobody knows where to save the program: %s", program.before)
+		t.Fatalf("the page does not say where to save the program: %s", program.before)
 	}
 	file := filepath.Join(folder, name[1])
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
@@ -303,7 +307,7 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	two.paste(next("sh", "go run .").text)
 	address := two.await(from, `open (http://\S+)`)[1]
 	if !listens(address) {
-		t.Fatalf("nobody listens at %s", address)
+		t.Fatalf("no server listens at %s", address)
 	}
 	tab.Goto(address)
 	object(tab.Text("body"), &renewed)
@@ -318,7 +322,7 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 	var key struct{ ID, Key string }
 	object("\n"+strings.SplitN(three.run(next("sh", "key create --workspace acme").text), "\n", 2)[1], &key)
 	if !strings.HasPrefix(key.Key, "sk_live_") || !strings.HasPrefix(key.ID, "key_") {
-		t.Errorf("made the key %+v", key)
+		t.Errorf("created the key %+v", key)
 	}
 	about.Active, about.Scope = nil, ""
 	object("\n"+three.run(next("sh", "/oauth/introspect").text), &about)
@@ -326,7 +330,8 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 		t.Errorf("introspection of the key: %+v", about)
 	}
 	ended := three.run(next("sh", "key rotate").text)
-	if strings.Count(ended, `"active": true`) != 1 || strings.Index(ended, `"active": false`) > strings.Index(ended, `"active": true`) || strings.Contains(ended, key.Key) {
+	if strings.Count(ended, `"active": true`) != 1 ||
+		strings.Index(ended, `"active": false`) > strings.Index(ended, `"active": true`) || strings.Contains(ended, key.Key) {
 		t.Errorf("rotated and revoked:\n%s", ended)
 	}
 	tab.Goto("http://localhost:" + server + "/settings/workspaces/acme/api-keys")
@@ -334,11 +339,11 @@ func TestReadmeRunsAsPrinted(t *testing.T) {
 		t.Errorf("the page that the chapter ends at does not show the key: %s", text)
 	}
 	if len(all) > 0 {
-		t.Errorf("blocks that nobody runs: %+v", all)
+		t.Errorf("blocks that no test runs: %+v", all)
 	}
 }
 
-// listens waits for a server that says it is about to listen.
+// listens waits for a server that is about to listen.
 func listens(address string) bool {
 	host := strings.TrimPrefix(address, "http://")
 	for range 200 {
@@ -350,11 +355,12 @@ func listens(address string) bool {
 	return false
 }
 
-// answered gives the code in the URL that the browser was sent to last, where nobody listens.
+// answered returns the code in the URL that the browser was last redirected to, where no server listens.
 func answered(t *testing.T, tab *browser.Tab, prefix string) string {
 	t.Helper()
 	for _, r := range slices.Backward(tab.Requests()) {
-		if m := regexp.MustCompile(`[?&]code=([^&]+)`).FindStringSubmatch(r.Location); m != nil && strings.HasPrefix(r.Location, prefix) {
+		m := regexp.MustCompile(`[?&]code=([^&]+)`).FindStringSubmatch(r.Location)
+		if m != nil && strings.HasPrefix(r.Location, prefix) {
 			return m[1]
 		}
 	}
@@ -375,19 +381,26 @@ func output(t *testing.T, dir, name string, args ...string) string {
 	return string(out)
 }
 
-// TestConsentPagePicture looks at the page that README.md shows, and with -update takes its picture.
+// TestConsentPagePicture checks the page that README.md shows, and with -update takes its screenshot.
 func TestConsentPagePicture(t *testing.T) {
 	tab := browser.New(t)
-	r := rig.Memory(t, rig.Options{Resources: []catalog.Resource{{ID: "https://api.example.com", Name: "Notes", Scopes: []catalog.Scope{
-		{Name: "read", Text: "Read your notes"}, {Name: "write", Text: "Write new notes and change old ones"}, {Name: "delete", Text: "Delete notes"},
-	}}}})
+	r := rig.Memory(t,
+		rig.Options{Resources: []catalog.Resource{{ID: "https://api.example.com", Name: "Notes", Scopes: []catalog.Scope{
+			{Name: "read", Text: "Read your notes"},
+			{Name: "write", Text: "Write new notes and change old ones"},
+			{Name: "delete", Text: "Delete notes"},
+		}}}})
 	r.User("dana@example.com", "Dana Reeve", false)
-	app := r.App(management.ClientSpec{Name: "Fieldnotes", Site: "https://fieldnotes.example", RedirectURIs: []string{"https://fieldnotes.example/callback"}})
+	app := r.App(management.ClientSpec{
+		Name: "Fieldnotes", Site: "https://fieldnotes.example", RedirectURIs: []string{"https://fieldnotes.example/callback"},
+	})
 	tab.Goto(r.URL + "/oauth/authorize?" + app.Params("read write delete").Encode())
 	tab.Fill(`[name=email]`, "dana@example.com")
 	tab.Fill(`[name=password]`, rig.Password)
 	tab.Click(`form[action="/login"] [type=submit]`)
-	for _, want := range []string{"Fieldnotes", "Notes", "dana@example.com", "Read your notes", "Delete notes", "fieldnotes.example"} {
+	for _, want := range []string{
+		"Fieldnotes", "Notes", "dana@example.com", "Read your notes", "Delete notes", "fieldnotes.example",
+	} {
 		if !strings.Contains(tab.Text("main"), want) {
 			t.Errorf("the consent page lacks %q", want)
 		}
@@ -406,128 +419,5 @@ func TestConsentPagePicture(t *testing.T) {
 	info, err := os.Stat(picture)
 	if err != nil || info.Size() > 200<<10 {
 		t.Errorf("the picture: %v, want one of at most 200 KiB: run go test ./test/readme -update", err)
-	}
-}
-
-// TestReadmeNamesEveryTarget keeps the table of test commands whole.
-func TestReadmeNamesEveryTarget(t *testing.T) {
-	readme := page(t, "README.md")
-	for _, m := range regexp.MustCompile(`(?m)^([a-z-]+):.*## `).FindAllStringSubmatch(page(t, "Makefile"), -1) {
-		if !strings.Contains(readme, "make "+m[1]) && m[1] != "setup" {
-			t.Errorf("README.md does not name make %s", m[1])
-		}
-	}
-}
-
-// TestReadmeMapsEveryPackage keeps the map of packages whole.
-func TestReadmeMapsEveryPackage(t *testing.T) {
-	root, err := setup.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	way := chapter(t, page(t, "README.md"), "The path of a request")
-	for path := range strings.FieldsSeq(output(t, root, "go", "list", "./...")) {
-		name := strings.TrimPrefix(path, "doorward/")
-		if !strings.HasPrefix(name, "test/") && !strings.Contains(way, "("+name+")") {
-			t.Errorf("README.md does not say what package %s is for", name)
-		}
-	}
-}
-
-// TestLinksLeadSomewhere follows the relative links of all pages.
-func TestLinksLeadSomewhere(t *testing.T) {
-	root, err := setup.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range pages(t, root) {
-		for _, m := range regexp.MustCompile(`\]\(([^)\s]+)\)`).FindAllStringSubmatch(fence.ReplaceAllString(page(t, name), ""), -1) {
-			target, anchor, _ := strings.Cut(m[1], "#")
-			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
-				continue
-			}
-			to := name
-			if target != "" {
-				to = filepath.Join(filepath.Dir(name), target)
-			}
-			if _, err := os.Stat(filepath.Join(root, to)); err != nil {
-				t.Errorf("%s links to %s: %v", name, m[1], err)
-			} else if anchor != "" && !slices.Contains(anchors(page(t, to)), anchor) {
-				t.Errorf("%s links to %s, which has no heading for #%s", name, to, anchor)
-			}
-		}
-	}
-}
-
-// pages are the files in Markdown, by their paths in the repository.
-func pages(t *testing.T, root string) []string {
-	t.Helper()
-	var all []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "examples/*/*.md"} {
-		found, err := filepath.Glob(filepath.Join(root, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range found {
-			rel, err := filepath.Rel(root, name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, rel)
-		}
-	}
-	return all
-}
-
-// anchors are the names that headings can be linked by.
-func anchors(text string) []string {
-	var all []string
-	for _, m := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
-		name := strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")
-		all = append(all, regexp.MustCompile(`[^a-z0-9_-]`).ReplaceAllString(name, ""))
-	}
-	return all
-}
-
-// TestDecisionsAreWhole: each record has a number that follows the one before, and the five parts.
-func TestDecisionsAreWhole(t *testing.T) {
-	root, err := setup.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, name := range pages(t, root) {
-		if filepath.Dir(name) != filepath.Join("docs", "decisions") || filepath.Base(name) == "README.md" {
-			continue
-		}
-		n++
-		number := fmt.Sprintf("%04d", n)
-		if text := page(t, name); !strings.HasPrefix(filepath.Base(name), number+"-") || !strings.HasPrefix(text, "# "+strconv.Itoa(n)+". ") {
-			t.Errorf("%s is not record %s by its name and title", name, number)
-		} else {
-			for _, part := range []string{"Status: ", "## Context", "## Decision", "## Consequences", "## Alternatives"} {
-				if !strings.Contains(text, "\n"+part) {
-					t.Errorf("%s lacks %q", name, part)
-				}
-			}
-		}
-	}
-	if n == 0 {
-		t.Error("there are no decisions")
-	}
-}
-
-// TestDependenciesHaveReasons: what go.mod requires directly is in the record about dependencies.
-func TestDependenciesHaveReasons(t *testing.T) {
-	root, err := setup.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	record := page(t, filepath.Join("docs", "decisions", "0010-dependencies.md"))
-	for path := range strings.FieldsSeq(output(t, root, "go", "list", "-m", "-f", "{{if not (or .Indirect .Main)}}{{.Path}}{{end}}", "all")) {
-		name := regexp.MustCompile(`/v\d+$`).ReplaceAllString(strings.TrimPrefix(path, "github.com/"), "")
-		if !strings.Contains(record, "| "+name) {
-			t.Errorf("docs/decisions/0010-dependencies.md has no reason for %s", path)
-		}
 	}
 }

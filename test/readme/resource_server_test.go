@@ -9,8 +9,8 @@ import (
 	"doorward/test/setup"
 )
 
-// TestResourceServerExampleRunsAsPrinted does what the example's README says, in two terminals. The answers must be those
-// printed. Changed are only ports and the folder's name.
+// TestResourceServerExampleRunsAsPrinted does what the example's README says, in two terminals. The answers must be
+// those printed. Only the ports and the folder's name are changed.
 func TestResourceServerExampleRunsAsPrinted(t *testing.T) {
 	setup.Long(t)
 	setup.Need(t, setup.ReadmePrograms())
@@ -20,7 +20,8 @@ func TestResourceServerExampleRunsAsPrinted(t *testing.T) {
 	}
 	folder := filepath.Join(t.TempDir(), "notes")
 	server, api := freePort(t), freePort(t)
-	all := blocks(strings.NewReplacer("8080", server, "9000", api, "../notes", folder).Replace(page(t, "examples/resource-server/README.md")))
+	all := blocks(strings.NewReplacer("8080", server, "9000", api, "../notes", folder).
+		Replace(page(t, "examples/resource-server/README.md")))
 	var env []string
 	for _, one := range os.Environ() {
 		if !strings.HasPrefix(one, "DOORWARD_") && !strings.HasPrefix(one, "GOFLAGS=") {
@@ -42,7 +43,7 @@ func TestResourceServerExampleRunsAsPrinted(t *testing.T) {
 		if strings.Contains(b.text, "./resource-server") {
 			two.await(from, `the API is at http://127\.0\.0\.1:`+api)
 			if !listens("http://127.0.0.1:" + api) {
-				t.Fatal("nobody listens where the API says that it is")
+				t.Fatal("no server listens where the API says that it does")
 			}
 		}
 		if next := all[1+i:]; len(next) > 1 && next[1].language == "json" {

@@ -16,7 +16,7 @@ import (
 	"doorward/test/setup"
 )
 
-// pseudoTerminal opens a pseudo-terminal: what is written to ours is typed at theirs.
+// pseudoTerminal opens a pseudo-terminal: what is written to ours arrives as typed input at theirs.
 func pseudoTerminal(t *testing.T) (ours, theirs *os.File) {
 	t.Helper()
 	ours, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
@@ -32,7 +32,7 @@ func pseudoTerminal(t *testing.T) (ours, theirs *os.File) {
 		var errno syscall.Errno
 		err := raw.Control(func(fd uintptr) {
 			_, _, errno = syscall.Syscall(
-				syscall.SYS_IOCTL, fd, request, uintptr(unsafe.Pointer(value)), //nolint:gosec // as ioctl takes it
+				syscall.SYS_IOCTL, fd, request, uintptr(unsafe.Pointer(value)), //nolint:gosec // ioctl expects a pointer
 			)
 		})
 		if err != nil || errno != 0 {
@@ -49,8 +49,9 @@ func pseudoTerminal(t *testing.T) (ours, theirs *os.File) {
 	return ours, theirs
 }
 
-// Ctrl-C is the way to stop the demo, so it is no error: make run succeeds, and the demo's database is deleted.
-func TestV68_CtrlCEndsMakeRunWithoutAnError(t *testing.T) {
+// Ctrl-C is the normal way to stop the demo, so it is not an error: make run succeeds, and the demo's database is
+// deleted.
+func TestV68_CtrlCStopsMakeRunWithoutAnError(t *testing.T) {
 	root, err := setup.Root()
 	if err != nil {
 		t.Fatal(err)
@@ -62,14 +63,14 @@ func TestV68_CtrlCEndsMakeRunWithoutAnError(t *testing.T) {
 	defer cancel()
 	dir := t.TempDir()
 	c := exec.CommandContext(ctx, "make", "run", "DEMO="+filepath.Join(dir, "doorward"))
-	// Under make test, this make is no part of that one, or it would name the folder that it leaves.
+	// Under make test, this make must not look like part of that one, or it would print the folder that it leaves.
 	c.Dir, c.Env = root, append(os.Environ(), "TMPDIR="+dir, "MAKEFLAGS=", "MAKELEVEL=")
 	c.Stdin, c.Stdout, c.Stderr = theirs, theirs, theirs
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := theirs.Close(); err != nil { // so that reading ends with make
+	if err := theirs.Close(); err != nil { // so that reading ends when make exits
 		t.Fatal(err)
 	}
 	var printed strings.Builder
@@ -83,7 +84,7 @@ func TestV68_CtrlCEndsMakeRunWithoutAnError(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err != nil { // a terminal that all programs have closed reads as an input/output error
+		if err != nil { // reading a terminal that all programs have closed is an input/output error
 			break
 		}
 	}

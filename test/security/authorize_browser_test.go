@@ -12,8 +12,9 @@ import (
 	"doorward/test/rig"
 )
 
-// A browser holds the redirect after the consent form to the page's Content-Security-Policy: it must let every redirect
-// URI through that registers. Where the machine has no such address, the policy itself is read.
+// A browser applies the page's Content-Security-Policy to the redirect after the consent form: the policy must allow
+// every redirect URI that can be registered. If the machine does not have an address, the test reads the policy
+// instead.
 func TestConsentLeadsToEveryKindOfLoopback(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "localhost", "[::1]"} {
 		t.Run(host, func(t *testing.T) {
@@ -27,7 +28,7 @@ func TestConsentLeadsToEveryKindOfLoopback(t *testing.T) {
 				client := r.App(management.ClientSpec{RedirectURIs: []string{"http://" + host + "/cb"}})
 				page := r.Browser().SignIn(r.Alice.Email).Authorize(client.Params("read"))
 				if policy := page.Header.Get("Content-Security-Policy"); !strings.Contains(policy+";", " http:;") {
-					t.Errorf("%s lets nobody through to %s (which this machine lacks: %v)", policy, host, err)
+					t.Errorf("%s does not allow the redirect to %s (which this machine lacks: %v)", policy, host, err)
 				}
 				return
 			}

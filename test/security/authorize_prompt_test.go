@@ -12,10 +12,11 @@ import (
 	"doorward/test/rig"
 )
 
-// The parameters prompt, max_age and the hints; request objects and PAR. id_token_hint, verified request objects
-// and PAR do not exist yet; these tests show that they are refused or change nothing.
+// The parameters prompt, max_age and the hints; request objects and PAR. Doorward does not support id_token_hint
+// verified request objects or PAR; these tests show that they are refused or have no
+// effect.
 
-// authTime is what introspection says about when the person behind a code signed in.
+// authTime returns auth_time from the introspection of the token issued for a code.
 func authTime(t *testing.T, r *rig.Rig, app *rig.App, code string) int64 {
 	t.Helper()
 	a := r.Introspect(app, r.Exchange(app, code).Text("access_token"))
@@ -36,12 +37,12 @@ func TestA42_PromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
 		if len(a.Cookies) != 0 || len(b.Cookies()) != 0 {
 			t.Errorf("cookies were set: %v", a.Cookies)
 		}
-		// A cookie that opens nothing is none.
+		// A cookie without a session does not count.
 		for _, value := range []string{"x", strings.Repeat("A", 43)} {
 			q := r.Request(http.MethodGet, "/oauth/authorize?"+sent.Encode(), nil, "Cookie", "doorward="+value)
 			wantRefusal(t, r, r.Send(r.Program(), q), sent, "login_required")
 		}
-		// Nor is the session of somebody who was disabled since.
+		// Nor does the session of a user who was disabled since.
 		bob := r.User("bob@example.com", "Bob", false)
 		b.SignIn(bob.Email).Code(app, "read")
 		wantCode(t, r, ask(b, sent), sent)
@@ -54,7 +55,10 @@ func TestA42_PromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
 
 func TestA43_UnknownAndContradictingPromptsAreRefused(t *testing.T) {
 	var changes []url.Values
-	for _, prompt := range []string{"none login", "login none", "none consent", "none none", "foo", "None", "login foo", "none foo", "create", "select_accounts", "none login select_account", "login,consent"} {
+	for _, prompt := range []string{
+		"none login", "login none", "none consent", "none none", "foo", "None", "login foo", "none foo", "create",
+		"select_accounts", "none login select_account", "login,consent",
+	} {
 		changes = append(changes, url.Values{"prompt": {prompt}})
 	}
 	refuseAsked(t, management.ClientSpec{}, "invalid_request", changes...)
@@ -70,7 +74,7 @@ func TestA44_PromptLoginAsksAgain(t *testing.T) {
 			sent := altered(app.Params("read"), url.Values{"prompt": {prompt}})
 			a := ask(b, sent)
 			wantLogin(t, a)
-			// Going to consent at once leads back to the login page.
+			// Going to the consent page directly leads back to the login page.
 			flow := a.Location.Query().Get("flow")
 			wantLogin(t, b.Get("/oauth/consent?flow="+url.QueryEscape(flow)))
 			page := b.Follow(a)
@@ -92,7 +96,7 @@ func TestA44_PromptLoginAsksAgain(t *testing.T) {
 	})
 }
 
-func TestA45_A46_MaxAgeAsksWhoeverSignedInLongerAgo(t *testing.T) {
+func TestA45_A46_MaxAgeAsksAfterAnOlderSignIn(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -132,7 +136,9 @@ func TestA45_A46_MaxAgeAsksWhoeverSignedInLongerAgo(t *testing.T) {
 
 func TestA46_MaxAgeIsAWholeNumber(t *testing.T) {
 	var changes []url.Values
-	for _, age := range []string{"-1", "+1", "1.5", "x", " 1", "1 ", "0x10", "1e3", "9223372036854775808", "-9223372036854775809", "１", "1_000"} {
+	for _, age := range []string{
+		"-1", "+1", "1.5", "x", " 1", "1 ", "0x10", "1e3", "9223372036854775808", "-9223372036854775809", "１", "1_000",
+	} {
 		changes = append(changes, url.Values{"max_age": {age}})
 	}
 	refuseAsked(t, management.ClientSpec{}, "invalid_request", changes...)
@@ -149,14 +155,14 @@ func TestA48_PromptNoneWithAnOldSessionIsLoginRequired(t *testing.T) {
 	wantRefusal(t, r, ask(b, sent), sent, "login_required")
 	sent = altered(sent, url.Values{"max_age": {"0"}})
 	wantRefusal(t, r, ask(b, sent), sent, "login_required")
-	// And when it has ended: idle for a day.
+	// The same if the session has expired, after a day without use.
 	r.Advance(25 * time.Hour)
 	sent = altered(sent, url.Values{"max_age": nil})
 	wantRefusal(t, r, ask(b, sent), sent, "login_required")
 }
 
-// There are no ID tokens, so that a hint is a parameter that nobody knows: it never chooses a person.
-func TestA49_IDTokenHintChoosesNobody(t *testing.T) {
+// There are no ID tokens, so a hint is an unknown parameter: it never selects a user.
+func TestA49_IDTokenHintChoosesNoUser(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	bob := r.User("bob@example.com", "Bob", false)
@@ -177,13 +183,14 @@ func TestA50_A51_RequestObjectsAreNeverIgnored(t *testing.T) {
 	var changes []url.Values
 	for _, object := range []string{none, signed, "x", "{}", strings.Repeat("a", 10_000)} {
 		for _, scope := range []string{"read", "openid", "openid read", ""} {
-			changes = append(changes, url.Values{"request": {object}, "scope": {scope}}, url.Values{"request": {object}, "scope": {scope}, "response_type": nil})
+			changes = append(changes, url.Values{"request": {object}, "scope": {scope}},
+				url.Values{"request": {object}, "scope": {scope}, "response_type": nil})
 		}
 	}
 	refuseAsked(t, management.ClientSpec{}, "request_not_supported", changes...)
 }
 
-// canary listens on loopback and says how many came.
+// canary listens on loopback and counts the requests.
 func canary(t *testing.T) (address string, came func() int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -213,24 +220,32 @@ func canary(t *testing.T) (address string, came func() int) {
 
 func TestA52_RequestURIIsNotFetched(t *testing.T) {
 	address, came := canary(t)
-	refuseAsked(t, management.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {"http://" + address + "/"}}, url.Values{"request_uri": {"http://" + address + "/"}, "scope": {"openid"}},
-		url.Values{"request_uri": {"https://" + address + "/object.jwt#x"}}, url.Values{"request_uri": {"file:///etc/passwd"}})
-	// Other parameters that name an address for servers to fetch are not known, and not fetched either.
+	refuseAsked(t, management.ClientSpec{}, "request_uri_not_supported", url.Values{
+		"request_uri": {"http://" + address + "/"},
+	}, url.Values{"request_uri": {"http://" + address + "/"}, "scope": {"openid"}},
+		url.Values{"request_uri": {"https://" + address + "/object.jwt#x"}},
+		url.Values{"request_uri": {"file:///etc/passwd"}})
+	// Other parameters with an address for servers to fetch are unknown and are not fetched either.
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(management.ClientSpec{})
 	sent := app.Params("read")
-	for _, name := range []string{"jwks_uri", "sector_identifier_uri", "client_uri", "logo_uri", "claims_uri", "target_link_uri", "iss"} {
+	for _, name := range []string{
+		"jwks_uri", "sector_identifier_uri", "client_uri", "logo_uri", "claims_uri", "target_link_uri", "iss",
+	} {
 		sent.Set(name, "http://"+address+"/"+name)
 	}
 	wantLogin(t, ask(r.Browser(), sent))
-	wantPage(t, ask(r.Browser(), altered(sent, url.Values{"client_id": {"http://" + address + "/client"}})), http.StatusBadRequest) // D-12
+	// D-12
+	wantPage(t, ask(r.Browser(), altered(sent, url.Values{"client_id": {"http://" + address + "/client"}})),
+		http.StatusBadRequest)
 	if n := came(); n != 0 {
 		t.Errorf("the server connected %d times", n)
 	}
 }
 
 func TestA53_RequestTogetherWithRequestURIIsRefused(t *testing.T) {
-	refuseAsked(t, management.ClientSpec{}, "invalid_request", url.Values{"request": {"x"}, "request_uri": {"urn:x"}}, url.Values{"request": {"x"}, "request_uri": {"https://evil.example/"}, "scope": {"openid"}})
+	refuseAsked(t, management.ClientSpec{}, "invalid_request", url.Values{"request": {"x"}, "request_uri": {"urn:x"}},
+		url.Values{"request": {"x"}, "request_uri": {"https://evil.example/"}, "scope": {"openid"}})
 }
 
 func TestA54_A55_A56_A58_A59_A60_ThereAreNoPushedRequests(t *testing.T) {
@@ -242,10 +257,12 @@ func TestA54_A55_A56_A58_A59_A60_ThereAreNoPushedRequests(t *testing.T) {
 		}
 	}
 	meta := r.Send(r.Program(), r.Request(http.MethodGet, "/.well-known/oauth-authorization-server", nil)).JSON()
-	if meta["pushed_authorization_request_endpoint"] != nil || meta["request_uri_parameter_supported"] != false || meta["request_parameter_supported"] != false {
+	if meta["pushed_authorization_request_endpoint"] != nil || meta["request_uri_parameter_supported"] != false ||
+		meta["request_parameter_supported"] != false {
 		t.Errorf("metadata %v", meta)
 	}
 	pushed := "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"
-	refuseAsked(t, management.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {pushed}}, url.Values{"request_uri": {pushed}, "response_type": nil, "code_challenge": nil, "scope": nil})
+	refuseAsked(t, management.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {pushed}},
+		url.Values{"request_uri": {pushed}, "response_type": nil, "code_challenge": nil, "scope": nil})
 	wantPage(t, ask(r.Browser(), url.Values{"client_id": {app.ID}, "request_uri": {pushed}}), http.StatusBadRequest)
 }

@@ -12,19 +12,20 @@ import (
 
 // The redirect URI of an authorization request.
 
-// refuseEach asks for each redirect URI, signed in and not, with prompt=none and without, and wants a page: never a
-// redirect, and never a 5xx.
+// refuseEach sends a request with each redirect URI, signed in and not, with prompt=none and without. Each must get a
+// page: never a redirect, and never a 5xx.
 func refuseEach(t *testing.T, app management.ClientSpec, uris ...string) {
 	t.Helper()
 	r := rig.Memory(t, rig.Options{})
 	a := r.App(app)
 	stranger, alice := r.Browser(), r.Browser().SignIn(r.Alice.Email)
-	alice.Code(a, "read") // remembered, so that nothing is left to ask
+	alice.Code(a, "read") // remembered, so that no page is needed
 	before := grantCount(t, r)
 	for _, uri := range uris {
 		for _, b := range []*rig.Browser{stranger, alice} {
 			for _, prompt := range []string{"", "none", "foo"} {
-				wantPage(t, ask(b, altered(a.Params("read"), url.Values{"redirect_uri": {uri}, "prompt": {prompt}})), http.StatusBadRequest)
+				wantPage(t, ask(b, altered(a.Params("read"), url.Values{"redirect_uri": {uri}, "prompt": {prompt}})),
+					http.StatusBadRequest)
 				if t.Failed() {
 					t.Fatalf("redirect_uri %q, prompt %q", uri, prompt)
 				}
@@ -37,45 +38,64 @@ func refuseEach(t *testing.T, app management.ClientSpec, uris ...string) {
 }
 
 func TestA01_UnregisteredHostGetsAPage(t *testing.T) {
-	refuseEach(t, management.ClientSpec{}, "https://evil.example/cb", "https://evil.example", "http://evil.example/cb", "//evil.example/cb", "/cb", "cb",
-		"https://app.example.evil.example/cb", "https://evilapp.example/cb", "https://sub.app.example/cb", "https://app.example", "https://app.example/",
+	refuseEach(t, management.ClientSpec{}, "https://evil.example/cb", "https://evil.example", "http://evil.example/cb",
+		"//evil.example/cb", "/cb", "cb",
+		"https://app.example.evil.example/cb", "https://evilapp.example/cb", "https://sub.app.example/cb",
+		"https://app.example", "https://app.example/",
 		"javascript:alert(1)", "data:text/html,x", "https:app.example/cb", "https:///app.example/cb")
 }
 
 func TestA02_RedirectURIMatchesByteForByte(t *testing.T) {
-	refuseEach(t, management.ClientSpec{}, "https://app.example/cb/", "https://app.example/CB", "https://APP.example/cb", "https://app.example:443/cb",
-		"https://app.example/cb?x=1", "https://app.example/cb?", "HTTPS://app.example/cb", "https://app.example./cb", "http://app.example/cb",
-		"https://app.example/c%62", "https://app.example//cb", "https://app.example/cb;x", "https://app.example/c", "https://app.example/cbx")
+	refuseEach(t, management.ClientSpec{}, "https://app.example/cb/", "https://app.example/CB", "https://APP.example/cb",
+		"https://app.example:443/cb",
+		"https://app.example/cb?x=1", "https://app.example/cb?", "HTTPS://app.example/cb", "https://app.example./cb",
+		"http://app.example/cb",
+		"https://app.example/c%62", "https://app.example//cb", "https://app.example/cb;x", "https://app.example/c",
+		"https://app.example/cbx")
 }
 
 func TestA03_UserInformationDoesNotHideAnotherHost(t *testing.T) {
-	refuseEach(t, management.ClientSpec{}, "https://app.example@evil.example/cb", `https://app.example\@evil.example/cb`, "http://127.0.0.1:80@evil.example",
-		"http://127.0.0.1:80@evil.example/cb", "http://127.0.0.1@evil.example/cb", `http://127.0.0.1\@evil.example/cb`, "http://127.0.0.1:1:2@evil.example/cb",
-		"https://app.example:x@evil.example/cb", "https://evil.example@app.example/cb", "https://app.example%40evil.example/cb",
-		"http://127.0.0.1#@evil.example/cb", "http://127.0.0.1/@evil.example/cb", "http://127.0.0.1.evil.example/cb", "http://127.0.0.1:80.evil.example/cb")
+	refuseEach(t, management.ClientSpec{}, "https://app.example@evil.example/cb", `https://app.example\@evil.example/cb`,
+		"http://127.0.0.1:80@evil.example",
+		"http://127.0.0.1:80@evil.example/cb", "http://127.0.0.1@evil.example/cb", `http://127.0.0.1\@evil.example/cb`,
+		"http://127.0.0.1:1:2@evil.example/cb",
+		"https://app.example:x@evil.example/cb", "https://evil.example@app.example/cb",
+		"https://app.example%40evil.example/cb",
+		"http://127.0.0.1#@evil.example/cb", "http://127.0.0.1/@evil.example/cb", "http://127.0.0.1.evil.example/cb",
+		"http://127.0.0.1:80.evil.example/cb")
 }
 
 func TestA04_DotSegmentsLeadNowhere(t *testing.T) {
-	refuseEach(t, management.ClientSpec{}, "https://app.example/cb/../x", "https://app.example/cb/%2e%2e/x", "https://app.example/cb/%252e%252e/x", "https://app.example/cb%2f..",
-		"https://app.example/x/../cb", "https://app.example/./cb", "https://app.example/cb/.", "https://app.example/cb/..;/x", `https://app.example/cb\..\x`,
+	refuseEach(t, management.ClientSpec{}, "https://app.example/cb/../x", "https://app.example/cb/%2e%2e/x",
+		"https://app.example/cb/%252e%252e/x", "https://app.example/cb%2f..",
+		"https://app.example/x/../cb", "https://app.example/./cb", "https://app.example/cb/.", "https://app.example/cb/..;/x",
+		`https://app.example/cb\..\x`,
 		"http://127.0.0.1:9/cb/../x", "http://127.0.0.1:9/x/../cb", "http://127.0.0.1:9/./cb")
 }
 
 func TestA05_OddBytesGetAPageAndNoFault(t *testing.T) {
-	refuseEach(t, management.ClientSpec{}, " https://app.example/cb", "https://app.example/cb ", "\thttps://app.example/cb", "https://app.example/cb\t",
-		"https://app.example/cb\n", "https://app.example/cb\r\nSet-Cookie: x=1", "https://app.ex\nample/cb", "https://app.example/cb\x00", "\x00",
-		"https://app.example/cb\x00.evil.example", "https://app。example/cb", "https://app．example/cb", "https://xn--pp-hia.example/cb",
-		"https://аpp.example/cb", "https://app.example/cb\xff", "https://app.example/cb\u200b", "\ufeffhttps://app.example/cb", "http://127.0.0.1:9\t/cb", "http://127.0.0.1:9/cb\n",
-		"http://127.0.0.1:９/cb", strings.Repeat("https://app.example/cb", 1000), "https://app.example/cb"+strings.Repeat("x", 20_000))
+	refuseEach(t, management.ClientSpec{}, " https://app.example/cb", "https://app.example/cb ",
+		"\thttps://app.example/cb", "https://app.example/cb\t",
+		"https://app.example/cb\n", "https://app.example/cb\r\nSet-Cookie: x=1", "https://app.ex\nample/cb",
+		"https://app.example/cb\x00", "\x00",
+		"https://app.example/cb\x00.evil.example", "https://app。example/cb", "https://app．example/cb",
+		"https://xn--pp-hia.example/cb",
+		"https://аpp.example/cb", "https://app.example/cb\xff", "https://app.example/cb\u200b",
+		"\ufeffhttps://app.example/cb", "http://127.0.0.1:9\t/cb", "http://127.0.0.1:9/cb\n",
+		"http://127.0.0.1:９/cb", strings.Repeat("https://app.example/cb", 1000),
+		"https://app.example/cb"+strings.Repeat("x", 20_000))
 }
 
-func TestA06_FragmentIsNoPartOfARedirectURI(t *testing.T) {
-	refuseEach(t, management.ClientSpec{}, "https://app.example/cb#f", "https://app.example/cb%23f", "https://app.example/cb#", "http://127.0.0.1:9/cb#f", "http://127.0.0.1:9#/cb")
+func TestA06_FragmentIsNotPartOfARedirectURI(t *testing.T) {
+	refuseEach(t, management.ClientSpec{}, "https://app.example/cb#f", "https://app.example/cb%23f",
+		"https://app.example/cb#", "http://127.0.0.1:9/cb#f", "http://127.0.0.1:9#/cb")
 }
 
 func TestA08_LoopbackMatchesAnyPortButNoUserInfo(t *testing.T) {
 	for registered, good := range map[string][]string{
-		"http://127.0.0.1/cb":       {"http://127.0.0.1/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:49152/cb", "http://127.0.0.1:65535/cb"},
+		"http://127.0.0.1/cb": {
+			"http://127.0.0.1/cb", "http://127.0.0.1:1/cb", "http://127.0.0.1:49152/cb", "http://127.0.0.1:65535/cb",
+		},
 		"http://127.0.0.1:8000/cb":  {"http://127.0.0.1/cb", "http://127.0.0.1:8000/cb", "http://127.0.0.1:9/cb"},
 		"http://[::1]/cb":           {"http://[::1]/cb", "http://[::1]:9/cb"},
 		"http://localhost:3000/cb":  {"http://localhost/cb", "http://localhost:9/cb"},
@@ -92,7 +112,7 @@ func TestA08_LoopbackMatchesAnyPortButNoUserInfo(t *testing.T) {
 				if a.Location != nil && a.Location.Path == "/oauth/consent" {
 					a = b.Decide(b.Follow(a), "approve")
 				}
-				// A query that was registered stays as it is.
+				// A registered query stays as it is.
 				where := a.Header.Get("Location")
 				if a.Status != http.StatusSeeOther || !strings.HasPrefix(where, uri) || a.Param("code") == "" {
 					t.Errorf("%s: %d %q %s", uri, a.Status, where, rig.Plain(a.Body))
@@ -100,41 +120,54 @@ func TestA08_LoopbackMatchesAnyPortButNoUserInfo(t *testing.T) {
 			}
 		})
 	}
-	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://user:pw@127.0.0.1/cb", "http://user@127.0.0.1:9/cb", "http://@127.0.0.1/cb", "http://:@127.0.0.1:9/cb",
-		"http://127.0.0.1:/cb", "http://127.0.0.1:0/cb", "http://127.0.0.1:00080/cb", "http://127.0.0.1:65536/cb", "http://127.0.0.1:-1/cb", "http://127.0.0.1:+80/cb", "http://127.0.0.1:80x/cb",
-		"http://127.0.0.1:0x50/cb", "http://127.0.0.1:8_0/cb", "http://127.0.0.1:80:80/cb", "http://127.0.0.1: 80/cb", "http://127.0.0.1:99999999999999999999/cb")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://user:pw@127.0.0.1/cb",
+		"http://user@127.0.0.1:9/cb", "http://@127.0.0.1/cb", "http://:@127.0.0.1:9/cb",
+		"http://127.0.0.1:/cb", "http://127.0.0.1:0/cb", "http://127.0.0.1:00080/cb", "http://127.0.0.1:65536/cb",
+		"http://127.0.0.1:-1/cb", "http://127.0.0.1:+80/cb", "http://127.0.0.1:80x/cb",
+		"http://127.0.0.1:0x50/cb", "http://127.0.0.1:8_0/cb", "http://127.0.0.1:80:80/cb", "http://127.0.0.1: 80/cb",
+		"http://127.0.0.1:99999999999999999999/cb")
 }
 
 func TestA09_PlainHTTPDoesNotMatchARegisteredHTTPSLoopback(t *testing.T) {
-	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"https://127.0.0.1/tls"}}, "http://127.0.0.1:9/tls", "http://127.0.0.1/tls", "https://127.0.0.1:9/tls", "https://127.0.0.1:443/tls")
-	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/tls"}}, "https://127.0.0.1/tls", "https://127.0.0.1:9/tls", "HTTP://127.0.0.1:9/tls")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"https://127.0.0.1/tls"}}, "http://127.0.0.1:9/tls",
+		"http://127.0.0.1/tls", "https://127.0.0.1:9/tls", "https://127.0.0.1:443/tls")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/tls"}}, "https://127.0.0.1/tls",
+		"https://127.0.0.1:9/tls", "HTTP://127.0.0.1:9/tls")
 }
 
 func TestA10_LoopbackPathAndQueryMatchByteForByte(t *testing.T) { // CVE-2020-15233
-	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://127.0.0.1/%63b", "http://127.0.0.1:9/%63b", "http://127.0.0.1/cb?", "http://127.0.0.1/cb?x",
-		"http://127.0.0.1:9/cb?", "http://127.0.0.1:9/cb?x", "http://127.0.0.1:9/cb/", "http://127.0.0.1:9/CB", "http://127.0.0.1:9", "http://127.0.0.1:9/", "http://127.0.0.1:9//cb", "http://127.0.0.1:9/cb&x")
-	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb?x=1"}}, "http://127.0.0.1:9/cb", "http://127.0.0.1:9/cb?x=2", "http://127.0.0.1:9/cb?x=1&y=2", "http://127.0.0.1:9/cb?X=1", "http://127.0.0.1:9/cb?x=%31")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb"}}, "http://127.0.0.1/%63b",
+		"http://127.0.0.1:9/%63b", "http://127.0.0.1/cb?", "http://127.0.0.1/cb?x",
+		"http://127.0.0.1:9/cb?", "http://127.0.0.1:9/cb?x", "http://127.0.0.1:9/cb/", "http://127.0.0.1:9/CB",
+		"http://127.0.0.1:9", "http://127.0.0.1:9/", "http://127.0.0.1:9//cb", "http://127.0.0.1:9/cb&x")
+	refuseEach(t, management.ClientSpec{RedirectURIs: []string{"http://127.0.0.1/cb?x=1"}}, "http://127.0.0.1:9/cb",
+		"http://127.0.0.1:9/cb?x=2", "http://127.0.0.1:9/cb?x=1&y=2", "http://127.0.0.1:9/cb?X=1",
+		"http://127.0.0.1:9/cb?x=%31")
 }
 
 func TestA11_LoopbackNamesMatchThemselvesAlone(t *testing.T) {
 	others := []string{
-		"http://127.0.0.2/cb", "http://127.1/cb", "http://0177.0.0.1/cb", "http://[::ffff:127.0.0.1]/cb", "http://2130706433/cb", "http://0x7f.0.0.1/cb", "http://127.0.0.1./cb",
-		"http://127.000.000.001/cb", "http://0.0.0.0/cb", "http://[::]/cb", "http://[0:0:0:0:0:0:0:1]/cb", "http://[::1%25lo]/cb", "http://LOCALHOST/cb", "http://localhost./cb",
+		"http://127.0.0.2/cb", "http://127.1/cb", "http://0177.0.0.1/cb", "http://[::ffff:127.0.0.1]/cb",
+		"http://2130706433/cb", "http://0x7f.0.0.1/cb", "http://127.0.0.1./cb",
+		"http://127.000.000.001/cb", "http://0.0.0.0/cb", "http://[::]/cb", "http://[0:0:0:0:0:0:0:1]/cb",
+		"http://[::1%25lo]/cb", "http://LOCALHOST/cb", "http://localhost./cb",
 		"http://localhost.localdomain/cb", "http://127.0.0.11/cb", "http://127.0.0.2:9/cb", "http://[::1]x/cb",
 	}
 	names := []string{"http://127.0.0.1/cb", "http://[::1]/cb", "http://localhost/cb"}
 	for i, registered := range names {
 		t.Run(registered, func(t *testing.T) {
-			refuseEach(t, management.ClientSpec{RedirectURIs: []string{registered}}, append([]string{names[(i+1)%3], names[(i+2)%3], strings.Replace(names[(i+1)%3], "/cb", ":9/cb", 1)}, others...)...)
+			refuseEach(t, management.ClientSpec{RedirectURIs: []string{registered}},
+				append([]string{names[(i+1)%3], names[(i+2)%3], strings.Replace(names[(i+1)%3], "/cb", ":9/cb", 1)}, others...)...)
 		})
 	}
 }
 
 func TestA12_RedirectURIMayBeMissingOnlyWhereOneIsRegistered(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	two, one := r.App(management.ClientSpec{}), r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example/only"}})
+	two, one := r.App(management.ClientSpec{}),
+		r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example/only"}})
 	b := r.Browser().SignIn(r.Alice.Email)
-	for _, missing := range [][]string{nil, {""}} { // without a value counts as missing (RFC 6749, section 3.1)
+	for _, missing := range [][]string{nil, {""}} { // an empty value counts as missing (RFC 6749, section 3.1)
 		wantPage(t, ask(b, altered(two.Params("read"), url.Values{"redirect_uri": missing})), http.StatusBadRequest)
 		a := ask(b, altered(one.Params("read"), url.Values{"redirect_uri": missing}))
 		if a.Location != nil && a.Location.Path == "/oauth/consent" {
@@ -144,8 +177,11 @@ func TestA12_RedirectURIMayBeMissingOnlyWhereOneIsRegistered(t *testing.T) {
 	}
 	service := r.App(management.ClientSpec{Grants: []string{"client_credentials"}})
 	wantPage(t, ask(b, altered(service.Params("read"), url.Values{"redirect_uri": nil})), http.StatusBadRequest)
-	wantPage(t, ask(b, altered(service.Params("read"), url.Values{"redirect_uri": {"https://evil.example/cb"}})), http.StatusBadRequest)
-	wantPage(t, ask(b, altered(r.ResourceServer().Params("read"), url.Values{"redirect_uri": {"https://evil.example/cb"}})), http.StatusBadRequest)
+	wantPage(t, ask(b, altered(service.Params("read"), url.Values{"redirect_uri": {"https://evil.example/cb"}})),
+		http.StatusBadRequest)
+	wantPage(t,
+		ask(b, altered(r.ResourceServer().Params("read"), url.Values{"redirect_uri": {"https://evil.example/cb"}})),
+		http.StatusBadRequest)
 }
 
 func TestA13_RedirectURISentTwiceGetsAPage(t *testing.T) {
@@ -156,7 +192,7 @@ func TestA13_RedirectURISentTwiceGetsAPage(t *testing.T) {
 	for _, pair := range [][]string{{good, bad}, {bad, good}, {good, good}, {good, ""}, {"", good}, {"", bad}} {
 		wantPage(t, ask(b, altered(app.Params("read"), url.Values{"redirect_uri": pair})), http.StatusBadRequest)
 	}
-	// An escaped name is the same name.
+	// An escaped parameter name is the same name.
 	wantPage(t, askRaw(b, app.Params("read").Encode()+"&redirect%5furi="+url.QueryEscape(bad)), http.StatusBadRequest)
 }
 
@@ -177,12 +213,16 @@ func TestA14_ParametersOfAPostComeFromItsBodyAlone(t *testing.T) {
 	} {
 		wantPage(t, b.PostForm("/oauth/authorize?"+query, body, "Sec-Fetch-Site", "cross-site"), http.StatusBadRequest)
 	}
-	// The body of a GET is no part of it.
-	q := r.Request(http.MethodGet, "/oauth/authorize", strings.NewReader(good.Encode()), "Content-Type", "application/x-www-form-urlencoded")
+	// The body of a GET is ignored.
+	q := r.Request(http.MethodGet, "/oauth/authorize", strings.NewReader(good.Encode()), "Content-Type",
+		"application/x-www-form-urlencoded")
 	wantPage(t, r.Send(r.Program(), q), http.StatusBadRequest)
 	// By itself a POST is as good as a GET, from any site (RFC 6749, section 3.1), but only as a form.
 	wantConsent(t, b.PostForm("/oauth/authorize", good, "Origin", "https://app.example", "Sec-Fetch-Site", "cross-site"))
-	for _, kind := range []string{"application/json", "multipart/form-data; boundary=x", "text/plain", "", "application/x-www-form-urlencoded, text/plain"} {
+	for _, kind := range []string{
+		"application/json", "multipart/form-data; boundary=x", "text/plain", "",
+		"application/x-www-form-urlencoded, text/plain",
+	} {
 		q := r.Request(http.MethodPost, "/oauth/authorize", strings.NewReader(good.Encode()), "Content-Type", kind)
 		wantPage(t, r.Send(r.Program(), q), http.StatusBadRequest)
 	}
@@ -190,7 +230,8 @@ func TestA14_ParametersOfAPostComeFromItsBodyAlone(t *testing.T) {
 
 func TestA16_UnknownDisabledAndDeletedClientsLookAlike(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		live, disabled, deleted := r.App(management.ClientSpec{}), r.App(management.ClientSpec{Name: "Disabled evil.example"}), r.App(management.ClientSpec{})
+		live, disabled, deleted := r.App(management.ClientSpec{}),
+			r.App(management.ClientSpec{Name: "Disabled evil.example"}), r.App(management.ClientSpec{})
 		if err := r.Store.DisableClient(r.System(), disabled.ID, "administrator"); err != nil {
 			t.Fatal(err)
 		}
@@ -200,7 +241,10 @@ func TestA16_UnknownDisabledAndDeletedClientsLookAlike(t *testing.T) {
 		unknown := deleted.ID[:len(deleted.ID)-3] + "000"
 		b := r.Browser().SignIn(r.Alice.Email)
 		first := ""
-		for _, id := range []string{unknown, disabled.ID, deleted.ID, "app_x", "evil.example", "' OR 1=1 --", "\x00", "\xff", strings.ToUpper(live.ID), live.ID + " ", strings.Repeat("x", 10_000)} {
+		for _, id := range []string{
+			unknown, disabled.ID, deleted.ID, "app_x", "evil.example", "' OR 1=1 --", "\x00", "\xff", strings.ToUpper(live.ID),
+			live.ID + " ", strings.Repeat("x", 10_000),
+		} {
 			a := ask(b, altered(live.Params("read"), url.Values{"client_id": {id}}))
 			wantPage(t, a, http.StatusBadRequest)
 			if first == "" {
@@ -216,14 +260,20 @@ func TestA16_UnknownDisabledAndDeletedClientsLookAlike(t *testing.T) {
 	})
 }
 
-// A page that a stranger could have registered must not be where this server sends people unasked (RFC 9700, section
-// 4.11.2): not under prompt=none, and not by a request that is broken on purpose.
-func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
+// A page that any user could have registered must not be where this server redirects browsers without asking (RFC 9700,
+// section 4.11.2): not with prompt=none, and not because of a request that is invalid on purpose.
+func TestA18_NoRedirectToAnUnknownApp(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := selfRegistered(t, r, management.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}})
 		broken := map[string]url.Values{
-			"scope": {"scope": {"nonsense"}}, "response_type": {"response_type": {"token"}}, "pkce": {"code_challenge": nil}, "resource": {"resource": {"https://x.example"}},
-			"prompt": {"prompt": {"foo"}}, "repeat": {"scope": {"read", "read"}}, "request": {"request": {"x"}}, "mode": {"response_mode": {"fragment"}},
+			"scope":         {"scope": {"nonsense"}},
+			"response_type": {"response_type": {"token"}},
+			"pkce":          {"code_challenge": nil},
+			"resource":      {"resource": {"https://x.example"}},
+			"prompt":        {"prompt": {"foo"}},
+			"repeat":        {"scope": {"read", "read"}},
+			"request":       {"request": {"x"}},
+			"mode":          {"response_mode": {"fragment"}},
 		}
 		stranger, alice := r.Browser(), r.Browser().SignIn(r.Alice.Email)
 		for name, change := range broken {
@@ -235,10 +285,10 @@ func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
 				}
 			}
 		}
-		// Nothing wrong, but a page would be needed.
+		// A valid request that would need a page.
 		wantPage(t, ask(stranger, altered(app.Params("read"), url.Values{"prompt": {"none"}})), http.StatusBadRequest)
 		wantPage(t, ask(alice, altered(app.Params("read"), url.Values{"prompt": {"none"}})), http.StatusBadRequest)
-		// Whoever allowed the app something has seen where it leads.
+		// A user who has allowed the app something has seen where it leads.
 		alice.Code(app, "read")
 		sent := altered(app.Params("nonsense"), url.Values{"prompt": {"none"}})
 		wantRefusal(t, r, ask(alice, sent), sent, "invalid_scope")
@@ -249,7 +299,7 @@ func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
 		wantPage(t, ask(stranger, sent), http.StatusBadRequest)
 		bob := r.Browser().SignIn(r.User("bob@example.com", "Bob", false).Email)
 		wantPage(t, ask(bob, sent), http.StatusBadRequest)
-		// An administrator vouches for an app.
+		// An administrator has verified the app.
 		spec := management.SpecOf(app.Client)
 		spec.Administrator, spec.Verified = true, true
 		if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, spec); err != nil {
@@ -260,8 +310,8 @@ func TestA18_NobodyIsBouncedToAStrangersApp(t *testing.T) {
 	})
 }
 
-// Nor by a request that was good when it began, and that the app's owner broke while the page was open.
-func TestA18_NobodyIsBouncedByAFlowThatWasBrokenLater(t *testing.T) {
+// Nor because of a request that was valid at first and that the app's owner made invalid while the page was open.
+func TestA18_NoRedirectByAFlowThatBecameInvalid(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := selfRegistered(t, r, management.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}})
 	alice := r.Browser().SignIn(r.Alice.Email)
@@ -290,7 +340,7 @@ func TestA19_FormsAreAnsweredWith303(t *testing.T) {
 		a = b.Decide(b.Follow(a), decision)
 		answerFor(t, r, a, app.Params("read"))
 	}
-	// With nothing left to ask, the login form's answer is the redirect to the app.
+	// If no question is left, the answer to the login form is the redirect to the app.
 	b := r.Browser()
 	b.SignIn(r.Alice.Email).Code(app, "read")
 	sent := altered(app.Params("read"), url.Values{"prompt": {"login"}})

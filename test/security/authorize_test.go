@@ -11,10 +11,10 @@ import (
 	"doorward/test/rig"
 )
 
-// What the tests of the authorization endpoint share: how to send a request exactly as written, and the three outcomes:
-// a page, a redirect with an error, and a success.
+// Helpers for the tests of the authorization endpoint: sending a request exactly as written, and checking the three
+// outcomes: a page, a redirect with an error, and success.
 
-// altered is the request of the standing client with some parameters set; an empty list removes one.
+// altered returns the standard client's request with some parameters set; an empty list removes a parameter.
 func altered(params url.Values, changes url.Values) url.Values {
 	v := url.Values{}
 	for name, values := range params {
@@ -30,26 +30,27 @@ func altered(params url.Values, changes url.Values) url.Values {
 	return v
 }
 
-// ask sends an authorization request from another site and does not follow the answer.
+// ask sends an authorization request from another site and does not follow the redirect.
 func ask(b *rig.Browser, params url.Values) *rig.Answer {
 	b.T.Helper()
 	return askRaw(b, params.Encode())
 }
 
-// askRaw is ask with a query as it goes over the wire.
+// askRaw is like ask, with the query exactly as sent.
 func askRaw(b *rig.Browser, query string) *rig.Answer {
 	b.T.Helper()
 	return b.Get("/oauth/authorize?"+query, "Sec-Fetch-Site", "cross-site")
 }
 
-// strangerHost stands in what a test sends, and nowhere in what it gets back but a redirect URI that is not registered.
+// strangerHost is in requests of the tests; in answers it may appear only as a redirect URI that is not registered.
 const strangerHost = "evil.example"
 
-// requestedURI is the place of a page that names the redirect URI of the request, for the developer who wrote it.
-var requestedURI = regexp.MustCompile(`The app asked to send you to (&#34;[^<]*?&#34;), which it is not registered with\.`)
+// requestedURI matches the part of a page that shows the request's redirect URI to the app's developer.
+var requestedURI = regexp.MustCompile(
+	`The app asked to send you to (&#34;[^<]*?&#34;), which it is not registered with\.`)
 
-// wantInertURI checks that a page names the requested redirect URI at most once, as text that is escaped and cut, and
-// gives the page without it.
+// wantInertURI checks that a page shows the requested redirect URI at most once, escaped and truncated, and returns the
+// page without it.
 func wantInertURI(t *testing.T, body string) (rest string) {
 	t.Helper()
 	found := requestedURI.FindAllStringSubmatchIndex(body, -1)
@@ -61,23 +62,26 @@ func wantInertURI(t *testing.T, body string) (rest string) {
 	}
 	from, to := found[0][2], found[0][3]
 	shown := body[from:to]
-	if strings.ContainsFunc(shown, func(c rune) bool { return c < ' ' || c > '~' }) { // control, bidi and blank characters among them
+	// Including control, bidi and blank characters.
+	if strings.ContainsFunc(shown, func(c rune) bool { return c < ' ' || c > '~' }) {
 		t.Errorf("the page shows characters of the redirect URI that it must escape: %q", shown)
 	}
 	if strings.ContainsAny(shown, `<>"'`) {
 		t.Errorf("the page shows the redirect URI as markup: %q", shown)
 	}
-	if before := body[:from]; strings.LastIndexByte(before, '<') > strings.LastIndexByte(before, '>') || strings.Count(before, "<a ") != strings.Count(before, "</a>") {
+	before := body[:from]
+	if strings.LastIndexByte(before, '<') > strings.LastIndexByte(before, '>') ||
+		strings.Count(before, "<a ") != strings.Count(before, "</a>") {
 		t.Errorf("the redirect URI stands in a tag or a link: %q", before[max(0, from-200):])
 	}
-	// 300 bytes, of which escaping may make six from one.
+	// 300 bytes; escaping may turn one byte into six.
 	if len(shown) > 6*300+20 {
 		t.Errorf("the page shows %d bytes of the redirect URI", len(shown))
 	}
 	return body[:from] + body[to:]
 }
 
-// wantPage says that a person is told, and nobody is sent anywhere.
+// wantPage checks that the user gets a page, and no redirect.
 func wantPage(t *testing.T, a *rig.Answer, status int) {
 	t.Helper()
 	if a.Status != status || a.Header.Get("Location") != "" {
@@ -86,7 +90,11 @@ func wantPage(t *testing.T, a *rig.Answer, status int) {
 	if got := a.Header.Get("Content-Type"); got != "text/html; charset=utf-8" {
 		t.Errorf("Content-Type %q, want a page", got)
 	}
-	for name, want := range map[string]string{"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"} {
+	for name, want := range map[string]string{
+		"Cache-Control":   "no-store",
+		"Referrer-Policy": "no-referrer",
+		"X-Frame-Options": "DENY",
+	} {
 		if got := a.Header.Get(name); got != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
@@ -99,16 +107,17 @@ func wantPage(t *testing.T, a *rig.Answer, status int) {
 	}
 }
 
-// descriptionChars are those that an error_description may hold (RFC 6749, section 4.1.2.1).
+// descriptionChars are the characters that an error_description may contain (RFC 6749, section 4.1.2.1).
 var descriptionChars = regexp.MustCompile(`^[\x20-\x21\x23-\x5B\x5D-\x7E]{10,}$`)
 
-// wantRefusal says that the app is told of an error at exactly its redirect URI, by RFC 6749, section 4.1.2.1 and RFC
-// 9207, with the state that it sent, and without a code or token.
+// wantRefusal checks that the app gets an error at exactly its redirect URI (RFC 6749, section 4.1.2.1; RFC 9207), with
+// the state that it sent, and without a code or token.
 func wantRefusal(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values, code string) {
 	t.Helper()
 	q := answerFor(t, r, a, sent)
 	if q.Get("error") != code {
-		t.Errorf("answered error %q, want %q (status %d, Location %q)", q.Get("error"), code, a.Status, a.Header.Get("Location"))
+		t.Errorf("answered error %q, want %q (status %d, Location %q)", q.Get("error"), code, a.Status,
+			a.Header.Get("Location"))
 	}
 	if text := q.Get("error_description"); !descriptionChars.MatchString(text) {
 		t.Errorf("error_description %q is empty or holds what it may not", text)
@@ -120,7 +129,7 @@ func wantRefusal(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values, code 
 	}
 }
 
-// wantCode says that the app got a code, and gives it.
+// wantCode checks that the app gets a code, and returns it.
 func wantCode(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values) string {
 	t.Helper()
 	q := answerFor(t, r, a, sent)
@@ -137,7 +146,7 @@ func wantCode(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values) string {
 	return q.Get("code")
 }
 
-// answerFor reads the query of an answer that went to the app, and checks what all such answers have in common.
+// answerFor reads the query of a redirect to the app, and checks what all such redirects have in common.
 func answerFor(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values) url.Values {
 	t.Helper()
 	where := a.Header.Get("Location")
@@ -179,7 +188,7 @@ func answerFor(t *testing.T, r *rig.Rig, a *rig.Answer, sent url.Values) url.Val
 	return q
 }
 
-// wantLogin says that the person is asked to sign in.
+// wantLogin checks that the user is asked to sign in.
 func wantLogin(t *testing.T, a *rig.Answer) {
 	t.Helper()
 	if a.Status != http.StatusSeeOther || a.Location == nil || a.Location.Path != "/login" {
@@ -187,7 +196,7 @@ func wantLogin(t *testing.T, a *rig.Answer) {
 	}
 }
 
-// wantConsent says that the person is asked to agree.
+// wantConsent checks that the user is asked for consent.
 func wantConsent(t *testing.T, a *rig.Answer) {
 	t.Helper()
 	if a.Status != http.StatusSeeOther || a.Location == nil || a.Location.Path != "/oauth/consent" {
@@ -195,7 +204,7 @@ func wantConsent(t *testing.T, a *rig.Answer) {
 	}
 }
 
-// grantCount counts the authorizations that were ever given.
+// grantCount counts all grants in the database.
 func grantCount(t *testing.T, r *rig.Rig) (n int) {
 	t.Helper()
 	if err := r.Store.Pools()["system"].QueryRowContext(t.Context(), "SELECT count(*) FROM grants").Scan(&n); err != nil {
@@ -204,7 +213,7 @@ func grantCount(t *testing.T, r *rig.Rig) (n int) {
 	return n
 }
 
-// selfRegistered is an app that Mallory made on the page, as everybody may.
+// selfRegistered returns an app that Mallory created on the page, as any user may.
 func selfRegistered(t *testing.T, r *rig.Rig, p management.ClientSpec) *rig.App {
 	t.Helper()
 	mallory := r.User("mallory@example.com", "Mallory", false)
@@ -216,8 +225,8 @@ func selfRegistered(t *testing.T, r *rig.Rig, p management.ClientSpec) *rig.App 
 	return r.App(p)
 }
 
-// varying is what differs between two answers that are the same to a person.
+// varying matches the parts of a page that differ from answer to answer.
 var varying = regexp.MustCompile(`[0-9a-f]{24}|nonce="[^"]*"`)
 
-// unvaried is a page without what differs each time.
+// unvaried removes from a page what differs each time.
 func unvaried(body string) string { return varying.ReplaceAllString(body, "…") }

@@ -24,7 +24,7 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// lastLine is the line of the log about the last request.
+// lastLine returns the log line of the last request.
 func lastLine(t *testing.T, r *rig.Rig) map[string]any {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(r.Log.String()), "\n")
@@ -37,14 +37,20 @@ func lastLine(t *testing.T, r *rig.Rig) map[string]any {
 
 func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, other, public, disabled := r.App(management.ClientSpec{}), r.App(management.ClientSpec{}), r.App(management.ClientSpec{Public: true}), r.App(management.ClientSpec{})
+		app, other, public, disabled := r.App(management.ClientSpec{}), r.App(management.ClientSpec{}),
+			r.App(management.ClientSpec{Public: true}), r.App(management.ClientSpec{})
 		if err := r.Store.DisableClient(r.System(), disabled.ID, management.StoppedByAdministrator); err != nil {
 			t.Fatal(err)
 		}
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := func() string { return b.Code(app, "read") }
 		exchange := func(code string, change ...string) url.Values {
-			v := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {rig.Verifier}, "redirect_uri": {app.Redirect}}
+			v := url.Values{
+				"grant_type":    {"authorization_code"},
+				"code":          {code},
+				"code_verifier": {rig.Verifier},
+				"redirect_uri":  {app.Redirect},
+			}
 			for i := 0; i < len(change); i += 2 {
 				v.Set(change[i], change[i+1])
 			}
@@ -77,15 +83,28 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 			{"unknown", "invalid_grant", "the code is unknown", app, exchange(bearer.NewCredential(bearer.PrefixCode))},
 			{"no code", "invalid_grant", "not an authorization code of this server", app, exchange("nonsense")},
 			{"of another client", "invalid_grant", "issued to another client, " + app.ID, other, exchange(code())},
-			{"wrong verifier", "invalid_grant", "code_verifier does not fit", app, exchange(code(), "code_verifier", strings.Repeat("x", 43))},
+			{
+				"wrong verifier", "invalid_grant", "code_verifier does not fit", app,
+				exchange(code(), "code_verifier", strings.Repeat("x", 43)),
+			},
 			{"short verifier", "invalid_grant", "code_verifier has 3 characters", app, exchange(code(), "code_verifier", "abc")},
 			{"no verifier", "invalid_grant", "code_verifier is missing", app, exchange(code(), "code_verifier", "")},
-			{"other redirect URI", "invalid_grant", `redirect_uri \"http://127.0.0.1:9/cb\\nx\" is not the one of the authorization request, \"` + app.Redirect, app, exchange(code(), "redirect_uri", "http://127.0.0.1:9/cb\nx")},
+			{
+				"other redirect URI", "invalid_grant",
+				`redirect_uri \"http://127.0.0.1:9/cb\\nx\" is not the one of the authorization request, \"` + app.Redirect, app,
+				exchange(code(), "redirect_uri", "http://127.0.0.1:9/cb\nx"),
+			},
 			{"revoked family", "invalid_grant", "was revoked at ", app, refresh(revoked)},
 			{"refresh of another client", "invalid_grant", "issued to another client, " + app.ID, other, refresh(good)},
-			{"refresh unknown", "invalid_grant", "the refresh token is unknown", app, refresh(bearer.NewCredential(bearer.PrefixRefreshToken))},
+			{
+				"refresh unknown", "invalid_grant", "the refresh token is unknown", app,
+				refresh(bearer.NewCredential(bearer.PrefixRefreshToken)),
+			},
 			{"refresh reused", "invalid_grant", "the refresh token was used before, at ", app, refresh(reused)},
-			{"grant type", "unauthorized_client", "not registered for the grant type", app, url.Values{"grant_type": {"client_credentials"}}},
+			{
+				"grant type", "unauthorized_client", "not registered for the grant type", app,
+				url.Values{"grant_type": {"client_credentials"}},
+			},
 			{"no code at all", "invalid_request", "code is missing", app, url.Values{"grant_type": {"authorization_code"}}},
 		} {
 			a := r.PostAs(x.app, "/oauth/token", x.form)
@@ -104,7 +123,7 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 				}
 			}
 		}
-		if len(bodies) > 3 { // the code's, its verifier's and its redirect URI's
+		if len(bodies) > 3 { // those of the code, its verifier and its redirect URI
 			t.Errorf("answers differ: %v", bodies)
 		}
 
@@ -119,11 +138,12 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 			a := r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(x.id, x.secret))
 			refused(t, a, http.StatusUnauthorized, oauth.InvalidClient)
 			line := lastLine(t, r)
-			if got := line["client_id"]; got != strings.ReplaceAll(x.id, "\n", `\n`) || !strings.Contains(fmt.Sprint(line["cause"]), x.cause) {
+			got := line["client_id"]
+			if got != strings.ReplaceAll(x.id, "\n", `\n`) || !strings.Contains(fmt.Sprint(line["cause"]), x.cause) {
 				t.Errorf("%s: log %v", x.name, line)
 			}
 		}
-		// A secret in the place of the id is not repeated.
+		// A secret in place of the id is not repeated.
 		r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.Secret, app.ID))
 		if strings.Contains(r.Log.String(), app.Secret) {
 			t.Error("the log shows a secret that was sent as client_id")
@@ -139,7 +159,7 @@ func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
 		"https://app.example/<script>":                     `"https://app.example/<script>"`,
 		"https://app.example/\u202egpj":                    `\u202egpj`,
 		"https://app.example/" + strings.Repeat("x", 4000): strings.Repeat("x", 200),
-		// Nothing that may be secret is repeated, neither in the log nor on the page.
+		// Neither the log nor the page repeats anything that may be secret.
 		"https://app.example/other?code=secret-word&a=secret-word":     `"https://app.example/other?code=[redacted]&a=[redacted]"`,
 		"https://user:secret-word@app.example/other#token=secret-word": `"https://[redacted]@app.example/other#[redacted]"`,
 		"https://app.example/" + app.Secret:                            `"https://app.example/dw_cs_[redacted]"`,
@@ -149,15 +169,18 @@ func TestV71_AnUnregisteredRedirectURIIsNamed(t *testing.T) {
 		a := r.Browser().Get("/oauth/authorize?" + params.Encode())
 		wantPage(t, a, http.StatusBadRequest)
 		line := lastLine(t, r)
-		if line["client_id"] != app.ID || !strings.Contains(fmt.Sprint(line["cause"]), shown) || len(fmt.Sprint(line["cause"])) > 600 {
+		if line["client_id"] != app.ID || !strings.Contains(fmt.Sprint(line["cause"]), shown) ||
+			len(fmt.Sprint(line["cause"])) > 600 {
 			t.Errorf("log %v", line)
 		}
 		escaped := strings.NewReplacer(`"`, "&#34;", "&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(shown)
-		if !strings.Contains(a.Body, escaped) || strings.Contains(a.Body, "<script>") || strings.Contains(a.Body, strings.Repeat("x", 400)) {
+		if !strings.Contains(a.Body, escaped) || strings.Contains(a.Body, "<script>") ||
+			strings.Contains(a.Body, strings.Repeat("x", 400)) {
 			t.Errorf("the page does not name %q: %s", shown, a.Body)
 		}
 		wantInertURI(t, a.Body)
-		if text := a.Body + fmt.Sprint(line); strings.Contains(text, "secret-word") || strings.Contains(text, app.Secret[10:]) {
+		text := a.Body + fmt.Sprint(line)
+		if strings.Contains(text, "secret-word") || strings.Contains(text, app.Secret[10:]) {
 			t.Errorf("a secret in %q is shown: %s", sent, text)
 		}
 	}
@@ -193,7 +216,9 @@ func TestV76_Every401CarriesAChallenge(t *testing.T) {
 		check(path+" bearer", r.Post(path, url.Values{"token": {"x"}}, "Authorization", "Bearer sk_live_x"))
 		check(path+" public", r.Post(path, with(url.Values{"token": {"x"}}, "client_id", public.ID)))
 	}
-	for _, path := range []string{"/v1/auth/test", "/v1/api-keys", "/v1/apps", "/v1/workspaces", "/api/auth/me", "/api/me"} {
+	for _, path := range []string{
+		"/v1/auth/test", "/v1/api-keys", "/v1/apps", "/v1/workspaces", "/api/auth/me", "/api/me",
+	} {
 		check(path, r.Call("GET", path, ""))
 		check(path+" wrong", r.Call("GET", path, "sk_live_x"))
 	}
@@ -211,10 +236,12 @@ func TestV76_Every401CarriesAChallenge(t *testing.T) {
 
 const gatewayHost = "api.example.com"
 
-// gatewayOptions are those of a server with an API behind its gateway, whose proxies are on this machine.
+// gatewayOptions configure a server with an API behind its gateway and trusted proxies on this machine.
 func gatewayOptions(t *testing.T) rig.Options {
 	t.Helper()
-	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK)
+	}))
 	t.Cleanup(upstream.Close)
 	target, err := url.Parse(upstream.URL)
 	if err != nil {
@@ -224,14 +251,28 @@ func gatewayOptions(t *testing.T) rig.Options {
 	return rig.Options{
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Resources: []catalog.Resource{{
-			ID: id, Name: "An API", Scopes: []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}, WorkspaceHeader: "X-Workspace",
-			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+			ID:   id,
+			Name: "An API",
+			Scopes: []catalog.Scope{
+				{Name: "read", Text: "Read"},
+				{Name: "write", Text: "Write"},
+				{Name: "delete", Text: "Delete"},
+			},
+			WorkspaceHeader: "X-Workspace",
+			Keys:            catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
 		}},
-		APIs: []gateway.API{{ID: id, Hosts: []string{gatewayHost}, Upstream: target, Routes: []route.Route{{Path: "/v1/**", Scopes: []string{"read"}, Cost: 1}}}},
+		APIs: []gateway.API{
+			{
+				ID:       id,
+				Hosts:    []string{gatewayHost},
+				Upstream: target,
+				Routes:   []route.Route{{Path: "/v1/**", Scopes: []string{"read"}, Cost: 1}},
+			},
+		},
 	}
 }
 
-// gatewayDoors are the ways to ask for GET /v1/x of that API, with further headers.
+// gatewayDoors are the ways to request GET /v1/x from that API, with further headers.
 func gatewayDoors(r *rig.Rig) map[string]func(header ...string) *http.Request {
 	ask := func(host, path string, question ...string) func(header ...string) *http.Request {
 		return func(header ...string) *http.Request {
@@ -243,11 +284,14 @@ func gatewayDoors(r *rig.Rig) map[string]func(header ...string) *http.Request {
 		}
 	}
 	return map[string]func(header ...string) *http.Request{
-		"proxy":         ask(gatewayHost, "/v1/x"),
-		"Caddy":         ask("", gateway.ForwardPath, "X-Forwarded-Method", "GET", "X-Forwarded-Host", gatewayHost, "X-Forwarded-Uri", "/v1/x"),
-		"nginx":         ask("", gateway.NginxPath, "X-Original-Method", "GET", "X-Original-Host", gatewayHost, "X-Original-Uri", "/v1/x"),
-		"ingress-nginx": ask("", gateway.NginxPath, "X-Original-Method", "GET", "X-Original-Url", "https://"+gatewayHost+"/v1/x"),
-		"Envoy":         ask(gatewayHost, gateway.EnvoyPath+"/v1/x"),
+		"proxy": ask(gatewayHost, "/v1/x"),
+		"Caddy": ask("", gateway.ForwardPath, "X-Forwarded-Method", "GET", "X-Forwarded-Host", gatewayHost,
+			"X-Forwarded-Uri", "/v1/x"),
+		"nginx": ask("", gateway.NginxPath, "X-Original-Method", "GET", "X-Original-Host", gatewayHost,
+			"X-Original-Uri", "/v1/x"),
+		"ingress-nginx": ask("", gateway.NginxPath, "X-Original-Method", "GET", "X-Original-Url",
+			"https://"+gatewayHost+"/v1/x"),
+		"Envoy": ask(gatewayHost, gateway.EnvoyPath+"/v1/x"),
 	}
 }
 
@@ -262,7 +306,8 @@ func TestV76_Every401OfTheGatewayCarriesAChallenge(t *testing.T) {
 	_, good := r.Key(w, apikey.Spec{Scopes: []string{"read"}})
 	r.Advance(time.Hour)
 	for door, ask := range gatewayDoors(r) {
-		if a := r.Send(r.Program(), ask("Authorization", "Bearer "+good)); a.Status != http.StatusOK || a.Header.Get("WWW-Authenticate") != "" {
+		if a := r.Send(r.Program(), ask("Authorization", "Bearer "+good)); a.Status != http.StatusOK ||
+			a.Header.Get("WWW-Authenticate") != "" {
 			t.Errorf("%s: a good key: %d %v", door, a.Status, a.Header)
 		}
 		for what, header := range map[string][]string{
@@ -278,7 +323,7 @@ func TestV76_Every401OfTheGatewayCarriesAChallenge(t *testing.T) {
 		} {
 			a := r.Send(r.Program(), ask(header...))
 			status := a.Status
-			if door == "nginx" { // which makes the answer of these headers
+			if door == "nginx" { // nginx builds its answer from these headers
 				status, _ = strconv.Atoi(a.Header.Get("X-Doorward-Status"))
 			}
 			if status != http.StatusUnauthorized || !strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "Bearer realm=") {
@@ -288,8 +333,8 @@ func TestV76_Every401OfTheGatewayCarriesAChallenge(t *testing.T) {
 	}
 }
 
-// A caller that goes away is neither an error nor a 503; a server that fails or gives up is.
-func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
+// A caller that disconnects is neither an error nor a 503; a server that fails or gives up is.
+func TestV78_CallersWhoDisconnectAreNotErrors(t *testing.T) {
 	rig.Each(t, gatewayOptions(t), func(t *testing.T, r *rig.Rig) {
 		app, api := robot(r), r.ResourceServer()
 		w, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)
@@ -303,7 +348,8 @@ func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
 		login.Set("email", r.Alice.Email)
 		login.Set("password", rig.Password)
 		post := func(path string, form url.Values, header ...string) *http.Request {
-			return r.Request("POST", path, strings.NewReader(form.Encode()), append([]string{"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
+			return r.Request("POST", path, strings.NewReader(form.Encode()),
+				append([]string{"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
 		}
 		doors := map[string]func() *http.Request{
 			"token": func() *http.Request {
@@ -322,7 +368,7 @@ func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
 			"keys":      func() *http.Request { return r.Request("GET", "/v1/api-keys", nil, "Authorization", "Bearer "+key) },
 		}
 		for name, ask := range gatewayDoors(r) {
-			if name != "nginx" { // which is told by a header; the door of ingress-nginx is the same
+			if name != "nginx" { // nginx passes it on in a header; ingress-nginx does the same
 				doors["gateway, "+name] = func() *http.Request { return ask("Authorization", "Bearer "+key) }
 			}
 		}
@@ -345,17 +391,18 @@ func TestV78_CallersWhoGoAwayAreNoErrors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return strings.Contains(fmt.Sprint(families), `name:"status" value:"`+status+`"`) || strings.Contains(fmt.Sprint(families), `name:"status"  value:"`+status+`"`)
+			return strings.Contains(fmt.Sprint(families), `name:"status" value:"`+status+`"`) ||
+				strings.Contains(fmt.Sprint(families), `name:"status"  value:"`+status+`"`)
 		}
 		for name, door := range doors {
 			gone, cancel := context.WithCancel(t.Context())
 			cancel()
 			if line := ask(gone, door()); line["level"] != "INFO" || line["status"] != 499.0 || line["error"] != nil {
-				t.Errorf("%s: a caller who went away is logged as %v", name, line)
+				t.Errorf("%s: a caller who disconnected is logged as %v", name, line)
 			}
 		}
 		if metrics("500") || metrics("502") || metrics("503") || metrics("504") {
-			t.Error("the metrics count callers who went away as failures")
+			t.Error("the metrics count callers who disconnected as failures")
 		}
 		for name, door := range doors {
 			late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
@@ -379,7 +426,9 @@ func TestV75_AKeyInAnotherHeaderIsHinted(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	for _, name := range []string{"X-API-Key", "Api-Key"} {
 		a := r.JSON("GET", "/v1/auth/test", "", "", name, "sk_live_x")
-		if a.Status != http.StatusUnauthorized || !strings.Contains(a.Body, "is not read; send the key in the Authorization header") || strings.Contains(a.Body, "sk_live_x") {
+		if a.Status != http.StatusUnauthorized ||
+			!strings.Contains(a.Body, "is not read; send the key in the Authorization header") ||
+			strings.Contains(a.Body, "sk_live_x") {
 			t.Errorf("%s: %d %s", name, a.Status, a.Body)
 		}
 	}
@@ -391,7 +440,8 @@ func TestV75_TheGatewayHintsAtAKeyInAnotherHeader(t *testing.T) {
 		for _, name := range []string{"X-API-Key", "Api-Key", "X-Auth-Token"} {
 			a := r.Send(r.Program(), ask(name, "sk_live_x"))
 			text := a.Body + a.Header.Get("X-Doorward-Body")
-			if !strings.Contains(text, "is not read; send the key in the Authorization header") || strings.Contains(text, "sk_live_x") {
+			if !strings.Contains(text, "is not read; send the key in the Authorization header") ||
+				strings.Contains(text, "sk_live_x") {
 				t.Errorf("%s, %s: %d %s", door, name, a.Status, text)
 			}
 		}

@@ -12,8 +12,9 @@ import (
 	"doorward/test/rig"
 )
 
-// What an administrator takes back stays so, also when the app's owner saves at the same moment.
-func TestVerificationThatIsTakenBackIsNotWrittenBack(t *testing.T) {
+// When an administrator withdraws the verification of an app, it stays withdrawn, even if the app's owner saves at the
+// same moment.
+func TestWithdrawnVerificationIsNotRestored(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app := selfRegistered(t, r, management.ClientSpec{})
 		own := management.SpecOf(app.Client)
@@ -39,7 +40,7 @@ func TestVerificationThatIsTakenBackIsNotWrittenBack(t *testing.T) {
 	})
 }
 
-// An app whose scope has left the configuration can still lose its badge.
+// An app whose scope is no longer in the configuration can still lose its verification.
 func TestAppWithAnUnknownScopeCanBeUnverified(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(management.ClientSpec{Verified: true})
@@ -58,8 +59,9 @@ func TestAppWithAnUnknownScopeCanBeUnverified(t *testing.T) {
 	}
 }
 
-// Whoever ends an app's access while the app asks again without a page has ended what it gets by that, too.
-func TestAccessThatIsEndedIsNotGrantedAgainAtTheSameMoment(t *testing.T) {
+// When a user revokes an app's access while the app requests it again without a page, the new access is revoked as
+// well.
+func TestRevokedAccessIsNotGrantedAgainAtTheSameMoment(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})
 		alice := r.Browser().SignIn(r.Alice.Email)
@@ -82,52 +84,55 @@ func TestAccessThatIsEndedIsNotGrantedAgainAtTheSameMoment(t *testing.T) {
 				}
 			}
 			if live := r.Grants(r.Alice.ID); len(live) != 0 {
-				t.Fatalf("%d grants live after the end", len(live))
+				t.Fatalf("%d grants are active after the end", len(live))
 			}
 		}
 	})
 }
 
-// An app of which nothing works any more is not shown as connected, but as allowed.
-func TestGrantOfWhichNothingWorksIsNotLive(t *testing.T) {
+// An app without any working token is shown as allowed, not as connected.
+func TestGrantWithoutWorkingTokensIsNotConnected(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		once := r.App(management.ClientSpec{Name: "Once", RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode}})
+		once := r.App(management.ClientSpec{
+			Name: "Once", RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode},
+		})
 		alice := r.Browser().SignIn(r.Alice.Email)
 		alice.Code(once, "read") // never redeemed
 		if n := len(r.Grants(r.Alice.ID)); n != 1 {
-			t.Errorf("%d grants with a code live, want 1", n)
+			t.Errorf("%d grants with an active code, want 1", n)
 		}
 		r.Advance(61 * time.Second)
 		if n := len(r.Grants(r.Alice.ID)); n != 0 {
-			t.Errorf("%d grants live with the code's end", n)
+			t.Errorf("%d grants are active with the code's expiry", n)
 		}
 		access, _ := r.Tokens(once, "read")
 		if n := len(r.Grants(r.Alice.ID)); n != 1 || access == "" {
-			t.Errorf("%d grants with an access token live, want 1", n)
+			t.Errorf("%d grants with an active access token, want 1", n)
 		}
 		r.Advance(time.Hour)
 		if n := len(r.Grants(r.Alice.ID)); n != 0 {
-			t.Errorf("%d grants live with the access token's end", n)
+			t.Errorf("%d grants are active with the access token's expiry", n)
 		}
 	})
 }
 
-// RFC 6749, section 1.5, and the consent page: nothing works longer than what the person agreed to.
-func TestAccessTokenEndsWithItsFamily(t *testing.T) {
-	rig.Each(t, rig.Options{Lifetimes: oauth.Lifetimes{Refresh: 24 * time.Hour, RefreshAbsolute: 24 * time.Hour}}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		_, refresh := r.Tokens(app, "read")
-		r.Advance(24*time.Hour - 2*time.Minute)
-		a := r.Refresh(app, refresh)
-		if seconds, ok := a.JSON()["expires_in"].(float64); !ok || seconds > 120 || seconds < 60 {
-			t.Errorf("expires_in is %v, want two minutes: %s", a.JSON()["expires_in"], a.Body)
-		}
-		if !r.Alive(api, a.Text("access_token")) {
-			t.Error("the token does not work")
-		}
-		r.Advance(2 * time.Minute)
-		if r.Alive(api, a.Text("access_token")) {
-			t.Error("the token works after its family has ended")
-		}
-	})
+// RFC 6749, section 1.5, and the consent page: no token works longer than the grant that the user consented to.
+func TestAccessTokenExpiresWithItsFamily(t *testing.T) {
+	rig.Each(t, rig.Options{Lifetimes: oauth.Lifetimes{Refresh: 24 * time.Hour, RefreshAbsolute: 24 * time.Hour}},
+		func(t *testing.T, r *rig.Rig) {
+			app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+			_, refresh := r.Tokens(app, "read")
+			r.Advance(24*time.Hour - 2*time.Minute)
+			a := r.Refresh(app, refresh)
+			if seconds, ok := a.JSON()["expires_in"].(float64); !ok || seconds > 120 || seconds < 60 {
+				t.Errorf("expires_in is %v, want two minutes: %s", a.JSON()["expires_in"], a.Body)
+			}
+			if !r.Alive(api, a.Text("access_token")) {
+				t.Error("the token does not work")
+			}
+			r.Advance(2 * time.Minute)
+			if r.Alive(api, a.Text("access_token")) {
+				t.Error("the token works after its family has ended")
+			}
+		})
 }

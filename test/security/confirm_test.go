@@ -13,8 +13,9 @@ import (
 	"doorward/test/rig"
 )
 
-// What ends something asks first: the page says what ends, and a form without its confirmation changes nothing.
-func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
+// Destructive actions ask for confirmation first: the page says what will be revoked or deleted, and a form without the
+// confirmation changes nothing.
+func TestV63_DestructiveActionsAskFirst(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
 		bob := r.User("bob@example.com", "Bob", false)
@@ -24,7 +25,8 @@ func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
 		testKey, _ := r.Key(ws, apikey.Spec{Name: "Test import", Environment: "test"})
 		token, _ := r.PersonalToken(bob, apikey.Spec{Name: "Laptop"})
 		app := r.App(management.ClientSpec{Name: "Acme Sync", WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
-		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(ws.ID), ws, "carol@example.com", catalog.RoleMember)
+		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(ws.ID), ws,
+			"carol@example.com", catalog.RoleMember)
 		ok(t, err)
 		admin, alice, bobs := r.Browser().SignIn(root.Email), r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(bob.Email)
 		r.Browser().SignIn(bob.Email)
@@ -50,42 +52,83 @@ func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
 			ended func() bool
 			undo  string
 		}{
-			{"pause a key", alice, base + "/api-keys/" + key.ID + "/pause", []string{"Night import", "resume"}, func() bool { return !keyNow(inWorkspace, key.ID).PausedAt.IsZero() }, "/resume"},
-			{"revoke a test key", alice, base + "/api-keys/" + testKey.ID + "/revoke", []string{"Test import", "never used"}, func() bool { return !keyNow(inWorkspace, testKey.ID).RevokedAt.IsZero() }, ""},
-			{"disable an app", alice, base + "/apps/" + app.ID + "/disable", []string{"Acme Sync", "1 person has allowed it", "1 client secret stops"}, func() bool {
+			{
+				"pause a key", alice, base + "/api-keys/" + key.ID + "/pause",
+				[]string{"Night import", "resume"},
+				func() bool { return !keyNow(inWorkspace, key.ID).PausedAt.IsZero() }, "/resume",
+			},
+			{
+				"revoke a test key", alice, base + "/api-keys/" + testKey.ID + "/revoke",
+				[]string{"Test import", "never used"},
+				func() bool { return !keyNow(inWorkspace, testKey.ID).RevokedAt.IsZero() }, "",
+			},
+			{"disable an app", alice, base + "/apps/" + app.ID + "/disable", []string{
+				"Acme Sync", "1 person has allowed it", "1 client secret stops",
+			}, func() bool {
 				c, err := r.Store.ClientByID(r.System(), app.ID)
 				ok(t, err)
 				return !c.DisabledAt.IsZero()
 			}, "/enable"},
-			{"withdraw an invitation", alice, base + "/invitations/" + invitation.ID + "/withdraw", []string{"carol@example.com"}, func() bool {
-				list, err := r.Store.InvitationsOf(r.System(), ws.ID)
-				ok(t, err)
-				return len(list) == 0
-			}, ""},
-			{"disable a workspace", admin, "/admin/workspaces/" + ws.ID + "/disable", []string{"engines", "Night import", "Acme Sync", "2 members"}, func() bool {
-				w, err := r.Store.WorkspaceByID(r.System(), ws.ID)
-				ok(t, err)
-				return !w.DisabledAt.IsZero()
-			}, "/enable"},
-			{"end access", bobs, "/settings/connected-apps/" + app.ID + "/end", []string{"Acme Sync", "1 connection ends"}, func() bool { return len(r.Grants(bob.ID)) == 0 || !r.Grants(bob.ID)[0].RevokedAt.IsZero() }, ""},
+			{
+				"withdraw an invitation", alice, base + "/invitations/" + invitation.ID + "/withdraw",
+				[]string{"carol@example.com"},
+				func() bool {
+					list, err := r.Store.InvitationsOf(r.System(), ws.ID)
+					ok(t, err)
+					return len(list) == 0
+				}, "",
+			},
+			{
+				"disable a workspace", admin, "/admin/workspaces/" + ws.ID + "/disable",
+				[]string{"engines", "Night import", "Acme Sync", "2 members"},
+				func() bool {
+					w, err := r.Store.WorkspaceByID(r.System(), ws.ID)
+					ok(t, err)
+					return !w.DisabledAt.IsZero()
+				}, "/enable",
+			},
+			{
+				"end access", bobs, "/settings/connected-apps/" + app.ID + "/end",
+				[]string{"Acme Sync", "1 connection ends"},
+				func() bool { return len(r.Grants(bob.ID)) == 0 || !r.Grants(bob.ID)[0].RevokedAt.IsZero() }, "",
+			},
 			{"end all access", bobs, "/settings/connected-apps/end-all", []string{"No apps have access"}, nil, ""},
-			{"revoke a token", bobs, tokensPage + "/" + token.ID + "/revoke", []string{"Laptop"}, func() bool { return !keyNow(storage.KeyOwner{UserID: bob.ID}, token.ID).RevokedAt.IsZero() }, ""},
-			{"end the other sessions", bobs, "/settings/security/sessions/end-others", []string{"Sign out everywhere else?"}, func() bool {
-				list, err := r.Store.SessionsOf(r.System(), bob.ID, 1<<50)
-				ok(t, err)
-				return len(list) == 1
-			}, ""},
-			{"remove a member", alice, base + "/members/" + bob.ID + "/remove", []string{"bob@example.com", "no longer a member of engines"}, func() bool {
-				list, err := r.Store.Members(r.System(), ws.ID, "", 10)
-				ok(t, err)
-				return len(list) == 1
-			}, ""},
-			{"disable a user", admin, "/admin/users/" + r.Alice.ID + "/disable", []string{"alice@example.com cannot sign in", "1 session", "The workspace engines has no other enabled owner", "Night import"}, func() bool { return !user(r.Alice.ID).DisabledAt.IsZero() }, "/enable"},
+			{
+				"revoke a token", bobs, tokensPage + "/" + token.ID + "/revoke",
+				[]string{"Laptop"},
+				func() bool { return !keyNow(storage.KeyOwner{UserID: bob.ID}, token.ID).RevokedAt.IsZero() }, "",
+			},
+			{
+				"end the other sessions", bobs, "/settings/security/sessions/end-others",
+				[]string{"Sign out everywhere else?"},
+				func() bool {
+					list, err := r.Store.SessionsOf(r.System(), bob.ID, 1<<50)
+					ok(t, err)
+					return len(list) == 1
+				}, "",
+			},
+			{
+				"remove a member", alice, base + "/members/" + bob.ID + "/remove",
+				[]string{"bob@example.com", "no longer a member of engines"},
+				func() bool {
+					list, err := r.Store.Members(r.System(), ws.ID, "", 10)
+					ok(t, err)
+					return len(list) == 1
+				}, "",
+			},
+			{
+				"disable a user", admin, "/admin/users/" + r.Alice.ID + "/disable",
+				[]string{
+					"alice@example.com cannot sign in", "1 session", "The workspace engines has no other enabled owner",
+					"Night import",
+				},
+				func() bool { return !user(r.Alice.ID).DisabledAt.IsZero() }, "/enable",
+			},
 		} {
 			for _, form := range []url.Values{nil, {"confirmed": {"no"}}, {"confirmed": {""}}, {"confirm": {"yes"}}} {
 				a := x.b.PostForm(x.path, form)
 				if strings.HasSuffix(x.path, "/revoke") && form.Has("confirm") {
-					wantPage(t, a, http.StatusBadRequest) // the name of a key may be typed
+					wantPage(t, a, http.StatusBadRequest) // without the typed name of a key, for example
 					continue
 				}
 				if a.Status != http.StatusOK || !strings.Contains(a.Body, `name="confirmed" value="yes"`) {
@@ -100,7 +143,7 @@ func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
 				}
 			}
 			if x.ended != nil && x.ended() {
-				t.Fatalf("%s: it ended before anybody confirmed", x.name)
+				t.Fatalf("%s: it happened before the confirmation", x.name)
 			}
 			done := x.b.Confirm(x.path, nil)
 			if done.Status != http.StatusSeeOther {
@@ -125,8 +168,11 @@ func TestV63_WhatEndsSomethingAsksFirst(t *testing.T) {
 				t.Errorf("%s: the page after the undo offers it again", x.name)
 			}
 		}
-		// Others see none of these pages.
-		for _, path := range []string{"/admin/users/" + bob.ID + "/disable", "/admin/workspaces/" + ws.ID + "/disable", base + "/members/" + r.Alice.ID + "/remove", base + "/api-keys/" + key.ID + "/pause"} {
+		// Other users see none of these pages.
+		for _, path := range []string{
+			"/admin/users/" + bob.ID + "/disable", "/admin/workspaces/" + ws.ID + "/disable",
+			base + "/members/" + r.Alice.ID + "/remove", base + "/api-keys/" + key.ID + "/pause",
+		} {
 			wantPage(t, bobs.Get(path), http.StatusNotFound)
 		}
 	})

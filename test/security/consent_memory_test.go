@@ -8,7 +8,7 @@ import (
 	"doorward/test/rig"
 )
 
-// What a person leaves out when they are asked again is not remembered from the time before.
+// A permission that the user leaves out on a second consent page is no longer remembered.
 func TestConsentLeftOutIsForgotten(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})

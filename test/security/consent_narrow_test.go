@@ -15,25 +15,27 @@ import (
 	"doorward/test/rig"
 )
 
-// decideScopes answers a consent page with these scopes, whatever the page has ticked.
+// decideScopes submits a consent page with these scopes, ignoring the page's own selection.
 func decideScopes(b *rig.Browser, page *rig.Answer, scopes ...string) *rig.Answer {
 	b.T.Helper()
 	return b.Decide(page, "approve", func(v url.Values) { v["scope"] = scopes })
 }
 
-// askedAgain is an authorization request that shows the consent page again.
+// askedAgain sends an authorization request that shows the consent page again.
 func askedAgain(app *rig.App, scope string) url.Values {
 	v := app.Params(scope)
 	v.Set("prompt", "consent")
 	return v
 }
 
-// Consent given again with fewer scopes takes them from everything that the app holds for that user, resource and
-// workspace, on every node, and from nothing else.
+// Consent given again with fewer scopes removes the other scopes from every grant that the app has for that user,
+// resource and workspace, on every node, and from no other grant.
 func TestV09_ConsentGivenAgainNarrowsEveryGrant(t *testing.T) {
 	rig.EachNodes(t, rig.Options{}, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
-		spec := management.ClientSpec{Name: "Narrowed", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write", "delete"}}
+		spec := management.ClientSpec{
+			Name: "Narrowed", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write", "delete"},
+		}
 		app, api := r.App(spec), r.ResourceServer()
 		spec.Name = "Another"
 		another := r.App(spec)
@@ -53,7 +55,10 @@ func TestV09_ConsentGivenAgainNarrowsEveryGrant(t *testing.T) {
 		if got := other.Exchange(app, code).Text("scope"); got != "read" {
 			t.Errorf("the new token has %q", got)
 		}
-		for name, token := range map[string]string{"first": first.Text("access_token"), "refreshed": repeated.Text("access_token")} {
+		for name, token := range map[string]string{
+			"first":     first.Text("access_token"),
+			"refreshed": repeated.Text("access_token"),
+		} {
 			if got := other.Introspect(api, token).Text("scope"); got != "read delete" {
 				t.Errorf("introspection of the %s access token says %q, want read delete", name, got)
 			}
@@ -61,15 +66,20 @@ func TestV09_ConsentGivenAgainNarrowsEveryGrant(t *testing.T) {
 				t.Errorf("the %s access token is %s", name, got.Body)
 			}
 		}
-		if other.Alive(api, second.Text("access_token")) || other.Refresh(app, second.Text("refresh_token")).Text("error") != "invalid_grant" {
-			t.Error("a grant of which nothing is left lives on")
+		if other.Alive(api, second.Text("access_token")) ||
+			other.Refresh(app, second.Text("refresh_token")).Text("error") != "invalid_grant" {
+			t.Error("a grant without scopes still exists")
 		}
 		if got := other.Refresh(app, used); got.Text("scope") != "read delete" {
 			t.Errorf("a repeat within the reuse window gave %d %s", got.Status, got.Body)
 		}
 		if got := other.Refresh(app, repeated.Text("refresh_token")); got.Text("scope") != "read delete" {
 			t.Errorf("refresh gave %d %s", got.Status, got.Body)
-		} else if got := other.PostAs(app, "/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {got.Text("refresh_token")}, "scope": {"write"}}); got.Text("error") != "invalid_scope" {
+		} else if got := other.PostAs(app, "/oauth/token", url.Values{
+			"grant_type":    {"refresh_token"},
+			"refresh_token": {got.Text("refresh_token")},
+			"scope":         {"write"},
+		}); got.Text("error") != "invalid_scope" {
 			t.Errorf("refresh with the refused scope gave %d %s", got.Status, got.Body)
 		}
 		if got := other.Exchange(app, unused); got.Text("scope") != "read" {
@@ -78,7 +88,8 @@ func TestV09_ConsentGivenAgainNarrowsEveryGrant(t *testing.T) {
 		if got := other.Introspect(api, elsewhere.Text("access_token")).Text("scope"); got != "read write" {
 			t.Errorf("another app has %q now", got)
 		}
-		if body := rig.Plain(b.Get("/settings/connected-apps").Body); strings.Count(body, "Create and change your data") != 1 {
+		body := rig.Plain(b.Get("/settings/connected-apps").Body)
+		if strings.Count(body, "Create and change your data") != 1 {
 			t.Errorf("Connected apps says %s", body)
 		}
 		if a := b.Authorize(app.Params("write")); a.Location != nil {
@@ -87,16 +98,20 @@ func TestV09_ConsentGivenAgainNarrowsEveryGrant(t *testing.T) {
 	})
 }
 
-// What another workspace or resource was given stays, and so does all of it where the user denies.
+// Grants for other workspaces and resources stay, and so do all grants if the user denies.
 func TestV09_OtherWorkspacesResourcesAndDenialsNarrowNothing(t *testing.T) {
 	resources := oneAndTwo()
 	rig.Each(t, rig.Options{Resources: resources}, func(t *testing.T, r *rig.Rig) {
 		team := storage.Workspace{ID: storage.NewID("ws"), Slug: "team", Name: "Team"}
-		if err := r.Store.InTx(r.System(), func(ctx context.Context) error { return r.Store.InsertWorkspace(ctx, team, r.Alice.ID) }); err != nil {
+		if err := r.Store.InTx(r.System(), func(ctx context.Context) error {
+			return r.Store.InsertWorkspace(ctx, team, r.Alice.ID)
+		}); err != nil {
 			t.Fatal(err)
 		}
 		ids := []string{resources[0].ID, resources[1].ID}
-		app := r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write"}, Resources: ids})
+		app := r.App(management.ClientSpec{
+			RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read", "write"}, Resources: ids,
+		})
 		api := r.App(management.ClientSpec{Name: "APIs", ResourceServer: true, Resources: ids})
 		b := r.Browser().SignIn(r.Alice.Email)
 		personal, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)
@@ -106,7 +121,9 @@ func TestV09_OtherWorkspacesResourcesAndDenialsNarrowNothing(t *testing.T) {
 		grant := func(resource, workspace string, scopes ...string) string {
 			params := askedAgain(app, "read write")
 			params.Set("resource", resource)
-			a := b.Decide(b.Authorize(params), "approve", func(v url.Values) { v["scope"], v["workspace"] = scopes, []string{workspace} })
+			a := b.Decide(b.Authorize(params), "approve", func(v url.Values) {
+				v["scope"], v["workspace"] = scopes, []string{workspace}
+			})
 			tok := r.Exchange(app, a.Param("code"))
 			if tok.Status != http.StatusOK {
 				t.Fatalf("%d %s", tok.Status, tok.Body)
@@ -136,10 +153,13 @@ func TestV09_OtherWorkspacesResourcesAndDenialsNarrowNothing(t *testing.T) {
 
 func oneAndTwo() []catalog.Resource {
 	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}
-	return []catalog.Resource{{ID: "https://one.example", Name: "One", Scopes: scopes}, {ID: "https://two.example", Name: "Two", Scopes: scopes}}
+	return []catalog.Resource{
+		{ID: "https://one.example", Name: "One", Scopes: scopes},
+		{ID: "https://two.example", Name: "Two", Scopes: scopes},
+	}
 }
 
-// However refreshes and answers meet, no token keeps what was refused.
+// No token keeps a refused scope, even if refreshes and answers come at the same time.
 func TestV09_NarrowingAndRefreshAtOnce(t *testing.T) {
 	rig.EachNodes(t, rig.Options{AtOnce: true}, func(t *testing.T, nodes []*rig.Rig) {
 		r, other := nodes[0], nodes[len(nodes)-1]
@@ -165,7 +185,7 @@ func TestV09_NarrowingAndRefreshAtOnce(t *testing.T) {
 	})
 }
 
-// A right taken back also takes those that would bring it, and leaves what else they brought.
+// Refusing a scope also removes the scopes that would imply it, and keeps the other scopes that those implied.
 func TestV09_WhatIncludesARefusedScopeGoesToo(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(management.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}}), r.ResourceServer()
@@ -184,7 +204,7 @@ func TestV09_WhatIncludesARefusedScopeGoesToo(t *testing.T) {
 	})
 }
 
-// JWTs that are issued after the answer do not hold what was refused, and the server refuses it in those issued before.
+// JWTs issued after the answer do not contain the refused scope, and the server refuses it in JWTs issued before.
 func TestV09_JWTsAreNarrowed(t *testing.T) {
 	rig.Each(t, signing(), func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
@@ -201,7 +221,7 @@ func TestV09_JWTsAreNarrowed(t *testing.T) {
 	})
 }
 
-// everything is a catalogue in which scopes imply others.
+// everything is a catalogue in which scopes imply other scopes.
 func everything() rig.Options {
 	return rig.Options{Resources: []catalog.Resource{{
 		ID: "https://api.example", Name: "API", Objects: []string{"files"}, WorkspaceHeader: "X-Workspace",
@@ -216,7 +236,7 @@ func everything() rig.Options {
 	}}}
 }
 
-// A scope that was asked for and is not among the answer is covered by no token, whatever would imply it.
+// If a requested scope is not in the user's answer, no token covers it, even through a scope that implies it.
 func TestV14_ARefusedScopeIsNeverImplied(t *testing.T) {
 	all := "read write delete manage admin files:read files:write"
 	r := rig.Memory(t, everything())
@@ -259,7 +279,7 @@ func TestV14_ARefusedScopeIsNeverImplied(t *testing.T) {
 	}
 }
 
-// The page shows what a scope includes under it, once, and allows and refuses them together.
+// The page shows implied scopes under their scope, once, and allows and refuses them together.
 func TestV14_TheConsentPageShowsImpliedScopesUnderTheirOwn(t *testing.T) {
 	r := rig.Memory(t, everything())
 	app := r.App(management.ClientSpec{Scopes: []string{"read", "write", "delete", "manage", "admin", "files:read"}})
@@ -289,7 +309,7 @@ func TestV14_TheConsentPageShowsImpliedScopesUnderTheirOwn(t *testing.T) {
 			t.Errorf("%q is asked as %q, want %q", x.asked, got, x.want)
 		}
 	}
-	// Untouched, it grants all of it, and the next request for the same is not asked about.
+	// Submitted unchanged, the page grants everything, and the next request for the same scopes needs no page.
 	page := b.Authorize(askedAgain(app, "read write delete admin"))
 	if body := rig.Plain(page.Body); !strings.Contains(body, "Everything Includes: Read , Manage , Write , Delete") {
 		t.Errorf("the page says %s", body)
@@ -300,7 +320,8 @@ func TestV14_TheConsentPageShowsImpliedScopesUnderTheirOwn(t *testing.T) {
 	if a := b.Authorize(app.Params("read write delete admin")); a.Location == nil {
 		t.Error("asked again")
 	}
-	// Known scopes stay when what would include them is refused; a known one that would bring a new one is asked about.
+	// Remembered scopes stay if a scope that includes them is refused; a remembered scope that would now imply a new one
+	// needs consent.
 	bob := r.Browser().SignIn(r.User("bob@example.com", "Bob", false).Email)
 	b = bob
 	b.Code(app, "read write")

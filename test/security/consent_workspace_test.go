@@ -15,7 +15,7 @@ import (
 	"doorward/test/rig"
 )
 
-// offered are the slugs of the workspaces that a consent page lets a person choose from, the chosen one first.
+// offered returns the slugs of the workspaces on a consent page, with the selected one first.
 func offered(b *rig.Browser, page *rig.Answer) []string {
 	b.T.Helper()
 	list := slices.Clone(b.Form(page, "/oauth/consent")["workspace"])
@@ -31,7 +31,7 @@ func inWorkspace(slug string) func(url.Values) {
 	return func(v url.Values) { v.Set("workspace", slug) }
 }
 
-// actsIn is the workspace of the token that a code gives, as introspection tells it.
+// actsIn returns the workspace of the token issued for a code, from introspection.
 func actsIn(t *testing.T, r *rig.Rig, app *rig.App, code string) string {
 	t.Helper()
 	a := r.Exchange(app, code)
@@ -54,7 +54,7 @@ func personal(t *testing.T, r *rig.Rig, userID string) storage.Workspace {
 	return w
 }
 
-// shared makes a workspace of Bob's in which Alice has a role.
+// shared creates a workspace of Bob's in which Alice has a role.
 func shared(t *testing.T, r *rig.Rig, slug, role string) storage.Workspace {
 	t.Helper()
 	w := r.Workspace(slug, "", r.User("bob@example.com", "Bob", false))
@@ -64,7 +64,7 @@ func shared(t *testing.T, r *rig.Rig, slug, role string) storage.Workspace {
 	return w
 }
 
-// A token acts in the workspace picked on the consent page.
+// A token acts in the workspace selected on the consent page.
 func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})
@@ -81,7 +81,7 @@ func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
 			t.Errorf("the token acts in %q", got)
 		}
 
-		// The same once more: nothing to ask, and the same place.
+		// The same request again: no page, and the same workspace.
 		for _, prompt := range []string{"", "none"} {
 			sent := altered(app.Params("read"), url.Values{"prompt": {prompt}})
 			if got := actsIn(t, r, app, wantCode(t, r, ask(b, sent), sent)); got != "engines" {
@@ -89,12 +89,14 @@ func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
 			}
 		}
 
-		// Something new is asked, with the last choice chosen, and what is known not folded: it may be new elsewhere.
+		// A new scope is asked for, with the last workspace selected, and the known scopes are not folded: they may be new in
+		// another workspace.
 		page = b.Authorize(app.Params("read write"))
 		if got := offered(b, page); !slices.Equal(got, []string{"engines", own.Slug}) {
 			t.Errorf("the page offers %q, want the last answer chosen", got)
 		}
-		if got := b.Form(page, "/oauth/consent")["scope"]; !slices.Equal(got, []string{"read", "write"}) || strings.Contains(page.Body, "<details") {
+		if got := b.Form(page, "/oauth/consent")["scope"]; !slices.Equal(got, []string{"read", "write"}) ||
+			strings.Contains(page.Body, "<details") {
 			t.Errorf("the page asks for %q", got)
 		}
 		b.Decide(page, "approve", inWorkspace(own.Slug))
@@ -106,7 +108,7 @@ func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
 			t.Errorf("%d consents are remembered, want one for each workspace", len(consents))
 		}
 
-		// An app may have the person choose again, and one of this service goes where they chose.
+		// An app may have the user choose again; a resource server's token acts in the chosen workspace.
 		page = b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}}))
 		if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "engines"}) {
 			t.Errorf("prompt=consent offers %q", got)
@@ -129,11 +131,12 @@ func TestConsentAsksAgainWhereTheLastChoiceIsGone(t *testing.T) {
 				b := r.Browser().SignIn(r.Alice.Email)
 				own := personal(t, r, r.Alice.ID)
 				b.Decide(b.Authorize(app.Params("read")), "approve", inWorkspace(own.Slug))
-				b.Decide(b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}})), "approve", inWorkspace(w.Slug))
+				b.Decide(b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}})),
+					"approve", inWorkspace(w.Slug))
 				if err := end(w); err != nil {
 					t.Fatal(err)
 				}
-				// Not silently in another one, whatever was allowed there.
+				// Not silently in another workspace, even if it was allowed there.
 				sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
 				wantRefusal(t, r, ask(b, sent), sent, "consent_required")
 				page := b.Authorize(app.Params("read"))
@@ -148,7 +151,7 @@ func TestConsentAsksAgainWhereTheLastChoiceIsGone(t *testing.T) {
 	})
 }
 
-// K-16 on the page: what is posted is judged by the memberships of now.
+// K-16 on the page: the submitted form is checked against the current memberships.
 func TestK16_ConsentTakesOnlyWorkspacesInWhichThePersonMayAllowApps(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})
@@ -168,18 +171,22 @@ func TestK16_ConsentTakesOnlyWorkspacesInWhichThePersonMayAllowApps(t *testing.T
 		if err := r.Store.RemoveMember(r.System(), left.ID, r.Alice.ID); err != nil {
 			t.Fatal(err)
 		}
-		for _, slug := range []string{"theirs", "looking", "switched-off", "left", "", "*", "MINE", "mine ", "%6dine", mine.ID, mine.Name + "x", "nobody", "\x00"} {
+		for _, slug := range []string{
+			"theirs", "looking", "switched-off", "left", "", "*", "MINE", "mine ", "%6dine", mine.ID, mine.Name + "x", "unknown",
+			"\x00",
+		} {
 			wantPage(t, b.Decide(page, "approve", inWorkspace(slug)), http.StatusBadRequest)
 		}
 		wantPage(t, b.Decide(page, "approve", func(v url.Values) { v.Del("workspace") }), http.StatusBadRequest)
 		wantNothingGranted(t, r, r.Alice.ID)
-		if a := b.Decide(page, "approve", inWorkspace("mine")); actsIn(t, r, app, wantCode(t, r, a, app.Params("read"))) != "mine" {
-			t.Error("what was refused spent the person's answer")
+		a := b.Decide(page, "approve", inWorkspace("mine"))
+		if actsIn(t, r, app, wantCode(t, r, a, app.Params("read"))) != "mine" {
+			t.Error("what was refused spent the user's answer")
 		}
 	})
 }
 
-// Whoever says no need not say where.
+// Denying does not need a workspace.
 func TestConsentIsDeniedWithoutAWorkspace(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app, w := r.App(management.ClientSpec{}), shared(t, r, "engines", catalog.RoleMember)
@@ -191,7 +198,7 @@ func TestConsentIsDeniedWithoutAWorkspace(t *testing.T) {
 	wantRefusal(t, r, b.Decide(page, "deny", inWorkspace(w.Slug)), app.Params("read"), "access_denied")
 }
 
-// Viewers allow no app anything, and what was allowed before they became one shrinks to what a viewer may hold.
+// Viewers cannot allow any app, and grants from before they became viewers shrink to what a viewer may have.
 func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
@@ -209,15 +216,16 @@ func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 		if tok.Text("scope") != "read" {
 			t.Errorf("the exchange answered %d %s", tok.Status, tok.Body)
 		}
-		if got := r.Introspect(api, tok.Text("access_token")); got.Text("scope") != "read" || got.Text("role") != catalog.RoleViewer {
+		got := r.Introspect(api, tok.Text("access_token"))
+		if got.Text("scope") != "read" || got.Text("role") != catalog.RoleViewer {
 			t.Errorf("introspection says %s", got.Body)
 		}
-		// Where nothing is left, the app is told.
+		// If no scope is left, the app gets an error.
 		if a := r.Exchange(app, codes[1]); a.Status != http.StatusBadRequest || a.Text("access_token") != "" {
 			t.Errorf("the exchange of what a viewer may not hold answered %d %s", a.Status, a.Body)
 		}
 
-		// Whoever is only a viewer is asked nothing, and no app gets anything in their name.
+		// A user who is only a viewer sees no consent page, and no app gets access in their name.
 		if err := r.Store.DisableWorkspace(r.System(), personal(t, r, r.Alice.ID).ID); err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +241,7 @@ func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
 	})
 }
 
-// Whoever is removed while they answer gets nothing that works, and nothing at all once the removal is done.
+// An app gets nothing that works if its user is removed while they answer, and nothing at all after the removal.
 func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app, w := r.App(management.ClientSpec{}), shared(t, r, "engines", "")
@@ -256,7 +264,7 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 				t.Fatalf("answered %d %s", a.Status, rig.Plain(a.Body))
 			}
 		}
-		// Not even once they are back.
+		// Not even after they are members again.
 		r.Join(w, r.Alice, catalog.RoleMember)
 		for _, code := range codes {
 			if got := r.Exchange(app, code); got.Status != http.StatusBadRequest || got.Text("error") != "invalid_grant" {
@@ -264,9 +272,9 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 			}
 		}
 		if live := r.Grants(r.Alice.ID); len(live) != 0 {
-			t.Errorf("%d grants live after the removal", len(live))
+			t.Errorf("%d grants are active after the removal", len(live))
 		}
-		// In the order in which nothing can come of it: found to be a member, removed, then approved.
+		// In the order that would be dangerous: membership checked, member removed, consent approved.
 		for name, change := range map[string]func(w storage.Workspace) error{
 			"unchanged": func(storage.Workspace) error { return nil },
 			"viewer": func(w storage.Workspace) error {
@@ -277,7 +285,12 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 		} {
 			w := shared(t, r, "becomes-"+name, catalog.RoleMember)
 			request, err := r.OAuth.ReopenAuthorize(t.Context(), &oauth.Flow{
-				ID: oauth.NewFlowID(), ClientID: app.ID, RedirectURI: app.Redirect, Scopes: []string{"read"}, Resource: r.Issuer, Challenge: rig.Challenge,
+				ID:          oauth.NewFlowID(),
+				ClientID:    app.ID,
+				RedirectURI: app.Redirect,
+				Scopes:      []string{"read"},
+				Resource:    r.Issuer,
+				Challenge:   rig.Challenge,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -286,16 +299,26 @@ func TestConsentRacesWithRemovalFromTheWorkspace(t *testing.T) {
 			if err := change(w); err != nil {
 				t.Fatal(err)
 			}
-			d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: catalog.RoleMember, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true, FlowID: request.ID}
+			d := oauth.Decision{
+				UserID:      r.Alice.ID,
+				SessionID:   sessionOf(t, r, r.Alice.ID),
+				WorkspaceID: w.ID,
+				Role:        catalog.RoleMember,
+				AuthTime:    r.Store.Now(),
+				Scopes:      []string{"read"},
+				Remember:    true,
+				FlowID:      request.ID,
+			}
 			to, err := r.OAuth.Approve(t.Context(), request, d)
-			if done := err == nil && strings.Contains(to, "code="); done != (name == "unchanged") || grantCount(t, r) > before != done {
+			done := err == nil && strings.Contains(to, "code=")
+			if done != (name == "unchanged") || grantCount(t, r) > before != done {
 				t.Errorf("%s: approved %v, error %v", name, done, err)
 			}
 		}
 	})
 }
 
-// sessionOf is the id of a session of a user.
+// sessionOf returns the id of a user's session.
 func sessionOf(t *testing.T, r *rig.Rig, userID string) string {
 	t.Helper()
 	list, err := r.Store.SessionsOf(r.System(), userID, 24*time.Hour)

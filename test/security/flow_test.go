@@ -30,10 +30,12 @@ func TestWholeFlowFromLoginToRevocation(t *testing.T) {
 		if again.Status != http.StatusOK {
 			t.Fatalf("refresh %d %s", again.Status, again.Body)
 		}
-		if got := r.PostAs(app, "/oauth/revoke", url.Values{"token": {again.Text("access_token")}}); got.Status != http.StatusOK {
+		if got := r.PostAs(app, "/oauth/revoke",
+			url.Values{"token": {again.Text("access_token")}}); got.Status != http.StatusOK {
 			t.Fatalf("revoke %d %s", got.Status, got.Body)
 		}
-		if r.Alive(api, again.Text("access_token")) || r.Alive(api, tok.Text("access_token")) || r.Alive(app, again.Text("refresh_token")) {
+		if r.Alive(api, again.Text("access_token")) || r.Alive(api, tok.Text("access_token")) ||
+			r.Alive(app, again.Text("refresh_token")) {
 			t.Fatal("a token of the family outlived its revocation")
 		}
 	})

@@ -1,7 +1,6 @@
 package security
 
 import (
-	"bytes"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,7 +13,7 @@ import (
 	"doorward/test/stores"
 )
 
-// inactive is the whole answer about a credential that is good for nothing, or none of the caller's business.
+// inactive is the whole answer about a credential that is invalid, or that the caller may not see.
 const inactive = "{\"active\":false}\n"
 
 func wantInactive(t *testing.T, what string, a *rig.Answer) {
@@ -40,17 +39,26 @@ func TestI01_CallerMustAuthenticate(t *testing.T) {
 	public := r.App(management.ClientSpec{Public: true})
 	access, _ := r.Tokens(app, "read")
 	for name, a := range map[string]*rig.Answer{
-		"nothing":               r.Post("/oauth/introspect", url.Values{"token": {access}}),
-		"id alone":              r.Post("/oauth/introspect", url.Values{"token": {access}, "client_id": {api.ID}}),
-		"wrong secret":          r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", rig.Basic(api.ID, app.Secret)),
-		"wrong secret, in body": r.Post("/oauth/introspect", url.Values{"token": {access}, "client_id": {api.ID}, "client_secret": {app.Secret}}),
-		"unknown client":        r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", rig.Basic("app_00000000-0000-7000-8000-000000000000", api.Secret)),
-		"public client":         r.PostAs(public, "/oauth/introspect", url.Values{"token": {access}}),
+		"nothing":  r.Post("/oauth/introspect", url.Values{"token": {access}}),
+		"id alone": r.Post("/oauth/introspect", url.Values{"token": {access}, "client_id": {api.ID}}),
+		"wrong secret": r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization",
+			rig.Basic(api.ID, app.Secret)),
+		"wrong secret, in body": r.Post("/oauth/introspect", url.Values{
+			"token":         {access},
+			"client_id":     {api.ID},
+			"client_secret": {app.Secret},
+		}),
+		"unknown client": r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization",
+			rig.Basic("app_00000000-0000-7000-8000-000000000000", api.Secret)),
+		"public client": r.PostAs(public, "/oauth/introspect", url.Values{"token": {access}}),
 		"public client by Basic": r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization",
 			rig.Basic(public.ID, "")),
-		"session":         r.Post("/oauth/introspect", url.Values{"token": {access}}, "Cookie", cookieHeader(r.Browser().SignIn(r.Alice.Email))),
-		"person":          r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", rig.Basic(r.Alice.Email, rig.Password)),
-		"token as secret": r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", rig.Basic(app.ID, access)),
+		"session": r.Post("/oauth/introspect", url.Values{"token": {access}}, "Cookie",
+			cookieHeader(r.Browser().SignIn(r.Alice.Email))),
+		"person": r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization",
+			rig.Basic(r.Alice.Email, rig.Password)),
+		"token as secret": r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization",
+			rig.Basic(app.ID, access)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			refused(t, a, http.StatusUnauthorized, "invalid_client")
@@ -74,10 +82,13 @@ func TestI02_AccessTokenAuthorisesNothing(t *testing.T) {
 	another, refresh := r.Tokens(app, "write")
 	for _, bearer := range []string{access, another, refresh, api.Secret} {
 		for _, scheme := range []string{"Bearer ", "bearer ", "Token ", "DPoP "} {
-			refused(t, r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", scheme+bearer), http.StatusUnauthorized, "invalid_client")
+			refused(t, r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", scheme+bearer),
+				http.StatusUnauthorized, "invalid_client")
 		}
-		refused(t, r.Post("/oauth/introspect", url.Values{"token": {access}, "access_token": {bearer}}), http.StatusUnauthorized, "invalid_client")
-		refused(t, r.Post("/oauth/introspect?access_token="+bearer, url.Values{"token": {access}}), http.StatusBadRequest, "invalid_request")
+		refused(t, r.Post("/oauth/introspect", url.Values{"token": {access}, "access_token": {bearer}}),
+			http.StatusUnauthorized, "invalid_client")
+		refused(t, r.Post("/oauth/introspect?access_token="+bearer, url.Values{"token": {access}}),
+			http.StatusBadRequest, "invalid_request")
 	}
 }
 
@@ -85,7 +96,9 @@ func TestI03_I04_StrangersLearnNothing(t *testing.T) {
 	rig.Each(t, rig.Options{Issuer: "http://localhost:8080", Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
 		first, second := r.Catalog.Resources()[0], r.Catalog.Resources()[1]
 		app := r.App(management.ClientSpec{Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
-		other := r.App(management.ClientSpec{Name: "Other", Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
+		other := r.App(management.ClientSpec{
+			Name: "Other", Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name},
+		})
 		api := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{first.ID}})
 		elsewhere := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{second.ID}})
 		access, refresh := r.Tokens(app, first.Scopes[0].Name)
@@ -125,8 +138,11 @@ func TestI05_HintChangesNothing(t *testing.T) {
 	for _, caller := range []*rig.App{app, api} {
 		for _, token := range []string{access, refresh, "unknown", bearer.NewCredential(bearer.PrefixAccessToken)} {
 			want := r.Introspect(caller, token).Body
-			for _, hint := range []string{"access_token", "refresh_token", "api_key", "id_token", "zzz", "", "é", strings.Repeat("x", 1000)} {
-				if a := r.PostAs(caller, "/oauth/introspect", url.Values{"token": {token}, "token_type_hint": {hint}}); a.Body != want {
+			for _, hint := range []string{
+				"access_token", "refresh_token", "api_key", "id_token", "zzz", "", "é", strings.Repeat("x", 1000),
+			} {
+				a := r.PostAs(caller, "/oauth/introspect", url.Values{"token": {token}, "token_type_hint": {hint}})
+				if a.Body != want {
 					t.Errorf("with hint %q the answer is %s, not %s", hint, a.Body, want)
 				}
 			}
@@ -134,7 +150,7 @@ func TestI05_HintChangesNothing(t *testing.T) {
 	}
 }
 
-func TestI06_I10_I12_WhatIsNoLiveTokenIsInactive(t *testing.T) {
+func TestI06_I10_I12_EverythingButAnActiveTokenIsInactive(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
@@ -176,7 +192,7 @@ func TestI06_I10_I12_WhatIsNoLiveTokenIsInactive(t *testing.T) {
 		}
 		for name, token := range tokens {
 			if token == "" {
-				continue // a parameter without a value is left out
+				continue // an empty parameter counts as missing
 			}
 			for _, caller := range []*rig.App{app, api} {
 				wantInactive(t, name, r.Introspect(caller, token))
@@ -199,19 +215,28 @@ func TestI06_I10_I12_WhatIsNoLiveTokenIsInactive(t *testing.T) {
 	})
 }
 
-func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
+func TestI08_DisabledSubjectsHaveNoActiveTokens(t *testing.T) {
 	twoNodes(t, rig.Options{}, func(t *testing.T, one, two *rig.Rig) {
 		api := one.ResourceServer()
 		type change struct{ off, on func(app *rig.App) error }
 		for name, c := range map[string]change{
-			"app": {func(app *rig.App) error { return one.Store.DisableClient(one.System(), app.ID, "administrator") }, func(app *rig.App) error { return one.Store.EnableClient(one.System(), app.ID) }},
+			"app": {
+				func(app *rig.App) error { return one.Store.DisableClient(one.System(), app.ID, "administrator") },
+				func(app *rig.App) error { return one.Store.EnableClient(one.System(), app.ID) },
+			},
 			"user": {
 				func(*rig.App) error { return one.Identity.DisableUser(one.System(), one.Alice.ID) },
 				func(*rig.App) error { return one.Identity.EnableUser(one.System(), one.Alice.ID) },
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
-				app, bystander := one.App(management.ClientSpec{}), one.App(management.ClientSpec{Name: "Bystander", RedirectURIs: []string{"https://by.example/cb"}, Scopes: []string{"read"}, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}})
+				app, bystander := one.App(management.ClientSpec{}),
+					one.App(management.ClientSpec{
+						Name:         "Bystander",
+						RedirectURIs: []string{"https://by.example/cb"},
+						Scopes:       []string{"read"},
+						Grants:       []string{"authorization_code", "refresh_token", "client_credentials"},
+					})
 				access, refresh := one.Tokens(app, "read")
 				own := one.PostAs(bystander, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
 				if err := c.off(app); err != nil {
@@ -229,7 +254,7 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 				if err := c.on(app); err != nil {
 					t.Fatal(err)
 				}
-				// What an app holds was suspended with it; what a user allowed ended with the user's access.
+				// What an app held was suspended with the app; what a user had allowed was revoked when the user was disabled.
 				for _, node := range []*rig.Rig{one, two} {
 					if alive := node.Alive(api, access); alive != (name == "app") {
 						t.Errorf("after the %s is enabled again the token is active: %v", name, alive)
@@ -266,16 +291,18 @@ func TestI08_WhoIsDisabledHasNoLiveToken(t *testing.T) {
 	})
 }
 
-func TestI09_R04_StorageAwayIsNoAnswer(t *testing.T) {
+func TestI09_R04_UnavailableStorageIsNotAnAnswer(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		public := r.App(management.ClientSpec{Public: true})
 		access, refresh := r.Tokens(app, "read")
 		publicAccess, _ := r.Tokens(public, "read")
-		// The clients are known by heart now, so that their authentication still passes.
+		// The clients are cached now, so their authentication still succeeds.
 		r.Introspect(api, access)
 		r.BreakStorage()
-		for _, token := range []string{access, refresh, bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken)} {
+		for _, token := range []string{
+			access, refresh, bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken),
+		} {
 			for name, a := range map[string]*rig.Answer{
 				"introspection by the API":    r.Introspect(api, token),
 				"introspection by the app":    r.Introspect(app, token),
@@ -288,7 +315,7 @@ func TestI09_R04_StorageAwayIsNoAnswer(t *testing.T) {
 	})
 }
 
-func TestR04_RevocationThatCannotBeWrittenIsNoSuccess(t *testing.T) {
+func TestR04_RevocationThatCannotBeStoredIsNotASuccess(t *testing.T) {
 	eachWithOwner(t, rig.Options{}, func(t *testing.T, r *rig.Rig, owner func(string)) {
 		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		machine := robot(r)
@@ -298,13 +325,15 @@ func TestR04_RevocationThatCannotBeWrittenIsNoSuccess(t *testing.T) {
 			app    *rig.App
 			tokens []string
 		}{"grants": {app, []string{access, refresh}}, "access_tokens": {machine, []string{own}}} {
-			mend := breakWrites(r, owner, "UPDATE", table)
+			restore := breakWrites(r, owner, "UPDATE", table)
 			for _, token := range x.tokens {
-				refused(t, r.PostAs(x.app, "/oauth/revoke", url.Values{"token": {token}}), http.StatusServiceUnavailable, "temporarily_unavailable")
+				refused(t, r.PostAs(x.app, "/oauth/revoke", url.Values{"token": {token}}), http.StatusServiceUnavailable,
+					"temporarily_unavailable")
 			}
-			mend()
+			restore()
 			for _, token := range x.tokens {
-				if a := r.PostAs(x.app, "/oauth/revoke", url.Values{"token": {token}}); a.Status != http.StatusOK || r.Alive(x.app, token) || r.Alive(api, token) {
+				a := r.PostAs(x.app, "/oauth/revoke", url.Values{"token": {token}})
+				if a.Status != http.StatusOK || r.Alive(x.app, token) || r.Alive(api, token) {
 					t.Errorf("a second try answered %d", a.Status)
 				}
 			}
@@ -312,7 +341,7 @@ func TestR04_RevocationThatCannotBeWrittenIsNoSuccess(t *testing.T) {
 	})
 }
 
-func TestI11_NobodyOverridesTheAnswer(t *testing.T) {
+func TestI11_NoRequestOverridesTheAnswer(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	spoof := `x","active":true,"sub":"root","cnf":{},"z":"`
 	u := r.User("spoof@example.com", spoof, false)
@@ -322,15 +351,27 @@ func TestI11_NobodyOverridesTheAnswer(t *testing.T) {
 		params.Set(name, "evil")
 	}
 	b := r.Browser().SignIn(u.Email)
-	code := b.Decide(b.Authorize(params), "approve", func(v url.Values) { v.Set("sub", "evil"); v.Set("claims", `{"active":true}`) }).Param("code")
+	code := b.Decide(b.Authorize(params), "approve", func(v url.Values) {
+		v.Set("sub", "evil")
+		v.Set("claims", `{"active":true}`)
+	}).Param("code")
 	form := codeForm(app, code)
 	for _, name := range []string{"active", "iss", "exp", "cnf", "sub", "claims", "aud", "audience"} {
 		form.Set(name, "evil")
 	}
 	access := r.PostAs(app, "/oauth/token", form).Text("access_token")
 	want := r.Introspect(api, access)
-	a := r.PostAs(api, "/oauth/introspect", url.Values{"token": {access}, "active": {"false"}, "iss": {"evil"}, "exp": {"0"}, "sub": {"evil"}, "scope": {"admin"}, "resource": {"evil"}})
-	if a.Body != want.Body || strings.Contains(a.Body, "evil") || a.Text("sub") != u.ID || a.Text("iss") != r.Issuer || a.JSON()["cnf"] != nil || a.Text("client_id") != app.ID {
+	a := r.PostAs(api, "/oauth/introspect", url.Values{
+		"token":    {access},
+		"active":   {"false"},
+		"iss":      {"evil"},
+		"exp":      {"0"},
+		"sub":      {"evil"},
+		"scope":    {"admin"},
+		"resource": {"evil"},
+	})
+	if a.Body != want.Body || strings.Contains(a.Body, "evil") || a.Text("sub") != u.ID || a.Text("iss") != r.Issuer ||
+		a.JSON()["cnf"] != nil || a.Text("client_id") != app.ID {
 		t.Errorf("introspection answered %s", a.Body)
 	}
 	for _, member := range []string{"active", "iss", "aud", "sub", "client_id", "scope", "exp", "iat", "jti"} {
@@ -346,15 +387,20 @@ func TestI14_ParametersComeInTheBodyOfAPost(t *testing.T) {
 	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")
 	for _, path := range []string{"/oauth/introspect", "/oauth/revoke"} {
-		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPatch} {
-			a := r.Send(r.Program(), r.Request(method, path+"?token="+access, nil, "Authorization", rig.Basic(app.ID, app.Secret)))
+		for _, method := range []string{
+			http.MethodGet, http.MethodHead, http.MethodPut, http.MethodDelete, http.MethodPatch,
+		} {
+			a := r.Send(r.Program(),
+				r.Request(method, path+"?token="+access, nil, "Authorization", rig.Basic(app.ID, app.Secret)))
 			if a.Status != http.StatusMethodNotAllowed || !strings.Contains(a.Header.Get("Allow"), "POST") {
 				t.Errorf("%s %s answered %d, Allow %q", method, path, a.Status, a.Header.Get("Allow"))
 			}
 		}
 		refused(t, r.PostAs(app, path+"?token="+access, nil), http.StatusBadRequest, "invalid_request")
-		refused(t, r.PostAs(app, path+"?token="+access, url.Values{"token": {access}}), http.StatusBadRequest, "invalid_request")
-		refused(t, r.PostAs(app, path+"?client_id="+app.ID, url.Values{"token": {access}}), http.StatusBadRequest, "invalid_request")
+		refused(t, r.PostAs(app, path+"?token="+access, url.Values{"token": {access}}),
+			http.StatusBadRequest, "invalid_request")
+		refused(t, r.PostAs(app, path+"?client_id="+app.ID, url.Values{"token": {access}}),
+			http.StatusBadRequest, "invalid_request")
 		refused(t, r.PostAs(app, path, nil), http.StatusBadRequest, "invalid_request")
 		refused(t, r.PostAs(app, path, url.Values{"token": {""}}), http.StatusBadRequest, "invalid_request")
 		refused(t, r.PostAs(app, path, url.Values{"token": {access, access}}), http.StatusBadRequest, "invalid_request")
@@ -364,144 +410,16 @@ func TestI14_ParametersComeInTheBodyOfAPost(t *testing.T) {
 	}
 }
 
-func TestR01_ConfidentialClientMustAuthenticate(t *testing.T) {
-	r := rig.Memory(t, rig.Options{})
-	app, other := r.App(management.ClientSpec{}), r.App(management.ClientSpec{Name: "Other"})
-	access, refresh := r.Tokens(app, "read")
-	for _, token := range []string{access, refresh} {
-		refused(t, r.Post("/oauth/revoke", url.Values{"token": {token}}), http.StatusUnauthorized, "invalid_client")
-		refused(t, r.Post("/oauth/revoke", url.Values{"token": {token}, "client_id": {app.ID}}), http.StatusUnauthorized, "invalid_client")
-		refused(t, r.Post("/oauth/revoke", url.Values{"token": {token}, "client_id": {app.ID}, "client_secret": {other.Secret}}), http.StatusUnauthorized, "invalid_client")
-		refused(t, r.Post("/oauth/revoke", url.Values{"token": {token}}, "Authorization", "Bearer "+access), http.StatusUnauthorized, "invalid_client")
-		if !r.Alive(app, token) {
-			t.Error("the token was revoked by nobody")
-		}
-	}
-}
-
-func TestR02_OthersTokensStayAlive(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		access, refresh := r.Tokens(app, "read")
-		own := r.PostAs(robot(r), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
-		for _, stranger := range []*rig.App{r.App(management.ClientSpec{Name: "Other"}), r.App(management.ClientSpec{Public: true}), api} {
-			unknown := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {bearer.NewCredential(bearer.PrefixAccessToken)}})
-			for _, token := range []string{access, refresh, own} {
-				a := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {token}})
-				if a.Status != http.StatusOK || a.Body != unknown.Body || len(a.Header) != len(unknown.Header) {
-					t.Errorf("revoking another's token answered %d %s, an unknown one %s", a.Status, a.Body, unknown.Body)
-				}
-				if !r.Alive(api, access) || !r.Alive(app, refresh) || !r.Alive(api, own) {
-					t.Fatal("a stranger revoked a token")
-				}
-			}
-		}
-	})
-}
-
-func TestR03_R06_AnyTokenEndsItsFamilyWhateverTheHint(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		for _, hint := range []string{"", "access_token", "refresh_token", "zzz"} {
-			for kind := range 4 {
-				access, refresh := r.Tokens(app, "read")
-				next := r.Refresh(app, refresh)
-				family := []string{access, refresh, next.Text("access_token"), next.Text("refresh_token")}
-				bystander, bystanderRefresh := r.Tokens(app, "read")
-				a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {family[kind]}, "token_type_hint": {hint}})
-				if a.Status != http.StatusOK {
-					t.Fatalf("hint %q, token %d: answered %d %s", hint, kind, a.Status, a.Body)
-				}
-				for i, token := range family {
-					if r.Alive(app, token) || r.Alive(api, token) {
-						t.Errorf("hint %q: after revoking token %d of the family token %d is alive", hint, kind, i)
-					}
-				}
-				for _, token := range []string{refresh, next.Text("refresh_token")} {
-					refused(t, r.Refresh(app, token), http.StatusBadRequest, "invalid_grant")
-				}
-				if !r.Alive(api, bystander) || !r.Alive(app, bystanderRefresh) {
-					t.Error("another family of the same app and person died")
-				}
-			}
-		}
-		for _, token := range []string{"unknown", bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken), "\x00", "\xff", app.Secret, "sk_live_x", "pat_x"} {
-			for _, hint := range []string{"", "access_token", "zzz"} {
-				if a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {token}, "token_type_hint": {hint}}); a.Status != http.StatusOK || a.Body != "{}\n" {
-					t.Errorf("revoking %q answered %d %s", token, a.Status, a.Body)
-				}
-			}
-		}
-		access, _ := r.Tokens(app, "read")
-		for range 2 {
-			if a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {access}}); a.Status != http.StatusOK {
-				t.Errorf("revoking twice answered %d", a.Status)
-			}
-		}
-	})
-}
-
-func TestR05_HalfATokenRevokesNothing(t *testing.T) {
-	r := rig.Memory(t, rig.Options{})
-	app := r.App(management.ClientSpec{})
-	access, refresh := r.Tokens(app, "read")
-	another, anotherRefresh := r.Tokens(app, "read")
-	for _, x := range []struct{ token, another string }{{access, another}, {refresh, anotherRefresh}} {
-		texts := misspellings(x.token, x.another)
-		texts["garbage before"] = "garbage." + x.token
-		texts["garbage for the first half"] = "garbage." + x.token[len(x.token)/2:]
-		texts["the other kind's prefix"] = map[bool]string{true: bearer.PrefixRefreshToken, false: bearer.PrefixAccessToken}[x.token == access] + x.token[len(bearer.PrefixAccessToken):]
-		for name, text := range texts {
-			if text == "" {
-				continue
-			}
-			if a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {text}}); a.Status != http.StatusOK {
-				t.Errorf("%s: answered %d %s", name, a.Status, a.Body)
-			}
-			if !r.Alive(app, access) || !r.Alive(app, refresh) {
-				t.Fatalf("%s revoked the token", name)
-			}
-		}
-	}
-}
-
-func TestR08_RevokedHereIsDeadThere(t *testing.T) {
-	twoNodes(t, rig.Options{}, func(t *testing.T, one, two *rig.Rig) {
-		app, api := one.App(management.ClientSpec{}), one.ResourceServer()
-		access, refresh := one.Tokens(app, "read")
-		if !two.Alive(api, access) || !two.Alive(app, refresh) {
-			t.Fatal("the other node does not know the token")
-		}
-		one.PostAs(app, "/oauth/revoke", url.Values{"token": {refresh}})
-		wantInactive(t, "access token", two.Introspect(api, access))
-		wantInactive(t, "refresh token", two.Introspect(app, refresh))
-		refused(t, two.Refresh(app, refresh), http.StatusBadRequest, "invalid_grant")
-	})
-}
-
-func TestR09_NoJSONP(t *testing.T) {
-	r := rig.Memory(t, rig.Options{})
-	app := r.App(management.ClientSpec{})
-	access, _ := r.Tokens(app, "read")
-	for _, path := range []string{"/oauth/revoke", "/oauth/introspect"} {
-		a := r.PostAs(app, path, url.Values{"token": {"unknown"}, "callback": {"alert"}})
-		machineHeaders(t, a)
-		if strings.Contains(a.Body, "alert") || !bytes.HasPrefix([]byte(a.Body), []byte("{")) {
-			t.Errorf("%s answered %s", path, a.Body)
-		}
-		refused(t, r.PostAs(app, path+"?callback=alert", url.Values{"token": {access}}), http.StatusBadRequest, "invalid_request")
-	}
-	if !r.Alive(app, access) {
-		t.Error("a refused request revoked the token")
-	}
-}
-
 func TestU01_NoUserinfoYet(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
-	for _, path := range []string{"/userinfo", "/oauth/userinfo", "/.well-known/openid-configuration", "/oauth/par", "/oauth/register", "/oauth/device", "/signup"} {
+	for _, path := range []string{
+		"/userinfo", "/oauth/userinfo", "/.well-known/openid-configuration", "/oauth/par", "/oauth/register",
+		"/oauth/device", "/signup",
+	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
-			if a := r.Send(r.Program(), r.Request(method, path, nil, "Authorization", "Bearer "+access)); a.Status != http.StatusNotFound {
+			a := r.Send(r.Program(), r.Request(method, path, nil, "Authorization", "Bearer "+access))
+			if a.Status != http.StatusNotFound {
 				t.Errorf("%s %s answered %d", method, path, a.Status)
 			}
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // A visitor who opens an invitation without being signed in sees a sign-in page that names it, also after a wrong
-// password. The page is the same whether or not an account with the address exists.
+// password. The page does not reveal whether an account with the address exists.
 func TestV66_TheSignInPageNamesTheInvitation(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
@@ -52,7 +52,7 @@ func TestV66_TheSignInPageNamesTheInvitation(t *testing.T) {
 			}
 		}
 		if pages[r.Alice.Email] != pages["noone@example.com"] {
-			t.Errorf("the page tells whether there is an account: %v", pages)
+			t.Errorf("the page reveals whether there is an account: %v", pages)
 		}
 		for _, to := range []string{"", "/settings/profile", "/join/x", "/join/dw_in_x?a=b"} {
 			page := r.Browser().Get("/login?return_to=" + url.QueryEscape(to))
@@ -63,8 +63,9 @@ func TestV66_TheSignInPageNamesTheInvitation(t *testing.T) {
 	})
 }
 
-// A link that cannot be used says so before the sign-in. A user who has joined with it still gets to the workspace.
-func TestV66_AnInvitationThatIsOverSaysSoBeforeTheSignIn(t *testing.T) {
+// A link that cannot be used says so before the sign-in. A user who has already joined with it still gets to the
+// workspace.
+func TestV66_AnUnusableInvitationSaysSoBeforeTheSignIn(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
 		by := management.CommandLine(c.ws.ID)

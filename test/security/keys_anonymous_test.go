@@ -10,8 +10,8 @@ import (
 	"doorward/test/rig"
 )
 
-// Requests without a good credential are counted by address where the resource has a plan for such, and say nothing of
-// limits where it has none.
+// Requests without a valid credential are counted by address if the resource has a plan for them; otherwise their
+// answers do not mention limits.
 func TestRefusedCredentialsAreCountedByAddress(t *testing.T) {
 	o := limited()
 	o.Resources[0].AnonymousPlan = "strangers"
@@ -24,7 +24,9 @@ func TestRefusedCredentialsAreCountedByAddress(t *testing.T) {
 			remaining string
 		}{{401, "2"}, {401, "1"}, {401, "0"}, {429, "0"}} {
 			a := r.Call(http.MethodGet, "/v1/auth/test", bearer.NewCredential("sk_live_"))
-			if a.Status != want.status || a.Header.Get("X-RateLimit-Limit") != "3" || a.Header.Get("X-RateLimit-Remaining") != want.remaining || (a.Header.Get("Retry-After") != "") != (want.status == 429) {
+			if a.Status != want.status || a.Header.Get("X-RateLimit-Limit") != "3" ||
+				a.Header.Get("X-RateLimit-Remaining") != want.remaining ||
+				(a.Header.Get("Retry-After") != "") != (want.status == 429) {
 				t.Errorf("request %d is answered %d with %v", i+1, a.Status, a.Header)
 			}
 		}

@@ -11,8 +11,8 @@ import (
 	"doorward/test/rig"
 )
 
-// The role that a personal access token is held to is a bound that its holder typed. Without a workspace there is no
-// role, and no scope that a role of its user takes away somewhere.
+// The role of a personal access token is an upper bound that its holder chose. Without a workspace there is no role, so
+// scopes that depend on a role are not available.
 func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		api, command := r.ResourceServer(), management.CommandLine("")
@@ -26,10 +26,12 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 			t.Helper()
 			for role, token := range tokens {
 				a := r.Introspect(api, token)
-				if a.JSON()["active"] != true || a.JSON()["role"] != nil || a.JSON()["workspace"] != nil || a.Text("scope") != scopeOf(role) {
+				if a.JSON()["active"] != true || a.JSON()["role"] != nil || a.JSON()["workspace"] != nil ||
+					a.Text("scope") != scopeOf(role) {
 					t.Errorf("%s a token held to %q is %s", when, role, a.Body)
 				}
-				if got := r.JSON(http.MethodGet, "/v1/auth/test", token, ""); got.Status != http.StatusOK || strings.Contains(got.Body, "admin") != strings.Contains(scopeOf(role), "admin") {
+				got := r.JSON(http.MethodGet, "/v1/auth/test", token, "")
+				if got.Status != http.StatusOK || strings.Contains(got.Body, "admin") != strings.Contains(scopeOf(role), "admin") {
 					t.Errorf("%s a token held to %q is told %d %s", when, role, got.Status, got.Body)
 				}
 			}
@@ -51,14 +53,15 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 				t.Errorf("in the workspace a token held to %q is %s", role, a.Body)
 			}
 		}
-		// What is the user's own has nothing to do with their roles: they still manage their tokens.
+		// Managing one's own tokens does not depend on a role.
 		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[""], ""); a.Status != http.StatusOK {
 			t.Errorf("a viewer's own tokens: %d %s", a.Status, a.Body)
 		}
-		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[catalog.RoleViewer], ""); a.Status != http.StatusForbidden {
+		if a := r.JSON(http.MethodGet, "/v1/personal-access-tokens", tokens[catalog.RoleViewer],
+			""); a.Status != http.StatusForbidden {
 			t.Errorf("with a token held to viewer: %d %s", a.Status, a.Body)
 		}
-		// Nor do they become members by naming a workspace that they are not in.
+		// Nor does naming a workspace make the user a member of it.
 		ok(t, r.Management.RemoveMember(r.System(), command, w, bob.ID))
 		for role, token := range tokens {
 			if a := r.Ask(api, token, "workspace", "acme"); !r.Dead(a) {
@@ -68,7 +71,7 @@ func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 	})
 }
 
-// An empty workspace is no workspace, for whatever credential and at every door.
+// An empty workspace name is invalid, with every credential and at every endpoint.
 func TestV12_AnEmptyWorkspaceIsInvalid(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		api := r.ResourceServer()
@@ -76,7 +79,11 @@ func TestV12_AnEmptyWorkspaceIsInvalid(t *testing.T) {
 		_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		_, token := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
-		for name, credential := range map[string]string{"an API key": key, "a personal access token": token, "an access token": access} {
+		for name, credential := range map[string]string{
+			"an API key":              key,
+			"a personal access token": token,
+			"an access token":         access,
+		} {
 			if a := r.Ask(api, credential, "workspace", ""); !r.Dead(a) {
 				t.Errorf("introspection of %s: %s", name, a.Body)
 			}

@@ -17,13 +17,14 @@ import (
 	"doorward/test/rig"
 )
 
-// A key for introspection sees the credentials of every workspace, so none of a workspace may become one.
+// A key for introspection sees the credentials of every workspace, so no key of a workspace may become one.
 func TestK11_NoKeyOfAWorkspaceBecomesOneThatIntrospects(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
 		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		k, text := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
-		answered(t, "by the API", r.JSON("PATCH", "/v1/api-keys/"+k.ID, admin, `{"scopes":["introspect"]}`), http.StatusForbidden)
+		answered(t, "by the API", r.JSON("PATCH", "/v1/api-keys/"+k.ID, admin, `{"scopes":["introspect"]}`),
+			http.StatusForbidden)
 		b := r.Browser().SignIn(r.Alice.Email)
 		page := b.Get("/settings/workspaces/acme/api-keys/" + k.ID)
 		form := b.Form(page, "/settings/workspaces/acme/api-keys/"+k.ID)
@@ -45,11 +46,22 @@ func TestK11_NoKeyOfAWorkspaceBecomesOneThatIntrospects(t *testing.T) {
 	})
 }
 
-// What a credential may not register it may not change an app into either, by whatever is left out.
+// A credential that may not register an app with certain rights may not change an app to have them either, also by
+// leaving members out.
 func TestK11_NoAppGetsMoreThanTheCredentialThatChangesIt(t *testing.T) {
 	o := rig.Options{Resources: []catalog.Resource{
-		{ID: "https://one.example", Scopes: []catalog.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
-		{ID: "https://two.example", Scopes: []catalog.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}}, Keys: catalog.KeyRules{Prefix: "tk", Environments: []string{"live", "test"}}, WorkspaceHeader: "X-Workspace"},
+		{
+			ID:              "https://one.example",
+			Scopes:          []catalog.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}},
+			Keys:            catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
+			WorkspaceHeader: "X-Workspace",
+		},
+		{
+			ID:              "https://two.example",
+			Scopes:          []catalog.Scope{{Name: "admin", Implies: []string{"read"}}, {Name: "read"}},
+			Keys:            catalog.KeyRules{Prefix: "tk", Environments: []string{"live", "test"}},
+			WorkspaceHeader: "X-Workspace",
+		},
 	}}
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
@@ -58,16 +70,19 @@ func TestK11_NoAppGetsMoreThanTheCredentialThatChangesIt(t *testing.T) {
 		made := r.JSON("POST", "/v1/apps", two, `{"name":"x","grants":["client_credentials"],"scopes":["admin"]}`)
 		answered(t, "an app for the resource of the key", made, http.StatusCreated)
 		for what, body := range map[string]string{
-			"another resource": `{"resources":["https://one.example"]}`, "the default one": `{"resources":[]}`, "both": `{"resources":["https://two.example","https://one.example"]}`,
+			"another resource": `{"resources":["https://one.example"]}`,
+			"the default one":  `{"resources":[]}`,
+			"both":             `{"resources":["https://two.example","https://one.example"]}`,
 		} {
 			answered(t, what, r.JSON("PATCH", "/v1/apps/"+made.Text("id"), two, body), http.StatusForbidden)
 		}
-		answered(t, "by a test key", r.JSON("PATCH", "/v1/apps/"+made.Text("id"), test, `{"resources":[],"redirectUris":[]}`), http.StatusForbidden)
+		answered(t, "by a test key", r.JSON("PATCH", "/v1/apps/"+made.Text("id"), test, `{"resources":[],"redirectUris":[]}`),
+			http.StatusForbidden)
 		answered(t, "what it may", r.JSON("PATCH", "/v1/apps/"+made.Text("id"), two, `{"name":"y"}`), http.StatusOK)
 	})
 }
 
-// Whoever sends the body of a request slowly has the rights of when it is complete, not of when they began.
+// A request whose body arrives slowly has the rights at the time when the body is complete.
 func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
@@ -92,7 +107,7 @@ func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
 			q := r.Request("POST", "/v1/api-keys", body, append(workspaceOf(x.credential, "acme"),
 				"Authorization", "Bearer "+x.credential, "Content-Type", "application/json", "Expect", "100-continue")...)
 			before := liveKeys(r, w)
-			// The server asks for the body when it begins to read it.
+			// The server sends 100 Continue when it begins to read the body.
 			q = q.WithContext(httptrace.WithClientTrace(q.Context(), &httptrace.ClientTrace{Got100Continue: func() {
 				if err := x.end(); err != nil {
 					t.Error(err)
@@ -112,8 +127,9 @@ func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
 	})
 }
 
-// An invitation is worth what its maker's role still is when it is taken, so that nobody keeps one to come back by.
-func TestG34_AnInvitationEndsWithTheRightToGiveIt(t *testing.T) {
+// An invitation depends on its sender's role at the time it is accepted, so a removed member cannot keep one to come
+// back.
+func TestG34_AnInvitationIsInvalidWithoutTheRightToSendIt(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
 		for name, lose := range map[string]func(id string) error{
@@ -148,14 +164,16 @@ func TestG34_AnInvitationEndsWithTheRightToGiveIt(t *testing.T) {
 			switch {
 			case name == "" && (shown.Status != http.StatusOK || taken.Status != http.StatusSeeOther || role != "admin"):
 				t.Errorf("by an admin: %d, %d, %q", shown.Status, taken.Status, role)
-			case name != "" && (shown.Status != http.StatusNotFound || taken.Status != http.StatusNotFound || !errors.Is(err, storage.ErrNotFound)):
-				t.Errorf("by somebody who was %s: %d, %d, %q %v", name, shown.Status, taken.Status, role, err)
+			case name != "" &&
+				(shown.Status != http.StatusNotFound || taken.Status != http.StatusNotFound ||
+					!errors.Is(err, storage.ErrNotFound)):
+				t.Errorf("by a user who was %s: %d, %d, %q %v", name, shown.Status, taken.Status, role, err)
 			}
 		}
 	})
 }
 
-// Test keys are handed out more freely than live ones, so what they manage ends at test keys.
+// Test keys are kept less carefully than live ones, so they can manage only test keys.
 func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
@@ -165,7 +183,10 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 		_, test := r.Key(w, apikey.Spec{Scopes: []string{"admin"}, Environment: "test"})
 		live, _ := r.Key(w, apikey.Spec{Addresses: []string{"192.0.2.0/24"}})
 		own, _ := r.Key(w, apikey.Spec{Environment: "test"})
-		if _, err := r.Management.PauseKey(r.System(), management.Authority{UserID: r.Alice.ID, WorkspaceID: w.ID, Role: catalog.RoleAdmin}, live.Owner(), live.ID); err != nil {
+		_, err := r.Management.PauseKey(r.System(), management.Authority{
+			UserID: r.Alice.ID, WorkspaceID: w.ID, Role: catalog.RoleAdmin,
+		}, live.Owner(), live.ID)
+		if err != nil {
 			t.Fatal(err)
 		}
 		before := r.JSON("GET", "/v1/api-keys/"+live.ID, admin, "").Body
@@ -184,12 +205,13 @@ func TestK02_K11_ATestKeyReachesNothingThatIsLive(t *testing.T) {
 			t.Errorf("%s\n%s", before, after)
 		}
 		answered(t, "a test key by another", r.JSON("PATCH", "/v1/api-keys/"+own.ID, test, `{"paused":true}`), http.StatusOK)
-		answered(t, "a live key by another", r.JSON("PATCH", "/v1/api-keys/"+live.ID, admin, `{"paused":false}`), http.StatusOK)
+		answered(t, "a live key by another", r.JSON("PATCH", "/v1/api-keys/"+live.ID, admin, `{"paused":false}`),
+			http.StatusOK)
 		answered(t, "a test key by a live one", r.JSON("DELETE", "/v1/api-keys/"+own.ID, admin, ""), http.StatusNoContent)
 	})
 }
 
-// A key can be paused whatever has become of the configuration: that is when somebody is in a hurry.
+// A key can be paused even if its permissions are no longer in the configuration: that is when it is urgent.
 func TestK07_AKeyOfARightThatIsGoneCanStillBePaused(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := r.Workspace("acme", "", r.Alice)
@@ -204,19 +226,21 @@ func TestK07_AKeyOfARightThatIsGoneCanStillBePaused(t *testing.T) {
 	})
 }
 
-// A range that no address is ever in would make a key that works nowhere.
+// A range that contains no possible client address would create a key that works nowhere.
 func TestK25_ARangeOfMappedAddressesIsRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := r.Workspace("acme", "", r.Alice)
 	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
-	answered(t, "a range", r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"addresses":["::ffff:127.0.0.0/104"]}`), http.StatusBadRequest)
+	answered(t, "a range",
+		r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"addresses":["::ffff:127.0.0.0/104"]}`),
+		http.StatusBadRequest)
 	made := r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"addresses":["::ffff:127.0.0.1"]}`)
 	answered(t, "an address", made, http.StatusCreated)
 	answered(t, "using it", r.JSON("GET", "/v1/auth/test", made.Text("key"), ""), http.StatusOK)
 }
 
-// An administrator of a workspace neither takes back nor replaces an invitation that makes an owner, and a rename
-// leaves the plan alone that was chosen meanwhile.
+// An administrator of a workspace neither withdraws nor replaces an invitation for an owner, and renaming keeps a plan
+// that was changed meanwhile.
 func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
 		bob := r.User("bob@example.com", "Bob", false)
@@ -230,11 +254,12 @@ func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 		i, word, err := r.Management.Invite(t.Context(), owner, w, "carol@example.com", "owner")
 		ok(t, err)
 		var forbidden *management.Forbidden
-		if _, _, err := r.Management.Invite(t.Context(), admin, w, "Carol@example.com", "viewer"); !errors.As(err, &forbidden) {
+		if _, _, err := r.Management.Invite(t.Context(), admin, w, "Carol@example.com", "viewer"); !errors.As(err,
+			&forbidden) {
 			t.Errorf("an administrator replaces the invitation of an owner: %v", err)
 		}
 		if err := r.Management.DropInvitation(t.Context(), admin, w, i.ID); !errors.As(err, &forbidden) {
-			t.Errorf("an administrator takes the invitation of an owner back: %v", err)
+			t.Errorf("an administrator withdraws the invitation of an owner: %v", err)
 		}
 		if _, _, err := r.Management.Invitation(t.Context(), word); err != nil {
 			t.Errorf("the invitation is gone: %v", err)
@@ -242,7 +267,7 @@ func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 		plan, name := "pro", "Acme & Sons"
 		_, err = r.Management.UpdateWorkspace(t.Context(), management.CommandLine(w.ID), w, nil, &plan)
 		ok(t, err)
-		_, err = r.Management.UpdateWorkspace(t.Context(), owner, w, &name, nil) // with the workspace as it was read before
+		_, err = r.Management.UpdateWorkspace(t.Context(), owner, w, &name, nil) // with the workspace as it was before
 		ok(t, err)
 		if now, err := r.Store.WorkspaceByID(r.System(), w.ID); err != nil || now.Plan != plan || now.Name != name {
 			t.Errorf("the workspace is %+v, error %v", now, err)

@@ -13,8 +13,8 @@ import (
 	"doorward/test/rig"
 )
 
-// The consent page preselects the workspace used last, then the one that the app belongs to, then the personal one. The
-// cookie that remembers the last one counts only among the workspaces in which the user may allow apps.
+// The consent page preselects the workspace used last, then the app's workspace, then the personal one. The cookie that
+// remembers the last workspace counts only for workspaces in which the user may allow apps.
 func TestV66_ConsentPreselectsTheWorkspaceUsedLast(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		own := personal(t, r, r.Alice.ID)
@@ -61,12 +61,12 @@ func TestV66_ConsentPreselectsTheWorkspaceUsedLast(t *testing.T) {
 		if got := first(b, app(looms)); got != "engines" {
 			t.Errorf("after another visit to engines: %s", got)
 		}
-		// An app that was answered before keeps its workspace.
+		// An app that the user has answered before keeps its workspace.
 		if got := offered(b, b.Authorize(free.Params("read write")))[0]; got != "looms" {
 			t.Errorf("an app allowed in looms asks for more in %s", got)
 		}
 
-		// Where nothing is asked, the cookie decides nothing.
+		// If there is no question, the cookie decides nothing.
 		own1 := r.App(management.ClientSpec{FirstParty: true})
 		if got := actsIn(t, r, own1, b.Code(own1, "read")); got != own.Slug {
 			t.Errorf("without a question the token acts in %s", got)
@@ -88,7 +88,7 @@ func TestV66_ConsentPreselectsTheWorkspaceUsedLast(t *testing.T) {
 	})
 }
 
-// The workspace used last is in a cookie that holds its id alone. Nothing is written when a page is read.
+// The workspace used last is in a cookie that contains only its id. Reading a page writes nothing to the database.
 func TestV66_TheLastWorkspaceIsACookie(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	ws := shared(t, r, "engines", catalog.RoleMember)

@@ -14,11 +14,12 @@ import (
 var (
 	navigationOf = regexp.MustCompile(`(?s)<nav id="nav".*?</nav>`)
 	currentPage  = regexp.MustCompile(`<a href="([^"]*)" aria-current="page"`)
-	sectionLink  = regexp.MustCompile(`<ul aria-label="Sections of the workspace"><li><a href="/settings/workspaces/([^/"]+)/`)
+	sectionLink  = regexp.MustCompile(
+		`<ul aria-label="Sections of the workspace"><li><a href="/settings/workspaces/([^/"]+)/`)
 )
 
-// Every page of the settings has one navigation, in which one entry is current. It begins with the workspace used last,
-// which stays the same from section to section.
+// Every settings page has one navigation, with one current entry. It begins with the workspace used last, which stays
+// the same from section to section.
 func TestV66_OneNavigation(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	root := r.User("root@example.com", "Root", true)
@@ -79,7 +80,8 @@ func TestV66_OneNavigation(t *testing.T) {
 		}
 	}
 
-	// In another workspace the switcher leads to the same section, and a role that may not see it is told so in place.
+	// The switcher leads to the same section of another workspace, where a user whose role may not see that section is
+	// told so.
 	if a := b.Get(in + "/usage"); !strings.Contains(a.Body, `href="`+workspaces+`/looms/usage"`) {
 		t.Error("the switcher does not lead to the usage of the other workspace")
 	}
@@ -93,7 +95,7 @@ func TestV66_OneNavigation(t *testing.T) {
 		t.Error("a user who is not an administrator sees the administration")
 	}
 
-	// With every workspace disabled there are no sections, and the list of workspaces is still there.
+	// If every workspace is disabled, there are no sections, but the list of workspaces remains.
 	mine := personal(t, r, r.Alice.ID)
 	for _, id := range []string{mine.ID, engines.ID} {
 		if err := r.Store.DisableWorkspace(r.System(), id); err != nil {

@@ -12,8 +12,8 @@ import (
 	"doorward/test/rig"
 )
 
-// Administrators set plans, on their page too; owners do where the configuration lets them. A key with more than the
-// new plan loses its own.
+// Administrators set plans, also on their page; owners do if the configuration allows it. A key whose own limit exceeds
+// the new plan loses it.
 func TestV10_AdministratorsSetPlans(t *testing.T) {
 	plans := map[string]limit.Plan{"free": {Hour: 5}, "pro": {Hour: 1000}}
 	for _, owners := range []bool{false, true} {
@@ -29,7 +29,8 @@ func TestV10_AdministratorsSetPlans(t *testing.T) {
 			if b.PostForm(workspaces+"/engines", url.Values{"name": {"Engines"}, "plan": {"pro"}}); plan() != want {
 				t.Errorf("owners set plans %t: an owner made it %q", owners, plan())
 			}
-			if a := b.PostForm("/admin/workspaces/"+w.ID+"/plan", url.Values{"plan": {"pro"}}); a.Status != http.StatusNotFound || plan() != want {
+			a := b.PostForm("/admin/workspaces/"+w.ID+"/plan", url.Values{"plan": {"pro"}})
+			if a.Status != http.StatusNotFound || plan() != want {
 				t.Errorf("the administrators' page answers an owner %d", a.Status)
 			}
 			root.PostForm("/admin/workspaces/"+w.ID+"/plan", url.Values{"plan": {"pro"}})
@@ -47,13 +48,14 @@ func TestV10_AdministratorsSetPlans(t *testing.T) {
 	}
 }
 
-// The page on which a person allows an app says when what it makes for them stays.
+// The page on which a user allows an app says that objects which the app creates for them remain.
 func TestV05_ConsentSaysWhatStays(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	b := r.Browser().SignIn(r.Alice.Email)
 	for _, manages := range []bool{false, true} {
 		app := r.App(management.ClientSpec{Scopes: []string{"admin"}, Manages: manages})
-		if page := b.Authorize(app.Params("admin")); strings.Contains(page.Body, "remain after you revoke its access") != manages {
+		page := b.Authorize(app.Params("admin"))
+		if strings.Contains(page.Body, "remain after you revoke its access") != manages {
 			t.Errorf("manages %t: %s", manages, rig.Plain(page.Body))
 		}
 	}

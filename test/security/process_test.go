@@ -19,7 +19,7 @@ import (
 	"doorward/test/setup"
 )
 
-// scratch is a folder of this run, for nginx.
+// scratch is the temporary folder of this run, for nginx.
 var scratch string
 
 func TestMain(m *testing.M) { os.Exit(withScratch(m)) } //nolint:forbidigo // it is the main of this test
@@ -29,24 +29,24 @@ func withScratch(m *testing.M) int {
 	if scratch, err = os.MkdirTemp("", "doorward-security-"); err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(scratch) //nolint:errcheck // the system's own clean-up gets it
+	defer os.RemoveAll(scratch) //nolint:errcheck // a temporary folder
 	return m.Run()
 }
 
-// process is the real binary with its real listeners, on SQLite in a folder of its own: what a rig's test server has
-// no part in.
+// process is the real binary with its real listeners, on SQLite in its own folder. It covers what the rig's test server
+// does not have.
 type process struct {
 	t       testing.TB
 	folder  string
 	address string // of the public listener
 	admin   string // address of the admin listener; empty: none
 	env     []string
-	binary  string   // empty: the built one
+	binary  string   // empty means the built one
 	log     *rig.Log // its standard error
 	cmd     *exec.Cmd
 }
 
-// startProcess starts the server and waits until it is ready. Settings are NAME=VALUE of its environment.
+// startProcess starts the server and waits until it is ready. Settings are environment variables, as NAME=VALUE.
 func startProcess(t testing.TB, settings ...string) *process {
 	t.Helper()
 	p := &process{t: t, folder: t.TempDir(), env: settings, log: &rig.Log{}}
@@ -54,10 +54,10 @@ func startProcess(t testing.TB, settings ...string) *process {
 	return p
 }
 
-// start starts the server on what its folder holds.
+// start starts the server with the data in its folder.
 func (p *process) start() {
 	p.t.Helper()
-	// An empty variable is one that is not set, so that only a flag says "none".
+	// An empty variable counts as not set, so only a flag can say "none".
 	p.cmd = p.doorward("serve", "--listen=127.0.0.1:0", "--admin-listen="+p.admin)
 	stderr, err := p.cmd.StderrPipe()
 	ok(p.t, err)
@@ -83,17 +83,17 @@ func (p *process) start() {
 	}()
 	cmd := p.cmd
 	p.t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have been stopped
+		_ = cmd.Process.Kill() // it may have exited already
 		<-drained
 		_ = cmd.Wait()
 	})
 	var up bool
 	if p.address, up = <-ready; !up {
-		p.t.Fatalf("serve ended at its start:\n%s", p.log)
+		p.t.Fatalf("serve exited at the start:\n%s", p.log)
 	}
 }
 
-// doorward is a command in the server's folder.
+// doorward returns a command of the CLI in the server's folder.
 func (p *process) doorward(args ...string) *exec.Cmd {
 	p.t.Helper()
 	if p.binary == "" {
@@ -104,7 +104,7 @@ func (p *process) doorward(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// program is a process that a test ends itself.
+// program is a process that a test stops itself.
 func program(t testing.TB, path string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), path, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -120,7 +120,7 @@ func pause(t testing.TB) {
 	}
 }
 
-// contextWith is a context in which a request came to this address of ours.
+// contextWith is a context of a request that arrived at this address of the server.
 func contextWith(t testing.TB, local net.Addr) context.Context {
 	t.Helper()
 	return context.WithValue(t.Context(), http.LocalAddrContextKey, local)
@@ -140,7 +140,7 @@ func (p *process) run(stdin string, args ...string) string {
 	return string(out)
 }
 
-// register makes a client by the command.
+// register registers a client with the CLI.
 func (p *process) register(args ...string) (id, secret string) {
 	p.t.Helper()
 	var made struct {
@@ -161,13 +161,13 @@ func ok(t testing.TB, err error) {
 // probeID is the request id of the request that exchange sends last.
 const probeID = "probe-after-the-rest"
 
-// exchange is all that came back for text over a connection of its own. A last request, after text, asks the server to
-// close: if it was answered, the connection had been left open for whatever follows text.
+// exchange sends text over its own connection and returns everything that comes back. A last request after text asks
+// the server to close: if that one is answered, the connection was open for whatever follows text.
 type exchange struct {
-	raw       string // as it came
+	raw       string // unparsed
 	answers   []*rig.Answer
 	leftOpen  bool
-	malformed error // what came after the answers and is none
+	malformed error // what came after the answers, if it is not an answer
 }
 
 // send writes text to the server as it is.
@@ -183,8 +183,9 @@ func sendTo(t testing.TB, address, text string) exchange {
 	defer conn.Close() //nolint:errcheck // read to its end below
 	ok(t, conn.SetDeadline(time.Now().Add(30*time.Second)))
 	go func() {
-		// A server that has had enough closes before all is written.
-		_, _ = io.WriteString(conn, text+"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: "+probeID+"\r\nConnection: close\r\n\r\n")
+		// A server that refuses a request may close before all of it is written.
+		_, _ = io.WriteString(conn, text+"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: "+probeID+
+			"\r\nConnection: close\r\n\r\n")
 	}()
 	raw, err := io.ReadAll(conn)
 	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
@@ -215,7 +216,7 @@ func sendTo(t testing.TB, address, text string) exchange {
 	}
 }
 
-// statuses are those of the answers.
+// statuses returns the statuses of the answers.
 func (e exchange) statuses() []int {
 	var all []int
 	for _, a := range e.answers {
@@ -224,7 +225,7 @@ func (e exchange) statuses() []int {
 	return all
 }
 
-// needNginx finds nginx, as setup.Need says.
+// needNginx finds nginx with setup.Need.
 func needNginx(t testing.TB) string {
 	t.Helper()
 	setup.Long(t)
@@ -233,5 +234,5 @@ func needNginx(t testing.TB) string {
 	return path
 }
 
-// loopback is where a request came in that no listener has taken.
+// loopback stands in for the local address of a request without a listener.
 var loopback = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}

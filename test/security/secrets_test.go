@@ -24,13 +24,13 @@ import (
 	"doorward/test/stores"
 )
 
-// Every test of a rig ends with a look for secrets in its log (O-01); here is a whole life, with everything done wrong
-// that a client can do wrong with a secret, at debug level, and a look at the metrics and the database too.
+// Every test with a rig checks its log for secrets when it ends (O-01). These tests go through everything, including
+// every mistake that a client can make with a secret, at debug level, and also check the metrics and the database.
 
 var clientID = regexp.MustCompile(`app_[0-9a-f-]{36}`)
 
-// live does all that there is to do, once well and once badly, and returns an access token that is still alive. No user
-// is there before.
+// live does everything that a client can do, once correctly and once wrongly, and returns an access token that is still
+// active. There must be no user before.
 func live(t *testing.T, r *rig.Rig) (access string) {
 	t.Helper()
 	done := func(what string, a *rig.Answer, statuses ...int) *rig.Answer {
@@ -51,10 +51,21 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	form.Set("email", "root@example.com")
 	form.Set("name", "Root")
 	form.Set("password", "a password for the root of it all")
-	done("set-up with a wrong word", root.PostForm("/setup", with(form, "word", "wrongwordwrongwordwrongwordwrongword")), 403)
+	done("set-up with a wrong word", root.PostForm("/setup", with(form, "word", "wrongwordwrongwordwrongwordwrongword")),
+		403)
 	done("set-up", root.PostForm("/setup", form), 303)
-	done("new user", root.PostForm("/admin/users", url.Values{"email": {"alice@example.com"}, "name": {"Alice"}, "password": {rig.Password}}), 303)
-	done("new user with a bad password", root.PostForm("/admin/users", url.Values{"email": {"carol@example.com"}, "name": {"Carol"}, "password": {"Carol Carol Carol"}}), 400)
+	done("new user",
+		root.PostForm("/admin/users", url.Values{
+			"email":    {"alice@example.com"},
+			"name":     {"Alice"},
+			"password": {rig.Password},
+		}), 303)
+	done("new user with a bad password",
+		root.PostForm("/admin/users", url.Values{
+			"email":    {"carol@example.com"},
+			"name":     {"Carol"},
+			"password": {"Carol Carol Carol"},
+		}), 400)
 	if r.Alice, err = r.Store.UserByEmail(r.System(), "alice@example.com"); err != nil {
 		t.Fatal(err)
 	}
@@ -62,19 +73,29 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	alice := r.Browser()
 	page := alice.Get("/login")
 	form = alice.Form(page, "/login")
-	for _, email := range []string{"alice@example.com", "nobody@example.com"} {
-		done("a wrong password", alice.PostForm("/login", with(form, "email", email, "password", "not the password of Alice")), 401)
+	for _, email := range []string{"alice@example.com", "unknown@example.com"} {
+		done("a wrong password",
+			alice.PostForm("/login", with(form, "email", email, "password", "not the password of Alice")), 401)
 	}
-	done("a password for a name", alice.PostForm("/login", with(form, "email", rig.Password, "password", "a name in the place of a password")), 401)
+	done("a password for a name",
+		alice.PostForm("/login", with(form, "email", rig.Password, "password", "a name in the place of a password")), 401)
 	done("login", alice.LogIn(page, "alice@example.com"), 303)
 
-	// An app of her own, whose secret is shown once and rotated.
+	// An app of Alice's, whose secret is shown once and rotated.
 	made := done("app", alice.Submit("/settings/developer/apps", url.Values{
-		"name": {"Hers"}, "kind": {"web"}, "redirect_uris": {"https://hers.example/cb"}, "scope": {"read"}, "resource": {r.Catalog.Resources()[0].ID}, "refresh": {"on"},
+		"name":          {"Hers"},
+		"kind":          {"web"},
+		"redirect_uris": {"https://hers.example/cb"},
+		"scope":         {"read"},
+		"resource":      {r.Catalog.Resources()[0].ID},
+		"refresh":       {"on"},
 	}), 200)
 	own := clientID.FindString(made.Body)
 	done("secret", alice.Submit("/settings/developer/apps/"+own+"/secret", url.Values{"grace": {"1h"}}), 200)
-	for _, path := range []string{"/settings/developer/apps/" + own, "/settings/developer/apps", "/settings/security", "/settings/profile", "/settings/connected-apps"} {
+	for _, path := range []string{
+		"/settings/developer/apps/" + own, "/settings/developer/apps", "/settings/security", "/settings/profile",
+		"/settings/connected-apps",
+	} {
 		done(path, alice.Get(path), 200)
 	}
 
@@ -98,35 +119,50 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	denied := alice.Authorize(altered(app.Params("read delete"), url.Values{"prompt": {"consent"}}))
 	done("denial", alice.Decide(denied, "deny"), 303)
 
-	// Keys, tokens and invitations, by every way there is.
+	// Keys, tokens and invitations, created in every possible way.
 	w := r.Workspace("acme", "", r.Alice)
 	slug := "/settings/workspaces/acme"
 	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 	_, introspects := r.IntrospectionKey()
 	_, personal := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
-	byAPI := done("key", r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
-	done("key again", r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
-	rotated := done("rotation", r.CallJSON(http.MethodPost, "/v1/api-keys/"+byAPI.Text("id")+"/rotate", admin, `{"grace":"1h"}`), 201)
-	byToken := done("token", r.CallJSON(http.MethodPost, "/v1/personal-access-tokens", personal, `{"name":"x","scopes":["read"]}`), 201)
-	invited := done("invitation", r.CallJSON(http.MethodPost, "/v1/workspaces/acme/invitations", personal, `{"email":"bob@example.com","role":"member"}`), 201)
+	byAPI := done("key",
+		r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
+	done("key again",
+		r.CallJSON(http.MethodPost, "/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "Idempotency-Key", "once"), 201)
+	rotated := done("rotation",
+		r.CallJSON(http.MethodPost, "/v1/api-keys/"+byAPI.Text("id")+"/rotate", admin, `{"grace":"1h"}`), 201)
+	byToken := done("token",
+		r.CallJSON(http.MethodPost, "/v1/personal-access-tokens", personal, `{"name":"x","scopes":["read"]}`), 201)
+	invited := done("invitation",
+		r.CallJSON(http.MethodPost, "/v1/workspaces/acme/invitations", personal,
+			`{"email":"bob@example.com","role":"member"}`), 201)
 	word = invited.Text("url")[strings.LastIndex(invited.Text("url"), "/")+1:]
-	done("an invitation of somebody else", alice.Get("/join/"+word), 200, 403)
-	done("secret", r.CallJSON(http.MethodPost, "/v1/apps/"+r.App(management.ClientSpec{WorkspaceID: w.ID}).ID+"/secret", admin, `{}`), 200, 201)
+	done("an invitation for another user", alice.Get("/join/"+word), 200, 403)
+	done("secret",
+		r.CallJSON(http.MethodPost, "/v1/apps/"+r.App(management.ClientSpec{WorkspaceID: w.ID}).ID+"/secret", admin, `{}`),
+		200, 201)
 	done("revocation", r.Post("/oauth/revoke", url.Values{"token": {byAPI.Text("key")}}), 200)
 	done("revoked", r.Call(http.MethodGet, "/v1/auth/test", byAPI.Text("key")), 401)
-	for _, path := range []string{"/v1/auth/test", "/v1/api-keys", "/v1/api-keys/" + rotated.Text("id"), "/v1/usage", "/v1/audit-events"} {
+	for _, path := range []string{
+		"/v1/auth/test", "/v1/api-keys", "/v1/api-keys/" + rotated.Text("id"), "/v1/usage", "/v1/audit-events",
+	} {
 		done(path, r.Call(http.MethodGet, path, admin), 200)
 	}
-	for _, path := range []string{slug, slug + "/api-keys", slug + "/api-keys/" + rotated.Text("id"), slug + "/members", slug + "/usage", slug + "/audit", "/settings/developer/personal-access-tokens"} {
+	for _, path := range []string{
+		slug, slug + "/api-keys", slug + "/api-keys/" + rotated.Text("id"), slug + "/members", slug + "/usage",
+		slug + "/audit", "/settings/developer/personal-access-tokens",
+	} {
 		done(path, alice.Get(path), 200)
 	}
 	ok(t, r.Store.FlushUsage(r.System()))
 
-	// Secrets where they do not belong, live ones and such as could be.
+	// Secrets in wrong places, both active and made-up ones.
 	others := []string{
 		admin, introspects, personal, byAPI.Text("key"), rotated.Text("key"), byToken.Text("token"), word,
-		access, refresh, next, revoked, machines, app.Secret, form.Get("code"), bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken),
-		bearer.NewCredential(bearer.PrefixCode), bearer.NewCredential(bearer.PrefixClientSecret), "sk_live_" + strings.Repeat("canary", 8), "pat_" + strings.Repeat("canary", 8), rig.Password,
+		access, refresh, next, revoked, machines, app.Secret, form.Get("code"),
+		bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken),
+		bearer.NewCredential(bearer.PrefixCode), bearer.NewCredential(bearer.PrefixClientSecret),
+		"sk_live_" + strings.Repeat("canary", 8), "pat_" + strings.Repeat("canary", 8), rig.Password,
 	}
 	for _, x := range others {
 		r.Seen.Add("a secret out of place", x)
@@ -139,26 +175,60 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		r.Post("/oauth/introspect", url.Values{"token": {x}}, "Authorization", x)
 		r.Post("/oauth/token?access_token="+escaped, ownForm, "Authorization", rig.Basic(x, x))
 		r.Post("/oauth/token", url.Values{"grant_type": {x}, "client_id": {x}, "client_secret": {x}})
-		r.Post("/oauth/token", url.Values{"grant_type": {"authorization_code"}, "code": {x}, "client_id": {x}, "client_secret": {x}, "code_verifier": {x}, "redirect_uri": {x}, "scope": {x}, "resource": {x}})
-		r.Post("/oauth/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {x}, "client_id": {app.ID}, "client_secret": {x}})
-		r.PostAs(app, "/oauth/token", url.Values{"grant_type": {"authorization_code"}, "code": {x}, "scope": {x}, "resource": {x}})
+		r.Post("/oauth/token", url.Values{
+			"grant_type":    {"authorization_code"},
+			"code":          {x},
+			"client_id":     {x},
+			"client_secret": {x},
+			"code_verifier": {x},
+			"redirect_uri":  {x},
+			"scope":         {x},
+			"resource":      {x},
+		})
+		r.Post("/oauth/token", url.Values{
+			"grant_type":    {"refresh_token"},
+			"refresh_token": {x},
+			"client_id":     {app.ID},
+			"client_secret": {x},
+		})
+		r.PostAs(app, "/oauth/token", url.Values{
+			"grant_type": {"authorization_code"},
+			"code":       {x},
+			"scope":      {x},
+			"resource":   {x},
+		})
 		r.PostAs(machine, "/oauth/token", with(ownForm, "scope", x))
 		r.Post("/oauth/revoke", url.Values{"token": {x}, "token_type_hint": {x}, "client_id": {x}})
-		postJSON(r, "/oauth/token", asJSON(t, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {x}, "client_id": {app.ID}, "client_secret": {x}}))
+		postJSON(r, "/oauth/token",
+			asJSON(t, url.Values{
+				"grant_type":    {"refresh_token"},
+				"refresh_token": {x},
+				"client_id":     {app.ID},
+				"client_secret": {x},
+			}))
 		postJSON(r, "/oauth/token", `{"refresh_token":"`+x+`",}`)
-		r.CallJSON(http.MethodPost, "/v1/api-keys", admin, asJSON(t, url.Values{"name": {x}, "scopes": {x}, "note": {x}, x: {x}}), "Idempotency-Key", x, "X-Workspace", x)
+		r.CallJSON(http.MethodPost, "/v1/api-keys", admin,
+			asJSON(t, url.Values{"name": {x}, "scopes": {x}, "note": {x}, x: {x}}), "Idempotency-Key", x, "X-Workspace", x)
 		r.CallJSON(http.MethodPatch, "/v1/api-keys/"+url.PathEscape(x), x, `{"name":"`+x+`",}`)
 		r.Ask(api, x, "workspace", x, "cost", x)
 		for _, path := range []string{
-			"/oauth/authorize?code=" + escaped + "&state=" + escaped + "&client_id=" + escaped, "/oauth/authorize?" + altered(app.Params("read"), url.Values{"state": {x}, "login_hint": {x}, "id_token_hint": {x}}).Encode(),
-			"/oauth/authorize?" + altered(app.Params("read"), url.Values{"scope": {x}}).Encode(), "/oauth/authorize?" + altered(app.Params("read"), url.Values{"redirect_uri": {"https://app.example/cb?x=" + escaped}}).Encode(),
-			"/login?flow=" + escaped, "/login?return_to=%2Fsettings%2Fprofile%3Fcode%3D" + escaped, "/oauth/consent?flow=" + escaped, "/setup?word=" + escaped, "/nothing/" + url.PathEscape(x),
+			"/oauth/authorize?code=" + escaped + "&state=" + escaped + "&client_id=" + escaped,
+			"/oauth/authorize?" + altered(app.Params("read"), url.Values{"state": {x}, "login_hint": {x}, "id_token_hint": {x}}).
+				Encode(),
+			"/oauth/authorize?" + altered(app.Params("read"), url.Values{"scope": {x}}).Encode(),
+			"/oauth/authorize?" +
+				altered(app.Params("read"), url.Values{"redirect_uri": {"https://app.example/cb?x=" + escaped}}).Encode(),
+			"/login?flow=" + escaped, "/login?return_to=%2Fsettings%2Fprofile%3Fcode%3D" + escaped,
+			"/oauth/consent?flow=" + escaped, "/setup?word=" + escaped, "/nothing/" + url.PathEscape(x),
 			"/settings/developer/apps/" + url.PathEscape(x), "/assets/" + url.PathEscape(x), "/callback?code=" + escaped,
-			"/v1/api-keys?search=" + escaped, "/v1/api-keys/" + url.PathEscape(x), "/v1/api-keys?cursor=" + escaped, "/v1/auth/test?access_token=" + escaped, "/join/" + url.PathEscape(x),
-			slug + "/api-keys?q=" + escaped, slug + "/api-keys/" + url.PathEscape(x), slug + "/audit?after=" + escaped, "/settings/workspaces/" + url.PathEscape(x),
+			"/v1/api-keys?search=" + escaped, "/v1/api-keys/" + url.PathEscape(x), "/v1/api-keys?cursor=" + escaped,
+			"/v1/auth/test?access_token=" + escaped, "/join/" + url.PathEscape(x),
+			slug + "/api-keys?q=" + escaped, slug + "/api-keys/" + url.PathEscape(x), slug + "/audit?after=" + escaped,
+			"/settings/workspaces/" + url.PathEscape(x),
 		} {
 			for _, b := range []*rig.Browser{alice, r.Browser()} {
-				b.Get(path, "Referer", r.URL+"/login?flow="+escaped, "Authorization", "Bearer "+x, "Cookie", "doorward="+x+"; flow-0="+x, "Origin", "https://app.example")
+				b.Get(path, "Referer", r.URL+"/login?flow="+escaped, "Authorization", "Bearer "+x, "Cookie",
+					"doorward="+x+"; flow-0="+x, "Origin", "https://app.example")
 				b.Get(path, "Referer", "https://app.example/cb?code="+escaped+"&state="+escaped, "X-Api-Key", x)
 			}
 		}
@@ -169,9 +239,21 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	}
 
 	password := "another password for Alice's harbour"
-	done("a wrong current password", alice.PostForm("/settings/security/password", url.Values{"current_password": {"not her password at all"}, "new_password": {password}}), 403)
-	done("a new password that is no good", alice.PostForm("/settings/security/password", url.Values{"current_password": {rig.Password}, "new_password": {"passwordpassword"}}), 400)
-	done("a new password", alice.PostForm("/settings/security/password", url.Values{"current_password": {rig.Password}, "new_password": {password}}), 303)
+	done("a wrong current password",
+		alice.PostForm("/settings/security/password", url.Values{
+			"current_password": {"not her password at all"},
+			"new_password":     {password},
+		}), 403)
+	done("an invalid new password",
+		alice.PostForm("/settings/security/password", url.Values{
+			"current_password": {rig.Password},
+			"new_password":     {"passwordpassword"},
+		}), 400)
+	done("a new password",
+		alice.PostForm("/settings/security/password", url.Values{
+			"current_password": {rig.Password},
+			"new_password":     {password},
+		}), 303)
 	done("log-out", alice.PostForm("/logout", nil), 303)
 
 	arm, fired := failing(r)
@@ -191,7 +273,8 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 	}
 	r.Store.SetClock(func() time.Time { return time.Now().Add(time.Minute) })
 	for _, kind := range []string{
-		rig.SecretCode, rig.SecretAccess, rig.SecretRefresh, rig.SecretClient, rig.SecretCookie, rig.SecretFlow, rig.SecretForm, rig.SecretVerifier, rig.SecretPassword, rig.SecretWord, rig.SecretMaster,
+		rig.SecretCode, rig.SecretAccess, rig.SecretRefresh, rig.SecretClient, rig.SecretCookie, rig.SecretFlow,
+		rig.SecretForm, rig.SecretVerifier, rig.SecretPassword, rig.SecretWord, rig.SecretMaster,
 		rig.SecretKey, rig.SecretPersonalToken, rig.SecretInvitation,
 	} {
 		if r.Seen.Kinds()[kind] == 0 {
@@ -199,7 +282,7 @@ func live(t *testing.T, r *rig.Rig) (access string) {
 		}
 	}
 	if !r.Alive(api, access) {
-		t.Error("the access token that is left is dead")
+		t.Error("the remaining access token is inactive")
 	}
 	return access
 }
@@ -208,7 +291,8 @@ func TestO01_NeitherLogNorMetricsNorPanicsShowASecret(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		access := live(t, r)
 		r.BreakStorage()
-		r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization", rig.Basic(bearer.NewCredential(bearer.PrefixClientSecret), rig.Password))
+		r.Post("/oauth/introspect", url.Values{"token": {access}}, "Authorization",
+			rig.Basic(bearer.NewCredential(bearer.PrefixClientSecret), rig.Password))
 		r.Browser().Get("/login?flow=" + access)
 		families, err := r.Metrics.Gather()
 		ok(t, err)
@@ -217,9 +301,9 @@ func TestO01_NeitherLogNorMetricsNorPanicsShowASecret(t *testing.T) {
 			t.Errorf("the metrics show %s", found)
 		}
 		if !strings.Contains(text, "doorward_http_requests_total") || !strings.Contains(r.Log.String(), `"stack"`) {
-			t.Error("there are no metrics or no panics, so that this test proves nothing")
+			t.Error("there are no metrics or no panics, so this test proves nothing")
 		}
-		// The end of the test looks into the log.
+		// When the test ends, the rig checks the log.
 	})
 }
 
@@ -282,16 +366,25 @@ func TestS10_NoSecretIsStored(t *testing.T) {
 	})
 }
 
-// A digest that somebody read in a dump opens nothing.
+// A digest from a dump of the database cannot be used as a credential.
 func TestS10_WhatIsStoredOpensNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 		b := r.Browser().SignIn(r.Alice.Email)
 		code := b.Code(app, "read")
 		access, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
-		for kind, secret := range map[string]string{"access": access, "refresh": refresh, "code": code, "secret": app.Secret, "cookie": cookie(b, "doorward")} {
+		for kind, secret := range map[string]string{
+			"access":  access,
+			"refresh": refresh,
+			"code":    code,
+			"secret":  app.Secret,
+			"cookie":  cookie(b, "doorward"),
+		} {
 			digest := storage.Digest(secret)
-			for _, text := range []string{hex.EncodeToString(digest), string(digest), `\x` + hex.EncodeToString(digest), bearer.PrefixAccessToken + hex.EncodeToString(digest)} {
+			for _, text := range []string{
+				hex.EncodeToString(digest), string(digest), `\x` + hex.EncodeToString(digest),
+				bearer.PrefixAccessToken + hex.EncodeToString(digest),
+			} {
 				for _, caller := range []*rig.App{app, api} {
 					wantInactive(t, kind, r.Introspect(caller, text))
 				}
@@ -301,10 +394,13 @@ func TestS10_WhatIsStoredOpensNothing(t *testing.T) {
 				if a := r.Refresh(app, text); a.Status < 400 {
 					t.Errorf("the digest of the %s was refreshed", kind)
 				}
-				if a := r.PostAs(&rig.App{Client: app.Client, Secret: text}, "/oauth/introspect", url.Values{"token": {access}}); a.Status < 400 {
+				if a := r.PostAs(&rig.App{Client: app.Client, Secret: text}, "/oauth/introspect",
+					url.Values{"token": {access}}); a.Status < 400 {
 					t.Errorf("the digest of the %s authenticates", kind)
 				}
-				if a := r.Send(r.Program(), r.Request(http.MethodGet, "/settings/profile", nil, "Cookie", "doorward="+url.QueryEscape(text))); a.Status != http.StatusSeeOther {
+				if a := r.Send(r.Program(),
+					r.Request(http.MethodGet, "/settings/profile", nil, "Cookie", "doorward="+url.QueryEscape(text))); a.Status !=
+					http.StatusSeeOther {
 					t.Errorf("the digest of the %s signs in", kind)
 				}
 			}
@@ -315,9 +411,15 @@ func TestS10_WhatIsStoredOpensNothing(t *testing.T) {
 func TestO01_ProcessThatCannotStartShowsNoPassword(t *testing.T) {
 	const canary = "canary-password-0123456789"
 	for name, link := range map[string]string{
-		"nobody listens": "postgres://somebody:" + canary + "@127.0.0.1:1/doorward", "a bad port": "postgres://somebody:" + canary + "@127.0.0.1:x/doorward", "a bad escape": "postgres://somebody:" + canary + "%zz@127.0.0.1/doorward",
-		"a bad option": "postgres://somebody:" + canary + "@127.0.0.1/doorward?sslmode=" + canary, "a space": "postgres://somebody:" + canary + " @127.0.0.1/doorward", "another engine": "mysql://somebody:" + canary + "@127.0.0.1/doorward",
-		"words": "host=127.0.0.1 password=" + canary, "no host": "postgres://somebody:" + canary + "@/doorward?host=/nowhere", "an IPv6 address cut": "postgres://somebody:" + canary + "@[::1/doorward",
+		"no server listens":   "postgres://doorward:" + canary + "@127.0.0.1:1/doorward",
+		"a bad port":          "postgres://doorward:" + canary + "@127.0.0.1:x/doorward",
+		"a bad escape":        "postgres://doorward:" + canary + "%zz@127.0.0.1/doorward",
+		"a bad option":        "postgres://doorward:" + canary + "@127.0.0.1/doorward?sslmode=" + canary,
+		"a space":             "postgres://doorward:" + canary + " @127.0.0.1/doorward",
+		"another engine":      "mysql://doorward:" + canary + "@127.0.0.1/doorward",
+		"words":               "host=127.0.0.1 password=" + canary,
+		"no host":             "postgres://doorward:" + canary + "@/doorward?host=/nowhere",
+		"an IPv6 address cut": "postgres://doorward:" + canary + "@[::1/doorward",
 	} {
 		for _, command := range [][]string{{"serve"}, {"check"}, {"migrate"}, {"user", "list"}} {
 			p := &process{t: t, folder: t.TempDir(), env: []string{"DOORWARD_DATABASE_URL=" + link}}

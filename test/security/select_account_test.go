@@ -11,7 +11,7 @@ import (
 	"doorward/test/rig"
 )
 
-// An app may ask for a choice of accounts, alone or with the password or consent.
+// An app may ask for a choice of accounts, alone or together with the password or consent.
 func TestV65_SelectAccountShowsTheChoice(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})
@@ -20,7 +20,9 @@ func TestV65_SelectAccountShowsTheChoice(t *testing.T) {
 			return r.Introspect(app, r.Exchange(app, code).Text("access_token")).Text("sub")
 		}
 		r.Browser().SignIn(bob.Email).Code(app, "read")
-		for _, prompt := range []string{"select_account", "consent select_account", "login select_account", "select_account login consent"} {
+		for _, prompt := range []string{
+			"select_account", "consent select_account", "login select_account", "select_account login consent",
+		} {
 			b := r.Browser().SignIn(r.Alice.Email)
 			b.Code(app, "read")
 			r.Advance(time.Second)
@@ -28,10 +30,11 @@ func TestV65_SelectAccountShowsTheChoice(t *testing.T) {
 			a := ask(b, sent)
 			wantLogin(t, a)
 			sealed := a.Location.Query().Get("flow")
-			// Neither page lets the choice be passed by.
+			// Neither page can be bypassed.
 			wantLogin(t, b.Get("/oauth/consent?flow="+sealed))
 			page := b.Follow(a)
-			if page.Status != http.StatusOK || !strings.Contains(rig.Plain(page.Body), "Continue as Alice") || !strings.Contains(page.Body, `href="/login?switch=1`) {
+			if page.Status != http.StatusOK || !strings.Contains(rig.Plain(page.Body), "Continue as Alice") ||
+				!strings.Contains(page.Body, `href="/login?switch=1`) {
 				t.Fatalf("%s: the page says %s", prompt, rig.Plain(page.Body))
 			}
 			wantPage(t, b.PostForm("/login", url.Values{"flow": {sealed}, "select": {"x"}}), http.StatusForbidden)
@@ -47,7 +50,7 @@ func TestV65_SelectAccountShowsTheChoice(t *testing.T) {
 			if got := subject(wantCode(t, r, next, sent)); got != r.Alice.ID {
 				t.Errorf("%s: continuing is for %q", prompt, got)
 			}
-			// Another account: the sign-in is the choice.
+			// Signing in with another account counts as the choice.
 			page = b.Follow(ask(b, sent))
 			flow := b.Form(page, "/login").Get("flow")
 			next = b.LogIn(b.Get("/login?switch=1&flow="+flow), bob.Email)
@@ -58,7 +61,7 @@ func TestV65_SelectAccountShowsTheChoice(t *testing.T) {
 			if got := subject(wantCode(t, r, next, sent)); got != bob.ID {
 				t.Errorf("%s: the other account is %q", prompt, got)
 			}
-			// A form for the account before chooses nothing now.
+			// A form for the previous account is no longer valid.
 			page = b.Follow(ask(b, sent))
 			form := b.Form(page, "/login")
 			b.PostForm("/logout", nil)
@@ -66,16 +69,16 @@ func TestV65_SelectAccountShowsTheChoice(t *testing.T) {
 			wantPage(t, b.PostForm("/login", form), http.StatusForbidden)
 		}
 		sent := altered(app.Params("read"), url.Values{"prompt": {"select_account"}})
-		nobody := r.Browser()
-		page := nobody.Follow(ask(nobody, sent))
+		visitor := r.Browser()
+		page := visitor.Follow(ask(visitor, sent))
 		if !strings.Contains(page.Body, `name="password"`) {
-			t.Errorf("nobody is signed in, and the page says %s", rig.Plain(page.Body))
+			t.Errorf("no user is signed in, and the page says %s", rig.Plain(page.Body))
 		}
-		next := nobody.LogIn(page, r.Alice.Email)
+		next := visitor.LogIn(page, r.Alice.Email)
 		wantCode(t, r, next, sent)
 		for _, prompt := range []string{"none select_account", "select_account none"} {
 			sent := altered(app.Params("read"), url.Values{"prompt": {prompt}})
-			wantRefusal(t, r, ask(nobody, sent), sent, "account_selection_required")
+			wantRefusal(t, r, ask(visitor, sent), sent, "account_selection_required")
 		}
 	})
 }
@@ -84,8 +87,11 @@ func TestV77_AddressesThatPeopleTypeLeadOn(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	b := r.Browser().SignIn(r.User("ada@example.com", "Ada", true).Email)
 	for path, want := range map[string]string{
-		"/settings/developer": "/api-keys", "/settings/developer/": "/api-keys", "/settings": "/settings/profile", "/settings/": "/settings/profile",
-		"/admin": "/admin/users", "/admin/": "/admin/users",
+		"/settings/developer":  "/api-keys",
+		"/settings/developer/": "/api-keys",
+		"/settings":            "/settings/profile",
+		"/settings/":           "/settings/profile",
+		"/admin":               "/admin/users", "/admin/": "/admin/users",
 	} {
 		a := b.Get(path)
 		if a.Status != http.StatusSeeOther || !strings.HasSuffix(a.Header.Get("Location"), want) {
@@ -94,7 +100,8 @@ func TestV77_AddressesThatPeopleTypeLeadOn(t *testing.T) {
 			t.Errorf("%s leads to a page that answers %d", path, a.Status)
 		}
 	}
-	if got := r.Browser().Get("/settings/developer").Header.Get("Location"); got != "/login?return_to=%2Fsettings%2Fdeveloper" {
+	got := r.Browser().Get("/settings/developer").Header.Get("Location")
+	if got != "/login?return_to=%2Fsettings%2Fdeveloper" {
 		t.Errorf("signed out, it leads to %q", got)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"doorward/test/rig"
 )
 
-// A secret that a page creates is shown once, to the session that created it, and neither a reload nor a form that is
-// sent twice creates another one.
+// A secret that a page creates is shown once, to the session that created it. Neither a reload nor a second submission
+// of the form creates another one.
 func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("engines", "", r.Alice)
@@ -28,23 +28,53 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 		for _, x := range []struct {
 			name, page, action string
 			fields             url.Values
-			mark               string // begins the secret
+			mark               string // prefix of the secret
 			count              func() int
 		}{
-			{"API key", base + "/api-keys/new", base + "/api-keys", url.Values{"name": {"New"}, "scope-0": {"read"}, "expires": {"90"}, "environment": {"live"}}, "sk_live_", keys},
-			{"rotated key", base + "/api-keys/" + key.ID, base + "/api-keys/" + key.ID + "/rotate", url.Values{"grace": {"1h"}}, "sk_live_", keys},
-			{"token", tokensPage + "/new", tokensPage, url.Values{"name": {"New"}, "scope-0": {"read"}, "expires": {"90"}, "role": {""}}, "pat_", func() int { return len(keysOf(r, storage.KeyOwner{UserID: r.Alice.ID})) }},
-			{"app", base + "/apps/new", base + "/apps", url.Values{"name": {"New app"}, "kind": {"web"}, "redirect_uris": {"https://new.example/cb"}, "scope": {"read"}}, bearer.PrefixClientSecret, func() int {
+			{
+				"API key", base + "/api-keys/new", base + "/api-keys", url.Values{
+					"name":        {"New"},
+					"scope-0":     {"read"},
+					"expires":     {"90"},
+					"environment": {"live"},
+				}, "sk_live_", keys,
+			},
+			{
+				"rotated key", base + "/api-keys/" + key.ID, base + "/api-keys/" + key.ID + "/rotate",
+				url.Values{"grace": {"1h"}},
+				"sk_live_", keys,
+			},
+			{
+				"token", tokensPage + "/new", tokensPage, url.Values{
+					"name":    {"New"},
+					"scope-0": {"read"},
+					"expires": {"90"},
+					"role":    {""},
+				}, "pat_", func() int { return len(keysOf(r, storage.KeyOwner{UserID: r.Alice.ID})) },
+			},
+			{"app", base + "/apps/new", base + "/apps", url.Values{
+				"name":          {"New app"},
+				"kind":          {"web"},
+				"redirect_uris": {"https://new.example/cb"},
+				"scope":         {"read"},
+			}, bearer.PrefixClientSecret, func() int {
 				n, err := r.Store.CountClientsOfWorkspace(r.System(), ws.ID)
 				ok(t, err)
 				return int(n)
 			}},
-			{"rotated secret", base + "/apps/" + app.ID, base + "/apps/" + app.ID + "/secret", url.Values{"grace": {"24h"}}, bearer.PrefixClientSecret, func() int {
-				c, err := r.Store.ClientByID(r.System(), app.ID)
-				ok(t, err)
-				return len(c.Secrets)
-			}},
-			{"invitation", base + "/members", base + "/invitations", url.Values{"email": {"carol@example.com"}, "role": {"member"}}, "/join/dw_in_", func() int {
+			{
+				"rotated secret", base + "/apps/" + app.ID, base + "/apps/" + app.ID + "/secret",
+				url.Values{"grace": {"24h"}},
+				bearer.PrefixClientSecret, func() int {
+					c, err := r.Store.ClientByID(r.System(), app.ID)
+					ok(t, err)
+					return len(c.Secrets)
+				},
+			},
+			{"invitation", base + "/members", base + "/invitations", url.Values{
+				"email": {"carol@example.com"},
+				"role":  {"member"},
+			}, "/join/dw_in_", func() int {
 				list, err := r.Store.InvitationsOf(r.System(), ws.ID)
 				ok(t, err)
 				return len(list)
@@ -70,7 +100,7 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 				if n != 1 || x.count() != before+1 {
 					t.Fatalf("%d places, %d created", n, x.count()-before)
 				}
-				// Another session of the same person sees nothing, and takes nothing away.
+				// Another session of the same user does not see it, and does not use it up.
 				if a := r.Browser().SignIn(r.Alice.Email).Get(to); a.Status != http.StatusGone || strings.Contains(a.Body, x.mark) {
 					t.Errorf("another session is answered %d", a.Status)
 				}
@@ -90,19 +120,20 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 					t.Errorf("%d created", x.count()-before)
 				}
 				if strings.HasPrefix(x.name, "rotated") {
-					return // what is replaced twice ends at once
+					return // replacing twice ends the grace period
 				}
-				if x.name != "invitation" { // as a member, which gives no lasting power
+				if x.name != "invitation" { // as a member, a role that creates no secrets
 					twiceWithAPassword(t, r, b, x.page, x.action, form, x.count)
 				}
 				before = x.count()
-				// A program that leaves the id out gets no secret in answer to its form either.
+				// A client that leaves the id out does not get a secret in the response to the form either.
 				form.Del("form")
 				if form.Has("email") {
 					form.Set("email", "another@example.com")
 				}
 				a := b.PostForm(x.action, form)
-				if shown := b.Follow(a); a.Status != http.StatusSeeOther || !strings.Contains(shown.Body, x.mark) || x.count() != before+1 {
+				shown := b.Follow(a)
+				if a.Status != http.StatusSeeOther || !strings.Contains(shown.Body, x.mark) || x.count() != before+1 {
 					t.Errorf("without an id: %d, then %d, and %d created", a.Status, shown.Status, x.count()-before)
 				}
 			})
@@ -110,9 +141,12 @@ func TestV62_ASecretIsShownOnceAndCreatedOnce(t *testing.T) {
 	})
 }
 
-// twiceWithAPassword sends a form that asks for the password again as a browser does that drops the first answer: twice
-// with the same cookies. Both lead to one place, one thing is created, and each answer's cookie opens the session.
-func twiceWithAPassword(t *testing.T, r *rig.Rig, b *rig.Browser, page, action string, form url.Values, count func() int) {
+// twiceWithAPassword submits a form that asks for the password again like a browser that lost the first response: twice
+// with the same cookies. Both lead to the same place, one object is created, and the cookie in each response opens the
+// session.
+func twiceWithAPassword(t *testing.T, r *rig.Rig, b *rig.Browser, page, action string,
+	form url.Values, count func() int,
+) {
 	t.Helper()
 	for _, apart := range []bool{true, false} {
 		r.Advance(5*time.Minute + time.Second)
@@ -150,7 +184,7 @@ func twiceWithAPassword(t *testing.T, r *rig.Rig, b *rig.Browser, page, action s
 		if n := count() - before; n != 1 {
 			t.Errorf("apart %v: %d were created", apart, n)
 		}
-		// The former cookie is worth nothing without the password, and after a minute nothing at all.
+		// The old cookie is worthless without the password, and after a minute entirely.
 		stolen := func(what, password string) {
 			t.Helper()
 			sent.Set("password", password)

@@ -12,18 +12,18 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
-	"doorward/oauth/identity"
 	"doorward/oauth/input"
 	"doorward/storage"
 	"doorward/test/rig"
 )
 
-// worksWith reports whether a credential is let in by the management API and active at introspection, which must agree.
-// One that is not, but is known, is forbidden there.
+// worksWith reports whether a credential is accepted by the management API and active at introspection, which must
+// agree. A credential that is known but not accepted gets 403.
 func worksWith(t *testing.T, r *rig.Rig, api *rig.App, credential string) bool {
 	t.Helper()
 	a, alive := r.Call(http.MethodGet, "/v1/auth/test", credential), r.Alive(api, credential)
-	if (a.Status == http.StatusOK) != alive || a.Status != http.StatusOK && a.Status != http.StatusForbidden && a.Status != http.StatusUnauthorized {
+	if (a.Status == http.StatusOK) != alive || a.Status != http.StatusOK && a.Status != http.StatusForbidden &&
+		a.Status != http.StatusUnauthorized {
 		t.Errorf("management API %d %s, introspection active %v", a.Status, a.Body, alive)
 	}
 	return alive
@@ -68,7 +68,7 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		all := map[string]bool{"own": true, "sole": true, "kept": true, "shared": true, "pair": true}
 		check("enabled", all)
 
-		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID, kept.ID, own.ID)) // the personal one is never kept
+		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID, kept.ID, own.ID)) // the personal workspace is never kept
 		check("disabled", map[string]bool{"kept": true, "shared": true})
 		if worksWith(t, r, api, pat) {
 			t.Error("the personal access token of a disabled user works")
@@ -78,27 +78,38 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		ok(t, r.Identity.EnableUser(r.System(), bob.ID))
 		check("the other owner enabled again", map[string]bool{"kept": true, "shared": true})
 
-		// Nothing new is made for them either.
+		// Nothing can be created for them either.
 		by := management.CommandLine("")
 		by.UserID = r.Alice.ID
 		var invalid *input.Invalid
-		if _, _, err := r.Management.CreatePersonalToken(r.System(), by, apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.CreatePersonalToken(r.System(), by,
+			apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a personal access token for a disabled user: error %v", err)
 		}
-		if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(sole.ID), "", apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(sole.ID), "",
+			apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a key in a disabled workspace: error %v", err)
 		}
-		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), management.ClientSpec{Name: "New", Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, WorkspaceID: sole.ID, Administrator: true}); !errors.As(err, &invalid) {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""),
+			management.ClientSpec{
+				Name:          "New",
+				Grants:        []string{oauth.GrantClientCredentials},
+				Scopes:        []string{"read"},
+				WorkspaceID:   sole.ID,
+				Administrator: true,
+			}); !errors.As(err, &invalid) {
 			t.Errorf("an app in a disabled workspace: error %v", err)
 		}
-		if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "New", "new-one", "", r.Alice.ID); !errors.As(err, &invalid) {
+		if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "New", "new-one", "",
+			r.Alice.ID); !errors.As(err, &invalid) {
 			t.Errorf("a workspace of a disabled owner: error %v", err)
 		}
-		if err := r.Management.EnableWorkspace(r.System(), management.CommandLine(own.ID), own); !errors.Is(err, storage.ErrConflict) {
+		if err := r.Management.EnableWorkspace(r.System(), management.CommandLine(own.ID),
+			own); !errors.Is(err, storage.ErrConflict) {
 			t.Errorf("enabling the personal workspace of a disabled user: error %v", err)
 		}
 
-		// Another owner brings it back, and so does enabling the only one; what an administrator disabled stays
+		// Another owner makes it work again, and so does enabling the only owner; what an administrator disabled stays
 		// disabled.
 		ok(t, r.Management.ChangeRole(r.System(), management.CommandLine(pair.ID), pair, bob.ID, catalog.RoleOwner))
 		check("with another owner", map[string]bool{"kept": true, "shared": true, "pair": true})
@@ -118,7 +129,7 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 		api := r.ResourceServer()
 		ways := map[string]struct {
 			do   func(w storage.Workspace, owner storage.User) error
-			want bool // it works afterwards
+			want bool // whether it works afterwards
 		}{
 			"deleted": {func(_ storage.Workspace, owner storage.User) error {
 				return r.Identity.DeleteUser(r.System(), owner.ID)
@@ -130,7 +141,9 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 				return r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, owner.ID, catalog.RoleMember)
 			}, false},
 			"leaving": {func(w storage.Workspace, owner storage.User) error {
-				err := r.Management.RemoveMember(r.System(), management.Authority{UserID: owner.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner}, w, owner.ID)
+				err := r.Management.RemoveMember(r.System(), management.Authority{
+					UserID: owner.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner,
+				}, w, owner.ID)
 				if !errors.Is(err, storage.ErrConflict) {
 					t.Errorf("the last enabled owner may leave: error %v", err)
 				}
@@ -192,11 +205,15 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 		}
 		for name, stop := range stops {
 			w := r.Workspace("of-"+name, "", dev)
-			app := r.App(management.ClientSpec{WorkspaceID: w.ID, Grants: []string{"authorization_code", "refresh_token", "client_credentials"}, RedirectURIs: []string{"https://app.example/cb"}})
+			app := r.App(management.ClientSpec{
+				WorkspaceID:  w.ID,
+				Grants:       []string{"authorization_code", "refresh_token", "client_credentials"},
+				RedirectURIs: []string{"https://app.example/cb"},
+			})
 			a := r.Exchange(app, b.Code(app, "read"))
 			access, _ := a.JSON()["access_token"].(string)
 			refresh, _ := a.JSON()["refresh_token"].(string)
-			code := b.Code(app, "read") // without a page: consent is remembered
+			code := b.Code(app, "read") // without a page, because consent is remembered
 
 			ok(t, stop.off(w, app))
 			if worksWith(t, r, api, access) {
@@ -216,7 +233,10 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 					t.Errorf("%s, %s: %d %s", name, what, answer.Status, answer.Body)
 				}
 			}
-			for what, params := range map[string]url.Values{"authorize": app.Params("read"), "authorize unasked": app.Params("read")} {
+			for what, params := range map[string]url.Values{
+				"authorize":         app.Params("read"),
+				"authorize unasked": app.Params("read"),
+			} {
 				if what == "authorize unasked" {
 					params.Set("prompt", "none")
 				}
@@ -251,7 +271,7 @@ func TestV02_ResourceServerStopsWithItsWorkspace(t *testing.T) {
 	})
 }
 
-func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
+func TestV03_EnablingNeedsAsMuchAuthorityAsDisabling(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := personal(t, r, r.Alice.ID)
 		owner := management.Authority{UserID: r.Alice.ID, PersonalID: w.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner}
@@ -264,7 +284,7 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 		ctx := r.System()
 		for name, thing := range map[string]struct {
 			stop, start func(by management.Authority) error
-			levels      []management.Authority // the lowest first
+			levels      []management.Authority // lowest first
 		}{
 			"app": {
 				func(by management.Authority) error { return r.Management.DisableClient(ctx, by, app.ID) },
@@ -297,7 +317,7 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 			for i, stops := range thing.levels {
 				for j, starts := range thing.levels {
 					ok(t, thing.stop(stops))
-					ok(t, thing.stop(thing.levels[0])) // stopping it again with less authority changes nothing
+					ok(t, thing.stop(thing.levels[0])) // disabling it again with less authority changes nothing
 					err := thing.start(starts)
 					var no *management.Forbidden
 					if allowed := j >= i; allowed != (err == nil) || !allowed && !errors.As(err, &no) {
@@ -306,7 +326,7 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 					ok(t, thing.start(command))
 				}
 			}
-			// More authority than it was stopped with counts from then on.
+			// Disabling with more authority counts from then on.
 			ok(t, thing.stop(thing.levels[0]))
 			ok(t, thing.stop(command))
 			if err := thing.start(thing.levels[0]); err == nil {
@@ -317,7 +337,8 @@ func TestV03_OnlyAsMuchAuthorityStartsAgain(t *testing.T) {
 	})
 }
 
-// An administrator who is refused on the page of their own workspace, or in the API, is told where they are not.
+// When an administrator is refused on the page of their own workspace, or in the API, the refusal names the
+// administrators' page.
 func TestV03_TheRefusalNamesThePageOfAdministrators(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	root := r.User("root@example.com", "Root", true)
@@ -330,7 +351,8 @@ func TestV03_TheRefusalNamesThePageOfAdministrators(t *testing.T) {
 		"page":      b.PostForm("/settings/developer/apps/"+app.ID+"/enable", nil),
 		"its state": b.Get("/settings/developer/apps/" + app.ID),
 	} {
-		if (a.Status != http.StatusForbidden && what != "its state") || !strings.Contains(a.Body+a.Header.Get("WWW-Authenticate"), want) {
+		if (a.Status != http.StatusForbidden && what != "its state") ||
+			!strings.Contains(a.Body+a.Header.Get("WWW-Authenticate"), want) {
 			t.Errorf("%s: %d %v %s", what, a.Status, a.Header, rig.Plain(a.Body))
 		}
 	}
@@ -357,8 +379,9 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 		ok(t, err)
 
 		for what, a := range map[string]*rig.Answer{
-			"PATCH app":              r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin, `{"disabled":false}`),
-			"PATCH redirect URIs":    r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin, `{"redirectUris":["https://other.example/cb"]}`),
+			"PATCH app": r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin, `{"disabled":false}`),
+			"PATCH redirect URIs": r.JSON(http.MethodPatch, "/v1/apps/"+app.ID, admin,
+				`{"redirectUris":["https://other.example/cb"]}`),
 			"PATCH app in a session": b.JSON(http.MethodPatch, "/v1/apps/"+app.ID, `{"disabled":false}`),
 			"PATCH key":              r.JSON(http.MethodPatch, "/v1/api-keys/"+key.ID, admin, `{"paused":false}`),
 			"page of the app":        b.PostForm("/settings/developer/apps/"+app.ID+"/enable", nil),
@@ -377,21 +400,24 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 				t.Errorf("%s: %d %s", what, a.Status, a.Body)
 			}
 		}
-		// The operator gets no new one either before it is enabled.
+		// The operator cannot create a new one either before it is enabled.
 		var invalid *input.Invalid
-		if _, _, err := r.Management.RotateSecret(r.System(), management.CommandLine(""), app.ID, time.Hour); !errors.As(err, &invalid) {
-			t.Errorf("secret by the command: error %v", err)
+		if _, _, err := r.Management.RotateSecret(r.System(), management.CommandLine(""), app.ID, time.Hour); !errors.As(err,
+			&invalid) {
+			t.Errorf("secret by the CLI: error %v", err)
 		}
-		if _, _, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID, time.Hour); !errors.As(err, &invalid) {
-			t.Errorf("rotation by the command: error %v", err)
+		if _, _, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
+			key.ID, time.Hour); !errors.As(err, &invalid) {
+			t.Errorf("rotation by the CLI: error %v", err)
 		}
 		if worksWith(t, r, api, text) {
 			t.Error("the paused key works")
 		}
-		if c, err := r.Store.ClientByID(r.System(), app.ID); err != nil || c.DisabledAt.IsZero() || len(c.Secrets) != 1 || c.RedirectURIs[0] != app.Redirect {
+		if c, err := r.Store.ClientByID(r.System(), app.ID); err != nil || c.DisabledAt.IsZero() || len(c.Secrets) != 1 ||
+			c.RedirectURIs[0] != app.Redirect {
 			t.Errorf("the app is %+v, error %v", c, err)
 		}
-		// The builder sees why.
+		// The developer sees why.
 		if shown := r.JSON(http.MethodGet, "/v1/apps/"+app.ID, admin, "").JSON(); shown["disabledBy"] != "administrator" {
 			t.Errorf("the app is shown as %v", shown)
 		}
@@ -401,212 +427,22 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 	})
 }
 
-func TestV06_EnablingRevivesNothingThatDisablingEnded(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		api, app := r.ResourceServer(), r.App(management.ClientSpec{})
-		b := r.Browser().SignIn(r.Alice.Email)
-		a := r.Exchange(app, b.Code(app, "read"))
-		access, _ := a.JSON()["access_token"].(string)
-		refresh, _ := a.JSON()["refresh_token"].(string)
-		code := b.Code(app, "read")
-		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
-		_, key := r.Key(personal(t, r, r.Alice.ID), apikey.Spec{})
-
-		ok(t, r.Identity.DisableUser(r.System(), r.Alice.ID))
-		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
-		if worksWith(t, r, api, access) || r.Alive(app, refresh) {
-			t.Error("a token from before works again")
-		}
-		for what, answer := range map[string]*rig.Answer{"refresh": r.Refresh(app, refresh), "code": r.Exchange(app, code)} {
-			if answer.Status != http.StatusBadRequest || answer.JSON()["error"] != "invalid_grant" {
-				t.Errorf("%s: %d %s", what, answer.Status, answer.Body)
-			}
-		}
-		if page := b.Get("/settings/profile"); page.Status != http.StatusSeeOther {
-			t.Errorf("the session from before: %d", page.Status)
-		}
-		if !worksWith(t, r, api, pat) || !worksWith(t, r, api, key) {
-			t.Error("a personal access token or key does not work again")
-		}
-	})
-}
-
-func TestV06_ResetAndSignOutEndWhatActsForAUser(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		api, app := r.ResourceServer(), r.App(management.ClientSpec{})
-		reset := func(e identity.Ending) (identity.Ended, error) {
-			return r.Identity.SetPassword(r.System(), r.Alice.ID, rig.Password, e)
-		}
-		signOut := func(e identity.Ending) (identity.Ended, error) {
-			return r.Identity.SignOut(r.System(), r.Alice.ID, e)
-		}
-		for name, act := range map[string]func(identity.Ending) (identity.Ended, error){"reset": reset, "sign-out": signOut} {
-			for _, end := range []identity.Ending{{}, {Apps: true}, {Tokens: true}, {Apps: true, Tokens: true}} {
-				b := r.Browser().SignIn(r.Alice.Email)
-				a := r.Exchange(app, b.Code(app, "read"))
-				access, _ := a.JSON()["access_token"].(string)
-				refresh, _ := a.JSON()["refresh_token"].(string)
-				code := b.Code(app, "read")
-				consent := app.Params("write")
-				page := b.Follow(b.Authorize(consent))
-				k, pat := r.PersonalToken(r.Alice, apikey.Spec{})
-
-				ended, err := act(end)
-				ok(t, err)
-				if got := worksWith(t, r, api, access); got == end.Apps {
-					t.Errorf("%s %+v: the app's token works %v", name, end, got)
-				}
-				if got := r.Exchange(app, code).Status == http.StatusOK; got == end.Apps {
-					t.Errorf("%s %+v: the code works %v", name, end, got)
-				}
-				if got := r.Refresh(app, refresh).Status == http.StatusOK; got == end.Apps {
-					t.Errorf("%s %+v: refresh works %v", name, end, got)
-				}
-				if got := worksWith(t, r, api, pat); got == end.Tokens {
-					t.Errorf("%s %+v: the personal access token works %v", name, end, got)
-				}
-				if b.Get("/settings/profile").Status != http.StatusSeeOther {
-					t.Errorf("%s %+v: the session works", name, end)
-				}
-				if answer := b.Decide(page, "approve"); answer.Location != nil && answer.Location.Query().Has("code") {
-					t.Errorf("%s %+v: a consent page from before gave a code", name, end)
-				}
-				listed := false
-				for _, x := range ended.Tokens {
-					listed = listed || x.ID == k.ID
-				}
-				if ended.Sessions < 1 || !listed || (ended.Grants > 0) != end.Apps || (ended.Revoked > 0) != end.Tokens {
-					t.Errorf("%s %+v: ended %+v", name, end, ended)
-				}
-			}
-		}
-	})
-}
-
-func TestV06_NothingIsGrantedInASessionThatHasEnded(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		r.Browser().SignIn(r.Alice.Email)
-		w := personal(t, r, r.Alice.ID)
-		d := oauth.Decision{UserID: r.Alice.ID, SessionID: sessionOf(t, r, r.Alice.ID), WorkspaceID: w.ID, Role: catalog.RoleOwner, AuthTime: r.Store.Now(), Scopes: []string{"read"}, Remember: true}
-		// The page was checked, then the user is signed out, then the decision is written.
-		for _, end := range []func() error{
-			func() error { return nil },
-			func() error {
-				_, err := r.Identity.SignOut(r.System(), r.Alice.ID, identity.Ending{Apps: true})
-				return err
-			},
-		} {
-			request, err := r.OAuth.ReopenAuthorize(t.Context(), &oauth.Flow{
-				ID: oauth.NewFlowID(), ClientID: app.ID, RedirectURI: app.Redirect, Scopes: []string{"read"}, Resource: r.Issuer, Challenge: rig.Challenge,
-			})
-			ok(t, err)
-			ok(t, end())
-			before := len(r.Grants(r.Alice.ID))
-			_, err = r.OAuth.Approve(t.Context(), request, d)
-			if made := len(r.Grants(r.Alice.ID)) > before; made != (err == nil) || made != (before == 0 && err == nil) || err != nil && !errors.Is(err, storage.ErrNotFound) {
-				t.Errorf("granted %v, error %v", made, err)
-			}
-		}
-		if live := r.Grants(r.Alice.ID); len(live) != 0 {
-			t.Errorf("%d grants live", len(live))
-		}
-	})
-}
-
-func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		carol := r.User("carol@example.com", "Carol", false)
-		deleted, gone := r.Workspace("deleted", "", r.Alice), r.Workspace("gone", "", carol)
-		personal := personal(t, r, carol.ID)
-		ok(t, r.Management.DeleteWorkspace(r.System(), management.CommandLine(deleted.ID), deleted))
-		ok(t, r.Identity.DeleteUser(r.System(), carol.ID))
-		take := func(slug string) error {
-			_, err := r.Management.CreateWorkspace(r.System(), management.Authority{UserID: r.Alice.ID}, "Mine", slug, "", r.Alice.ID)
-			return err
-		}
-		slugs := []string{deleted.Slug, gone.Slug, personal.Slug}
-		for range 2 {
-			for _, slug := range slugs {
-				if err := take(slug); !errors.Is(err, storage.ErrExists) {
-					t.Errorf("%s: error %v", slug, err)
-				}
-				if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "Mine", slug, "", r.Alice.ID); !errors.Is(err, storage.ErrExists) {
-					t.Errorf("%s by the command: error %v", slug, err)
-				}
-			}
-			r.Advance(400*24*time.Hour - time.Minute)
-			_, err := r.Store.Purge(r.System(), r.OAuth.Retention())
-			ok(t, err)
-		}
-		r.Advance(time.Minute)
-		for _, slug := range slugs {
-			ok(t, take(slug))
-		}
-	})
-}
-
-func TestV64_UsersAreChangedWithTheLastAdministratorRule(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		root := r.User("root@example.com", "Root", true)
-		yes, no, email, name := true, false, "renamed@example.com", "Renamed"
-		if _, err := r.Identity.UpdateUser(r.System(), root.ID, identity.UserChange{Admin: &no}); !errors.Is(err, storage.ErrConflict) {
-			t.Errorf("the last administrator: error %v", err)
-		}
-		b := r.Browser().SignIn(r.Alice.Email)
-		u, err := r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Admin: &yes, Name: &name})
-		ok(t, err)
-		if !u.Admin || u.Name != name || b.Get("/admin/users").Status != http.StatusOK {
-			t.Errorf("made an administrator: %+v", u)
-		}
-		ok(t, func() error {
-			_, err := r.Identity.UpdateUser(r.System(), root.ID, identity.UserChange{Admin: &no})
-			return err
-		}())
-		if _, err := r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Email: &root.Email}); !errors.Is(err, storage.ErrExists) {
-			t.Errorf("an address that is taken: error %v", err)
-		}
-		_, err = r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Email: &email})
-		ok(t, err)
-		if b.Get("/settings/profile").Status != http.StatusSeeOther {
-			t.Error("the session outlives a change of address")
-		}
-		if page := r.Browser().SignIn(email).Get("/settings/profile"); page.Status != http.StatusOK {
-			t.Errorf("sign-in with the new address: %d", page.Status)
-		}
-		_, err = r.Identity.UpdateUser(r.System(), r.Alice.ID, identity.UserChange{Admin: &no, LeaveNoAdministrator: true})
-		ok(t, err)
-	})
-}
-
-func TestV64_SetUpPageSaysWhenThereIsNoAdministrator(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		page := func() string { return r.Browser().Get("/setup").Body }
-		if body := page(); !strings.Contains(body, "no administrator") || !strings.Contains(body, "doorward user update ADDRESS --admin") {
-			t.Errorf("with a user and no administrator: %s", body)
-		}
-		root := r.User("root@example.com", "Root", true)
-		if body := page(); strings.Contains(body, "no administrator") {
-			t.Errorf("with an administrator: %s", body)
-		}
-		no := false
-		_, err := r.Identity.UpdateUser(r.System(), root.ID, identity.UserChange{Admin: &no, LeaveNoAdministrator: true})
-		ok(t, err)
-		if body := page(); !strings.Contains(body, "no administrator") {
-			t.Errorf("with none any more: %s", body)
-		}
-	})
-}
-
-// Nothing is issued for what another process disabled a moment ago, while this one still remembers the app as it was.
+// Nothing is issued for an app that another process disabled a moment ago, although this process still has the enabled
+// app in its cache.
 func TestV02_NothingIsIssuedAfterAnotherProcessDisabledTheApp(t *testing.T) {
 	nodes := rig.Nodes(t, rig.Options{}, rig.Options{})
 	r, other := nodes[0], nodes[1]
 	ws := r.Workspace("acme", "", r.Alice)
-	app := r.App(management.ClientSpec{WorkspaceID: ws.ID, FirstParty: true, RedirectURIs: []string{"https://app.example/cb"}, Grants: []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials}})
+	app := r.App(management.ClientSpec{
+		WorkspaceID:  ws.ID,
+		FirstParty:   true,
+		RedirectURIs: []string{"https://app.example/cb"},
+		Grants:       []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken, oauth.GrantClientCredentials},
+	})
 	b := r.Browser().SignIn(r.User("visitor@example.com", "Visitor", false).Email)
 	own := func() *rig.Answer {
-		return r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization", rig.Basic(app.ID, app.Secret))
+		return r.Post("/oauth/token", url.Values{"grant_type": {oauth.GrantClientCredentials}}, "Authorization",
+			rig.Basic(app.ID, app.Secret))
 	}
 	for name, disable := range map[string]func(disable bool) error{
 		"app": func(disable bool) error {
@@ -628,7 +464,11 @@ func TestV02_NothingIsIssuedAfterAnotherProcessDisabledTheApp(t *testing.T) {
 			t.Fatalf("before: %d %s", a.Status, a.Body)
 		}
 		ok(t, disable(true))
-		for what, a := range map[string]*rig.Answer{"client_credentials": own(), "a code": r.Exchange(app, code), "a refresh token": r.Refresh(app, refresh)} {
+		for what, a := range map[string]*rig.Answer{
+			"client_credentials": own(),
+			"a code":             r.Exchange(app, code),
+			"a refresh token":    r.Refresh(app, refresh),
+		} {
 			if a.Status != http.StatusUnauthorized || a.Text("error") != oauth.InvalidClient {
 				t.Errorf("%s disabled, %s: %d %s", name, what, a.Status, a.Body)
 			}

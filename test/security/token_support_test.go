@@ -19,17 +19,21 @@ import (
 	"doorward/test/stores"
 )
 
-// crowd is how many requests meet in a race.
+// crowd is the number of concurrent requests in a race.
 const crowd = 64
 
-// innards are words that no answer may hold.
-var innards = regexp.MustCompile(`(?i)select |insert |update |sqlstate|sqlite|pgx|postgres|fosite|goroutine|\.go:|\*oauth|\*storage|panic|fatal`)
+// innards are internal terms that no response may contain.
+var innards = regexp.MustCompile(
+	`(?i)select |insert |update |sqlstate|sqlite|pgx|postgres|fosite|goroutine|\.go:|\*oauth|\*storage|panic|fatal`)
 
-// machineHeaders checks what every answer of the token endpoint carries (T-81).
+// machineHeaders checks the headers of every response of the token endpoint (T-81).
 func machineHeaders(t *testing.T, a *rig.Answer) {
 	t.Helper()
 	for name, want := range map[string]string{
-		"Cache-Control": "no-store", "Pragma": "no-cache", "Content-Type": "application/json", "X-Content-Type-Options": "nosniff",
+		"Cache-Control":          "no-store",
+		"Pragma":                 "no-cache",
+		"Content-Type":           "application/json",
+		"X-Content-Type-Options": "nosniff",
 	} {
 		if got := a.Header.Get(name); got != want {
 			t.Errorf("%s is %q, want %q (status %d %s)", name, got, want, a.Status, a.Body)
@@ -40,7 +44,7 @@ func machineHeaders(t *testing.T, a *rig.Answer) {
 	}
 }
 
-// refused checks an error answer (RFC 6749, section 5.2) and what it may not say.
+// refused checks an error response (RFC 6749, section 5.2), and that it reveals nothing internal.
 func refused(t *testing.T, a *rig.Answer, status int, code string) {
 	t.Helper()
 	if a.Status != status || a.Text("error") != code {
@@ -72,7 +76,7 @@ func granted(t *testing.T, a *rig.Answer) (access, refresh string) {
 	return a.Text("access_token"), a.Text("refresh_token")
 }
 
-// dead checks that tokens of app are good for nothing any more.
+// dead checks that tokens of app are no longer valid anywhere.
 func dead(t *testing.T, r *rig.Rig, app, api *rig.App, access, refresh string) {
 	t.Helper()
 	if access != "" {
@@ -88,7 +92,7 @@ func dead(t *testing.T, r *rig.Rig, app, api *rig.App, access, refresh string) {
 	}
 }
 
-// with copies a form and sets parameters, which come in pairs; an empty value leaves one out.
+// with copies a form and sets parameters, which come in pairs; an empty value removes a parameter.
 func with(form url.Values, pairs ...string) url.Values {
 	out := url.Values{}
 	for name, values := range form {
@@ -105,7 +109,12 @@ func with(form url.Values, pairs ...string) url.Values {
 }
 
 func codeForm(app *rig.App, code string) url.Values {
-	return url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {app.Redirect}, "code_verifier": {rig.Verifier}}
+	return url.Values{
+		"grant_type":    {"authorization_code"},
+		"code":          {code},
+		"redirect_uri":  {app.Redirect},
+		"code_verifier": {rig.Verifier},
+	}
 }
 
 func refreshForm(token string) url.Values {
@@ -120,10 +129,12 @@ func robot(r *rig.Rig) *rig.App {
 }
 
 func postJSON(r *rig.Rig, path, body string, header ...string) *rig.Answer {
-	return r.Send(r.Program(), r.Request(http.MethodPost, path, strings.NewReader(body), append([]string{"Content-Type", "application/json"}, header...)...))
+	return r.Send(r.Program(),
+		r.Request(http.MethodPost, path, strings.NewReader(body),
+			append([]string{"Content-Type", "application/json"}, header...)...))
 }
 
-// asJSON writes a form as the JSON object that says the same.
+// asJSON converts a form to the equivalent JSON object.
 func asJSON(t *testing.T, form url.Values) string {
 	t.Helper()
 	m := map[string]string{}
@@ -137,7 +148,7 @@ func asJSON(t *testing.T, form url.Values) string {
 	return string(text)
 }
 
-// stopClock makes a node's time stand still, and returns what moves it.
+// stopClock stops a node's clock, and returns a function that advances it.
 func stopClock(r *rig.Rig) (advance func(time.Duration)) {
 	now := r.Store.Now().Time()
 	r.Store.SetClock(func() time.Time { return now })
@@ -148,7 +159,7 @@ func stopClock(r *rig.Rig) (advance func(time.Duration)) {
 	}
 }
 
-// eachWithOwner is rig.Each with a connection that may change the schema.
+// eachWithOwner is like rig.Each, with a connection that may change the schema.
 func eachWithOwner(t *testing.T, o rig.Options, fn func(t *testing.T, r *rig.Rig, owner func(query string))) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) {
@@ -171,18 +182,20 @@ func eachWithOwner(t *testing.T, o rig.Options, fn func(t *testing.T, r *rig.Rig
 	})
 }
 
-// breakWrites makes every INSERT or UPDATE of a table fail, until mend.
-func breakWrites(r *rig.Rig, owner func(string), verb, table string) (mend func()) {
+// breakWrites makes every INSERT or UPDATE of a table fail, until restore is called.
+func breakWrites(r *rig.Rig, owner func(string), verb, table string) (restore func()) {
 	if r.Store.Engine() == "sqlite" {
-		owner(`CREATE TRIGGER broken BEFORE ` + verb + ` ON ` + table + ` BEGIN SELECT RAISE(ABORT, 'select goroutine panic'); END`)
+		owner(`CREATE TRIGGER broken BEFORE ` + verb + ` ON ` + table +
+			` BEGIN SELECT RAISE(ABORT, 'select goroutine panic'); END`)
 		return func() { owner(`DROP TRIGGER broken`) }
 	}
-	owner(`CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'select goroutine panic'; END $$`)
+	owner(`CREATE OR REPLACE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$
+		BEGIN RAISE EXCEPTION 'select goroutine panic'; END $$`)
 	owner(`CREATE TRIGGER broken BEFORE ` + verb + ` ON ` + table + ` FOR EACH ROW EXECUTE FUNCTION broken()`)
 	return func() { owner(`DROP TRIGGER broken ON ` + table) }
 }
 
-// endAccess takes back what Alice allowed, as her page of connected apps does.
+// endAccess revokes what Alice has allowed, like her page of connected apps.
 func endAccess(r *rig.Rig, app *rig.App) {
 	r.T.Helper()
 	if _, err := r.Store.EndAccess(storage.Tenant(r.T.Context(), r.Alice.ID, ""), r.Alice.ID, app.ID); err != nil {
@@ -190,7 +203,7 @@ func endAccess(r *rig.Rig, app *rig.App) {
 	}
 }
 
-// change applies f to what an app is registered with.
+// change applies f to the registration of an app.
 func change(r *rig.Rig, app *rig.App, f func(*management.ClientSpec)) {
 	r.T.Helper()
 	p := management.SpecOf(app.Client)

@@ -16,7 +16,7 @@ import (
 	"doorward/test/rig"
 )
 
-// A consent form that is sent twice leads to one code and to one place.
+// A consent form that is submitted twice leads to one code and to one place.
 func TestV60_TheSameAnswerTwiceLeadsToTheSamePlace(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})
@@ -62,20 +62,22 @@ func TestV60_TheSameAnswerTwiceLeadsToTheSamePlace(t *testing.T) {
 		if got := b.Decide(page, "approve").Header.Get("Location"); got != to {
 			t.Errorf("after the flow's cookie was dropped, the same answer leads to %q", got)
 		}
-		// A different answer is none, and neither is the form of somebody else, or without its token.
+		// A different answer does not count as the same, nor does a form from another user's browser or without its token.
 		wantAnswered(t, b.Decide(page, "deny"))
 		wantAnswered(t, b.Decide(page, "approve", func(v url.Values) { v["scope"] = []string{"read"} }))
 		wantAnswered(t, b.Decide(page, "approve", func(v url.Values) { v.Set("token", "x") }))
 		bob := r.Browser().SignIn(r.User("bob@example.com", "Bob", false).Email)
-		for name, other := range map[string]*rig.Browser{"another person": bob, "nobody": r.Browser()} {
-			for _, a := range []*rig.Answer{other.Decide(page, "approve"), other.Get("/oauth/consent?flow=" + b.Form(page, "/oauth/consent").Get("flow"))} {
+		for name, other := range map[string]*rig.Browser{"another user": bob, "a visitor": r.Browser()} {
+			for _, a := range []*rig.Answer{
+				other.Decide(page, "approve"), other.Get("/oauth/consent?flow=" + b.Form(page, "/oauth/consent").Get("flow")),
+			} {
 				wantAnswered(t, a)
 				if strings.Contains(a.Body, first.Param("code")) {
 					t.Errorf("%s is shown the code", name)
 				}
 			}
 		}
-		// Somebody who has allowed the same does not get what another one's answer led to either.
+		// Another user who has allowed the same does not get the first user's result either.
 		if a := r.Exchange(app, first.Param("code")); a.Status != http.StatusOK {
 			t.Errorf("the code is worth nothing: %d %s", a.Status, a.Body)
 		}
@@ -85,13 +87,13 @@ func TestV60_TheSameAnswerTwiceLeadsToTheSamePlace(t *testing.T) {
 		if strings.Contains(a.Body, "code=") {
 			t.Errorf("after the lifetime of the code the page links to %q", wayOn(t, a))
 		}
-		// Also when the flow itself has expired, and until its row is gone.
+		// Also after the flow itself has expired, until its row is deleted.
 		r.Advance(10 * time.Minute)
 		wantAnswered(t, b.Decide(page, "approve"))
 	})
 }
 
-// Between the two clicks the app may have been stopped: then nothing leads to it.
+// If the app was disabled between the two clicks, the second one does not lead to it.
 func TestV60_AnAppThatWasDisabledBetweenTwoClicksGetsNothing(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})
@@ -107,7 +109,7 @@ func TestV60_AnAppThatWasDisabledBetweenTwoClicksGetsNothing(t *testing.T) {
 	})
 }
 
-// A sign-in form that is sent twice goes on as it did the first time, whether or not the first answer arrived.
+// A sign-in form that is submitted twice continues as it did the first time, whether or not the first response arrived.
 func TestV60_ASignInSentTwiceGoesOn(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{FirstParty: true})
@@ -140,7 +142,7 @@ func TestV60_ASignInSentTwiceGoesOn(t *testing.T) {
 			r.User("bob@example.com", "Bob", false)
 			form.Set("email", "bob@example.com")
 			form.Set("password", rig.Password)
-			wantAnswered(t, post()) // another person
+			wantAnswered(t, post()) // another user
 			if n := len(r.Grants(r.Alice.ID)); n != 1 {
 				t.Errorf("%d grants", n)
 			}
@@ -179,14 +181,15 @@ func TestV60_JoiningTwiceIsJoiningOnce(t *testing.T) {
 			t.Errorf("the link leads on to %q", got)
 		}
 		wantPage(t, r.Browser().SignIn(r.Alice.Email).Get("/join/"+word), http.StatusNotFound)
-		// Having joined once is no way back in.
+		// An invitation that was accepted once does not readmit a removed member.
 		ok(t, r.Management.RemoveMember(r.System(), management.CommandLine(ws.ID), ws, bob.ID))
 		wantPage(t, b.PostForm("/join/"+word, nil), http.StatusNotFound)
 		wantPage(t, b.Get("/join/"+word), http.StatusNotFound)
 	})
 }
 
-// A form that creates a workspace, a user or a public app, sent more than once, creates one and leads to one place.
+// A form that creates a workspace, a user or a public app creates one object even if it is submitted more than once,
+// and always leads to the same page.
 func TestV60_FormsThatCreateCountOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		root := r.User("root@example.com", "Root", true)
@@ -198,16 +201,19 @@ func TestV60_FormsThatCreateCountOnce(t *testing.T) {
 			ok(t, err)
 			return len(list), len(all)
 		}
-		r.Workspace("engines", "", r.Alice) // the first slug that the name gives is taken
+		r.Workspace("engines", "", r.Alice) // the first slug from this name is in use
 		for page, x := range map[string]struct {
 			typed url.Values
 			to    string
 		}{
 			"/settings/workspaces": {url.Values{"name": {"Engines"}}, "/settings/workspaces/engines-2/members"},
-			"/admin/users":         {url.Values{"name": {"Bob"}, "email": {"Bob@example.com"}, "password": {rig.Password}}, "/admin/users"},
+			"/admin/users": {
+				url.Values{"name": {"Bob"}, "email": {"Bob@example.com"}, "password": {rig.Password}},
+				"/admin/users",
+			},
 		} {
 			shown := b.Get(page)
-			shown.Body, _, _ = strings.Cut(shown.Body, `<form class="search"`) // which leads to the same address
+			shown.Body, _, _ = strings.Cut(shown.Body, `<form class="search"`) // its action contains the same path
 			form := b.Form(shown, page)
 			for name, values := range x.typed {
 				form[name] = values
@@ -228,15 +234,22 @@ func TestV60_FormsThatCreateCountOnce(t *testing.T) {
 				t.Errorf("%s leads to %d %s", page, a.Status, rig.Plain(a.Body))
 			}
 		}
-		// Another form that says the same is another wish.
+		// Another form with the same values is another request.
 		again := url.Values{"name": {"Bob"}, "email": {"bob@example.com"}, "password": {rig.Password}}
-		if a := b.PostForm("/admin/users", again); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, "There is an account with this address already") {
+		if a := b.PostForm("/admin/users", again); a.Status != http.StatusBadRequest ||
+			!strings.Contains(a.Body, "There is an account with this address already") {
 			t.Errorf("another form with the same: %d %s", a.Status, rig.Plain(a.Body))
 		}
-		// A public app, which has no secret to show, is where the second form leads as well.
+		// For a public app, which has no secret to show, the second submission leads to the app as well.
 		const apps = "/settings/developer/apps"
 		form := b.Form(b.Get(apps+"/new"), apps)
-		for name, value := range map[string]string{"name": "Notes", "kind": "public", "redirect_uris": "http://127.0.0.1/cb", "resource": r.Issuer, "scope": "read"} {
+		for name, value := range map[string]string{
+			"name":          "Notes",
+			"kind":          "public",
+			"redirect_uris": "http://127.0.0.1/cb",
+			"resource":      r.Issuer,
+			"scope":         "read",
+		} {
 			form.Set(name, value)
 		}
 		first, second := b.PostForm(apps, form), b.PostForm(apps, form)
@@ -256,11 +269,14 @@ func TestV60_SettingUpTwiceSignsTheAdministratorIn(t *testing.T) {
 			if a := b.PostForm("/setup", form); a.Header.Get("Location") != "/settings/profile" {
 				t.Errorf("set-up leads to %q: %d %s", a.Header.Get("Location"), a.Status, rig.Plain(a.Body))
 			} else if a := b.Get("/admin/users"); a.Status != http.StatusOK {
-				t.Errorf("whoever set up is nobody: %d", a.Status)
+				t.Errorf("the new administrator is not signed in: %d", a.Status)
 			}
 		})
 		var n int64
-		ok(t, r.Store.InTx(r.System(), func(ctx context.Context) (err error) { n, err = r.Store.CountUsers(ctx); return err }))
+		ok(t, r.Store.InTx(r.System(), func(ctx context.Context) (err error) {
+			n, err = r.Store.CountUsers(ctx)
+			return err
+		}))
 		if n != 1 {
 			t.Errorf("%d users", n)
 		}
@@ -284,7 +300,7 @@ func wantAnswered(t *testing.T, a *rig.Answer) {
 
 var wayOnLink = regexp.MustCompile(`<a class="btn main wide" href="([^"]+)"`)
 
-// wayOn is where the link of an error page leads.
+// wayOn returns where the link of an error page leads.
 func wayOn(t *testing.T, a *rig.Answer) string {
 	t.Helper()
 	m := wayOnLink.FindStringSubmatch(a.Body)
@@ -295,20 +311,42 @@ func wayOn(t *testing.T, a *rig.Answer) string {
 	return strings.ReplaceAll(m[1], "&amp;", "&")
 }
 
-// Going back after an answer shows a page with the way on, and none that says something else.
+// Going back after an answer shows a page with a link to continue, and never a different page.
 func TestV61_GoingBackAfterAnAnswerLeadsOn(t *testing.T) {
 	for name, c := range map[string]struct {
 		spec   management.ClientSpec
 		self   bool
-		after  string // where the page leads once the app has the code
+		after  string // where the page leads after the app has the code
 		begins string
 	}{
-		"https":             {management.ClientSpec{}, false, "https://app.example/", "https://app.example/cb?"},
-		"with a site":       {management.ClientSpec{Site: "https://site.example"}, false, "https://site.example", "https://app.example/cb?"},
-		"anybody's":         {management.ClientSpec{RedirectURIs: []string{"https://theirs.example/cb?x=1"}, Site: "https://site.example"}, true, "https://theirs.example/", "https://theirs.example/cb?x=1&"},
-		"on this computer":  {management.ClientSpec{Public: true, RedirectURIs: []string{"http://127.0.0.1:1234/cb"}}, false, "http://127.0.0.1:1234/", "http://127.0.0.1:1234/cb?"},
-		"a program's own":   {management.ClientSpec{Public: true, RedirectURIs: []string{"com.example.app:/cb"}}, false, "/", "com.example.app:/cb?"},
-		"an IPv6 interface": {management.ClientSpec{Public: true, RedirectURIs: []string{"http://[::1]/cb"}}, false, "http://[::1]/", "http://[::1]/cb?"},
+		"https": {management.ClientSpec{}, false, "https://app.example/", "https://app.example/cb?"},
+		"with a site": {
+			management.ClientSpec{Site: "https://site.example"}, false, "https://site.example", "https://app.example/cb?",
+		},
+		"unverified": {
+			management.ClientSpec{RedirectURIs: []string{"https://theirs.example/cb?x=1"}, Site: "https://site.example"},
+			true,
+			"https://theirs.example/",
+			"https://theirs.example/cb?x=1&",
+		},
+		"on this computer": {
+			management.ClientSpec{Public: true, RedirectURIs: []string{"http://127.0.0.1:1234/cb"}},
+			false,
+			"http://127.0.0.1:1234/",
+			"http://127.0.0.1:1234/cb?",
+		},
+		"a program's own": {
+			management.ClientSpec{Public: true, RedirectURIs: []string{"com.example.app:/cb"}},
+			false,
+			"/",
+			"com.example.app:/cb?",
+		},
+		"an IPv6 interface": {
+			management.ClientSpec{Public: true, RedirectURIs: []string{"http://[::1]/cb"}},
+			false,
+			"http://[::1]/",
+			"http://[::1]/cb?",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rig.Memory(t, rig.Options{})
@@ -343,23 +381,33 @@ func TestV61_GoingBackAfterAnAnswerLeadsOn(t *testing.T) {
 	}
 }
 
-// Every error page of the flows has a link that leads on, and none leads to an app that nobody vouches for or has
-// answered.
+// Every error page of the flows has a link to continue, and none leads to an app that is neither verified nor known to
+// the user.
 func TestV61_NoPageOfAFlowIsADeadEnd(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app, anybodys := r.App(management.ClientSpec{}), selfRegistered(t, r, management.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}, Site: "https://evil.example"})
+	app, unverified := r.App(management.ClientSpec{}),
+		selfRegistered(t, r, management.ClientSpec{
+			RedirectURIs: []string{"https://evil.example/cb"}, Site: "https://evil.example",
+		})
 	b := r.Browser().SignIn(r.Alice.Email)
 	flow := func(app *rig.App) string {
 		return b.Form(b.Authorize(app.Params("read")), "/oauth/consent").Get("flow")
 	}
-	known, unknown := flow(app), flow(anybodys)
+	known, unknown := flow(app), flow(unverified)
 	stranger := r.Browser()
 	pages := map[string]*rig.Answer{}
 	for name, sealed := range map[string]string{"known": known, "unknown": unknown} {
 		pages[name+" elsewhere"] = stranger.Get("/oauth/consent?flow=" + sealed)
 		pages[name+" elsewhere, login"] = stranger.Get("/login?flow=" + sealed)
-		pages[name+" elsewhere, sent"] = stranger.PostForm("/oauth/consent", url.Values{"flow": {sealed}, "decision": {"approve"}})
-		pages[name+" without its token"] = b.PostForm("/oauth/consent", url.Values{"flow": {sealed}, "decision": {"approve"}, "scope": {"read"}})
+		pages[name+" elsewhere, sent"] = stranger.PostForm("/oauth/consent", url.Values{
+			"flow":     {sealed},
+			"decision": {"approve"},
+		})
+		pages[name+" without its token"] = b.PostForm("/oauth/consent", url.Values{
+			"flow":     {sealed},
+			"decision": {"approve"},
+			"scope":    {"read"},
+		})
 		pages[name+" without a decision"] = b.PostForm("/oauth/consent", url.Values{"flow": {sealed}})
 	}
 	pages["damaged"] = b.Get("/oauth/consent?flow=x")
@@ -369,7 +417,8 @@ func TestV61_NoPageOfAFlowIsADeadEnd(t *testing.T) {
 	pages["nothing here"] = b.Get("/nothing")
 	pages["an invitation that is gone"] = b.Get("/join/x")
 	pages["set up already"] = b.Get("/setup")
-	pages["another site's form"] = b.PostForm("/login", url.Values{}, "Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
+	pages["another site's form"] = b.PostForm("/login", url.Values{}, "Origin", "https://evil.example",
+		"Sec-Fetch-Site", "cross-site")
 	pages["signed out"] = stranger.PostForm("/settings/profile", url.Values{"name": {"x"}})
 	for _, ws := range workspacesOf(r, r.Alice) {
 		ok(t, r.Store.DisableWorkspace(r.System(), ws.ID))
@@ -397,10 +446,10 @@ func TestV61_NoPageOfAFlowIsADeadEnd(t *testing.T) {
 	}
 	r.BreakStorage()
 	if a := b.Get("/settings/profile?x=1"); wayOn(t, a) != "/settings/profile?x=1" {
-		t.Errorf("while storage is away the page leads to %q", wayOn(t, a))
+		t.Errorf("while storage is unavailable the page leads to %q", wayOn(t, a))
 	}
 	if a := b.PostForm("/settings/profile", url.Values{"name": {"x"}}); wayOn(t, a) != "/" {
-		t.Errorf("while storage is away a form leads to %q", wayOn(t, a))
+		t.Errorf("while storage is unavailable a form leads to %q", wayOn(t, a))
 	}
 }
 
@@ -411,8 +460,8 @@ func workspacesOf(r *rig.Rig, u storage.User) []storage.Workspace {
 	return list
 }
 
-// The form that asks for the password before a dangerous scope is granted, sent twice with the cookies of the first
-// time, gives one code, and leaves the user signed in.
+// The form that asks for the password before a dangerous scope is granted, submitted twice with the cookies of the
+// first time, gives one code and leaves the user signed in.
 func TestV60_AConsentWithThePasswordSentTwiceGivesOneCode(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{Scopes: []string{"read", "admin"}})

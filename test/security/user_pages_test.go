@@ -17,7 +17,8 @@ import (
 func TestV01_PageForDisablingShowsAndKeepsWorkspaces(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
-		sole, kept, shared := r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice), r.Workspace("shared", "", r.Alice)
+		sole, kept, shared := r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice),
+			r.Workspace("shared", "", r.Alice)
 		r.Join(shared, r.User("bob@example.com", "Bob", false), catalog.RoleOwner)
 		path := "/admin/users/" + r.Alice.ID
 		disabled := func(w storage.Workspace) bool {
@@ -27,19 +28,22 @@ func TestV01_PageForDisablingShowsAndKeepsWorkspaces(t *testing.T) {
 		}
 		for _, page := range []string{path, path + "/disable"} {
 			body := root.Get(page).Body
-			if !strings.Contains(body, sole.Name) || !strings.Contains(body, kept.Name) || strings.Contains(body, `>`+shared.Name+`<`) {
+			if !strings.Contains(body, sole.Name) || !strings.Contains(body, kept.Name) ||
+				strings.Contains(body, `>`+shared.Name+`<`) {
 				t.Errorf("%s does not name the workspaces that stop: %s", page, rig.Plain(body))
 			}
 		}
-		// One that is not theirs alone cannot be kept, and then nothing happens.
-		if a := root.Confirm(path+"/disable", url.Values{"keep": {kept.ID, shared.ID}}); a.Status != http.StatusConflict || disabled(sole) {
+		// A workspace with other owners cannot be kept, and then nothing happens.
+		a := root.Confirm(path+"/disable", url.Values{"keep": {kept.ID, shared.ID}})
+		if a.Status != http.StatusConflict || disabled(sole) {
 			t.Errorf("with a workspace of others: %d, stopped %v", a.Status, disabled(sole))
 		}
 		root.Confirm(path+"/disable", url.Values{"keep": {kept.ID}})
 		if !disabled(sole) || disabled(kept) || disabled(shared) || !disabled(personal(t, r, r.Alice.ID)) {
 			t.Errorf("sole %v, kept %v, shared %v", disabled(sole), disabled(kept), disabled(shared))
 		}
-		if body := root.Get(path).Body; !strings.Contains(body, "disabled because it has no enabled owner") || !strings.Contains(body, "kept enabled by an administrator") {
+		if body := root.Get(path).Body; !strings.Contains(body, "disabled because it has no enabled owner") ||
+			!strings.Contains(body, "kept enabled by an administrator") {
 			t.Errorf("the page of a disabled user: %s", rig.Plain(body))
 		}
 	})
@@ -61,7 +65,8 @@ func TestV06_PagesSignAUserOutAndSetAPassword(t *testing.T) {
 			}
 		}
 		page := root.Get(path + "/sign-out")
-		if !strings.Contains(page.Body, "Laptop") || !strings.Contains(page.Body, "Acme Sync") || !strings.Contains(root.Get(path).Body, "Laptop") {
+		if !strings.Contains(page.Body, "Laptop") || !strings.Contains(page.Body, "Acme Sync") ||
+			!strings.Contains(root.Get(path).Body, "Laptop") {
 			t.Errorf("the page does not list what acts for the user: %s", rig.Plain(page.Body))
 		}
 		root.PostForm(path+"/sign-out", url.Values{"apps": {"1"}, "tokens": {"1"}}) // without the confirmation
@@ -111,18 +116,20 @@ func TestV64_PageChangesAUser(t *testing.T) {
 		full := url.Values{"name": {"Alicia"}, "email": {"alicia@example.com"}, "admin": {"1"}}
 		for _, page := range []string{path, path + "/sign-out"} {
 			if a := alice.Get(page); a.Status != http.StatusNotFound {
-				t.Errorf("%s for somebody else: %d", page, a.Status)
+				t.Errorf("%s for another user: %d", page, a.Status)
 			}
 		}
 		alice.PostForm(path, full)
 		if u := now(r.Alice.ID); u.Admin || u.Email != r.Alice.Email {
-			t.Errorf("changed by somebody who is no administrator: %+v", u)
+			t.Errorf("changed by a user who is not an administrator: %+v", u)
 		}
 		r.Advance(6 * time.Minute)
 		for name, form := range map[string]url.Values{
-			"address": {"name": {r.Alice.Name}, "email": {"alicia@example.com"}}, "administrator": {"name": {r.Alice.Name}, "email": {r.Alice.Email}, "admin": {"1"}},
+			"address":       {"name": {r.Alice.Name}, "email": {"alicia@example.com"}},
+			"administrator": {"name": {r.Alice.Name}, "email": {r.Alice.Email}, "admin": {"1"}},
 		} {
-			if a := root.PostForm(path, form); a.Status != http.StatusForbidden || now(r.Alice.ID).Admin || now(r.Alice.ID).Email != r.Alice.Email {
+			a := root.PostForm(path, form)
+			if a.Status != http.StatusForbidden || now(r.Alice.ID).Admin || now(r.Alice.ID).Email != r.Alice.Email {
 				t.Errorf("%s long after the sign-in: %d, %+v", name, a.Status, now(r.Alice.ID))
 			}
 		}
@@ -137,11 +144,13 @@ func TestV64_PageChangesAUser(t *testing.T) {
 		delete(full, "admin")
 		root.PostForm(path, full)
 		a := root.PostForm("/admin/users/"+first.ID, url.Values{"name": {"Root"}, "email": {first.Email}})
-		if a.Status != http.StatusConflict || !strings.Contains(a.Body, "another administrator") || !now(first.ID).Admin || now(r.Alice.ID).Admin {
+		if a.Status != http.StatusConflict || !strings.Contains(a.Body, "another administrator") ||
+			!now(first.ID).Admin || now(r.Alice.ID).Admin {
 			t.Errorf("the last administrator: %d %s", a.Status, rig.Plain(a.Body))
 		}
-		if a := root.PostForm(path, url.Values{"name": {"x"}, "email": {first.Email}}); a.Status != http.StatusBadRequest || now(r.Alice.ID).Name == "x" {
-			t.Errorf("an address that is taken: %d, %+v", a.Status, now(r.Alice.ID))
+		if a := root.PostForm(path, url.Values{"name": {"x"}, "email": {first.Email}}); a.Status != http.StatusBadRequest ||
+			now(r.Alice.ID).Name == "x" {
+			t.Errorf("an address that is in use: %d, %+v", a.Status, now(r.Alice.ID))
 		}
 	})
 }

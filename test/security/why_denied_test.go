@@ -14,14 +14,17 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// Whoever owns a key or built an app finds a request by its id, and reads which rule refused it and what would have
-// passed; nobody else does.
+// The owner of a key or the developer of an app finds a request by its id, and reads which rule refused it and what
+// would have been allowed; no other user does.
 func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 	const api = "https://api.example.com"
 	o := rig.Options{
 		Resources: []catalog.Resource{{
-			ID: api, Name: "Example API", Scopes: []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}}, WorkspaceHeader: "X-Workspace",
-			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
+			ID:              api,
+			Name:            "Example API",
+			Scopes:          []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}},
+			WorkspaceHeader: "X-Workspace",
+			Keys:            catalog.KeyRules{Prefix: "sk", Environments: []string{"live"}},
 		}},
 		APIs: []gateway.API{{
 			ID: api, Hosts: []string{"api.example.com"}, Upstream: &url.URL{Scheme: "http", Host: "127.0.0.1:1"},
@@ -50,23 +53,28 @@ func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 		for page, id := range map[string]string{keyPage: byKey, appPage: byApp} {
 			a := alice.Get(page + "?request=" + id)
 			_, found, searched := strings.Cut(a.Body, `<div role="status">`)
-			if a.Status != http.StatusOK || !searched || !strings.Contains(rig.Plain(found), why) || !strings.Contains(found, id) {
+			if a.Status != http.StatusOK || !searched || !strings.Contains(rig.Plain(found), why) ||
+				!strings.Contains(found, id) {
 				t.Errorf("%s: %d %s", page, a.Status, rig.Plain(found))
 			}
-			if a := alice.Get(page + "?request=nosuchrequest"); !strings.Contains(rig.Plain(a.Body), "No stored request has the ID nosuchrequest") {
+			if a := alice.Get(page + "?request=nosuchrequest"); !strings.Contains(rig.Plain(a.Body),
+				"No stored request has the ID nosuchrequest") {
 				t.Errorf("%s: %s", page, rig.Plain(a.Body))
 			}
 		}
-		// One's page does not tell about the other's requests.
-		if a := alice.Get(keyPage + "?request=" + byApp); strings.Contains(a.Body, `role="status"`) && !strings.Contains(rig.Plain(a.Body), "No stored request has the ID") {
+		// One owner's page does not reveal the other's requests.
+		if a := alice.Get(keyPage + "?request=" + byApp); strings.Contains(a.Body, `role="status"`) &&
+			!strings.Contains(rig.Plain(a.Body), "No stored request has the ID") {
 			t.Error("the page of a key shows a request of an app")
 		}
-		if a := alice.Get(appPage); strings.Contains(a.Body, "127.0.0.1 ") || strings.Contains(rig.Plain(a.Body), "· 127.0.0.1") {
+		if a := alice.Get(appPage); strings.Contains(a.Body, "127.0.0.1 ") ||
+			strings.Contains(rig.Plain(a.Body), "· 127.0.0.1") {
 			t.Error("the page of an app shows from which address its users come")
 		}
 		stranger := r.Browser().SignIn("bob@example.com")
 		for _, page := range []string{keyPage, appPage} {
-			if a := stranger.Get(page + "?request=" + byKey); a.Status != http.StatusNotFound && a.Status != http.StatusForbidden {
+			a := stranger.Get(page + "?request=" + byKey)
+			if a.Status != http.StatusNotFound && a.Status != http.StatusForbidden {
 				t.Errorf("a stranger reads %s: %d", page, a.Status)
 			}
 		}

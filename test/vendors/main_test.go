@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/vendors.md and the answers in the READMEs of examples/")
 
-// binary is the server.
+// binary is the path of the server's binary.
 var binary string
 
 func TestMain(m *testing.M) {
@@ -50,10 +50,10 @@ func whole(m *testing.M) int {
 	return status
 }
 
-// pointName is how tests of points are called.
+// pointName matches the names of tests of points.
 var pointName = regexp.MustCompile(`^Test(Sophosic|Sophic|Torvus|Scopien|Generic)([0-9]{2})_\w+`)
 
-// outcomes are those of the tests that ran, by the names of the tests.
+// outcomes holds the results of the tests that ran, by test name.
 var outcomes = registry{failed: map[string]bool{}}
 
 type registry struct {
@@ -61,7 +61,7 @@ type registry struct {
 	failed map[string]bool
 }
 
-// note remembers at its end how a test went.
+// note records the result of a test when it ends.
 func note(t *testing.T) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -72,7 +72,7 @@ func note(t *testing.T) {
 	})
 }
 
-// test is the name of the one about a point, and whether it ran and holds.
+// test returns the name of the test of a point, and whether it ran and passed.
 func (r *registry) test(vendor string, number int) (name string, ran, holds bool) {
 	for name, failed := range r.failed {
 		m := pointName.FindStringSubmatch(name)
@@ -83,7 +83,7 @@ func (r *registry) test(vendor string, number int) (name string, ran, holds bool
 	return "", false, false
 }
 
-// print says how many points hold of those that were looked at.
+// print reports how many of the tested points hold.
 func (r *registry) print() {
 	if len(r.failed) == 0 {
 		return
@@ -109,7 +109,7 @@ func (r *registry) print() {
 	_ = w.Flush()
 }
 
-// write makes docs/vendors.md.
+// write writes docs/vendors.md.
 func (r *registry) write() error {
 	root, err := setup.Root()
 	if err != nil {
@@ -121,7 +121,8 @@ func (r *registry) write() error {
 Five API vendors each publish a page about authentication for their customers. For each vendor, [examples](../examples) has a
 configuration of Doorward, a small API without any code for keys and tokens, and such a page, whose commands work as printed.
 This page lists the promises point by point, with the test for each one. The tests run against the real server with that
-configuration, through its own proxy and through nginx. ` + "`go test ./test/vendors -args -update`" + ` writes this page.
+configuration, through its own proxy and through nginx. ` + "`go test ./test/vendors -args -update`" +
+		` writes this page.
 
 | vendor | points | in scope | holding |
 | --- | --- | --- | --- |
@@ -129,7 +130,10 @@ configuration, through its own proxy and through nginx. ` + "`go test ./test/ven
 	var rest strings.Builder
 	for _, v := range all {
 		points, scope, holding := 0, 0, 0
-		fmt.Fprintf(&rest, "\n## %s\n\nThe [configuration](../examples/%s/doorward.yaml), the [API](../examples/%[2]s/api/api.go), the [page](../examples/%[2]s/README.md): `make example-%[2]s`.\n\n| | point | test |\n| --- | --- | --- |\n", v.title, v.name)
+		fmt.Fprintf(&rest,
+			"\n## %s\n\nThe [configuration](../examples/%s/doorward.yaml), the [API](../examples/%[2]s/api/api.go), the "+
+				"[page](../examples/%[2]s/README.md): `make example-%[2]s`.\n\n| | point | test |\n| --- | --- | --- |\n", v.title,
+			v.name)
 		for _, p := range pointsOf[v.name] {
 			points++
 			name, ran, holds := r.test(v.name, p.number)
@@ -137,7 +141,8 @@ configuration, through its own proxy and through nginx. ` + "`go test ./test/ven
 			case p.outside != "":
 				name = "out of scope: " + p.outside
 			case !ran:
-				_, _ = fmt.Fprintf(os.Stderr, "docs/vendors.md is written when all tests run; there was none of %s %d\n", v.title, p.number)
+				_, _ = fmt.Fprintf(os.Stderr, "docs/vendors.md is written when all tests run; there was none of %s %d\n", v.title,
+					p.number)
 				return nil
 			default:
 				name = "`" + name + "`"
@@ -150,7 +155,8 @@ configuration, through its own proxy and through nginx. ` + "`go test ./test/ven
 			}
 			fmt.Fprintf(&rest, "| %d | %s | %s |\n", p.number, p.text, name)
 		}
-		fmt.Fprintf(&b, "| [%s](#%s) | %d | %d | %d |\n", v.title, strings.ReplaceAll(strings.ToLower(v.title), " ", "-"), points, scope, holding)
+		fmt.Fprintf(&b, "| [%s](#%s) | %d | %d | %d |\n", v.title, strings.ReplaceAll(strings.ToLower(v.title), " ", "-"),
+			points, scope, holding)
 	}
 	return os.WriteFile(filepath.Join(root, "docs", "vendors.md"), []byte(b.String()+rest.String()), 0o600)
 }

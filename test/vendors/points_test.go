@@ -15,10 +15,10 @@ import (
 type point struct {
 	number  int
 	text    string
-	outside string // why it is out of scope; empty: it is tested
+	outside string // why it is out of scope; empty if it is tested
 }
 
-// list numbers the points in their order.
+// list numbers the points in order.
 func list(texts ...string) []point {
 	points := make([]point, len(texts))
 	for i, text := range texts {
@@ -28,7 +28,7 @@ func list(texts ...string) []point {
 	return points
 }
 
-// pointsOf are the points of each vendor. What stands after || is why one is out of scope.
+// pointsOf holds the points of each vendor. The text after || says why a point is out of scope.
 var pointsOf = map[string][]point{
 	"sophosic": list(
 		"an API key in `Authorization: Bearer` authenticates",
@@ -71,7 +71,8 @@ var pointsOf = map[string][]point{
 		"a personal access token acts in each workspace of its user",
 		"`x-sophic-workspace` names the workspace; the header's case does not matter",
 		"the effective role is the lower of membership and token: all pairs",
-		"a removed member's token is refused there at once and works elsewhere; a lower role takes effect with the next request",
+		"a removed member's token is refused there at once and works elsewhere; a lower role takes effect with the next "+
+			"request",
 		"a workspace that the user is not a member of is refused like one that does not exist",
 		"a token without the header gets 400; a key with another workspace's header gets 403",
 		"a key needs no header",
@@ -103,9 +104,11 @@ var pointsOf = map[string][]point{
 	),
 	"scopien": list(
 		"a key `sk_live_…` as bearer on `/v1/*`",
-		"the dashboard's form: name, test or live, permissions, rate limit, expiry or never; buttons “Create New Key” and “Generate”",
+		"the dashboard's form: name, test or live, permissions, rate limit, expiry or never; buttons “Create New Key” and "+
+			"“Generate”",
 		"a key is shown once",
-		"`POST /v1/api-keys` with an admin key: 201 with `id`, `key`, `name`, `scopes`, `rateLimit`, `expiresAt`, `createdAt`",
+		"`POST /v1/api-keys` with an admin key: 201 with `id`, `key`, `name`, `scopes`, `rateLimit`, `expiresAt`, "+
+			"`createdAt`",
 		"without admin it gets 403, and a key grants no more than it has",
 		"ids begin with `key_`, times are RFC 3339 with `Z`",
 		"test keys `sk_test_`: 100 requests an hour, test data only",
@@ -118,7 +121,8 @@ var pointsOf = map[string][]point{
 		"the 401 body; `details` says invalid or revoked",
 		"the 429 body; `retryAfter` inside `error`, and in `details`",
 		"plans starter, professional, enterprise",
-		"every answer about a key has the three `X-RateLimit-*` (a path that is not normalised gets 400 before any key is read)",
+		"every answer about a key has the three `X-RateLimit-*` (a path that is not normalised gets 400 before any key "+
+			"is read)",
 		"`GET /v1/auth/test` returns the same values as the headers of its answer",
 		"`GET /v1/api-keys` lists, without secrets",
 		"`DELETE /v1/api-keys/{id}`: the next use gets 401",
@@ -145,7 +149,7 @@ var pointsOf = map[string][]point{
 	),
 }
 
-// TestEveryPointHasItsTest holds the list and the tests together.
+// TestEveryPointHasItsTest checks that the list and the tests match.
 func TestEveryPointHasItsTest(t *testing.T) {
 	packages := map[string]int{}
 	entries, err := os.ReadDir(".")
@@ -178,6 +182,6 @@ func TestEveryPointHasItsTest(t *testing.T) {
 		}
 	}
 	for name := range packages {
-		t.Errorf("there is no point %v", two.FindStringSubmatch(name)[1:])
+		t.Errorf("no point %v", two.FindStringSubmatch(name)[1:])
 	}
 }

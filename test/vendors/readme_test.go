@@ -21,12 +21,15 @@ import (
 	"doorward/test/setup"
 )
 
-// languages are the programs that run blocks of code.
+// languages are the programs that run code blocks.
 var languages = map[string]struct{ program, file string }{
-	"js": {"node", "sample.mjs"}, "python": {"python", "sample.py"}, "php": {"php", "sample.php"}, "ruby": {"ruby", "sample.rb"},
+	"js":     {"node", "sample.mjs"},
+	"python": {"python", "sample.py"},
+	"php":    {"php", "sample.php"},
+	"ruby":   {"ruby", "sample.rb"},
 }
 
-// generated are the values that differ from run to run, and how a page shows them.
+// generated are the values that differ from run to run, and the sample values that a page shows for them.
 var generated = []struct {
 	pattern *regexp.Regexp
 	shown   string
@@ -44,7 +47,8 @@ var generated = []struct {
 	{regexp.MustCompile(`"request_id":"[0-9a-f]+"`), `"request_id":"…"`},
 }
 
-// shown is an output as a page shows it: with sample values in place of the generated, long JSON over several lines.
+// shown formats output as a page shows it: with sample values in place of generated ones, and long JSON over several
+// lines.
 func shown(language, output string) string {
 	for _, g := range generated {
 		output = g.pattern.ReplaceAllString(output, g.shown)
@@ -59,7 +63,7 @@ func shown(language, output string) string {
 				return one[:1] + strings.TrimSpace(one[1:len(one)-1]) + one[len(one)-1:]
 			}
 			return s
-		}) // it ends as output did
+		}) // keeps the newline at the end
 	}
 	return output
 }
@@ -67,7 +71,7 @@ func shown(language, output string) string {
 var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
 
 // TestReadmes starts each example as make does, pastes what it prints, and runs the blocks of its page one after the
-// other. What stands below a block is what it prints.
+// other. The output must be what stands below each block.
 func TestReadmes(t *testing.T) {
 	setup.Long(t)
 	setup.Need(t, setup.ReadmePrograms())
@@ -111,7 +115,7 @@ func TestReadmes(t *testing.T) {
 				language, code := page[m[2]:m[3]], page[m[4]:m[5]]
 				answer := strings.TrimSpace(page[last:m[0]]) == "" && waiting != "" && (language == "json" || language == "text")
 				switch {
-				case answer: // of the block before
+				case answer: // the answer to the block before
 					asPrinted := strings.NewReplacer(flatten(back)...)
 					code, want := asPrinted.Replace(code), shown(language, asPrinted.Replace(printed))
 					b.WriteString(page[last:m[4]])
@@ -159,7 +163,7 @@ func flatten(m map[string]string) (pairs []string) {
 	return pairs
 }
 
-// compact is an answer without the white space of JSON.
+// compact removes the white space from a JSON answer.
 func compact(language, text string) string {
 	var b bytes.Buffer
 	if language == "json" && json.Compact(&b, []byte(text)) == nil {
@@ -168,11 +172,11 @@ func compact(language, text string) string {
 	return text
 }
 
-// startExample runs make example-NAME until the test ends, and gives the lines to paste.
+// startExample runs make example-NAME until the test ends, and returns the lines to paste.
 func startExample(t *testing.T, root, name string, ports [3]string) (exports string) {
 	t.Helper()
 	args := "--ports " + strings.Join(ports[:], ",")
-	if name != all[0].name { // one of them builds the program, too
+	if name != all[0].name { // the first one builds the program, too
 		args += " --doorward " + binary
 	}
 	cmd := exec.Command("make", "--no-print-directory", "example-"+name, "ARGS="+args)
@@ -186,8 +190,9 @@ func startExample(t *testing.T, root, name string, ports [3]string) (exports str
 	t.Cleanup(func() {
 		ok(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)) // Ctrl-C
 		_, _ = io.Copy(io.Discard, pipe)
-		_ = cmd.Wait() // make and go run say that they were interrupted
-		if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "doorward-"+name+"-*", "data", "doorward.db")); len(left) > 0 {
+		_ = cmd.Wait() // make and go run report that they were interrupted
+		left, _ := filepath.Glob(filepath.Join(os.TempDir(), "doorward-"+name+"-*", "data", "doorward.db"))
+		if len(left) > 0 {
 			t.Errorf("the example leaves %v behind", left)
 		}
 	})
@@ -195,14 +200,15 @@ func startExample(t *testing.T, root, name string, ports [3]string) (exports str
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
 		all = append(all, lines.Text())
 		if strings.HasPrefix(lines.Text(), "Stop with Ctrl-C") {
-			return strings.Join(slices.DeleteFunc(all, func(line string) bool { return !strings.HasPrefix(line, "export ") }), "\n") + "\n"
+			return strings.Join(slices.DeleteFunc(all, func(line string) bool { return !strings.HasPrefix(line, "export ") }),
+				"\n") + "\n"
 		}
 	}
 	t.Fatalf("make example-%s: %s\n%s", name, strings.Join(all, "\n"), complaint.String())
 	return ""
 }
 
-// shell is one that is given one block after the other.
+// shell is a shell that receives one block after the other.
 type shell struct {
 	folder string
 	in     io.Writer
@@ -232,7 +238,7 @@ func openShell(t *testing.T, programs map[string]string) *shell {
 	return s
 }
 
-// run gives what a block prints.
+// run returns the output of a block.
 func (s *shell) run(t *testing.T, code string) string {
 	t.Helper()
 	s.blocks++

@@ -22,11 +22,13 @@ const (
 	vaults    = "/api/vaults"
 )
 
-// claims are those of a session of the vendor's Supabase project, changed.
+// claims returns the claims of a session of the vendor's Supabase project, with changes.
 func claims(name string, change map[string]any) map[string]any {
 	now := time.Now().Unix()
 	c := map[string]any{
-		"iss": "https://" + name + ".supabase.example/auth/v1", "aud": "authenticated", "sub": "5b7fd0a2-7a6c-4f8e-9c43-0a5e7ec2b1fd",
+		"iss": "https://" + name + ".supabase.example/auth/v1",
+		"aud": "authenticated",
+		"sub": "5b7fd0a2-7a6c-4f8e-9c43-0a5e7ec2b1fd",
 		"exp": now + 3600, "iat": now, "role": "authenticated", "email": "tess@example.com",
 	}
 	for name, value := range change {
@@ -44,7 +46,7 @@ func hs256(secret string, claims map[string]any) string {
 	part := func(v any) string {
 		text, err := json.Marshal(v)
 		if err != nil {
-			panic(err) // maps of strings and numbers
+			panic(err) // maps of strings and numbers can always be encoded
 		}
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
@@ -54,13 +56,13 @@ func hs256(secret string, claims map[string]any) string {
 	return signed + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// session is a token of somebody who is signed in to the app, changed.
+// session returns a token of a user who is signed in to the app, with changes to its claims.
 func (w *way) session(change map[string]any) string {
 	if change == nil {
 		change = map[string]any{}
 	}
 	if change["sub"] == nil {
-		change["sub"] = "user " + w.next() // limits count for each
+		change["sub"] = "user " + w.next() // each user has a limit of its own
 	}
 	return hs256(supabaseSecret, claims(w.name, change))
 }
@@ -69,23 +71,25 @@ func TestSophosic02_SupabaseSession(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		a := w.get(data, w.session(nil))
 		w.want("a session", a, http.StatusOK)
-		if told := w.told(a); told.Get("X-Auth-Credential") != "foreign_jwt" || !strings.HasPrefix(told.Get("X-Auth-Subject"), "foreign:") {
+		if told := w.told(a); told.Get("X-Auth-Credential") != "foreign_jwt" ||
+			!strings.HasPrefix(told.Get("X-Auth-Subject"), "foreign:") {
 			t.Errorf("the API was told %v", told)
 		}
 		w.want("a key", w.get(data, w.key("free", readData).text), http.StatusOK)
 		for what, text := range map[string]string{
-			"of another secret": hs256("another secret of no less than 32 bytes", claims("sophosic", nil)), "of another project": w.session(map[string]any{"iss": "https://other.supabase.example/auth/v1"}),
-			"expired": w.session(map[string]any{"exp": time.Now().Unix() - 3600}), "three parts": "a.b.c",
+			"of another secret":  hs256("another secret of no less than 32 bytes", claims("sophosic", nil)),
+			"of another project": w.session(map[string]any{"iss": "https://other.supabase.example/auth/v1"}),
+			"expired":            w.session(map[string]any{"exp": time.Now().Unix() - 3600}), "three parts": "a.b.c",
 		} {
 			w.same(what, w.get(data, text), http.StatusUnauthorized, sophosic401)
 		}
 	})
 }
 
-// tokens is what an app has of a person.
+// tokens are the tokens that an app has for a user.
 type tokens struct{ access, refresh string }
 
-// connect has the owner allow an app what it asks.
+// connect has the owner allow everything that an app asks for.
 func (w *way) tokens(t *testing.T, a app) tokens {
 	t.Helper()
 	answer := w.exchange(a, w.person.authorize(t, a.address(w.app)).Get("code"))
@@ -115,7 +119,7 @@ func TestTorvus01_JWTAsBearer(t *testing.T) {
 
 func TestTorvus02_PasswordAndOAuthYieldTokens(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
-		// The person signs in by password, and the app gets both.
+		// The user signs in by password, and the app gets both tokens.
 		p, err := w.signIn(ownerEmail)
 		ok(t, err)
 		app := w.oldApp(t, "read write")
@@ -123,7 +127,8 @@ func TestTorvus02_PasswordAndOAuthYieldTokens(t *testing.T) {
 		if a.status != http.StatusOK || a.text("access_token") == "" || a.text("refresh_token") == "" {
 			t.Fatalf("answered %s", a)
 		}
-		w.want("with the token", w.request(http.MethodPost, vaults, a.text("access_token"), `{"name":"Papers"}`), http.StatusCreated)
+		w.want("with the token", w.request(http.MethodPost, vaults, a.text("access_token"), `{"name":"Papers"}`),
+			http.StatusCreated)
 	})
 }
 
@@ -135,17 +140,20 @@ func TestTorvus03_EachRequestIsChecked(t *testing.T) {
 		own := w.tokens(t, w.oldApp(t, "read")).access
 		none := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`))
 		for what, text := range map[string]string{
-			"another secret":        hs256("another secret of no less than 32 bytes", claims(w.name, nil)),
-			"a changed payload":     head + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"x"}`)) + "." + signature,
-			"no signature":          head + "." + payload + ".",
-			"alg none":              none + "." + payload + ".",
-			"issuer":                w.session(map[string]any{"iss": "https://evil.example/auth/v1"}),
-			"no issuer":             w.session(map[string]any{"iss": nil}),
-			"audience":              w.session(map[string]any{"aud": "anon"}),
-			"no audience":           w.session(map[string]any{"aud": nil}),
-			"no expiry":             w.session(map[string]any{"exp": nil}),
-			"not yet":               w.session(map[string]any{"nbf": time.Now().Unix() + 3600}),
-			"own, a changed letter": own[:len(own)-5] + map[bool]string{true: "B", false: "A"}[own[len(own)-5] == 'A'] + own[len(own)-4:],
+			"another secret":    hs256("another secret of no less than 32 bytes", claims(w.name, nil)),
+			"a changed payload": head + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"x"}`)) + "." + signature,
+			"no signature":      head + "." + payload + ".",
+			"alg none":          none + "." + payload + ".",
+			"issuer":            w.session(map[string]any{"iss": "https://evil.example/auth/v1"}),
+			"no issuer":         w.session(map[string]any{"iss": nil}),
+			"audience":          w.session(map[string]any{"aud": "anon"}),
+			"no audience":       w.session(map[string]any{"aud": nil}),
+			"no expiry":         w.session(map[string]any{"exp": nil}),
+			"not yet":           w.session(map[string]any{"nbf": time.Now().Unix() + 3600}),
+			"own, a changed letter": own[:len(own)-5] + map[bool]string{
+				true:  "B",
+				false: "A",
+			}[own[len(own)-5] == 'A'] + own[len(own)-4:],
 		} {
 			w.same(what, w.get(vaults, text), http.StatusUnauthorized, torvus401)
 		}
@@ -177,7 +185,8 @@ func TestTorvus05_RefreshTokensLastAWeek(t *testing.T) {
 		token := w.tokens(t, app).refresh
 		digest := sha256.Sum256([]byte(token))
 		var created, expires int64
-		ok(t, w.connect(t).QueryRow(t.Context(), `SELECT created_at, expires_at FROM refresh_tokens WHERE digest = $1`, digest[:]).Scan(&created, &expires))
+		ok(t, w.connect(t).QueryRow(t.Context(), `SELECT created_at, expires_at FROM refresh_tokens WHERE digest = $1`,
+			digest[:]).Scan(&created, &expires))
 		if d := time.Duration(expires-created) * time.Microsecond; d != 7*24*time.Hour {
 			t.Errorf("it lasts %s", d)
 		}
@@ -200,7 +209,8 @@ func TestTorvus06_RefreshingUpToAWeek(t *testing.T) {
 		}
 		w.want("with the new token", w.get(vaults, a.text("access_token")), http.StatusOK)
 		w.pass(t, 7*24*time.Hour)
-		if a := w.refresh(app, a.text("refresh_token")); a.status != http.StatusBadRequest || a.text("error") != "invalid_grant" {
+		if a := w.refresh(app, a.text("refresh_token")); a.status != http.StatusBadRequest ||
+			a.text("error") != "invalid_grant" {
 			t.Errorf("a week later: %s", a)
 		}
 	})
@@ -213,9 +223,13 @@ func TestTorvus07_TabsRefreshAtOnce(t *testing.T) {
 		answers := make([]*answer, 8)
 		var tabs sync.WaitGroup
 		for i := range answers {
-			q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.base+"/oauth/token", strings.NewReader(url.Values{
-				"grant_type": {"refresh_token"}, "refresh_token": {token.refresh}, "client_id": {app.id}, "client_secret": {app.secret},
-			}.Encode()))
+			q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.base+"/oauth/token",
+				strings.NewReader(url.Values{
+					"grant_type":    {"refresh_token"},
+					"refresh_token": {token.refresh},
+					"client_id":     {app.id},
+					"client_secret": {app.secret},
+				}.Encode()))
 			ok(t, err)
 			q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			tabs.Go(func() {
@@ -223,7 +237,7 @@ func TestTorvus07_TabsRefreshAtOnce(t *testing.T) {
 				if err != nil {
 					return
 				}
-				defer resp.Body.Close() //nolint:errcheck // read to its end
+				defer resp.Body.Close() //nolint:errcheck // read to the end
 				var body map[string]any
 				_ = json.NewDecoder(resp.Body).Decode(&body)
 				text, _ := json.Marshal(body)
@@ -243,7 +257,12 @@ func TestTorvus07_TabsRefreshAtOnce(t *testing.T) {
 
 func TestTorvus08_UnauthorizedBody(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
-		for what, text := range map[string]string{"missing": "", "no JWT": "x", "a random JWT": hs256("a secret of nobody with 32 bytes!", claims("nobody", nil)), "three dots": "..."} {
+		for what, text := range map[string]string{
+			"missing":      "",
+			"no JWT":       "x",
+			"a random JWT": hs256("an unknown secret with 32 bytes!!", claims("unknown", nil)),
+			"three dots":   "...",
+		} {
 			w.same(what, w.get(vaults, text), http.StatusUnauthorized, torvus401)
 		}
 	})
@@ -251,8 +270,11 @@ func TestTorvus08_UnauthorizedBody(t *testing.T) {
 
 func TestTorvus09_WithoutPermission(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
-		w.same("a session that reads", w.request(http.MethodPost, vaults, w.session(nil), `{"name":"x"}`), http.StatusForbidden, sophosic403)
-		w.same("an app that reads", w.request(http.MethodPost, vaults, w.tokens(t, w.oldApp(t, "read")).access, `{"name":"x"}`), http.StatusForbidden, sophosic403)
+		w.same("a session that reads", w.request(http.MethodPost, vaults, w.session(nil), `{"name":"x"}`),
+			http.StatusForbidden, sophosic403)
+		w.same("an app that reads",
+			w.request(http.MethodPost, vaults, w.tokens(t, w.oldApp(t, "read")).access, `{"name":"x"}`),
+			http.StatusForbidden, sophosic403)
 		w.same("what is for admins", w.get("/api/admin/vaults", w.session(nil)), http.StatusForbidden, sophosic403)
 	})
 }
@@ -264,7 +286,9 @@ func TestTorvus10_ExpiredIs419(t *testing.T) {
 		if c := a.header.Get("WWW-Authenticate"); !strings.Contains(c, `error="invalid_token"`) {
 			t.Errorf("challenge: %s", c)
 		}
-		w.same("of nobody", w.get(vaults, hs256("another secret of no less than 32 bytes", claims(w.name, map[string]any{"exp": 1}))), http.StatusUnauthorized, torvus401)
+		w.same("signed by an unknown key",
+			w.get(vaults, hs256("another secret of no less than 32 bytes", claims(w.name, map[string]any{"exp": 1}))),
+			http.StatusUnauthorized, torvus401)
 	})
 }
 
@@ -272,7 +296,7 @@ func TestTorvus11_RefreshingOn419(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		app := w.oldApp(t, "read")
 		first := w.tokens(t, app)
-		// Nothing moves the clock of a JWT, but it is also over where its row is.
+		// The clock of a JWT cannot be moved, but an access token has also expired when its row has.
 		w.pass(t, time.Hour)
 		a := w.get(vaults, first.access)
 		w.same("an hour later", a, 419, torvus419)
@@ -292,11 +316,13 @@ func TestTorvus12_Limits(t *testing.T) {
 			"a key of a service account": {w.key("service", readOnly).text, 5000},
 			"a key as agreed":            {w.key("service", readOnly+`,"rateLimit":1234`).text, 1234},
 		} {
-			if a := w.get(vaults, x.text); a.status != http.StatusOK || a.number("X-RateLimit-Limit") != x.limit || a.number("X-RateLimit-Remaining") != x.limit-1 {
+			a := w.get(vaults, x.text)
+			if a.status != http.StatusOK || a.number("X-RateLimit-Limit") != x.limit ||
+				a.number("X-RateLimit-Remaining") != x.limit-1 {
 				t.Errorf("%s: answered %s", what, a)
 			}
 		}
-		// Without a token it is the address that counts.
+		// Without a token, the limit is that of the address.
 		c := from(t, "127.0.0."+map[string]string{w.api: "11", w.nginx: "12"}[w.base])
 		ask := func() *answer {
 			q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.base+vaults, http.NoBody)
@@ -304,7 +330,9 @@ func TestTorvus12_Limits(t *testing.T) {
 			return send(t, c, q)
 		}
 		for want := int64(99); want >= 0; want-- {
-			if a := ask(); a.status != http.StatusUnauthorized || a.number("X-RateLimit-Limit") != 100 || a.number("X-RateLimit-Remaining") != want {
+			a := ask()
+			if a.status != http.StatusUnauthorized || a.number("X-RateLimit-Limit") != 100 ||
+				a.number("X-RateLimit-Remaining") != want {
 				t.Fatalf("want %d left, got %s", want, a)
 			}
 		}
@@ -319,7 +347,8 @@ func TestTorvus13_TheFirstOf1000(t *testing.T) {
 		session := w.session(nil)
 		for want := int64(999); want > 996; want-- {
 			a := w.get(vaults, session)
-			if a.number("X-RateLimit-Limit") != 1000 || a.number("X-RateLimit-Remaining") != want || a.number("X-RateLimit-Reset") <= time.Now().Unix() {
+			if a.number("X-RateLimit-Limit") != 1000 || a.number("X-RateLimit-Remaining") != want ||
+				a.number("X-RateLimit-Reset") <= time.Now().Unix() {
 				t.Errorf("want %d left, got %s", want, a)
 			}
 		}
@@ -330,7 +359,9 @@ func TestTorvus14_UnauthenticatedAnswersHaveHeaders(t *testing.T) {
 	each(t, func(t *testing.T, w *way) {
 		w.pass(t, time.Hour)
 		for _, path := range []string{vaults, "/api/me", "/nowhere"} {
-			if a := w.get(path, ""); a.status != http.StatusUnauthorized || a.number("X-RateLimit-Limit") != 100 || a.number("X-RateLimit-Remaining") < 0 || a.number("X-RateLimit-Reset") <= time.Now().Unix() {
+			a := w.get(path, "")
+			if a.status != http.StatusUnauthorized || a.number("X-RateLimit-Limit") != 100 ||
+				a.number("X-RateLimit-Remaining") < 0 || a.number("X-RateLimit-Reset") <= time.Now().Unix() {
 				t.Errorf("%s: answered %s", path, a)
 			}
 		}
@@ -343,7 +374,9 @@ func TestTorvus15_Me(t *testing.T) {
 		var me map[string]any
 		ok(t, json.Unmarshal([]byte(a.body), &me))
 		_, err := time.Parse(time.RFC3339, a.text("created_at"))
-		if a.status != http.StatusOK || len(me) != 3 || !regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString(a.text("id")) || a.text("email") != ownerEmail || err != nil {
+		if a.status != http.StatusOK || len(me) != 3 ||
+			!regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`).MatchString(a.text("id")) ||
+			a.text("email") != ownerEmail || err != nil {
 			t.Errorf("answered %s", a)
 		}
 		w.same("without", w.get("/api/me", ""), http.StatusUnauthorized, torvus401)
@@ -381,7 +414,8 @@ func TestTorvus17_HTTPSOnly(t *testing.T) {
 		if a.status != http.StatusOK || a.header.Get("Strict-Transport-Security") == "" {
 			t.Errorf("HTTPS at the API: %s", a)
 		}
-		if a := front("http", "torvus.example", "/login", "text/html"); a.status != http.StatusPermanentRedirect || a.header.Get("Location") != "https://torvus.example/login" {
+		if a := front("http", "torvus.example", "/login", "text/html"); a.status != http.StatusPermanentRedirect ||
+			a.header.Get("Location") != "https://torvus.example/login" {
 			t.Errorf("plain HTTP at a page: %s", a)
 		}
 		a = front("https", "torvus.example", "/oauth/authorize?client_id=x", "text/html")
@@ -429,14 +463,17 @@ func TestTorvus19_KeysAndAppsOfOthers(t *testing.T) {
 		if told := w.told(a); told.Get("X-Auth-Subject") != "" || told.Get("X-Auth-Key") != k.id {
 			t.Errorf("the API was told %v", told)
 		}
-		// An app for its own account, without a person.
-		made := w.command(t, "", "client", "create", "--name", "Batch "+w.next(), "--scope", "read", "--grant", "client_credentials")
+		// An app that acts for itself, without a user.
+		made := w.command(t, "", "client", "create", "--name", "Batch "+w.next(), "--scope", "read",
+			"--grant", "client_credentials")
 		token := w.request(http.MethodPost, "/oauth/token", "", url.Values{
-			"grant_type": {"client_credentials"}, "client_id": {made["client_id"].(string)}, "client_secret": {made["client_secret"].(string)},
+			"grant_type":    {"client_credentials"},
+			"client_id":     {made["client_id"].(string)},
+			"client_secret": {made["client_secret"].(string)},
 		}.Encode())
 		w.want("client_credentials", token, http.StatusOK)
 		w.want("with its token", w.get(vaults, token.text("access_token")), http.StatusOK)
-		// And one for a person.
+		// An app that acts for a user.
 		w.want("a third party's", w.get(vaults, w.tokens(t, w.oldApp(t, "read")).access), http.StatusOK)
 	})
 }

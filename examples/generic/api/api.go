@@ -1,5 +1,5 @@
-// Package api is an AI API with nothing clever in it. It knows nothing of keys: who calls is in the headers that Doorward
-// sets, and nobody reaches it but through Doorward.
+// Package api is a plain AI API. It does not handle keys: the headers that Doorward sets identify the caller, and the
+// API can only be reached through Doorward.
 package api
 
 import (
@@ -17,7 +17,7 @@ type item struct {
 	Value string `json:"value"`
 }
 
-// shelf is where the items of one kind are, of one workspace.
+// shelf identifies the items of one kind in one workspace.
 type shelf struct{ workspace, kind string }
 
 type service struct {
@@ -26,7 +26,7 @@ type service struct {
 	made  int
 }
 
-// New makes the API with nothing in it.
+// New returns the API without any items.
 func New() http.Handler {
 	s := &service{items: map[shelf][]item{}}
 	mux := http.NewServeMux()
@@ -78,7 +78,7 @@ func (s *service) change(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := s.find(r); i < 0 {
-		refuse(w, http.StatusNotFound, "NOT_FOUND", "There is no such thing.")
+		refuse(w, http.StatusNotFound, "NOT_FOUND", "No such item.")
 	} else {
 		s.items[at(r)][i].Value = value
 		answer(w, http.StatusOK, map[string]any{"success": true, "data": s.items[at(r)][i]})
@@ -89,7 +89,7 @@ func (s *service) remove(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := s.find(r); i < 0 {
-		refuse(w, http.StatusNotFound, "NOT_FOUND", "There is no such thing.")
+		refuse(w, http.StatusNotFound, "NOT_FOUND", "No such item.")
 	} else {
 		s.items[at(r)] = slices.Delete(s.items[at(r)], i, i+1)
 		answer(w, http.StatusOK, map[string]any{"success": true})
@@ -100,7 +100,7 @@ func (s *service) find(r *http.Request) int {
 	return slices.IndexFunc(s.items[at(r)], func(one item) bool { return one.ID == r.PathValue("id") })
 }
 
-// value is what an item holds.
+// value reads the value of an item from the request's body.
 func value(w http.ResponseWriter, r *http.Request) (string, bool) {
 	var in struct{ Value string }
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&in); err != nil || in.Value == "" {
@@ -111,11 +111,14 @@ func value(w http.ResponseWriter, r *http.Request) (string, bool) {
 }
 
 func refuse(w http.ResponseWriter, status int, code, message string) {
-	answer(w, status, map[string]any{"success": false, "error": map[string]any{"code": code, "message": message, "details": struct{}{}}})
+	answer(w, status, map[string]any{
+		"success": false,
+		"error":   map[string]any{"code": code, "message": message, "details": struct{}{}},
+	})
 }
 
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that went away is no fault of ours
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }

@@ -1,5 +1,5 @@
-// Package api is Scopien's API, a small CRM. It knows nothing of keys: who calls, and whether with a key for tests, is in
-// the headers that Doorward sets, and nobody reaches it but through Doorward.
+// Package api is Scopien's API, a small CRM. It does not handle keys: the headers that Doorward sets identify the
+// caller and say whether the key is a test key. The API can only be reached through Doorward.
 package api
 
 import (
@@ -16,7 +16,7 @@ type entry struct {
 	Name string `json:"name"`
 }
 
-// shelf is where entries of one kind are, of one workspace, live or for tests.
+// shelf identifies the entries of one kind in one workspace, live or test.
 type shelf struct{ workspace, environment, object string }
 
 type service struct {
@@ -25,7 +25,7 @@ type service struct {
 	made    int
 }
 
-// New makes the API with nothing in it but an account for tests in each workspace's sandbox.
+// New returns the API. It is empty except for one test account in each workspace's sandbox.
 func New() http.Handler {
 	s := &service{entries: map[shelf][]entry{}}
 	mux := http.NewServeMux()
@@ -37,7 +37,7 @@ func New() http.Handler {
 	return mux
 }
 
-// shelf is the one that a request is about. A test key sees and changes test data alone.
+// shelf returns the shelf that a request is about. A test key sees and changes only test data.
 func (s *service) shelf(r *http.Request) shelf {
 	at := shelf{r.Header.Get("X-Auth-Workspace-Id"), r.Header.Get("X-Auth-Env"), r.PathValue("object")}
 	if _, ok := s.entries[at]; !ok && at.environment == "test" && at.object == "accounts" {
@@ -75,7 +75,7 @@ func (s *service) rename(w http.ResponseWriter, r *http.Request) {
 	entries := s.entries[s.shelf(r)]
 	i := slices.IndexFunc(entries, func(e entry) bool { return e.ID == r.PathValue("id") })
 	if i < 0 {
-		refuse(w, http.StatusNotFound, "not_found", "Not found", "There is no such entry.")
+		refuse(w, http.StatusNotFound, "not_found", "Not found", "No such entry.")
 		return
 	}
 	entries[i].Name = name
@@ -88,14 +88,14 @@ func (s *service) remove(w http.ResponseWriter, r *http.Request) {
 	at := s.shelf(r)
 	i := slices.IndexFunc(s.entries[at], func(e entry) bool { return e.ID == r.PathValue("id") })
 	if i < 0 {
-		refuse(w, http.StatusNotFound, "not_found", "Not found", "There is no such entry.")
+		refuse(w, http.StatusNotFound, "not_found", "Not found", "No such entry.")
 		return
 	}
 	s.entries[at] = slices.Delete(s.entries[at], i, i+1)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// name is what an entry is to be called.
+// name reads the name of an entry from the request's body.
 func name(w http.ResponseWriter, r *http.Request) (string, bool) {
 	var in struct{ Name string }
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&in); err != nil || in.Name == "" {
@@ -117,5 +117,5 @@ func refuse(w http.ResponseWriter, status int, code, message, details string) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that went away is no fault of ours
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }

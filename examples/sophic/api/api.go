@@ -1,6 +1,6 @@
-// Package api is Sophic's API: documents of workspaces, and an MCP server over them. It knows nothing of keys and tokens:
-// who calls, in which workspace and as what is in the headers that Doorward sets, and nobody reaches it but through
-// Doorward.
+// Package api is Sophic's API: documents of workspaces, and an MCP server that searches them. It does not handle keys
+// and tokens: the headers that Doorward sets identify the caller, the workspace and the role. The API can only be
+// reached through Doorward.
 package api
 
 import (
@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// document is one of a workspace, with who added it and by which token.
+// document belongs to a workspace, and records who added it and with which token.
 type document struct {
 	ID    string `json:"id"`
 	Text  string `json:"text"`
@@ -25,7 +25,7 @@ type service struct {
 	documents map[string][]document // by workspace
 }
 
-// New makes the API with nothing in it.
+// New returns the API without any documents.
 func New() http.Handler {
 	s := &service{documents: map[string][]document{}}
 	mux := http.NewServeMux()
@@ -38,7 +38,10 @@ func New() http.Handler {
 }
 
 func (s *service) find(w http.ResponseWriter, r *http.Request) {
-	answer(w, http.StatusOK, map[string]any{"workspace": r.Header.Get("X-Auth-Workspace"), "documents": s.search(r, r.URL.Query().Get("q"))})
+	answer(w, http.StatusOK, map[string]any{
+		"workspace": r.Header.Get("X-Auth-Workspace"),
+		"documents": s.search(r, r.URL.Query().Get("q")),
+	})
 }
 
 func (s *service) search(r *http.Request, text string) []document {
@@ -66,16 +69,23 @@ func (s *service) add(r *http.Request, text string) document {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	workspace := r.Header.Get("X-Auth-Workspace-Id")
-	d := document{ID: "doc_" + strconv.Itoa(len(s.documents[workspace])+1), Text: text, By: r.Header.Get("X-Auth-Subject"), Token: r.Header.Get("X-Auth-Key")}
+	d := document{
+		ID:    "doc_" + strconv.Itoa(len(s.documents[workspace])+1),
+		Text:  text,
+		By:    r.Header.Get("X-Auth-Subject"),
+		Token: r.Header.Get("X-Auth-Key"),
+	}
 	s.documents[workspace] = append(s.documents[workspace], d)
 	return d
 }
 
-// mayCapture asks what the gateway cannot know of a tool, which is named inside the body alone: the same as its route for
-// /api/ingest/cli.
+// mayCapture checks what the gateway cannot check, because the tool is named only in the body. The rule is the same as
+// that of the route /api/ingest/cli.
 func mayCapture(r *http.Request) bool {
 	return r.Header.Get("X-Auth-Credential") == "personal_access_token" && r.Header.Get("X-Auth-Role") != "viewer" &&
-		slices.ContainsFunc(strings.Fields(r.Header.Get("X-Auth-Scope")), func(scope string) bool { return scope == "capture" || scope == "admin" })
+		slices.ContainsFunc(strings.Fields(r.Header.Get("X-Auth-Scope")), func(scope string) bool {
+			return scope == "capture" || scope == "admin"
+		})
 }
 
 var tools = []map[string]any{
@@ -85,11 +95,13 @@ var tools = []map[string]any{
 
 func tool(name, description, argument string) map[string]any {
 	return map[string]any{"name": name, "description": description, "inputSchema": map[string]any{
-		"type": "object", "properties": map[string]any{argument: map[string]any{"type": "string"}}, "required": []string{argument},
+		"type":       "object",
+		"properties": map[string]any{argument: map[string]any{"type": "string"}},
+		"required":   []string{argument},
 	}}
 }
 
-// mcp serves the Model Context Protocol over streamable HTTP, each message answered by one.
+// mcp serves the Model Context Protocol over streamable HTTP, with one response for each message.
 func (s *service) mcp(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		ID     any
@@ -126,14 +138,14 @@ func (s *service) mcp(w http.ResponseWriter, r *http.Request) {
 	case in.Method == "tools/call" && in.Params.Name == "capture":
 		reply["result"] = content(false, s.add(r, in.Params.Arguments.Text))
 	default:
-		reply["error"] = map[string]any{"code": -32601, "message": "There is no such method or tool."}
+		reply["error"] = map[string]any{"code": -32601, "message": "No such method or tool."}
 	}
 	answer(w, http.StatusOK, reply)
 }
 
-// content is what a tool gives, as text.
+// content returns the result of a tool as text content.
 func content(isError bool, of any) map[string]any {
-	text, _ := json.Marshal(of) // structs of strings
+	text, _ := json.Marshal(of) // structs of strings can always be encoded
 	return map[string]any{"isError": isError, "content": []map[string]any{{"type": "text", "text": string(text)}}}
 }
 
@@ -148,5 +160,5 @@ func refuse(w http.ResponseWriter, status int, message string) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that went away is no fault of ours
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }

@@ -1,5 +1,5 @@
-// Package api is Sophosic's API. It knows nothing of keys and tokens: who calls is in the headers that Doorward sets, and
-// nobody reaches it but through Doorward.
+// Package api is Sophosic's API. It does not handle keys and tokens: the headers that Doorward sets identify the
+// caller, and the API can only be reached through Doorward.
 package api
 
 import (
@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// record is something that a customer keeps here.
+// record is an object that a customer stores.
 type record struct {
 	ID    string `json:"id"`
 	Text  string `json:"text"`
@@ -22,11 +22,13 @@ type service struct {
 	records []*record
 }
 
-// New makes the API with nothing in it.
+// New returns the API without any records.
 func New() http.Handler {
 	s := &service{}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, map[string]any{"status": "up"}) })
+	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]any{"status": "up"})
+	})
 	mux.HandleFunc("GET /api/profile", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"account": owner(r), "tier": r.Header.Get("X-Auth-Plan")})
 	})
@@ -37,7 +39,7 @@ func New() http.Handler {
 	return mux
 }
 
-// owner is whose records a caller sees: the workspace's, or those of somebody who is signed in to the app.
+// owner returns whose records a caller sees: those of its workspace, or those of the user who is signed in to the app.
 func owner(r *http.Request) string {
 	return cmp.Or(r.Header.Get("X-Auth-Workspace-Id"), r.Header.Get("X-Auth-Subject"))
 }
@@ -67,7 +69,7 @@ func (s *service) add(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, one)
 }
 
-// show refuses what is another customer's.
+// show refuses records of other customers.
 func (s *service) show(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,10 +84,10 @@ func (s *service) show(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	refuse(w, http.StatusNotFound, "There is no such record.")
+	refuse(w, http.StatusNotFound, "No such record.")
 }
 
-// export is not in the free tier.
+// export is not part of the free tier.
 func (s *service) export(w http.ResponseWriter, r *http.Request) {
 	if plan := r.Header.Get("X-Auth-Plan"); plan != "pro" && plan != "enterprise" {
 		refuse(w, http.StatusForbidden, "Insufficient permissions")
@@ -105,5 +107,5 @@ func refuse(w http.ResponseWriter, status int, message string) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that went away is no fault of ours
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }

@@ -1,5 +1,5 @@
-// Package api is Torvus's API. It knows nothing of tokens: who calls is in the headers that Doorward sets, and nobody
-// reaches it but through Doorward.
+// Package api is Torvus's API. It does not handle tokens: the headers that Doorward sets identify the caller, and the
+// API can only be reached through Doorward.
 package api
 
 import (
@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// vault is one of a person.
+// vault belongs to a user.
 type vault struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
@@ -21,7 +21,7 @@ type service struct {
 	vaults map[string][]vault // by owner
 }
 
-// New makes the API with nothing in it.
+// New returns the API without any vaults.
 func New() http.Handler {
 	s := &service{vaults: map[string][]vault{}}
 	mux := http.NewServeMux()
@@ -31,7 +31,7 @@ func New() http.Handler {
 	return mux
 }
 
-// owner is the person, or the workspace where a service account calls.
+// owner returns the user, or the workspace if the caller is a service account.
 func owner(r *http.Request) string {
 	return cmp.Or(r.Header.Get("X-Auth-Subject"), r.Header.Get("X-Auth-Workspace-Id"))
 }
@@ -45,7 +45,11 @@ func (s *service) list(w http.ResponseWriter, r *http.Request) {
 func (s *service) add(w http.ResponseWriter, r *http.Request) {
 	var in struct{ Name string }
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&in); err != nil || in.Name == "" {
-		answer(w, http.StatusBadRequest, map[string]any{"error": "Bad Request", "message": `Send {"name": "…"}.`, "statusCode": http.StatusBadRequest})
+		answer(w, http.StatusBadRequest, map[string]any{
+			"error":      "Bad Request",
+			"message":    `Send {"name": "…"}.`,
+			"statusCode": http.StatusBadRequest,
+		})
 		return
 	}
 	s.mu.Lock()
@@ -64,5 +68,5 @@ func (s *service) count(w http.ResponseWriter, _ *http.Request) {
 func answer(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that went away is no fault of ours
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }

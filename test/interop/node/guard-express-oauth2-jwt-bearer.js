@@ -6,7 +6,7 @@ import { scopesOf, serve, settings } from './guard.js'
 
 const { issuer, resource } = settings
 const app = express()
-// strict: typ must be at+jwt, and the claims that RFC 9068 asks for must be there.
+// strict: typ must be at+jwt, and the claims that RFC 9068 requires must be present.
 app.use(auth({ issuer, jwksUri: `${issuer}/oauth/jwks`, audience: resource, tokenSigningAlg: 'ES256', strict: true }))
 for (const path of ['/files/note.txt', '/files/write/note.txt']) {
   app.get(path, requiredScopes(scopesOf(path)), (request, response) => {

@@ -1,4 +1,4 @@
-// A resource server on node:http that asks the introspection endpoint at each request.
+// A resource server on node:http that introspects the token of each request.
 import { createServer } from 'node:http'
 
 import * as oauth from 'oauth4webapi'

@@ -1,5 +1,5 @@
-// A client of an MCP server that knows its address and a client id, and nothing else: where to sign in it learns from the
-// refusal.
+// A client of an MCP server. It knows only the server's address and a client id, and learns from the refusal where to
+// sign in.
 import { UnauthorizedError } from '@modelcontextprotocol/sdk/client/auth.js'
 import { Client } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
@@ -44,7 +44,7 @@ run(async ({ redirectURI, browse }) => {
   await report({ step: 'called', ok: sum.content[0].text === '42', detail: JSON.stringify(sum) })
   await client.close()
 
-  // An access token that is over is refreshed, and nobody is asked.
+  // An expired access token is refreshed without asking the user.
   const before = kept.tokens
   kept.tokens = { ...before, access_token: 'dw_at_that_is_over' }
   kept.url = undefined

@@ -1,4 +1,4 @@
-// An MCP server as its SDK shows it, without a word about authentication: whoever reaches it may use it.
+// An MCP server as its SDK's documentation shows it, without any authentication.
 import { createServer } from 'node:http'
 
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js'

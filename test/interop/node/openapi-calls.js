@@ -1,27 +1,28 @@
-// Calls made from the document at /openapi.json alone: values that fit its schemas, values that hardly do not, and none.
-// Whatever is called by whomever, the document must name the status and the schema of the answer, and
+// Calls generated only from the document at /openapi.json: with values that match its schemas, values that almost match,
+// and without values. For every call and every caller, the document must name the status and the schema of the answer, and
 //
-//   - no answer is a fault of the server;
-//   - a request that does not fit the document does nothing;
-//   - whoever has no good credential learns that and nothing else;
-//   - the examples work, each operation's after those that make what it is about.
+//   - no answer is an error of the server;
+//   - a request that does not match the document has no effect;
+//   - a caller without a valid credential learns only that;
+//   - the examples work, each operation's after those that create what it needs.
 //
-// Prints one JSON object: how many calls there were, and of how many operations.
+// Prints one JSON object: the number of calls, and of operations called.
 import { crc32 } from 'node:zlib'
 
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import addFormats from 'ajv-formats'
 import fc from 'fast-check'
 
-// settings is {issuer, key, token, workspace, users, keep, seed}. The two credentials are good for all in a workspace, and
-// the token is an administrator's. What is in keep is not to be changed, or the callers would end themselves.
+// settings is {issuer, key, token, workspace, users, keep, seed}. The two credentials have every permission in a
+// workspace, and the token is an administrator's. The objects in keep must not be changed, or the callers would revoke
+// themselves.
 const { issuer, key, token, workspace, users, keep, seed } = JSON.parse(process.env.DOORWARD_INTEROP)
 const document = await (await fetch(`${issuer}/openapi.json`)).json()
 keep.push((await (await fetch(`${issuer}/api/auth/me`, { headers: { Authorization: `Bearer ${token}` } })).json()).id)
 
 const resolve = (value) => (value?.$ref ? resolve(value.$ref.slice(2).split('/').reduce((at, name) => at[name], document)) : value)
 
-// Answers have no member that the document does not name.
+// Answers must not have members that the document does not name.
 const ajv = new Ajv2020({ strict: false })
 addFormats.default(ajv)
 const closed = (schema) => (schema?.properties ? { additionalProperties: false, ...schema } : schema)
@@ -35,7 +36,8 @@ const misfit = (schema, value) => {
   return validate(value) ? '' : ajv.errorsText(validate.errors)
 }
 
-// operations are those of the document, with what is needed to call them; what takes away comes last, what is inside first.
+// operations are those of the document, with what is needed to call them. Those that delete or revoke come last, inner
+// objects first.
 const order = ['POST', 'GET', 'PATCH', 'DELETE']
 const operations = Object.entries(document.paths).flatMap(([path, item]) =>
   Object.entries(item).map(([method, o]) => ({
@@ -57,7 +59,8 @@ const text = fc.oneof(
   fc.constantFrom(...texts),
 )
 
-// fitting makes values that fit a schema; what the document has for an example is among them, or little would succeed.
+// fitting generates values that match a schema. The document's examples are among them; otherwise few calls would
+// succeed.
 function fitting(schema, example) {
   const made = generated(resolve(schema), example)
   return example === undefined || example === null ? made : fc.oneof({ weight: 3, arbitrary: fc.constant(example) }, { weight: 2, arbitrary: made })
@@ -98,10 +101,10 @@ function generated(s, example) {
   )
 }
 
-// strange is a value of each kind; undefined leaves a member out.
+// strange is a value of each type; undefined leaves a member out.
 const strange = ['', 'x', -1, 1.5, 1e300, true, [], {}, [null], { a: 1 }, undefined]
 
-// spoilt makes bodies that hardly fit, as text.
+// spoilt generates bodies, as text, that mostly do not match.
 function spoilt(body) {
   const anything = fc.oneof(fc.jsonValue({ maxDepth: 2 }), text, fc.constantFrom(...strange))
   const fit = fitting(body.schema, body.example)
@@ -116,10 +119,10 @@ function spoilt(body) {
   )
 }
 
-// made stands for what an operation before has made.
+// made stands for a value that an earlier operation has created.
 const made = fc.record({ made: fc.nat(1000) })
 
-// argument makes values of a parameter; undefined leaves it out.
+// argument generates values of a parameter; undefined leaves it out.
 function argument(p) {
   const schema = resolve(p.schema)
   const fit = fitting(schema, p.example ?? schema.default)
@@ -127,7 +130,7 @@ function argument(p) {
     case 'path':
       return fc.oneof({ weight: 6, arbitrary: made }, { weight: 2, arbitrary: fit }, text)
     case 'header':
-      // What HTTP takes for one. A workspace is mostly the right one.
+      // Values that HTTP allows. The workspace is mostly the right one.
       return p.name === 'Idempotency-Key'
         ? fc.option(fc.oneof(fc.uuid(), fc.string({ maxLength: 300 })), { nil: undefined, freq: 2 })
         : fc.oneof({ weight: 8, arbitrary: fc.constant(workspace) }, { weight: 1, arbitrary: fc.constant(undefined) }, fc.string({ maxLength: 12 }))
@@ -135,12 +138,12 @@ function argument(p) {
   return fc.option(fc.oneof({ weight: 3, arbitrary: fit }, text, fc.array(text, { maxLength: 2 })), { nil: undefined, freq: 2 })
 }
 
-// call is one request for an operation, before it is known what those before it have made.
+// call is one request for an operation, before the values created by earlier requests are known.
 const call = (o) =>
   fc.record({
     o: fc.constant({ ...o, toString: () => o.name, toJSON: () => o.name }),
     parameters: fc.tuple(...o.parameters.map(argument)),
-    extra: fc.oneof({ weight: 20, arbitrary: fc.constant(null) }, text), // a query parameter that nobody knows
+    extra: fc.oneof({ weight: 20, arbitrary: fc.constant(null) }, text), // an unknown query parameter
     body: o.body
       ? fc.oneof(
           { weight: 3, arbitrary: fitting(o.body.schema, o.body.example).map((value) => JSON.stringify(value)) },
@@ -161,13 +164,14 @@ function stranger() {
   return body + sum
 }
 
-// callers are who calls. The stranger has what looks like an access token to the last character, nobody has nothing.
-const callers = { key, token, stranger: stranger(), nobody: '' }
+// callers are the callers of an operation. The stranger has a token in the format of an access token; anonymous has
+// none.
+const callers = { key, token, stranger: stranger(), anonymous: '' }
 
 let calls = 0
 
-// send makes a call and throws unless the answer is as the document has it. pool is what was made so far, by what comes
-// before it in paths.
+// send sends a call, and throws unless the answer matches the document. pool holds the values created so far, by the
+// path segment before them.
 async function send({ o, parameters, extra, body, type }, caller, pool) {
   calls++
   let { path } = o
@@ -189,7 +193,8 @@ async function send({ o, parameters, extra, body, type }, caller, pool) {
     const schema = resolve(p.schema)
     switch (p.in) {
       case 'path':
-        // What is empty or dots makes another path of it, and some characters are in no path here, however they are written.
+        // An empty value or dots would make another path, and some characters are not allowed in a path, however they
+        // are written.
         path = path.replace(`{${p.name}}`, () => encodeURIComponent(sent.toWellFormed().replace(/^\.*$|[\0/\\]/g, 'x')))
         break
       case 'query':
@@ -247,7 +252,7 @@ async function send({ o, parameters, extra, body, type }, caller, pool) {
   for (const name of ['WWW-Authenticate', 'Retry-After']) {
     response.headers.has(name) === Boolean(documented.headers?.[name]) || wrong(`${name} is not as in the document`)
   }
-  if (caller === 'stranger' || caller === 'nobody') {
+  if (caller === 'stranger' || caller === 'anonymous') {
     response.status === 401 || wrong('more than the caller may know')
   }
   if (response.ok) {
@@ -257,7 +262,7 @@ async function send({ o, parameters, extra, body, type }, caller, pool) {
   }
 }
 
-// gather puts what an answer shows where paths that go on from here look for it.
+// gather stores the values in an answer where the paths that use them look for them.
 function gather(o, path, answer, pool) {
   const body = answer && JSON.parse(answer)
   for (const next of operations) {
@@ -270,7 +275,7 @@ function gather(o, path, answer, pool) {
   }
 }
 
-// usual is the call that the document has as an example, of the first there is.
+// usual is the call with the document's first example.
 const usual = (o) => ({
   o,
   parameters: o.parameters.map((p) => (p.in === 'path' ? { made: 0 } : p.in === 'header' && p.name !== 'Idempotency-Key' ? workspace : undefined)),
@@ -286,7 +291,7 @@ const sequences = 30
 const options = { seed, endOnFailure: true }
 const newPool = () => new Map([['/v1/workspaces/', [workspace]], ['/v1/users/', [...users]]])
 
-// The examples of the document, each of which works.
+// The examples of the document, all of which work.
 const examples = newPool()
 for (const o of operations) {
   await send(usual(o), 'token', examples)
@@ -296,7 +301,8 @@ if (failed.length) {
   throw new Error(`these did not work: ${failed.join(', ')}`)
 }
 
-// Each member of each body with each strange value, and each operation with all that can vary, over what examples make.
+// Each member of each body with each strange value, and each operation with every variation, for the objects from the
+// examples.
 const standing = newPool()
 for (const o of operations.filter((o) => o.method === 'POST' || o.path.endsWith('/members'))) {
   await send(usual(o), 'token', standing)
@@ -310,11 +316,11 @@ for (const o of operations.filter((o) => o.body)) {
 }
 for (const o of operations) {
   await fc.assert(fc.asyncProperty(call(o), good, (one, caller) => send(one, caller, standing)), { ...options, numRuns: perOperation })
-  const others = fc.constantFrom('stranger', 'nobody')
+  const others = fc.constantFrom('stranger', 'anonymous')
   await fc.assert(fc.asyncProperty(call(o), others, (one, caller) => send(one, caller, standing)), { ...options, numRuns: strangersPerOperation })
 }
 
-// And in sequences about one new thing of each kind.
+// Then sequences of calls about one new object of each kind.
 const sequence = fc.constantFrom(...operations.filter((o) => o.method === 'POST' && !o.path.includes('{'))).chain((maker) =>
   fc.record({
     maker: fc.constant(maker),

@@ -1,8 +1,8 @@
-// The whole life of a key, with a client whose types openapi-typescript made from /openapi.json:
+// The whole life of a key, with a client whose types openapi-typescript generated from /openapi.json:
 //
 //   npx openapi-typescript http://localhost:8080/openapi.json -o doorward.d.ts
 //
-// TypeScript checks it before it runs. A line after @ts-expect-error is one that it must refuse.
+// TypeScript checks it before it runs. It must report an error in each line after @ts-expect-error.
 import createClient from 'openapi-fetch'
 
 import type { components, paths } from './doorward.d.ts'
@@ -17,16 +17,16 @@ function client(credential: string, headers: Record<string, string> = {}) {
   return createClient<paths>({ baseUrl: issuer, headers: { Authorization: `Bearer ${credential}`, ...headers } })
 }
 
-// ok is the body of an answer that is no refusal.
+// ok returns the body of a successful answer.
 function ok<T>({ data, error, response }: { data?: T; error?: unknown; response: Response }): T {
   check(data !== undefined, `${response.url} answers ${response.status} ${JSON.stringify(error)}`)
   return data!
 }
 
-// status is that of the answer to a key that asks about itself.
+// status returns the status of an answer to a key that asks about itself.
 const status = async (key: string) => (await client(key).GET('/v1/auth/test')).response.status
 
-// A personal access token acts in the workspace that each request names, so it is part of what is called.
+// A personal access token acts in the workspace that each request names, so the workspace is part of each call.
 const person = client(token)
 const params = { header: { 'X-Workspace': slug } }
 
@@ -52,7 +52,7 @@ const made = await step('create one with it', async () => {
   const expiresAt = new Date(Date.now() + 86_400_000).toISOString()
   const made: Key = ok(await admin.POST('/v1/api-keys', { body: { name: 'Nightly import', scopes: ['read', 'write'], rateLimit: 1000, expiresAt } }))
   check(made.workspace === slug && made.status === 'active' && made.environment === 'live' && made.rateLimit === 1000, JSON.stringify(made))
-  // The server knows whole seconds.
+  // The server stores whole seconds.
   check(made.expiresAt !== null && Math.abs(Date.parse(made.expiresAt) - Date.parse(expiresAt)) < 1000, String(made.expiresAt))
   return { value: made, alive: made.key }
 })
@@ -171,33 +171,33 @@ await step('read the audit log', async () => {
   ok(await admin.GET('/v1/usage', { params: { query: { by: 'hour', credential: made.id } } }))
 })
 
-// What a program gets wrong, it learns from the compiler. This is never called.
+// The compiler catches a program's mistakes. This function is never called.
 export async function mistakes() {
-  // @ts-expect-error a path that there is not
+  // @ts-expect-error a path that does not exist
   await admin.GET('/v1/api-key')
-  // @ts-expect-error a method that it has not
+  // @ts-expect-error a method that the path does not have
   await admin.PUT('/v1/api-keys', {})
-  // @ts-expect-error a body that must be there
+  // @ts-expect-error a missing required body
   await admin.POST('/v1/api-keys', {})
-  // @ts-expect-error a member that must be there
+  // @ts-expect-error a missing required member
   await admin.POST('/v1/api-keys', { body: { name: 'Nightly import' } })
   // @ts-expect-error a member of another type
   await admin.POST('/v1/api-keys', { body: { name: 'Nightly import', scopes: 'read' } })
-  // @ts-expect-error a value that is not among those that there are
+  // @ts-expect-error a value outside the enumeration
   await admin.POST('/v1/api-keys', { body: { name: 'Nightly import', scopes: ['read'], environment: 'staging' } })
-  // @ts-expect-error null where nothing can be taken away by it
+  // @ts-expect-error null for a member that cannot be removed
   await admin.POST('/v1/workspaces', { body: { name: null, slug } })
   // @ts-expect-error a path without its id
   await admin.GET('/v1/api-keys/{id}', {})
-  // @ts-expect-error a filter that there is not
+  // @ts-expect-error a filter that does not exist
   await admin.GET('/v1/api-keys', { params: { query: { colour: 'blue' } } })
-  // @ts-expect-error a member that the answer may be without
+  // @ts-expect-error a member that may be missing in the answer
   made.key.length
   // @ts-expect-error a member that may be null
   made.expiresAt.length
-  // @ts-expect-error a member that the answer has not
+  // @ts-expect-error a member that the answer does not have
   made.secret
-  // @ts-expect-error a status that there is not
+  // @ts-expect-error a status that does not exist
   made.status === 'deleted'
 }
 process.stdin.destroy()

@@ -1,5 +1,5 @@
-// Two judges of the document at /openapi.json: the schema of OpenAPI 3.1 itself, and Redocly's linter with the rules that
-// it recommends. Prints one JSON object: what each finds.
+// Two validators of the document at /openapi.json: the schema of OpenAPI 3.1 itself, and Redocly's linter with its
+// recommended rules. Prints one JSON object with the problems that each finds.
 import { createConfig, lintFromString } from '@redocly/openapi-core'
 import { Validator } from '@seriousme/openapi-schema-validator'
 

@@ -1,5 +1,5 @@
-// The library's defaults name the endpoints as they are here. It has neither metadata nor introspection, does not make
-// proof keys, and leaves the answer's query to the app.
+// The library's default endpoints are those of this server. It has neither metadata nor introspection, does not create
+// PKCE verifiers, and leaves the parameters of the redirect to the app.
 import { createHash, randomBytes } from 'node:crypto'
 
 import { AuthorizationCode, ClientCredentials } from 'simple-oauth2'
@@ -58,7 +58,7 @@ run(async ({ redirectURI, browse }) => {
     return { alive: own.token.access_token }
   })
 
-  // It knows no client without a secret; an empty one in the body is none (RFC 6749 section 3.2).
+  // The library requires a secret; an empty one in the body counts as none (RFC 6749, section 3.2).
   const app = new AuthorizationCode({
     client: { id: installed.id, secret: '' },
     auth,

@@ -1,7 +1,7 @@
-// What the clients here have in common: the loopback address that the browser comes back to, and the lines on standard
-// output by which the Go test follows them. {"open", "decision"} asks it to take a person to an address and have them
-// approve or deny; {"step", "ok", "detail", "alive", "dead"} tells what came out, with tokens that are active or not at
-// this moment. The test asks the server about these by itself, and then answers with an empty line.
+// What the clients here have in common: the loopback address that the browser is redirected to, and the lines on
+// standard output by which the Go test follows them. {"open", "decision"} asks the test to open a URL as the user and
+// to approve or deny; {"step", "ok", "detail", "alive", "dead"} reports a result, with tokens that are active or
+// inactive now. The test introspects these tokens, and then answers with an empty line.
 import { createServer } from 'node:http'
 import { createInterface } from 'node:readline'
 
@@ -10,14 +10,14 @@ export const settings = JSON.parse(process.env.DOORWARD_INTEROP)
 
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
-// report tells a line, and waits until the test is done with it.
+// report prints a line, and waits until the test has handled it.
 export const report = async (line) => {
   say({ ok: true, ...line })
   await answers.next()
 }
 
-// run gives main the redirect URI and a function that sends a person to an authorization URL and resolves with the URL
-// by which they came back.
+// run passes main the redirect URI and a function that sends the user to an authorization URL and resolves with the URL
+// that the user was redirected to.
 export async function run(main) {
   let arrived
   const server = createServer((request, response) => {
@@ -61,8 +61,8 @@ export async function step(name, work) {
   return value
 }
 
-// refusal does something that is to fail. describe names the error as a program tells it from others, or gives
-// something false for an error that is not the right one.
+// refusal does something that must fail. describe returns the name of the error as the library's users see it, or a
+// falsy value for any other error.
 export async function refusal(name, work, describe, rest = {}) {
   let error
   try {
@@ -89,7 +89,7 @@ export function check(holds, what) {
   }
 }
 
-// forged is the URL with one parameter replaced, as somebody in between could.
+// forged returns the URL with one parameter replaced, as an attacker could.
 export function forged(url, name, value) {
   const copy = new URL(url)
   copy.searchParams.set(name, value)

@@ -67,7 +67,7 @@ def refused(name, kind, code, work, **report):
 
 
 def forged(url, name, value):
-    """The URL with one parameter replaced, as somebody in between could."""
+    """The URL with one parameter replaced, as an attacker could."""
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query), **{name: value})
     return urlunsplit(parts._replace(query=urlencode(query)))

@@ -1,5 +1,5 @@
-// Command figures imports OpenAPI documents with `doorward routes from-openapi` and prints what came of each, as a line
-// of the table in docs/routes.md. It fails where a route lets a request pass that an operation of the document would not:
+// Command figures imports OpenAPI documents with `doorward routes from-openapi` and prints the result of each as a line
+// of the table in docs/routes.md. It fails if a route lets a request pass that an operation of the document would not:
 //
 //	go run ./test/openapi/figures DOORWARD FILE…
 package main
@@ -36,10 +36,13 @@ func main() {
 	}
 }
 
-// figures imports one document and tries each of its operations, and paths that several templates match.
+// figures imports one document and tries each of its operations, as well as paths that several templates match.
 func figures(doorward, file string) (line string, problems []string, err error) {
 	folder := filepath.Dir(file)
-	d, err := openapi.Read(filepath.Base(file), func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(folder, name)) }) // the developer names the file
+	// The developer names the file.
+	d, err := openapi.Read(filepath.Base(file), func(name string) ([]byte, error) {
+		return os.ReadFile(filepath.Join(folder, name))
+	})
 	if err != nil {
 		return "", nil, err
 	}
@@ -81,6 +84,8 @@ func figures(doorward, file string) (line string, problems []string, err error) 
 			leftOut++
 		}
 	}
-	fmt.Fprintf(os.Stderr, "%s: %d of %d operations have a route; %d requests were tried, %d pass that should not\n", file, kept, len(d.Operations), tried, len(problems))
-	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d |", d.Title, d.Version, len(d.Operations), len(routes), len(comments), refused, leftOut), problems, nil
+	fmt.Fprintf(os.Stderr, "%s: %d of %d operations have a route; %d requests were tried, %d pass that should not\n", file,
+		kept, len(d.Operations), tried, len(problems))
+	return fmt.Sprintf("| %s | %s | %d | %d | %d | %d | %d |", d.Title, d.Version, len(d.Operations), len(routes),
+		len(comments), refused, leftOut), problems, nil
 }

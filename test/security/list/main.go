@@ -1,5 +1,5 @@
-// Command list writes docs/security-tests.md: which tests hold which case of the security catalogue. A test that holds
-// a case carries its id in its name, as in TestA08_…, or those of several, as in TestT42_T43_….
+// Command list writes docs/security-tests.md: which tests cover which case of the security catalogue. A test that
+// covers a case carries its id in its name, as in TestA08_…, or several ids, as in TestT42_T43_….
 package main
 
 import (
@@ -17,14 +17,14 @@ import (
 	"doorward/test/setup"
 )
 
-// document is the file that is written, in the repository.
+// document is the generated file, in the repository.
 const document = "docs/security-tests.md"
 
 // section is an area of the catalogue. Both lists are ids, with ranges: "A-01…A-06 A-08".
 type section struct {
 	title string
-	now   string // cases that the server as it is must hold
-	later string // cases about what it does not do yet; a test may show that it refuses it
+	now   string // cases that apply to the server as it is
+	later string // cases about features that it does not have; a test may show that it refuses them
 }
 
 var sections = []section{
@@ -57,10 +57,12 @@ var sections = []section{
 	{"Faults", "Z-1 Z-2 Z-4a Z-4b Z-4c Z-13", "Z-3 Z-4 Z-4d Z-5…Z-27"},
 }
 
-// notes are words about a section, by its title.
+// notes are remarks about a section, by its title.
 var notes = map[string]string{
-	"Forward-auth": "These run through Doorward's own proxy, nginx and Caddy. An API's host has no pages and no cookies, so in F-01 there is no\n" +
-		"login to redirect a browser to: the answer is 401 too. It does not accept Basic, so F-15 is about workspaces and schemes.",
+	"Forward-auth": "These run through Doorward's own proxy, nginx and Caddy. An API's host has no pages and no " +
+		"cookies, so in F-01 there is no\n" +
+		"login to redirect a browser to: the answer is 401 too. It does not accept Basic, so F-15 is about workspaces and " +
+		"schemes.",
 }
 
 func main() {
@@ -82,7 +84,7 @@ func write() error {
 	return os.WriteFile(filepath.Join(root, filepath.FromSlash(document)), text, 0o644)
 }
 
-// id is the name of a case.
+// id identifies a case.
 type id struct {
 	letter string
 	number int
@@ -108,7 +110,7 @@ func parse(text string) (i id, err error) {
 	return i, err
 }
 
-// expand writes out a list of ids with ranges.
+// expand expands a list of ids with ranges.
 func expand(list string) ([]id, error) {
 	var all []id
 	for _, text := range strings.Fields(list) {
@@ -130,7 +132,7 @@ func expand(list string) ([]id, error) {
 	return all, nil
 }
 
-// test is a function that holds a case.
+// test is a function that covers a case.
 type test struct {
 	name, file string
 	faults     bool // it has the build tag faults
@@ -149,14 +151,15 @@ var (
 	tag      = regexp.MustCompile(`(?m)^//go:build .*\bfaults\b`)
 )
 
-// find reads the names of the tests of a repository, whatever their build tags, and of the fuzz targets besides.
+// find reads the names of the tests of a repository, with any build tag, and of the fuzz targets.
 func find(repository fs.FS) (cases map[id][]test, fuzz []test, err error) {
 	cases = map[id][]test{}
 	err = fs.WalkDir(repository, ".", func(file string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || (strings.HasPrefix(d.Name(), ".") && file != ".")):
+		case d.IsDir() &&
+			(d.Name() == "node_modules" || d.Name() == "testdata" || (strings.HasPrefix(d.Name(), ".") && file != ".")):
 			return fs.SkipDir
 		case d.IsDir() || !strings.HasSuffix(file, "_test.go"):
 			return nil
@@ -195,12 +198,13 @@ one case:
 
     go test ./... -run 'T06_'
 
-Tests marked * kill processes or measure time, and run with ` + "`make faults`" + `. Cases about features that the server does not
+Tests marked * kill processes or measure time, and run with ` + "`make faults`" +
+	`. Cases about features that the server does not
 have are left out, except those with a test that such a request is refused. The promises are in
 [SECURITY.md](../SECURITY.md).
 `
 
-// render makes the document from the tests of a repository, and says which of today's cases have none.
+// render generates the document from the tests of a repository, and returns the current cases without a test.
 func render(repository fs.FS) (text []byte, missing []string, err error) {
 	cases, fuzz, err := find(repository)
 	if err != nil {
@@ -236,7 +240,8 @@ func render(repository fs.FS) (text []byte, missing []string, err error) {
 			if note != "" {
 				note += "\n\n"
 			}
-			fmt.Fprintf(&out, "\n## %s\n\n%s| case | rule | tests |\n| --- | --- | --- |\n%s", s.title, note, strings.Join(lines, ""))
+			fmt.Fprintf(&out, "\n## %s\n\n%s| case | rule | tests |\n| --- | --- | --- |\n%s", s.title,
+				note, strings.Join(lines, ""))
 		}
 	}
 	var unknown []error
@@ -247,14 +252,15 @@ func render(repository fs.FS) (text []byte, missing []string, err error) {
 	if len(missing) > 0 {
 		none = strings.Join(missing, ", ")
 	}
-	fmt.Fprintf(&out, "\n## Cases without a test\n\n%s.\n\n## Fuzz targets\n\nRun one with `go test -fuzz=NAME ./PACKAGE`.\n\n", none)
+	fmt.Fprintf(&out,
+		"\n## Cases without a test\n\n%s.\n\n## Fuzz targets\n\nRun one with `go test -fuzz=NAME ./PACKAGE`.\n\n", none)
 	for _, x := range sorted(fuzz) {
 		fmt.Fprintf(&out, "- %s\n", x)
 	}
 	return out.Bytes(), missing, errors.Join(unknown...)
 }
 
-// inOrder sorts ids by number, letters as they come, and leaves each there once.
+// inOrder sorts ids by number and then by letter, and removes duplicates.
 func inOrder(ids []id) []id {
 	rank := map[string]int{}
 	for _, i := range ids {
@@ -274,7 +280,7 @@ func inOrder(ids []id) []id {
 	return slices.Compact(ids)
 }
 
-// sorted writes tests by folder and name.
+// sorted formats tests, sorted by folder and name.
 func sorted(tests []test) []string {
 	slices.SortFunc(tests, func(a, b test) int {
 		return strings.Compare(path.Dir(a.file)+" "+a.name, path.Dir(b.file)+" "+b.name)

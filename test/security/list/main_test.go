@@ -34,8 +34,10 @@ func TestListIsCurrentAndWhole(t *testing.T) {
 func TestTestsAreFoundByTheirIDs(t *testing.T) {
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 	repository := fstest.MapFS{
-		"a/one_test.go":          file("package a\n\nfunc TestT42_T43_TwoAtOnce(t *testing.T) {}\nfunc FuzzA08_Loopback(f *testing.F) {}\nfunc FuzzOther(f *testing.F) {}\nfunc TestH2O(t *testing.T) {}\n// func TestA01_Comment("),
-		"b/two_test.go":          file("//go:build faults\n\npackage b\n\nfunc TestZ04a_Cut(t *testing.T) {}\nfunc TestA08_Too(t *testing.T) {}\n"),
+		"a/one_test.go": file("package a\n\nfunc TestT42_T43_TwoAtOnce(t *testing.T) {}\nfunc FuzzA08_Loopback(f " +
+			"*testing.F) {}\nfunc FuzzOther(f *testing.F) {}\nfunc TestH2O(t *testing.T) {}\n// func TestA01_Comment("),
+		"b/two_test.go": file("//go:build faults\n\npackage b\n\nfunc TestZ04a_Cut(t *testing.T) {}\nfunc " +
+			"TestA08_Too(t *testing.T) {}\n"),
 		"node_modules/x_test.go": file("func TestA02_X(t *testing.T) {}\n"),
 		"a/three.go":             file("func TestA03_X(t *testing.T) {}\n"),
 	}
@@ -44,8 +46,11 @@ func TestTestsAreFoundByTheirIDs(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		"| T-42 | " + rules["T-42"] + " | [TestT42_T43_TwoAtOnce](../a/one_test.go) |", "| T-43 | " + rules["T-43"] + " | [TestT42_T43_TwoAtOnce](../a/one_test.go) |", "| A-08 | " + rules["A-08"] + " | [FuzzA08_Loopback](../a/one_test.go)<br>[TestA08_Too](../b/two_test.go) * |",
-		"| Z-4a | " + rules["Z-4a"] + " | [TestZ04a_Cut](../b/two_test.go) * |", "without a test\n\nA-01, A-02, A-03, ", "- [FuzzA08_Loopback](../a/one_test.go)\n- [FuzzOther](../a/one_test.go)\n",
+		"| T-42 | " + rules["T-42"] + " | [TestT42_T43_TwoAtOnce](../a/one_test.go) |",
+		"| T-43 | " + rules["T-43"] + " | [TestT42_T43_TwoAtOnce](../a/one_test.go) |",
+		"| A-08 | " + rules["A-08"] + " | [FuzzA08_Loopback](../a/one_test.go)<br>[TestA08_Too](../b/two_test.go) * |",
+		"| Z-4a | " + rules["Z-4a"] + " | [TestZ04a_Cut](../b/two_test.go) * |", "without a test\n\nA-01, A-02, A-03, ",
+		"- [FuzzA08_Loopback](../a/one_test.go)\n- [FuzzOther](../a/one_test.go)\n",
 	} {
 		if !strings.Contains(string(text), line) {
 			t.Errorf("no line %s in\n%s", line, text)

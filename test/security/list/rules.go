@@ -333,7 +333,8 @@ var rules = map[string]string{
 	"V-65": "prompt=select_account lets the user choose the account.",
 	"V-66": "The sign-in page names the invitation that leads to it, consent preselects the workspace used last, and " +
 		"one navigation keeps the workspace from section to section.",
-	"V-67": "Lists are sorted and paged without losing a row, and their charts share one scale; last requests show their " +
+	"V-67": "Lists are sorted and paged without losing a row, and their charts share one scale; last requests " +
+		"show their " +
 		"path without secrets; exports hold no formulas and have the rights of their pages; only administrators read the " +
 		"server's audit log.",
 	"V-68": "The demo shows every request of the flow, and Ctrl-C ends it without an error.",

