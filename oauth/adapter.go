@@ -130,9 +130,7 @@ func (a adapter) narrow(x *exchange, role string) error {
 func (a adapter) CreateAccessTokenSession(ctx context.Context, signature string, _ fosite.Requester) error {
 	x, _ := exchangeOf(ctx)
 	return a.store.InsertAccessToken(ctx, storage.AccessToken{
-		Digest: []byte(
-			signature,
-		),
+		Digest:    []byte(signature),
 		GrantID:   x.grant.ID,
 		ClientID:  x.client.ID,
 		Resource:  x.resource.ID,

@@ -45,9 +45,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	f := a.Flow
 	f.Scopes = scopes
 	x := &exchange{client: a.Client, redirect: a.RedirectURI, challenge: a.Challenge, grant: storage.Grant{
-		ID: storage.NewID(
-			"grant",
-		),
+		ID:          storage.NewID("grant"),
 		ClientID:    a.Client.ID,
 		UserID:      d.UserID,
 		WorkspaceID: d.WorkspaceID,

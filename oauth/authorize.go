@@ -212,7 +212,7 @@ func (s *Server) parseProven(a *AuthorizeRequest, form url.Values) error {
 	case len(form["resource"]) > 1:
 		return s.fail(a, InvalidTarget, "Send one resource; a token is for one.", nil)
 	case form.Get("request") != "" && form.Get("request_uri") != "":
-		return s.fail(a, InvalidRequest, "request and request_uri exclude each other, and neither is supported; send plain parameters.", nil)
+		return s.fail(a, InvalidRequest, "request and request_uri are not supported; send plain parameters.", nil)
 	case form.Has("request"):
 		return s.fail(a, RequestNotSupported, "Request objects are not supported; send plain parameters.", nil)
 	case form.Has("request_uri"):
@@ -280,7 +280,7 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 				a, InvalidScope, "A scope does not exist at the resource; request only scopes that it lists.", nil,
 			)
 		case !a.Client.Scopes.Has(name):
-			return s.fail(a, InvalidScope, "This client is not registered for one of the scopes; request only those that it is registered for.", nil)
+			return s.fail(a, InvalidScope, scopeNotRegistered, nil)
 		}
 		if !slices.Contains(a.Scopes, name) {
 			a.Scopes = append(a.Scopes, name)
@@ -382,7 +382,9 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	}
 	for _, name := range a.Scopes {
 		if _, known := a.Resource.Scope(name); !known || !client.Scopes.Has(name) {
-			return a, s.fail(a, InvalidScope, "This client is not registered for one of the scopes any more; start a new authorization.", nil)
+			return a, s.fail(
+				a, InvalidScope, "The client has lost one of the scopes meanwhile; start a new authorization.", nil,
+			)
 		}
 	}
 	if a.Challenge == "" && (!client.PKCEOptional || client.Public) {

@@ -78,8 +78,12 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	return credentials{id: id, secret: secret, basic: true}, nil
 }
 
-// clientRefused is the one description for a client that is unknown, disabled, or sends a wrong secret.
+// clientRefused describes the error for a client that is unknown, disabled, or sends a wrong secret.
 const clientRefused = "The client is unknown, or its credentials are wrong."
+
+// scopeNotRegistered describes the error for a request with a scope that its client is not registered for.
+const scopeNotRegistered = "This client is not registered for one of the scopes; request only those that it is " +
+	"registered for."
 
 // errClientDisabled is for the log.
 var errClientDisabled = errors.New("the client, or what it depends on, is disabled")

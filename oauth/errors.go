@@ -119,13 +119,9 @@ func asError(err error) *Error {
 	case InvalidGrant, "token_inactive", "token_expired":
 		return badGrant(err)
 	case InvalidClient:
-		return &Error{
-			Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong.", Cause: err,
-		}
+		return &Error{Code: InvalidClient, Description: clientRefused, Cause: err}
 	case InvalidScope, "scope_not_granted":
-		return &Error{
-			Code: InvalidScope, Description: "This client is not registered for one of the scopes; request only those that it is registered for.", Cause: err,
-		}
+		return &Error{Code: InvalidScope, Description: scopeNotRegistered, Cause: err}
 	case UnauthorizedClient:
 		return &Error{
 			Code: UnauthorizedClient, Description: "The client is not registered for this grant type.", Cause: err,

@@ -167,7 +167,8 @@ func skeletons(words ...string) (out []string) {
 // or dot between spaces.
 func asides(name string) (parts []string) {
 	for i, part := range strings.FieldsFunc(norm.NFKC.String(name), func(c rune) bool {
-		return unicode.In(c, unicode.Ps, unicode.Pe, unicode.Pi, unicode.Pf, unicode.Pd) || strings.ContainsRune(":,;|·•/\\*~!.\"'", c) || unicode.Is(unicode.So, c)
+		return unicode.In(c, unicode.Ps, unicode.Pe, unicode.Pi, unicode.Pf, unicode.Pd, unicode.So) ||
+			strings.ContainsRune(":,;|·•/\\*~!.\"'", c)
 	}) {
 		words := skeleton(part)
 		if len(words) == 1 || i > 0 && len(words) <= 2 {
@@ -185,9 +186,12 @@ func asides(name string) (parts []string) {
 var alike = func() map[rune]rune {
 	m := map[rune]rune{}
 	for latin, others := range map[rune]string{
-		'a': "аα@4ɑᴀⱥꓮᎪ", 'b': "вьβ8ʙɓƀꓐᏴ", 'c': "сϲᴄƈꓚᏟ", 'd': "ԁɗᴅɖđꓓᎠ", 'e': "еεё3ҽᴇɇɛꓰᎬ", 'f': "ғƒϝꜰꓝ", 'g': "ɡԍ9ɢɠꓖᏀ", 'h': "һнℎʜɦħꓧᎻᏂ",
-		'j': "јᴊɉꓙᎫ", 'k': "кκᴋƙꓗᏦ", 'm': "мϻᴍɱꓟᎷ", 'n': "пղηɴɲŋꓠ", 'o': "оοσ0өօᴏøꓳ", 'p': "рρᴘƥꓑᏢ", 'q': "ԛʠ", 'r': "гᴦʀɼɽɾɍꓣᎡᏒ",
-		's': "ѕ5$ꜱʂꓢᏚ", 't': "тτ7ᴛƭʈŧꓔᎢ", 'u': "υսцᴜꓴ", 'v': "ѵνᴠⱱʋꓦᏙ", 'w': "ѡԝшωᴡⱳꓪᎳ", 'x': "хχꓫ", 'y': "уүγʏƴꓬᎩ", 'z': "ᴢ2ȥƶꓜᏃ",
+		'a': "аα@4ɑᴀⱥꓮᎪ", 'b': "вьβ8ʙɓƀꓐᏴ", 'c': "сϲᴄƈꓚᏟ", 'd': "ԁɗᴅɖđꓓᎠ", 'e': "еεё3ҽᴇɇɛꓰᎬ",
+		'f': "ғƒϝꜰꓝ", 'g': "ɡԍ9ɢɠꓖᏀ", 'h': "һнℎʜɦħꓧᎻᏂ",
+		'j': "јᴊɉꓙᎫ", 'k': "кκᴋƙꓗᏦ", 'm': "мϻᴍɱꓟᎷ", 'n': "пղηɴɲŋꓠ", 'o': "оοσ0өօᴏøꓳ",
+		'p': "рρᴘƥꓑᏢ", 'q': "ԛʠ", 'r': "гᴦʀɼɽɾɍꓣᎡᏒ",
+		's': "ѕ5$ꜱʂꓢᏚ", 't': "тτ7ᴛƭʈŧꓔᎢ", 'u': "υսцᴜꓴ", 'v': "ѵνᴠⱱʋꓦᏙ",
+		'w': "ѡԝшωᴡⱳꓪᎳ", 'x': "хχꓫ", 'y': "уүγʏƴꓬᎩ", 'z': "ᴢ2ȥƶꓜᏃ",
 		// All single strokes are one letter, including l.
 		'i': "іι1l|!ıӏɩɪɨꓲʟłꓡᏞ",
 	} {

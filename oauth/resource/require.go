@@ -122,7 +122,7 @@ func (v *Verifier) workspace(r *http.Request) (string, error) {
 // answer is the result of checking a credential.
 type answer struct {
 	claims    Claims
-	limit     *rateLimit     // nil: not limited, or not asked
+	limit     *rateLimit     // nil: not limited, or not checked
 	addresses []netip.Prefix // from which it may be used; none: all
 	until     time.Time      // when a cached answer expires
 }
