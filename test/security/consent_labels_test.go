@@ -104,7 +104,7 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 	if page := b.Get("/settings/developer/personal-access-tokens/new"); !strings.Contains(page.Body, `value="capture"`) || !strings.Contains(page.Body, `value="files:capture"`) {
 		t.Error("personal access tokens are not offered what is for people")
 	}
-	const why = "counts only where a person stands behind"
+	const why = "counts only for"
 	_, admin := r.PersonalToken(r.Alice, apikey.Spec{Name: "admin", Scopes: []string{"admin", "capture"}})
 	for _, scope := range []string{"capture", "files:capture"} {
 		form := url.Values{"name": {"x"}, "resource": {"https://api.example"}, "environment": {"live"}, "expires": {"90"}, "scope-0": {"read", scope}}
