@@ -198,7 +198,7 @@ func TestKeyCommandsUsedWrongly(t *testing.T) {
 	}{
 		{"--workspace is missing; choose the one that the key belongs to", []string{"key", "create", "--name", "x", "--expires", "1d", "--scope", "read"}},
 		{"belong to a resource, not to a workspace", create("--scope", "introspect")},
-		{"introspect stands alone", []string{"key", "create", "--name", "x", "--expires", "1d", "--scope", "introspect read"}},
+		{"introspect cannot be combined", []string{"key", "create", "--name", "x", "--expires", "1d", "--scope", "introspect read"}},
 		{`--workspace: there is no workspace "nowhere"`, create("--workspace", "nowhere")},
 		{`--workspace: there is no workspace "nowhere"`, []string{"key", "list", "--workspace", "nowhere"}},
 		{`--scope "reed" is not a scope of https://a.example`, create("--scope", "reed")},

@@ -127,7 +127,8 @@ func TestStorageFailureIsAnErrorAndNoAnswer(t *testing.T) {
 				t.Helper()
 				for _, counter := range []string{"a", "b"} {
 					for _, cost := range []int64{1, 2} { // 2 is more than there ever is
-						if r, err := l.Take(ctx, counter, cost, Plan{Hour: 1}); !errors.Is(err, storage.ErrUnavailable) || r != (Result{}) {
+						if r, err := l.Take(ctx, counter, cost, Plan{Hour: 1}); !errors.Is(err, storage.ErrUnavailable) ||
+							r != (Result{}) {
 							t.Errorf("%s: %+v, error %v", when, r, err)
 						}
 					}
@@ -194,7 +195,8 @@ func TestAllLimitersAgree(t *testing.T) {
 			}
 			lite, pg := open("sqlite::memory:"), open(stores.PostgreSQL(t))
 			m, all := NewMemory(lite), []Limiter{NewSQL(lite), NewSQL(pg)}
-			windows := []Plan{{Hour: 1}, {Day: 1}, {Burst: 1}, {Hour: 1, Burst: 1}, {Day: 1, Burst: 1}, {Hour: 1, Day: 1}, {Hour: 1, Day: 1, Burst: 1}, {}}
+			windows := []Plan{{Hour: 1}, {Day: 1}, {Burst: 1}, {Hour: 1, Burst: 1}, {Day: 1, Burst: 1}, {Hour: 1, Day: 1},
+				{Hour: 1, Day: 1, Burst: 1}, {}}
 			take := func(i int, step int) {
 				w := windows[i]
 				p := Plan{Hour: w.Hour * (1 + r.Int64N(40)), Day: w.Day * (1 + r.Int64N(60)), Burst: w.Burst * (1 + r.Int64N(20))}
@@ -202,7 +204,8 @@ func TestAllLimitersAgree(t *testing.T) {
 				want := ask(t, m, counter, cost, p)
 				for j, l := range all {
 					if got := ask(t, l, counter, cost, p); got != want {
-						t.Fatalf("seed %d, step %d, %v: limiter %d says %+v, memory %+v; plan %+v, cost %d", seed, step, c.at, j, got, want, p, cost)
+						t.Fatalf("seed %d, step %d, %v: limiter %d says %+v, memory %+v; plan %+v, cost %d", seed, step, c.at, j, got,
+							want, p, cost)
 					}
 				}
 			}

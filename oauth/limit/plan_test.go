@@ -45,7 +45,8 @@ func ask(t *testing.T, l Limiter, counter string, cost int64, p Plan) Result {
 	if r.Allowed != (r.RetryAfter == 0) || r.RetryAfter%time.Second != 0 {
 		t.Fatalf("allowed %v, retry after %v", r.Allowed, r.RetryAfter)
 	}
-	if windows := p.Hour > 0 || p.Day > 0; windows != (r.Limit > 0) || windows != (r.Reset > 0) || r.Remaining < 0 || r.Remaining > r.Limit {
+	if windows := p.Hour > 0 || p.Day > 0; windows != (r.Limit > 0) || windows != (r.Reset > 0) || r.Remaining < 0 ||
+		r.Remaining > r.Limit {
 		t.Fatalf("plan %+v gives %+v", p, r)
 	}
 	return r
@@ -255,7 +256,8 @@ func TestL05_ClockThatJumps(t *testing.T) {
 func TestL06_CountersShareNothing(t *testing.T) {
 	onEachLimiter(t, func(t *testing.T, l Limiter, _ *clock) {
 		p := Plan{Hour: 2, Day: 2, Burst: 2}
-		for _, counter := range []string{"a", "a:", ":a", "{a}", "a:b", "a:{b}", "{a:b}", "{a}:b", "A", "a ", "%61", "a%", "_", "ä", "a\u0308", `a\`, "a'"} {
+		for _, counter := range []string{"a", "a:", ":a", "{a}", "a:b", "a:{b}", "{a:b}", "{a}:b", "A", "a ", "%61", "a%",
+			"_", "ä", "a\u0308", `a\`, "a'"} {
 			if got := admitted(t, l, counter, 3, p); got != 2 {
 				t.Errorf("%q: %d admitted, want 2", counter, got)
 			}

@@ -96,7 +96,7 @@ func TestEqualQuestionsAtOnceAreOne(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 64 {
 		wait.Go(func() {
-			h := a.v.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+			h := a.v.Require("read")(noContent())
 			w := httptest.NewRecorder()
 			if h.ServeHTTP(w, request(access)); w.Code != http.StatusNoContent {
 				t.Errorf("got %d %s", w.Code, w.Body)
@@ -182,7 +182,8 @@ func TestAnswersThatAreNone(t *testing.T) {
 			a := newAPI(t, resource.Config{Issuer: server.URL, IntrospectionURL: server.URL + "/introspect", Key: "sk_live_x"})
 			w, _ := a.ask(request("token"))
 			if w.Code != x.want || w.Header().Get("Retry-After") != x.retryAfter || followed {
-				t.Errorf("got %d, Retry-After %q, followed %v; want %d, %q", w.Code, w.Header().Get("Retry-After"), followed, x.want, x.retryAfter)
+				t.Errorf("got %d, Retry-After %q, followed %v; want %d, %q",
+					w.Code, w.Header().Get("Retry-After"), followed, x.want, x.retryAfter)
 			}
 			if x.want >= 500 && !strings.Contains(a.log.String(), "status="+strconv.Itoa(x.want)) {
 				t.Errorf("the operator is told %q", a.log.String())

@@ -15,7 +15,8 @@ import (
 )
 
 func TestMetadataOfTheAPI(t *testing.T) {
-	a := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x", Scopes: []string{"read", "write"}, Name: "Example API"})
+	a := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x", Scopes: []string{"read", "write"},
+		Name: "Example API"})
 	if got := a.v.MetadataPath(); got != "/.well-known/oauth-protected-resource/v2" {
 		t.Errorf("the document is at %s", got)
 	}
@@ -26,14 +27,17 @@ func TestMetadataOfTheAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"resource": exampleAPI, "authorization_servers": []any{"https://auth.example.com"}, "bearer_methods_supported": []any{"header"},
-		"scopes_supported": []any{"read", "write"}, "resource_name": "Example API",
+		"resource":                 exampleAPI,
+		"authorization_servers":    []any{"https://auth.example.com"},
+		"bearer_methods_supported": []any{"header"},
+		"scopes_supported":         []any{"read", "write"}, "resource_name": "Example API",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || w.Header().Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("the document (-want +got):\n%s", diff)
 	}
 	w = httptest.NewRecorder()
-	if a.v.Metadata().ServeHTTP(w, httptest.NewRequest(http.MethodPost, a.v.MetadataPath(), nil)); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD, OPTIONS" {
+	if a.v.Metadata().ServeHTTP(w, httptest.NewRequest(http.MethodPost, a.v.MetadataPath(),
+		nil)); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD, OPTIONS" {
 		t.Errorf("a POST gets %d %v", w.Code, w.Header())
 	}
 	urn := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x", Resource: "urn:example:api"})
@@ -44,7 +48,8 @@ func TestMetadataOfTheAPI(t *testing.T) {
 }
 
 func TestConfigIsCheckedWhole(t *testing.T) {
-	_, err := resource.New(resource.Config{Issuer: "http://auth.example.com", Resource: "https://api.example.com#x", ClientID: "x", CacheFor: time.Hour, JWKSURL: "ftp://x"})
+	_, err := resource.New(resource.Config{Issuer: "http://auth.example.com", Resource: "https://api.example.com#x",
+		ClientID: "x", CacheFor: time.Hour, JWKSURL: "ftp://x"})
 	if err == nil {
 		t.Fatal("nothing is wrong")
 	}
@@ -57,11 +62,14 @@ func TestConfigIsCheckedWhole(t *testing.T) {
 	for name, change := range map[string]func(*resource.Config){
 		"no way at all":          func(*resource.Config) {},
 		"two ways to introspect": func(c *resource.Config) { c.Key, c.ClientID, c.ClientSecret = "k", "i", "s" },
-		"a cost of JWTs alone":   func(c *resource.Config) { c.VerifyJWT, c.Cost = true, func(*http.Request) int { return 1 } },
-		"a cache of JWTs alone":  func(c *resource.Config) { c.VerifyJWT, c.CacheFor = true, time.Second },
-		"no header":              func(c *resource.Config) { c.Key, c.WorkspaceHeader = "k", "X Workspace" },
-		"a quote in the name":    func(c *resource.Config) { c.Key, c.Resource = "k", `https://x/"` },
-		"a secret in the URL":    func(c *resource.Config) { c.Key, c.IntrospectionURL = "k", "https://a:b@x/" },
+		"a cost of JWTs alone": func(c *resource.Config) {
+			c.VerifyJWT, c.Cost = true,
+				func(*http.Request) int { return 1 }
+		},
+		"a cache of JWTs alone": func(c *resource.Config) { c.VerifyJWT, c.CacheFor = true, time.Second },
+		"no header":             func(c *resource.Config) { c.Key, c.WorkspaceHeader = "k", "X Workspace" },
+		"a quote in the name":   func(c *resource.Config) { c.Key, c.Resource = "k", `https://x/"` },
+		"a secret in the URL":   func(c *resource.Config) { c.Key, c.IntrospectionURL = "k", "https://a:b@x/" },
 	} {
 		c := good
 		change(&c)
@@ -69,7 +77,8 @@ func TestConfigIsCheckedWhole(t *testing.T) {
 			t.Errorf("%s is taken", name)
 		}
 	}
-	for _, issuer := range []string{"http://localhost:8080", "http://127.0.0.1", "http://[::1]:1", "https://auth.example.com/tenant"} {
+	for _, issuer := range []string{"http://localhost:8080", "http://127.0.0.1", "http://[::1]:1",
+		"https://auth.example.com/tenant"} {
 		if _, err := resource.New(resource.Config{Issuer: issuer, Resource: exampleAPI, VerifyJWT: true}); err != nil {
 			t.Errorf("issuer %s: %v", issuer, err)
 		}

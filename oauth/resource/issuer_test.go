@@ -85,14 +85,21 @@ func (s *issuer) fetches() int {
 }
 
 func (s *issuer) config() resource.Config {
-	return resource.Config{Issuer: s.url, VerifyJWT: true, Objects: []string{"accounts"}, Now: func() time.Time { return time.Unix(s.now.Load(), 0) }}
+	return resource.Config{Issuer: s.url, VerifyJWT: true, Objects: []string{"accounts"},
+		Now: func() time.Time { return time.Unix(s.now.Load(), 0) }}
 }
 
 // claims are those of a good token, less those that change says nil for.
 func (s *issuer) claims(change map[string]any) map[string]any {
 	c := map[string]any{
-		"iss": s.url, "aud": exampleAPI, "sub": "user_1", "client_id": "app_1", "scope": "read accounts:write", "jti": "x", "workspace": "acme",
-		"iat": s.now.Load(), "exp": s.now.Load() + 60,
+		"iss":       s.url,
+		"aud":       exampleAPI,
+		"sub":       "user_1",
+		"client_id": "app_1",
+		"scope":     "read accounts:write",
+		"jti":       "x",
+		"workspace": "acme",
+		"iat":       s.now.Load(), "exp": s.now.Load() + 60,
 	}
 	for name, value := range change {
 		if c[name] = value; value == nil {

@@ -24,9 +24,11 @@ func TestJWTIsVerifiedHere(t *testing.T) {
 	k := newKey(t, "one")
 	s := newIssuer(t, k)
 	a := newAPI(t, s.config())
-	w, c := a.ask(request(s.token(k, map[string]any{"workspace_id": "ws_1", "role": "member", "auth_time": s.now.Load() - 5})), "accounts:read", "accounts:write")
+	w, c := a.ask(request(s.token(k, map[string]any{"workspace_id": "ws_1", "role": "member",
+		"auth_time": s.now.Load() - 5})), "accounts:read", "accounts:write")
 	a.want(w, http.StatusNoContent, "")
-	if c.Subject != "user_1" || c.ClientID != "app_1" || c.Credential != "access_token" || c.Workspace != "acme" || c.WorkspaceID != "ws_1" || c.Role != "member" ||
+	if c.Subject != "user_1" || c.ClientID != "app_1" || c.Credential != "access_token" || c.Workspace != "acme" ||
+		c.WorkspaceID != "ws_1" || c.Role != "member" ||
 		c.ID != "x" || c.ExpiresAt.Unix() != s.now.Load()+60 || c.AuthTime.Unix() != s.now.Load()-5 {
 		t.Errorf("claims: %+v", c)
 	}
@@ -80,10 +82,12 @@ func TestJ01_OtherAlgorithmsAreRefused(t *testing.T) {
 	_, rest, _ := strings.Cut(s.token(k, nil), ".")
 	payload, signature, _ := strings.Cut(rest, ".")
 	for name, token := range map[string]string{
-		"none":                 part(map[string]string{"alg": "none", "typ": "at+jwt", "kid": "one"}) + "." + payload + ".",
-		"none with signature":  part(map[string]string{"alg": "none", "typ": "at+jwt", "kid": "one"}) + "." + payload + "." + signature,
-		"nOnE":                 part(map[string]string{"alg": "nOnE", "typ": "at+jwt", "kid": "one"}) + "." + payload + ".",
-		"HS256 by PEM":         sign(t, jose.HS256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), "one", nil, s.claims(nil)),
+		"none": part(map[string]string{"alg": "none", "typ": "at+jwt", "kid": "one"}) + "." + payload + ".",
+		"none with signature": part(map[string]string{"alg": "none", "typ": "at+jwt", "kid": "one"}) + "." + payload + "." +
+			signature,
+		"nOnE": part(map[string]string{"alg": "nOnE", "typ": "at+jwt", "kid": "one"}) + "." + payload + ".",
+		"HS256 by PEM": sign(t, jose.HS256, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), "one",
+			nil, s.claims(nil)),
 		"HS256 by DER":         sign(t, jose.HS256, der, "one", nil, s.claims(nil)),
 		"HS256 by JWK":         sign(t, jose.HS256, asJWK, "one", nil, s.claims(nil)),
 		"RS256 by a key of it": sign(t, jose.RS256, rsaKey, "rsa", nil, s.claims(nil)),
@@ -102,7 +106,8 @@ func TestJ02_J03_HeaderNamesNoKeyAndNoAddress(t *testing.T) {
 	s := newIssuer(t, k)
 	stranger := newIssuer(t, other)
 	a := newAPI(t, s.config())
-	for _, kid := range []string{"", "../../x", "two", stranger.url + "/keys", "' or 1=1 --", strings.Repeat("k", 4000), "ONE", "one "} {
+	for _, kid := range []string{"", "../../x", "two", stranger.url + "/keys", "' or 1=1 --", strings.Repeat("k", 4000),
+		"ONE", "one "} {
 		w, _ := a.ask(request(sign(t, jose.ES256, k.Key, kid, nil, s.claims(nil))), "read")
 		a.want(w, http.StatusUnauthorized, "invalid_token")
 	}
@@ -136,7 +141,15 @@ func TestJ04_OtherKindsOfJWTAreRefused(t *testing.T) {
 	s := newIssuer(t, k)
 	a := newAPI(t, s.config())
 	for typ, status := range map[string]int{
-		"at+jwt": 204, "application/at+jwt": 204, "AT+JWT": 204, "JWT": 401, "": 401, "dpop+jwt": 401, "logout+jwt": 401, "oauth-authz-req+jwt": 401, "at+jwt ": 401,
+		"at+jwt":              204,
+		"application/at+jwt":  204,
+		"AT+JWT":              204,
+		"JWT":                 401,
+		"":                    401,
+		"dpop+jwt":            401,
+		"logout+jwt":          401,
+		"oauth-authz-req+jwt": 401,
+		"at+jwt ":             401,
 	} {
 		w, _ := a.ask(request(sign(t, jose.ES256, k.Key, "one", map[string]any{"typ": typ}, s.claims(nil))), "read")
 		if w.Code != status {
@@ -220,19 +233,21 @@ func TestJ06_BrokenSignatures(t *testing.T) {
 	n := elliptic.P256().Params().N.Bytes()
 	flipped := append([]byte{}, signature...)
 	flipped[0] ^= 1
-	der := append([]byte{0x30, 0x44, 0x02, 0x20}, append(append([]byte{}, signature[:32]...), append([]byte{0x02, 0x20}, signature[32:]...)...)...)
+	der := append([]byte{0x30, 0x44, 0x02, 0x20},
+		append(append([]byte{}, signature[:32]...), append([]byte{0x02, 0x20}, signature[32:]...)...)...)
 	for name, token := range map[string]string{
-		"zeros":           good[:at] + encode(make([]byte, 64)),
-		"r = n":           good[:at] + encode(append(append([]byte{}, n...), signature[32:]...)),
-		"cut":             good[:at] + encode(signature[:63]),
-		"longer":          good[:at] + encode(append(append([]byte{}, signature...), 0)),
-		"none":            good[:at],
-		"one bit":         good[:at] + encode(flipped),
-		"DER":             good[:at] + encode(der),
-		"padded":          good + "==",
-		"a newline":       good[:at+10] + "\n" + good[at+10:],
-		"a fourth part":   good + ".x",
-		"another payload": good[:strings.IndexByte(good, '.')+1] + encode([]byte(mustJSON(t, s.claims(map[string]any{"sub": "user_2"})))) + good[at-1:],
+		"zeros":         good[:at] + encode(make([]byte, 64)),
+		"r = n":         good[:at] + encode(append(append([]byte{}, n...), signature[32:]...)),
+		"cut":           good[:at] + encode(signature[:63]),
+		"longer":        good[:at] + encode(append(append([]byte{}, signature...), 0)),
+		"none":          good[:at],
+		"one bit":       good[:at] + encode(flipped),
+		"DER":           good[:at] + encode(der),
+		"padded":        good + "==",
+		"a newline":     good[:at+10] + "\n" + good[at+10:],
+		"a fourth part": good + ".x",
+		"another payload": good[:strings.IndexByte(good, '.')+1] +
+			encode([]byte(mustJSON(t, s.claims(map[string]any{"sub": "user_2"})))) + good[at-1:],
 	} {
 		w, _ := a.ask(request(token), "read")
 		if a.want(w, http.StatusUnauthorized, "invalid_token"); t.Failed() {
@@ -255,7 +270,12 @@ func TestJWTsAndAllElse(t *testing.T) {
 		}
 		asked = append(asked, q)
 		_ = json.NewEncoder(w).Encode(map[string]any{
-			"active": true, "aud": exampleAPI, "scope": "read", "credential": "foreign_jwt", "foreign_issuer": "https://x.example", "foreign_subject": "7",
+			"active":          true,
+			"aud":             exampleAPI,
+			"scope":           "read",
+			"credential":      "foreign_jwt",
+			"foreign_issuer":  "https://x.example",
+			"foreign_subject": "7",
 		})
 	}))
 	defer introspection.Close()
@@ -305,11 +325,12 @@ func FuzzToken(f *testing.F) {
 		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: k.Public(), KeyID: "one"}}})
 	}))
 	f.Cleanup(keys.Close)
-	v, err := resource.New(resource.Config{Issuer: "https://auth.example.com", Resource: exampleAPI, VerifyJWT: true, JWKSURL: keys.URL})
+	v, err := resource.New(resource.Config{Issuer: "https://auth.example.com", Resource: exampleAPI, VerifyJWT: true,
+		JWKSURL: keys.URL})
 	if err != nil {
 		f.Fatal(err)
 	}
-	h := v.Require()(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	h := v.Require()(noContent())
 	header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256","typ":"at+jwt","kid":"one"}`))
 	claims := map[string]any{"iss": "https://auth.example.com", "aud": exampleAPI, "exp": int64(1) << 39}
 	payload, err := json.Marshal(claims)
@@ -343,7 +364,7 @@ func TestV45_V47_V50_WhatOtherIssuersAndClientsWrite(t *testing.T) {
 		q := httptest.NewRequest(http.MethodGet, "/", nil)
 		q.Header.Set("Authorization", authorization)
 		w := httptest.NewRecorder()
-		v.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })).ServeHTTP(w, q)
+		v.Require("read")(noContent()).ServeHTTP(w, q)
 		return w.Code
 	}
 	now := s.now.Load()
@@ -352,7 +373,8 @@ func TestV45_V47_V50_WhatOtherIssuersAndClientsWrite(t *testing.T) {
 		change map[string]any
 		want   int
 	}{
-		"a fraction":         {map[string]any{"exp": number("%d.5", now+60), "nbf": number("%d.25", now-1), "iat": number("%d.75", now-1)}, http.StatusNoContent},
+		"a fraction": {map[string]any{"exp": number("%d.5", now+60), "nbf": number("%d.25", now-1),
+			"iat": number("%d.75", now-1)}, http.StatusNoContent},
 		"an exponent":        {map[string]any{"exp": number("%de0", now+60)}, http.StatusNoContent},
 		"a slash":            {map[string]any{"aud": "https://api.example.com/"}, http.StatusNoContent},
 		"over by a half":     {map[string]any{"exp": number("%d.5", now-1)}, http.StatusUnauthorized},
@@ -372,7 +394,9 @@ func TestV45_V47_V50_WhatOtherIssuersAndClientsWrite(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, got, x.want)
 		}
 	}
-	token := sign(t, jose.ES256, k.Key, k.KeyID, map[string]any{"jku": "https://elsewhere.example/keys", "x5u": "https://elsewhere.example/x"}, s.claims(map[string]any{"aud": "https://api.example.com"}))
+	token := sign(t, jose.ES256, k.Key, k.KeyID,
+		map[string]any{"jku": "https://elsewhere.example/keys", "x5u": "https://elsewhere.example/x"},
+		s.claims(map[string]any{"aud": "https://api.example.com"}))
 	for _, spaces := range []string{" ", "  ", "    "} {
 		if got := status("Bearer" + spaces + token); got != http.StatusNoContent {
 			t.Errorf("%d spaces: %d", len(spaces), got)
@@ -383,7 +407,8 @@ func TestV45_V47_V50_WhatOtherIssuersAndClientsWrite(t *testing.T) {
 	q.Header.Set("Access-Control-Request-Headers", "mcp-protocol-version")
 	w := httptest.NewRecorder()
 	v.Metadata().ServeHTTP(w, q)
-	if w.Code != http.StatusNoContent || w.Header().Get("Access-Control-Allow-Origin") != "*" || w.Header().Get("Access-Control-Allow-Headers") != "mcp-protocol-version" {
+	if w.Code != http.StatusNoContent || w.Header().Get("Access-Control-Allow-Origin") != "*" ||
+		w.Header().Get("Access-Control-Allow-Headers") != "mcp-protocol-version" {
 		t.Errorf("V-48: a preflight is answered %d %v", w.Code, w.Header())
 	}
 }

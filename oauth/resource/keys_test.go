@@ -17,7 +17,8 @@ func TestKeysOfOtherKindsArePassedOver(t *testing.T) {
 	s := newIssuer(t, k)
 	forEncryption, forOther, nameless := newKey(t, "enc"), newKey(t, "other"), newKey(t, "")
 	forEncryption.Use, forOther.Algorithm = "enc", "ES384"
-	set := []map[string]any{{"kty": "new", "kid": "x"}, {"kty": "EC", "crv": "P-256", "kid": "off", "x": "AA", "y": "AA"}, {"kty": "oct", "kid": "oct", "k": "AAAA"}}
+	set := []map[string]any{{"kty": "new", "kid": "x"}, {"kty": "EC", "crv": "P-256", "kid": "off", "x": "AA", "y": "AA"},
+		{"kty": "oct", "kid": "oct", "k": "AAAA"}}
 	for _, key := range []jose.JSONWebKey{forEncryption, forOther, nameless, k} {
 		var v map[string]any
 		if err := json.Unmarshal([]byte(mustJSON(t, key.Public())), &v); err != nil {
@@ -111,7 +112,7 @@ func TestManyRequestsFetchKeysOnce(t *testing.T) {
 	for range 64 {
 		wait.Go(func() {
 			w := httptest.NewRecorder()
-			a.v.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })).ServeHTTP(w, request(token))
+			a.v.Require("read")(noContent()).ServeHTTP(w, request(token))
 			if w.Code != http.StatusNoContent {
 				t.Errorf("got %d %s", w.Code, w.Body)
 			}

@@ -29,14 +29,21 @@ const exampleAPI = "https://api.example.com/v2"
 
 // catalogue is a server with two resources, objects and plans.
 func catalogue() rig.Options {
-	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}
+	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"},
+		{Name: "delete", Text: "Delete"}}
 	return rig.Options{
 		Resources: []catalog.Resource{
 			{
-				ID: exampleAPI, Name: "Example API", Objects: []string{"accounts"}, Scopes: scopes, WorkspaceHeader: "X-Workspace", UserPlan: "people",
-				Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free"},
+				ID:              exampleAPI,
+				Name:            "Example API",
+				Objects:         []string{"accounts"},
+				Scopes:          scopes,
+				WorkspaceHeader: "X-Workspace",
+				UserPlan:        "people",
+				Keys:            catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free"},
 			},
-			{ID: "https://other.example.com", Name: "Other", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "other", Environments: []string{"live"}}},
+			{ID: "https://other.example.com", Name: "Other", Scopes: scopes,
+				Keys: catalog.KeyRules{Prefix: "other", Environments: []string{"live"}}},
 		},
 		Plans: map[string]limit.Plan{"free": {Hour: 2}, "people": {Hour: 50}},
 	}
@@ -67,7 +74,8 @@ func newAPI(t *testing.T, c resource.Config) *api {
 // config asks the server of a rig.
 func config(r *rig.Rig) resource.Config {
 	server := r.ResourceServer()
-	return resource.Config{Issuer: r.Issuer, ClientID: server.ID, ClientSecret: server.Secret, Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() }}
+	return resource.Config{Issuer: r.Issuer, ClientID: server.ID, ClientSecret: server.Secret,
+		Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() }}
 }
 
 // request is one with a bearer token, unless that is empty; headers come in pairs.
@@ -106,7 +114,8 @@ func (a *api) ask(r *http.Request, scopes ...string) (*httptest.ResponseRecorder
 func (a *api) want(w *httptest.ResponseRecorder, status int, code string) {
 	a.t.Helper()
 	challenge := w.Header().Get("WWW-Authenticate")
-	if w.Code != status || code != "" && !strings.Contains(challenge, `error="`+code+`"`) || code == "" && strings.Contains(challenge, "error=") {
+	if w.Code != status || code != "" && !strings.Contains(challenge, `error="`+code+`"`) ||
+		code == "" && strings.Contains(challenge, "error=") {
 		a.t.Errorf("got %d %s %s, want %d %s\n%s", w.Code, challenge, w.Body, status, code, a.log.String())
 	}
 }
@@ -118,17 +127,20 @@ func TestCallerIsKnownToTheHandler(t *testing.T) {
 	access, refresh := r.Tokens(app, "read")
 	w, c := a.ask(request(access), "read", "accounts:read")
 	a.want(w, http.StatusNoContent, "")
-	if c.Subject != r.Alice.ID || c.ClientID != app.ID || c.Credential != "access_token" || c.Role != "owner" || c.Workspace == "" || c.WorkspaceID == "" || c.Plan != "people" {
+	if c.Subject != r.Alice.ID || c.ClientID != app.ID || c.Credential != "access_token" || c.Role != "owner" ||
+		c.Workspace == "" || c.WorkspaceID == "" || c.Plan != "people" {
 		t.Errorf("claims of an access token: %+v", c)
 	}
-	if c.ExpiresAt.Before(r.Store.Now().Time()) || c.IssuedAt.IsZero() || c.AuthTime.IsZero() || c.ID == "" || !cmp.Equal(c.Scopes, []string{"read"}) {
+	if c.ExpiresAt.Before(r.Store.Now().Time()) || c.IssuedAt.IsZero() || c.AuthTime.IsZero() || c.ID == "" ||
+		!cmp.Equal(c.Scopes, []string{"read"}) {
 		t.Errorf("claims of an access token: %+v", c)
 	}
 	ws := r.Workspace("acme", "", r.Alice)
 	key, text := r.Key(ws, apikey.Spec{Scopes: []string{"accounts:read"}, Environment: "test"})
 	w, c = a.ask(request(text), "accounts:read")
 	a.want(w, http.StatusNoContent, "")
-	if c.KeyID != key.ID || c.Subject != "" || c.Environment != "test" || c.Workspace != "acme" || c.WorkspaceID != ws.ID || c.Credential != "api_key" || !c.ExpiresAt.IsZero() {
+	if c.KeyID != key.ID || c.Subject != "" || c.Environment != "test" || c.Workspace != "acme" ||
+		c.WorkspaceID != ws.ID || c.Credential != "api_key" || !c.ExpiresAt.IsZero() {
 		t.Errorf("claims of a key: %+v", c)
 	}
 	w, _ = a.ask(request(text), "read")
@@ -153,7 +165,8 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 		t.Errorf("without a token the challenge is %s", got)
 	}
 	var body map[string]any
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body["error"] != "Unauthorized" || body["statusCode"] != 401.0 || body["message"] == "" {
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body["error"] != "Unauthorized" ||
+		body["statusCode"] != 401.0 || body["message"] == "" {
 		t.Errorf("without a token the body is %s", w.Body)
 	}
 	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "application/json" {
@@ -161,7 +174,8 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 	}
 	w, _ = a.ask(request(access), "read", "write")
 	a.want(w, http.StatusForbidden, "insufficient_scope")
-	if got := w.Header().Get("WWW-Authenticate"); !strings.HasPrefix(got, realm+`, error="insufficient_scope"`) || !strings.HasSuffix(got, `scope="read write", `+metadata) {
+	if got := w.Header().Get("WWW-Authenticate"); !strings.HasPrefix(got, realm+`, error="insufficient_scope"`) ||
+		!strings.HasSuffix(got, `scope="read write", `+metadata) {
 		t.Errorf("without a scope the challenge is %s", got)
 	}
 	for name, q := range map[string]*http.Request{
@@ -199,7 +213,8 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 // machine is an app's own token for a resource.
 func machine(t *testing.T, r *rig.Rig, id string) string {
 	t.Helper()
-	app := r.App(management.ClientSpec{Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id}, Scopes: []string{"read"}})
+	app := r.App(management.ClientSpec{Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id},
+		Scopes: []string{"read"}})
 	answer := r.PostAs(app, "/oauth/token", map[string][]string{"grant_type": {"client_credentials"}, "resource": {id}})
 	if answer.Status != http.StatusOK {
 		t.Fatalf("client_credentials: %d %s", answer.Status, answer.Body)
@@ -210,7 +225,8 @@ func machine(t *testing.T, r *rig.Rig, id string) string {
 // A resource server that judges for two APIs is told of both. Each API takes its own credentials only.
 func TestAudienceIsThisAPI(t *testing.T) {
 	r := rig.Memory(t, catalogue())
-	server := r.App(management.ClientSpec{Name: "Both", ResourceServer: true, Resources: []string{exampleAPI, "https://other.example.com"}})
+	server := r.App(management.ClientSpec{Name: "Both", ResourceServer: true,
+		Resources: []string{exampleAPI, "https://other.example.com"}})
 	c := config(r)
 	c.ClientID, c.ClientSecret = server.ID, server.Secret
 	here := newAPI(t, c)
@@ -235,7 +251,8 @@ func TestLimitsAreToldAndHeld(t *testing.T) {
 	for _, left := range []string{"1", "0"} {
 		w, _ := a.ask(request(key), "read")
 		a.want(w, http.StatusNoContent, "")
-		if h := w.Header(); h.Get("X-RateLimit-Limit") != "2" || h.Get("X-RateLimit-Remaining") != left || h.Get("X-RateLimit-Reset") == "" {
+		if h := w.Header(); h.Get("X-RateLimit-Limit") != "2" || h.Get("X-RateLimit-Remaining") != left ||
+			h.Get("X-RateLimit-Reset") == "" {
 			t.Errorf("want %s left: %v", left, h)
 		}
 	}
@@ -243,7 +260,8 @@ func TestLimitsAreToldAndHeld(t *testing.T) {
 	a.want(w, http.StatusTooManyRequests, "")
 	var body struct{ RetryAfter int }
 	wait, _ := strconv.Atoi(w.Header().Get("Retry-After"))
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || wait < 3500 || body.RetryAfter != wait || w.Header().Get("X-RateLimit-Remaining") != "0" {
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || wait < 3500 || body.RetryAfter != wait ||
+		w.Header().Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("over the limit: %v %s", w.Header(), w.Body)
 	}
 	cost = 0
@@ -274,7 +292,8 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 
 	w, claims := a.ask(request(pat, "X-Workspace", "acme"), "write")
 	a.want(w, http.StatusNoContent, "")
-	if claims.Workspace != "acme" || claims.Role != "owner" || claims.Subject != r.Alice.ID || claims.Credential != "personal_access_token" {
+	if claims.Workspace != "acme" || claims.Role != "owner" || claims.Subject != r.Alice.ID ||
+		claims.Credential != "personal_access_token" {
 		t.Errorf("in acme the claims are %+v", claims)
 	}
 	w, _ = a.ask(request(pat, "X-Workspace", "umbrella"), "write") // the role there only reads
@@ -296,7 +315,8 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 	a.want(w, http.StatusForbidden, "insufficient_scope")
 	w, _ = a.ask(request(key), "write")
 	a.want(w, http.StatusNoContent, "")
-	for _, q := range []*http.Request{request(key, "X-Workspace", ""), request(key, "X-Workspace", "acme", "X-Workspace", "acme")} {
+	for _, q := range []*http.Request{request(key, "X-Workspace", ""),
+		request(key, "X-Workspace", "acme", "X-Workspace", "acme")} {
 		w, _ = a.ask(q, "write")
 		a.want(w, http.StatusBadRequest, "invalid_request")
 	}
@@ -307,10 +327,13 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 func TestKeyIsUsedFromItsAddressesOnly(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Addresses: storage.List{"192.0.2.0/24", "2001:db8::/32"}})
+	_, key := r.Key(r.Workspace("acme", "", r.Alice),
+		apikey.Spec{Addresses: storage.List{"192.0.2.0/24", "2001:db8::/32"}})
 	for address, status := range map[string]int{
-		"192.0.2.7:1": http.StatusNoContent, "[::ffff:192.0.2.7]:1": http.StatusNoContent, "[2001:db8::1%eth0]:1": http.StatusNoContent,
-		"192.0.3.7:1": http.StatusForbidden, "": http.StatusForbidden, "a socket": http.StatusForbidden,
+		"192.0.2.7:1":          http.StatusNoContent,
+		"[::ffff:192.0.2.7]:1": http.StatusNoContent,
+		"[2001:db8::1%eth0]:1": http.StatusNoContent,
+		"192.0.3.7:1":          http.StatusForbidden, "": http.StatusForbidden, "a socket": http.StatusForbidden,
 	} {
 		q := request(key, "X-Forwarded-For", "192.0.2.1")
 		q.RemoteAddr = address
@@ -344,13 +367,20 @@ func TestKeyThatIntrospects(t *testing.T) {
 
 func TestBodyIsTheAPIs(t *testing.T) {
 	var got *resource.Refusal
-	a := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x", WriteError: func(w http.ResponseWriter, _ *http.Request, r *resource.Refusal) {
-		got = r
-		w.WriteHeader(r.Status)
-		_, _ = io.WriteString(w, "no")
-	}})
+	a := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x",
+		WriteError: func(w http.ResponseWriter, _ *http.Request, r *resource.Refusal) {
+			got = r
+			w.WriteHeader(r.Status)
+			_, _ = io.WriteString(w, "no")
+		}})
 	w, _ := a.ask(request(""))
-	if a.want(w, http.StatusUnauthorized, ""); w.Body.String() != "no" || got.Status != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" {
+	if a.want(w, http.StatusUnauthorized, ""); w.Body.String() != "no" || got.Status != http.StatusUnauthorized ||
+		w.Header().Get("WWW-Authenticate") == "" {
 		t.Errorf("got %v %s %+v", w.Header(), w.Body, got)
 	}
+}
+
+// noContent is a handler that answers 204.
+func noContent() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 }
