@@ -101,8 +101,10 @@ func same(t *testing.T, want url.Values, contentType, body string) {
 
 // FuzzBasic: no Authorization header brings the server down, and credentials that are read are those that were sent.
 func FuzzBasic(f *testing.F) {
-	for _, header := range []string{"", "Basic", "Basic ", "Basic Og==", "basic YTpi", "Basic YTpi, Basic YTpi",
-		"Bearer x", "Basic YSUzQTolMDA=", "Basic ////", "Basic  YTpi", "BasicYTpi"} {
+	for _, header := range []string{
+		"", "Basic", "Basic ", "Basic Og==", "basic YTpi", "Basic YTpi, Basic YTpi",
+		"Bearer x", "Basic YSUzQTolMDA=", "Basic ////", "Basic  YTpi", "BasicYTpi",
+	} {
 		f.Add(header, "app_1", "dw_cs_x", "")
 	}
 	f.Add("Basic YTpi", "a:b", "c%+ d", "a")

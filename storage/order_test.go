@@ -24,8 +24,10 @@ func TestV67_SortedListsPageEveryRowOnce(t *testing.T) {
 			c := storage.Client{ID: storage.NewID("app"), WorkspaceID: w.shared.ID, Name: "App " + name}
 			must(t, s.InsertClient(ctx, &c, nil))
 			id := storage.NewID("key")
-			k := storage.APIKey{ID: id, Digest: storage.Digest(id), Kind: storage.KindAPIKey, WorkspaceID: w.shared.ID,
-				Name: name}
+			k := storage.APIKey{
+				ID: id, Digest: storage.Digest(id), Kind: storage.KindAPIKey, WorkspaceID: w.shared.ID,
+				Name: name,
+			}
 			if i%2 == 0 {
 				k.ExpiresAt = storage.At(noon) + storage.Time(i)
 			}

@@ -65,8 +65,10 @@ func (w *world) key() storage.APIKey {
 }
 
 func (w *world) token() storage.APIKey {
-	return storage.APIKey{Kind: storage.KindPersonalAccessToken, UserID: w.user.ID, Resource: "https://api.example",
-		Prefix: PrefixPersonalToken, Name: "Token", Scopes: storage.List{"read"}}
+	return storage.APIKey{
+		Kind: storage.KindPersonalAccessToken, UserID: w.user.ID, Resource: "https://api.example",
+		Prefix: PrefixPersonalToken, Name: "Token", Scopes: storage.List{"read"},
+	}
 }
 
 func (w *world) issue(k storage.APIKey) (storage.APIKey, string) {
@@ -260,8 +262,10 @@ func TestK28_DatabaseHoldsNoKey(t *testing.T) {
 			if !strings.Contains(dump.String(), string(digest)) {
 				t.Error("not even the digest is stored, so this test proves nothing")
 			}
-			for _, found := range []string{string(digest), hex.EncodeToString(digest),
-				base64.RawURLEncoding.EncodeToString(digest), "sk_live_" + hex.EncodeToString(digest)} {
+			for _, found := range []string{
+				string(digest), hex.EncodeToString(digest),
+				base64.RawURLEncoding.EncodeToString(digest), "sk_live_" + hex.EncodeToString(digest),
+			} {
 				if got := w.status(found, ""); got != Unknown {
 					t.Errorf("the digest is a key of status %v", got)
 				}
@@ -333,8 +337,10 @@ func TestK09_StatusOfAKey(t *testing.T) {
 func TestK08_SuccessorHasAllRightsAndNoMore(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, w *world) {
 		for name, old := range map[string]storage.APIKey{"key": w.key(), "token": w.token()} {
-			old.Note, old.Scopes, old.ScopesByObject, old.Addresses, old.CreatedBy = "note", storage.List{"read",
-				"accounts:write"}, true, storage.List{"192.0.2.0/24"}, "user_first"
+			old.Note, old.Scopes, old.ScopesByObject, old.Addresses, old.CreatedBy = "note", storage.List{
+				"read",
+				"accounts:write",
+			}, true, storage.List{"192.0.2.0/24"}, "user_first"
 			old.ExpiresAt = w.store.Now().Add(24 * time.Hour)
 			if name == "key" {
 				old.Plan, old.RateLimit = "pro", 50

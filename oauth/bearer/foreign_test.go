@@ -197,8 +197,10 @@ func FuzzV34_KeySets(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, member := range []string{`"use":"sig"`, `"use":"enc"`, `"use":null`, `"USE":"enc"`, `"alg":"ES256"`, `"alg":[]`,
-		`"key_ops":["verify"]`, `"key_ops":["sign"]`, `"kid":""`, `"d":"AA"`, `"use":"sig","use":"enc"`} {
+	for _, member := range []string{
+		`"use":"sig"`, `"use":"enc"`, `"use":null`, `"USE":"enc"`, `"alg":"ES256"`, `"alg":[]`,
+		`"key_ops":["verify"]`, `"key_ops":["sign"]`, `"kid":""`, `"d":"AA"`, `"use":"sig","use":"enc"`,
+	} {
 		f.Add([]byte(`{"keys":[` + jwkOf(f, &p256.PublicKey, member) + `]}`))
 	}
 	f.Add([]byte(`{"keys":[` + jwkOf(f, rsaKey(1024, 65537)) + `,` + jwkOf(f, rsaKey(2048, 65537)) + `,{},null]}`))

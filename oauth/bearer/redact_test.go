@@ -9,8 +9,10 @@ import (
 
 // What was sent in the wrong place is in neither log nor page, whole or cut, and however it is encoded.
 func TestV71_CredentialsAreRedacted(t *testing.T) {
-	for _, prefix := range []string{PrefixCode, PrefixAccessToken, PrefixRefreshToken, PrefixClientSecret, "dw_in_",
-		apikey.PrefixPersonalToken, "sk_live_", "acme_api_test_", "sk_"} {
+	for _, prefix := range []string{
+		PrefixCode, PrefixAccessToken, PrefixRefreshToken, PrefixClientSecret, "dw_in_",
+		apikey.PrefixPersonalToken, "sk_live_", "acme_api_test_", "sk_",
+	} {
 		whole := NewCredential(prefix)
 		secret := whole[len(prefix):]
 		for _, credential := range []string{whole, whole[:len(prefix)+20], whole + "x"} {

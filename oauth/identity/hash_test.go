@@ -24,8 +24,10 @@ func TestHashIsAPHCStringWithItsParameters(t *testing.T) {
 	if again, _ := h.hash(t.Context(), goodPassword); again == phc {
 		t.Error("two hashes of one password are the same")
 	}
-	for password, want := range map[string]bool{goodPassword: true, otherPassword: false, "": false,
-		goodPassword + "\x00": false} {
+	for password, want := range map[string]bool{
+		goodPassword: true, otherPassword: false, "": false,
+		goodPassword + "\x00": false,
+	} {
 		if got, err := h.verify(t.Context(), password, phc); got != want || err != nil {
 			t.Errorf("verify %q: %v, %v; want %v", password, got, err, want)
 		}

@@ -95,8 +95,10 @@ func TestG02_TenFailuresThenDoublingWait(t *testing.T) {
 		r := newRig(store, false)
 		r.user(t, "a@example.com")
 		r.wrong(t, 10, "a@example.com", home, false)
-		for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute,
-			15 * time.Minute} {
+		for _, want := range []time.Duration{
+			time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute,
+			15 * time.Minute,
+		} {
 			before := r.hashes.Load()
 			if got := mustBeThrottled(t, r.login(t.Context(), "A@example.com", goodPassword, home, false)); got != want {
 				t.Fatalf("wait %v, want %v", got, want)
@@ -194,8 +196,10 @@ func TestG04_OnePasswordOverManyAccounts(t *testing.T) {
 
 func TestG05_VictimsOwnDeviceGetsIn(t *testing.T) {
 	stores.OnEachEngine(t, func(t *testing.T, store *storage.Store) {
-		for name, attacker := range map[string]netip.Addr{"attacker elsewhere": elsewhere,
-			"attacker at the same address": home} {
+		for name, attacker := range map[string]netip.Addr{
+			"attacker elsewhere":           elsewhere,
+			"attacker at the same address": home,
+		} {
 			t.Run(name, func(t *testing.T) {
 				r := newRig(store, false)
 				email := strings.ReplaceAll(name, " ", "-") + "@example.com"

@@ -116,8 +116,10 @@ func TestCreateUserTellsAllFaultsAtOnce(t *testing.T) {
 		if diff := cmp.Diff([]string{"email", "name", "password"}, fields(err)); diff != "" {
 			t.Errorf("fields (-want +got):\n%s", diff)
 		}
-		_, err = r.CreateUser(t.Context(), NewUser{Email: "ada@lovelace-engines.example", Name: "Ada",
-			Password: "lovelace-engines-ada"})
+		_, err = r.CreateUser(t.Context(), NewUser{
+			Email: "ada@lovelace-engines.example", Name: "Ada",
+			Password: "lovelace-engines-ada",
+		})
 		if diff := cmp.Diff([]string{"password"}, fields(err)); diff != "" {
 			t.Errorf("fields (-want +got):\n%s", diff)
 		}

@@ -24,8 +24,10 @@ func TestDurationRoundTrips(t *testing.T) {
 			t.Errorf("%q comes back as %v, %v", text, back, err)
 		}
 	}
-	for _, text := range []string{"", " ", "1", "1x", "h", "1h1h", "5m1h", "1 h", "+1h", "1h ", "1.5h", "36501d",
-		"36500d1s", "1H", "１h"} {
+	for _, text := range []string{
+		"", " ", "1", "1x", "h", "1h1h", "5m1h", "1 h", "+1h", "1h ", "1.5h", "36501d",
+		"36500d1s", "1H", "１h",
+	} {
 		if got, err := ParseDuration(text); err == nil {
 			t.Errorf("ParseDuration(%q) = %v, want a fault", text, got)
 		}

@@ -84,15 +84,19 @@ func TestV17_NamesClaimNothing(t *testing.T) {
 			t.Errorf("%q passed", bad)
 		}
 	}
-	for _, good := range []string{"Acme", "Example API Client", "Sync for Example API", "Example App",
+	for _, good := range []string{
+		"Acme", "Example API Client", "Sync for Example API", "Example App",
 		"Official Gazette Reader", "Trusted Advisor", "Support Desk", "Verify It", "Doors", "Standing App", "Notes",
-		"Team Notes", "Silver Field", "Verify Ideas", "River Ifield", "Łódź Øl", "Ŋanga 🇩🇪", "Veri", "example.com tools"} {
+		"Team Notes", "Silver Field", "Verify Ideas", "River Ifield", "Łódź Øl", "Ŋanga 🇩🇪", "Veri", "example.com tools",
+	} {
 		if wrong := Claim(good, own, false); wrong != "" {
 			t.Errorf("%q: %s", good, wrong)
 		}
 	}
-	for _, name := range []string{"Doorward", "doorward", "DOORWARD", "Dооrward", "Example  API", "Door-ward",
-		"api.example.com", "API.Example.com"} {
+	for _, name := range []string{
+		"Doorward", "doorward", "DOORWARD", "Dооrward", "Example  API", "Door-ward",
+		"api.example.com", "API.Example.com",
+	} {
 		if Claim(name, own, false) == "" || Claim(name, own, true) != "" {
 			t.Errorf("%q is for the operator alone: %q, %q", name, Claim(name, own, false), Claim(name, own, true))
 		}
@@ -122,9 +126,11 @@ func TestV17_OneAddress(t *testing.T) {
 }
 
 func TestV17_SitesAndHosts(t *testing.T) {
-	for _, good := range []string{"https://app.example", "https://app.example/", "https://app.example:8443/a?b=c#d",
+	for _, good := range []string{
+		"https://app.example", "https://app.example/", "https://app.example:8443/a?b=c#d",
 		"https://xn--bcher-kva.example/", "https://[2001:db8::1]/", "https://192.0.2.1", "http://localhost:3000/",
-		"http://127.0.0.1", "http://[::1]:1/", "HTTPS://App.Example/x"} {
+		"http://127.0.0.1", "http://[::1]:1/", "HTTPS://App.Example/x",
+	} {
 		if !Site(good) {
 			t.Errorf("%q is refused", good)
 		}
@@ -154,8 +160,10 @@ func TestV17_SitesAndHosts(t *testing.T) {
 
 // FuzzSite: what passes is read as the same host by Go's reader of URLs, and its port is one that exists.
 func FuzzSite(f *testing.F) {
-	for _, seed := range []string{"https://app.example/", "https://[::1]:1/", "https://app.example]/cb", "https://a@b/",
-		"https://192.0.2.1", "https://xn--bcher-kva.example"} {
+	for _, seed := range []string{
+		"https://app.example/", "https://[::1]:1/", "https://app.example]/cb", "https://a@b/",
+		"https://192.0.2.1", "https://xn--bcher-kva.example",
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

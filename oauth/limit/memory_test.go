@@ -195,8 +195,16 @@ func TestAllLimitersAgree(t *testing.T) {
 			}
 			lite, pg := open("sqlite::memory:"), open(stores.PostgreSQL(t))
 			m, all := NewMemory(lite), []Limiter{NewSQL(lite), NewSQL(pg)}
-			windows := []Plan{{Hour: 1}, {Day: 1}, {Burst: 1}, {Hour: 1, Burst: 1}, {Day: 1, Burst: 1}, {Hour: 1, Day: 1},
-				{Hour: 1, Day: 1, Burst: 1}, {}}
+			windows := []Plan{
+				{Hour: 1},
+				{Day: 1},
+				{Burst: 1},
+				{Hour: 1, Burst: 1},
+				{Day: 1, Burst: 1},
+				{Hour: 1, Day: 1},
+				{Hour: 1, Day: 1, Burst: 1},
+				{},
+			}
 			take := func(i int, step int) {
 				w := windows[i]
 				p := Plan{Hour: w.Hour * (1 + r.Int64N(40)), Day: w.Day * (1 + r.Int64N(60)), Burst: w.Burst * (1 + r.Int64N(20))}

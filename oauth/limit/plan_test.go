@@ -256,8 +256,10 @@ func TestL05_ClockThatJumps(t *testing.T) {
 func TestL06_CountersShareNothing(t *testing.T) {
 	onEachLimiter(t, func(t *testing.T, l Limiter, _ *clock) {
 		p := Plan{Hour: 2, Day: 2, Burst: 2}
-		for _, counter := range []string{"a", "a:", ":a", "{a}", "a:b", "a:{b}", "{a:b}", "{a}:b", "A", "a ", "%61", "a%",
-			"_", "ä", "a\u0308", `a\`, "a'"} {
+		for _, counter := range []string{
+			"a", "a:", ":a", "{a}", "a:b", "a:{b}", "{a:b}", "{a}:b", "A", "a ", "%61", "a%",
+			"_", "ä", "a\u0308", `a\`, "a'",
+		} {
 			if got := admitted(t, l, counter, 3, p); got != 2 {
 				t.Errorf("%q: %d admitted, want 2", counter, got)
 			}

@@ -15,8 +15,10 @@ import (
 )
 
 func TestMetadataOfTheAPI(t *testing.T) {
-	a := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x", Scopes: []string{"read", "write"},
-		Name: "Example API"})
+	a := newAPI(t, resource.Config{
+		Issuer: "https://auth.example.com", Key: "sk_live_x", Scopes: []string{"read", "write"},
+		Name: "Example API",
+	})
 	if got := a.v.MetadataPath(); got != "/.well-known/oauth-protected-resource/v2" {
 		t.Errorf("the document is at %s", got)
 	}
@@ -48,8 +50,10 @@ func TestMetadataOfTheAPI(t *testing.T) {
 }
 
 func TestConfigIsCheckedWhole(t *testing.T) {
-	_, err := resource.New(resource.Config{Issuer: "http://auth.example.com", Resource: "https://api.example.com#x",
-		ClientID: "x", CacheFor: time.Hour, JWKSURL: "ftp://x"})
+	_, err := resource.New(resource.Config{
+		Issuer: "http://auth.example.com", Resource: "https://api.example.com#x",
+		ClientID: "x", CacheFor: time.Hour, JWKSURL: "ftp://x",
+	})
 	if err == nil {
 		t.Fatal("nothing is wrong")
 	}
@@ -77,8 +81,10 @@ func TestConfigIsCheckedWhole(t *testing.T) {
 			t.Errorf("%s is taken", name)
 		}
 	}
-	for _, issuer := range []string{"http://localhost:8080", "http://127.0.0.1", "http://[::1]:1",
-		"https://auth.example.com/tenant"} {
+	for _, issuer := range []string{
+		"http://localhost:8080", "http://127.0.0.1", "http://[::1]:1",
+		"https://auth.example.com/tenant",
+	} {
 		if _, err := resource.New(resource.Config{Issuer: issuer, Resource: exampleAPI, VerifyJWT: true}); err != nil {
 			t.Errorf("issuer %s: %v", issuer, err)
 		}

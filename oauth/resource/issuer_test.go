@@ -85,8 +85,10 @@ func (s *issuer) fetches() int {
 }
 
 func (s *issuer) config() resource.Config {
-	return resource.Config{Issuer: s.url, VerifyJWT: true, Objects: []string{"accounts"},
-		Now: func() time.Time { return time.Unix(s.now.Load(), 0) }}
+	return resource.Config{
+		Issuer: s.url, VerifyJWT: true, Objects: []string{"accounts"},
+		Now: func() time.Time { return time.Unix(s.now.Load(), 0) },
+	}
 }
 
 // claims are those of a good token, less those that change says nil for.

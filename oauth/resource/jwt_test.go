@@ -24,8 +24,10 @@ func TestJWTIsVerifiedHere(t *testing.T) {
 	k := newKey(t, "one")
 	s := newIssuer(t, k)
 	a := newAPI(t, s.config())
-	w, c := a.ask(request(s.token(k, map[string]any{"workspace_id": "ws_1", "role": "member",
-		"auth_time": s.now.Load() - 5})), "accounts:read", "accounts:write")
+	w, c := a.ask(request(s.token(k, map[string]any{
+		"workspace_id": "ws_1", "role": "member",
+		"auth_time": s.now.Load() - 5,
+	})), "accounts:read", "accounts:write")
 	a.want(w, http.StatusNoContent, "")
 	if c.Subject != "user_1" || c.ClientID != "app_1" || c.Credential != "access_token" || c.Workspace != "acme" ||
 		c.WorkspaceID != "ws_1" || c.Role != "member" ||
@@ -106,8 +108,10 @@ func TestJ02_J03_HeaderNamesNoKeyAndNoAddress(t *testing.T) {
 	s := newIssuer(t, k)
 	stranger := newIssuer(t, other)
 	a := newAPI(t, s.config())
-	for _, kid := range []string{"", "../../x", "two", stranger.url + "/keys", "' or 1=1 --", strings.Repeat("k", 4000),
-		"ONE", "one "} {
+	for _, kid := range []string{
+		"", "../../x", "two", stranger.url + "/keys", "' or 1=1 --", strings.Repeat("k", 4000),
+		"ONE", "one ",
+	} {
 		w, _ := a.ask(request(sign(t, jose.ES256, k.Key, kid, nil, s.claims(nil))), "read")
 		a.want(w, http.StatusUnauthorized, "invalid_token")
 	}
@@ -325,8 +329,10 @@ func FuzzToken(f *testing.F) {
 		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: k.Public(), KeyID: "one"}}})
 	}))
 	f.Cleanup(keys.Close)
-	v, err := resource.New(resource.Config{Issuer: "https://auth.example.com", Resource: exampleAPI, VerifyJWT: true,
-		JWKSURL: keys.URL})
+	v, err := resource.New(resource.Config{
+		Issuer: "https://auth.example.com", Resource: exampleAPI, VerifyJWT: true,
+		JWKSURL: keys.URL,
+	})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -373,8 +379,10 @@ func TestV45_V47_V50_WhatOtherIssuersAndClientsWrite(t *testing.T) {
 		change map[string]any
 		want   int
 	}{
-		"a fraction": {map[string]any{"exp": number("%d.5", now+60), "nbf": number("%d.25", now-1),
-			"iat": number("%d.75", now-1)}, http.StatusNoContent},
+		"a fraction": {map[string]any{
+			"exp": number("%d.5", now+60), "nbf": number("%d.25", now-1),
+			"iat": number("%d.75", now-1),
+		}, http.StatusNoContent},
 		"an exponent":        {map[string]any{"exp": number("%de0", now+60)}, http.StatusNoContent},
 		"a slash":            {map[string]any{"aud": "https://api.example.com/"}, http.StatusNoContent},
 		"over by a half":     {map[string]any{"exp": number("%d.5", now-1)}, http.StatusUnauthorized},

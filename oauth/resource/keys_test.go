@@ -17,8 +17,11 @@ func TestKeysOfOtherKindsArePassedOver(t *testing.T) {
 	s := newIssuer(t, k)
 	forEncryption, forOther, nameless := newKey(t, "enc"), newKey(t, "other"), newKey(t, "")
 	forEncryption.Use, forOther.Algorithm = "enc", "ES384"
-	set := []map[string]any{{"kty": "new", "kid": "x"}, {"kty": "EC", "crv": "P-256", "kid": "off", "x": "AA", "y": "AA"},
-		{"kty": "oct", "kid": "oct", "k": "AAAA"}}
+	set := []map[string]any{
+		{"kty": "new", "kid": "x"},
+		{"kty": "EC", "crv": "P-256", "kid": "off", "x": "AA", "y": "AA"},
+		{"kty": "oct", "kid": "oct", "k": "AAAA"},
+	}
 	for _, key := range []jose.JSONWebKey{forEncryption, forOther, nameless, k} {
 		var v map[string]any
 		if err := json.Unmarshal([]byte(mustJSON(t, key.Public())), &v); err != nil {

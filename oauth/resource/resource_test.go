@@ -29,8 +29,11 @@ const exampleAPI = "https://api.example.com/v2"
 
 // catalogue is a server with two resources, objects and plans.
 func catalogue() rig.Options {
-	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"},
-		{Name: "delete", Text: "Delete"}}
+	scopes := []catalog.Scope{
+		{Name: "read", Text: "Read"},
+		{Name: "write", Text: "Write"},
+		{Name: "delete", Text: "Delete"},
+	}
 	return rig.Options{
 		Resources: []catalog.Resource{
 			{
@@ -42,8 +45,10 @@ func catalogue() rig.Options {
 				UserPlan:        "people",
 				Keys:            catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free"},
 			},
-			{ID: "https://other.example.com", Name: "Other", Scopes: scopes,
-				Keys: catalog.KeyRules{Prefix: "other", Environments: []string{"live"}}},
+			{
+				ID: "https://other.example.com", Name: "Other", Scopes: scopes,
+				Keys: catalog.KeyRules{Prefix: "other", Environments: []string{"live"}},
+			},
 		},
 		Plans: map[string]limit.Plan{"free": {Hour: 2}, "people": {Hour: 50}},
 	}
@@ -74,8 +79,10 @@ func newAPI(t *testing.T, c resource.Config) *api {
 // config asks the server of a rig.
 func config(r *rig.Rig) resource.Config {
 	server := r.ResourceServer()
-	return resource.Config{Issuer: r.Issuer, ClientID: server.ID, ClientSecret: server.Secret,
-		Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() }}
+	return resource.Config{
+		Issuer: r.Issuer, ClientID: server.ID, ClientSecret: server.Secret,
+		Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() },
+	}
 }
 
 // request is one with a bearer token, unless that is empty; headers come in pairs.
@@ -213,8 +220,10 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 // machine is an app's own token for a resource.
 func machine(t *testing.T, r *rig.Rig, id string) string {
 	t.Helper()
-	app := r.App(management.ClientSpec{Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id},
-		Scopes: []string{"read"}})
+	app := r.App(management.ClientSpec{
+		Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id},
+		Scopes: []string{"read"},
+	})
 	answer := r.PostAs(app, "/oauth/token", map[string][]string{"grant_type": {"client_credentials"}, "resource": {id}})
 	if answer.Status != http.StatusOK {
 		t.Fatalf("client_credentials: %d %s", answer.Status, answer.Body)
@@ -225,8 +234,10 @@ func machine(t *testing.T, r *rig.Rig, id string) string {
 // A resource server that judges for two APIs is told of both. Each API takes its own credentials only.
 func TestAudienceIsThisAPI(t *testing.T) {
 	r := rig.Memory(t, catalogue())
-	server := r.App(management.ClientSpec{Name: "Both", ResourceServer: true,
-		Resources: []string{exampleAPI, "https://other.example.com"}})
+	server := r.App(management.ClientSpec{
+		Name: "Both", ResourceServer: true,
+		Resources: []string{exampleAPI, "https://other.example.com"},
+	})
 	c := config(r)
 	c.ClientID, c.ClientSecret = server.ID, server.Secret
 	here := newAPI(t, c)
@@ -315,8 +326,10 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 	a.want(w, http.StatusForbidden, "insufficient_scope")
 	w, _ = a.ask(request(key), "write")
 	a.want(w, http.StatusNoContent, "")
-	for _, q := range []*http.Request{request(key, "X-Workspace", ""),
-		request(key, "X-Workspace", "acme", "X-Workspace", "acme")} {
+	for _, q := range []*http.Request{
+		request(key, "X-Workspace", ""),
+		request(key, "X-Workspace", "acme", "X-Workspace", "acme"),
+	} {
 		w, _ = a.ask(q, "write")
 		a.want(w, http.StatusBadRequest, "invalid_request")
 	}
@@ -367,12 +380,14 @@ func TestKeyThatIntrospects(t *testing.T) {
 
 func TestBodyIsTheAPIs(t *testing.T) {
 	var got *resource.Refusal
-	a := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x",
+	a := newAPI(t, resource.Config{
+		Issuer: "https://auth.example.com", Key: "sk_live_x",
 		WriteError: func(w http.ResponseWriter, _ *http.Request, r *resource.Refusal) {
 			got = r
 			w.WriteHeader(r.Status)
 			_, _ = io.WriteString(w, "no")
-		}})
+		},
+	})
 	w, _ := a.ask(request(""))
 	if a.want(w, http.StatusUnauthorized, ""); w.Body.String() != "no" || got.Status != http.StatusUnauthorized ||
 		w.Header().Get("WWW-Authenticate") == "" {
