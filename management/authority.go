@@ -12,75 +12,75 @@ import (
 	"doorward/storage"
 )
 
-// Authority is who manages something, and how far their rights go. The caller has found out who it is; Decide compares.
+// Authority is the caller of an administrative operation and their permissions. The edge has authenticated the caller;
+// Decide decides what they may do.
 type Authority struct {
-	// Administrator: the CLI, or an administrator of this server on its pages. No role and no workspace bounds
-	// it.
+	// Administrator is set for the CLI, and for an administrator of this server on its pages. Neither role nor workspace
+	// limits them.
 	Administrator bool
-	UserID        string // empty: no person; of the CLI: whose personal access token it creates
-	PersonalID    string // the user's personal workspace; where it is known, what is theirs alone is noted there
+	UserID        string // empty: no user; for the CLI: the user whose personal access token it creates
+	PersonalID    string // the user's personal workspace, whose audit log records what is theirs alone; empty: unknown
 	WorkspaceID   string // in which they act; empty: none
-	Role          string // in it; an API key with the scope admin has that of an admin
-	// Credential is the principal of the credential by which they came; nil for a browser session and the CLI,
-	// whose rights are those of the role.
+	Role          string // in it; that of an API key with the scope admin is admin
+	// Credential is the principal of the caller's credential; nil for a browser session and the CLI, whose permissions are
+	// those of the role.
 	Credential *bearer.Principal
-	// Manages: the credential is an access token of an app that the operator allows to create what outlives it.
+	// Manages is set for an access token of an app that the operator allows to create things that outlive the token.
 	Manages bool
-	// Session: they came with a browser session, and not with a credential or by the CLI.
+	// Session is set for a browser session, and not for a credential or the CLI.
 	Session bool
-	// Fresh: in that session they proved who they are a few minutes ago at most.
+	// Fresh means that in this session the user entered the password a few minutes ago at most.
 	Fresh bool
 }
 
-// CommandLine is the authority of the CLI, in a workspace or, where it is empty, in none.
+// CommandLine returns the authority of the CLI, in a workspace, or in none if workspaceID is empty.
 func CommandLine(workspaceID string) Authority {
 	return Authority{Administrator: true, WorkspaceID: workspaceID, Role: catalog.RoleOwner}
 }
 
-// Forbidden says that the caller may not do what they asked for.
+// Forbidden means that the caller is not allowed to do what they requested.
 type Forbidden struct {
-	Message string // one sentence that says what would be needed
-	Scope   string // the scope that is missing; empty where it is something else
+	Message string // a sentence that says what would be needed
+	Scope   string // the missing scope; empty if something else is missing
 }
 
 // Error implements error.
 func (f *Forbidden) Error() string { return "forbidden: " + f.Message }
 
-// ErrStale says that a browser session must prove again who it belongs to before it does what gives lasting power.
-// Nothing was done.
-var ErrStale = errors.New("the sign-in is too long ago for what gives lasting power")
+// ErrStale means that the user of a browser session must enter their password again, since the act gives lasting
+// access. Nothing was done.
+var ErrStale = errors.New("the last sign-in is too long ago for an act that gives lasting access")
 
-// Act is what is asked for, as far as rights depend on it.
+// Act is a requested operation, as far as its permission depends on it.
 type Act struct {
-	// Permission is what it takes in the workspace. Empty: no role is needed.
+	// Permission is the one that the act needs in the workspace. Empty: no role is needed.
 	Permission Permission
-	// Own: it is about what belongs to the person alone, in no workspace.
+	// Own means that the act concerns only the user's own things, outside any workspace.
 	Own bool
-	// Environment is that of the API key that it is about. Empty: that is not known yet, or it is not about a key.
+	// Environment is that of the API key that the act concerns. Empty: not known yet, or the act concerns no key.
 	Environment string
-	// Lasts: it creates, widens, enables or replaces something that works on by itself, so that its power stays when
-	// the credential is gone. Everything else takes something away, or changes nothing about what anybody may do.
+	// Lasts means that the act creates, widens, enables or replaces something that keeps working when the caller's
+	// credential is gone. All other acts take something away, or change no permissions.
 	Lasts bool
-	// Light: though it lasts, it gives too little to ask a person for their password.
+	// Light means that the act, though it lasts, gives too little to ask a user for their password.
 	Light bool
-	// Gives is the most that what it creates or widens may do, for each resource.
+	// Gives is what the created or widened thing may do at most, for each resource.
 	Gives []Reach
-	// GivesRole is the role that it gives to a person. Empty: none.
+	// GivesRole is the role that the act gives to a user. Empty: none.
 	GivesRole string
 }
 
-// Reach is how far something reaches that can be used by itself.
+// Reach is what something that can be used by itself, such as a key, may do at most.
 type Reach struct {
 	Resource  string
 	Scopes    []string
 	ExpiresAt storage.Time // zero: never
-	Addresses []string     // ranges that it may come from; empty: any
-	Role      string       // of a personal access token: the most that it may be; empty: it is none
+	Addresses []string     // ranges from which it may be used; empty: any
+	Role      string       // of a personal access token: the highest role that it may act with; empty: not such a token
 }
 
-// Decide decides what may be created, widened or managed: keys, personal access tokens, apps, their secrets,
-// invitations, members and workspaces alike. It returns *Forbidden, or ErrStale where a person has to prove again who
-// they are.
+// Decide decides whether the authority may do an act on keys, personal access tokens, apps, their secrets, invitations,
+// members or workspaces. It returns *Forbidden, or ErrStale if the user must enter their password again.
 func (a *Authority) Decide(act Act) error {
 	if !a.Administrator {
 		if err := a.permitted(&act); err != nil {
@@ -103,18 +103,18 @@ func (a *Authority) permitted(act *Act) error {
 	}
 	if act.Own && (a.UserID == "" || c != nil && c.Kind != bearer.KindPersonalAccessToken && !a.Manages) {
 		return &Forbidden{
-			Message: "Personal access tokens and new workspaces are their user's own: sign in, or use a personal " +
+			Message: "Only users manage personal access tokens and create workspaces: sign in, or use a personal " +
 				"access token with the scope " + catalog.ScopeAdmin + ".",
 		}
 	}
-	// A test key is handed out more freely than a live one, so that all that it reaches is test keys.
+	// Test keys are kept less carefully than live ones, so they can manage only test keys.
 	if c != nil && c.Environment == apikey.Test &&
 		(act.Permission != MayManageKeys || act.Environment != "" && act.Environment != apikey.Test) {
-		return &Forbidden{Message: "A test key manages test keys and nothing else; use a live one."}
+		return &Forbidden{Message: "A test key can manage only test keys; use a live key."}
 	}
 	if act.Permission != "" && !RoleMay(a.Role, act.Permission) {
 		return &Forbidden{
-			Message: "To " + string(act.Permission) + " in this workspace takes the role " + leastRole[act.Permission] +
+			Message: "To " + string(act.Permission) + " in this workspace you need the role " + leastRole[act.Permission] +
 				"; ask an owner for it.",
 		}
 	}
@@ -130,7 +130,7 @@ func (a *Authority) permitted(act *Act) error {
 		}
 	}
 	if act.GivesRole != "" {
-		// A membership has no end, and its member may come from anywhere.
+		// A membership does not expire, and its member may use any address.
 		if err := mustReach(c, 0, nil, act.GivesRole); err != nil {
 			return err
 		}
@@ -138,12 +138,12 @@ func (a *Authority) permitted(act *Act) error {
 	return nil
 }
 
-// outlived returns *Forbidden for an access token: what it made would stay when the access that a user allowed has
-// ended.
+// outlived returns *Forbidden for an access token, unless its app manages: what the token created would remain after
+// the user's consent has ended.
 func (a *Authority) outlived() error {
 	if c := a.Credential; c != nil && c.Kind == bearer.KindAccessToken && !a.Manages {
 		return &Forbidden{
-			Message: "An app's access token ends, and what it creates, widens or enables here would stay. Use an " +
+			Message: "An app's access token expires, but what it creates, widens or enables here would remain. Use an " +
 				"API key or a personal access token; " +
 				"the operator can allow it to an app with: doorward client update " + c.ClientID + " --manages",
 		}
@@ -151,16 +151,16 @@ func (a *Authority) outlived() error {
 	return nil
 }
 
-// mustCover returns *Forbidden for what reaches further than the credential: it holds a scope that the credential does
-// not, is for another resource, lives longer, or may be used from more addresses.
+// mustCover returns *Forbidden if r exceeds the credential: if it has a scope that the credential does not have, is for
+// another resource, expires later, or may be used from more addresses.
 func mustCover(p *bearer.Principal, r *Reach) error {
 	if !catalog.SameResource(p.Audience, r.Resource) {
-		return &Forbidden{Message: "The credential is for another resource; it can only make what is for the same one."}
+		return &Forbidden{Message: "The credential is for another resource; use one for this resource."}
 	}
 	for _, name := range r.Scopes {
 		if !p.Has(name) {
 			return &Forbidden{
-				Message: "The credential does not hold the scope " + name + " itself, so it cannot give it.",
+				Message: "The credential does not have the scope " + name + ", so it cannot give it; use one that has it.",
 				Scope:   name,
 			}
 		}
@@ -168,37 +168,37 @@ func mustCover(p *bearer.Principal, r *Reach) error {
 	return mustReach(p, r.ExpiresAt, r.Addresses, r.Role)
 }
 
-// mustReach returns *Forbidden for what goes beyond the credential's own restrictions of time, address and role.
+// mustReach returns *Forbidden for what exceeds the credential's own limits of expiry, addresses and role.
 func mustReach(p *bearer.Principal, ends storage.Time, addresses []string, role string) error {
-	// The end of an access token is not a restriction that a person chose; whether its work may stay is Manages.
+	// The expiry of an access token is not a limit that a user chose; Manages says whether what it creates may remain.
 	if p.KeyID != "" && !p.ExpiresAt.IsZero() {
 		switch {
 		case ends.IsZero():
 			return &Forbidden{
-				Message: "The credential has an end, and what it would give has none. Give it an earlier end, or " +
-					"use a credential without one.",
+				Message: "The credential expires, but the new access would not. Choose an expiry no later than the " +
+					"credential's, or use a credential that never expires.",
 			}
 		case ends > p.ExpiresAt:
-			return &Forbidden{Message: "The credential ends before the new one would; give it an earlier end."}
+			return &Forbidden{Message: "The credential expires before the new one would; choose an earlier expiry."}
 		}
 	}
 	if len(p.Addresses) > 0 && !apikey.AddressesWithin(addresses, p.Addresses) {
 		return &Forbidden{
-			Message: "The credential may be used from some addresses only, and what it would give from others too. " +
-				"Name addresses among them, or use a credential without this restriction.",
+			Message: "The credential has allowed IP addresses, and the new access would work from others too. " +
+				"Choose addresses among them, or use a credential that is allowed from any address.",
 		}
 	}
 	if p.TokenRole != "" && role != "" && !catalog.AtLeast(p.TokenRole, role) {
 		return &Forbidden{
-			Message: "The credential is held to the role " + p.TokenRole + ", so it cannot give a higher one.",
+			Message: "The credential is limited to the role " + p.TokenRole + ", so it cannot give a higher one.",
 		}
 	}
 	return nil
 }
 
-// MayAdminister returns *Forbidden unless the authority is that of an enabled administrator of this server: in a
-// browser, or with a personal access token of their own that is held to no role. No API key, client or access token of
-// an app has it, not even one of an administrator.
+// MayAdminister returns *Forbidden unless the caller is an enabled administrator of this server, in a browser or with a
+// personal access token that is not limited to a role. API keys, clients and access tokens of apps are refused, even an
+// administrator's.
 func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 	if by.Administrator {
 		return nil
@@ -215,23 +215,24 @@ func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 	}
 	return &Forbidden{
 		Message: "This is for administrators of this server: in a browser, or with a personal access token of " +
-			"theirs that has the scope " + catalog.ScopeAdmin + " and is held to no role.",
+			"theirs that has the scope " + catalog.ScopeAdmin + " and is not limited to a role.",
 	}
 }
 
-// MayGivePower decides about making a user an administrator of this server, giving an account another address or
-// password, and enabling it: what they get has no end and works from anywhere. Errors are those of Decide.
+// MayGivePower decides whether the authority may make a user an administrator of this server, change the address or
+// password of an account, or enable it: such access does not expire and works from any address. Errors are those of
+// Decide.
 func (a *Authority) MayGivePower() error {
 	return a.Decide(Act{Lasts: true, GivesRole: catalog.RoleOwner})
 }
 
-// May returns *Forbidden unless the authority has a permission in its workspace, for what takes something away or only
-// looks. For a test key with MayManageKeys it still depends on the key.
+// May returns *Forbidden unless the authority has a permission in its workspace, for acts that only read or take
+// something away. For a test key with MayManageKeys, the answer still depends on the key that it manages.
 func (a *Authority) May(p Permission) error { return a.Decide(Act{Permission: p}) }
 
-// PersonAuthority is the authority of a signed-in person in one of their workspaces, by its slug, or, where that is
-// empty, in their personal one; with that workspace and all that they belong to. ErrWorkspace: they are in none of that
-// name; ErrSuspended: it is disabled. It is that of a session which is not fresh: the caller sets Fresh where it is.
+// PersonAuthority returns the authority of a signed-in user in the workspace with a slug, or in their personal
+// workspace if slug is empty, together with that workspace and all of theirs. It returns ErrWorkspace if they are not a
+// member of such a workspace, and ErrSuspended if it is disabled. Fresh is not set: that is for the caller.
 func (m *Manager) PersonAuthority(
 	ctx context.Context, userID, slug string,
 ) (Authority, storage.Workspace, []storage.Workspace, error) {
@@ -254,8 +255,8 @@ func (m *Manager) PersonAuthority(
 	return a, all[i], all, nil
 }
 
-// person is the user who answers for what the authority creates: the user themselves, or the one behind an API key.
-// Empty: the CLI, or the user is not known.
+// person returns the user who is responsible for what the authority creates: the caller, or the creator of their API
+// key. It is empty for the CLI, or if the user is not known.
 func (a *Authority) person() string {
 	if a.UserID == "" && a.Credential != nil {
 		return a.Credential.CreatedBy
@@ -263,12 +264,13 @@ func (a *Authority) person() string {
 	return a.UserID
 }
 
-// CredentialAuthority is the authority of the holder of a credential, with the workspace it acts in, with only its id,
-// slug and plan; that is empty for a personal access token for which none was named, and for a client of no workspace.
+// CredentialAuthority returns the authority of the holder of a credential, and the workspace that it acts in, with only
+// its id, slug and plan. The workspace is empty for a personal access token if the request names none, and for a client
+// without a workspace.
 func (m *Manager) CredentialAuthority(ctx context.Context, p *bearer.Principal) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: p.UserID, WorkspaceID: p.WorkspaceID, Role: p.Role, Credential: p}
 	if p.UserID == "" && p.WorkspaceID != "" {
-		a.Role = catalog.RoleAdmin // what the scope admin makes of a key or client; May asks for it
+		a.Role = catalog.RoleAdmin // a key or client acts as an admin; Decide checks that it has the scope admin
 	}
 	ctx = storage.System(ctx)
 	if p.Kind == bearer.KindAccessToken {

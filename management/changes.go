@@ -10,12 +10,12 @@ import (
 	"doorward/storage"
 )
 
-// ChangeLimit bounds what one user, or the keys and apps of one workspace by themselves, can change, how often a user
-// signs in, and how often they answer one client. They are far above what a person does, and a program that needs more
-// can wait. None with Config.UnlimitedChanges.
+// ChangeLimit limits how much one user, or the keys and apps of one workspace, can change, how often a user signs in,
+// and how often they answer one client. It is far above what a person does, and programs can wait.
+// Config.UnlimitedChanges lifts it.
 var ChangeLimit = limit.Plan{Hour: 3600, Burst: 600}
 
-// TooManyChanges says that a change has to wait. Nothing was done.
+// TooManyChanges means that a change has to wait. Nothing was done.
 type TooManyChanges struct{ RetryAfter time.Duration }
 
 // Error implements error.
@@ -25,10 +25,10 @@ func (e *TooManyChanges) Error() string {
 	)
 }
 
-// TakeChange counts a change that is asked for, on all nodes together, before it is made: for the user, with any
-// credential, else for the workspace of the credential, else for the client. The pages and the management API ask it
-// for all that can be done in a loop. They do not ask for what ends something once and for good, which is bounded by
-// what was created, so that access can always be taken away; and the CLI is not bounded. It returns
+// TakeChange counts a requested change, across all nodes, before it is made. It counts for the user, whatever their
+// credential, or else for the workspace of the credential, or else for the client. The pages and the management API
+// call it for every change that a program could repeat. They do not call it for deletions and revocations, so that
+// access can always be removed; their number is bounded by what was created. The CLI is not limited. It returns
 // *TooManyChanges.
 func (m *Manager) TakeChange(ctx context.Context, by *Authority) error {
 	who := cmp.Or(by.UserID, by.WorkspaceID)
@@ -43,7 +43,7 @@ func (m *Manager) TakeSignIn(ctx context.Context, userID string) error {
 	return m.takeChange(ctx, "sign-ins:"+userID)
 }
 
-// TakeAnswer counts an answer of a user to a client, yes or no, as TakeChange counts changes.
+// TakeAnswer counts an answer of a user to a client, allowed or denied, as TakeChange counts changes.
 func (m *Manager) TakeAnswer(ctx context.Context, clientID, userID string) error {
 	return m.takeChange(ctx, "grants:"+clientID+":"+userID)
 }

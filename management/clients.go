@@ -12,18 +12,18 @@ import (
 	"doorward/storage"
 )
 
-// What one client may have at most.
+// The most that one client may have of each.
 const (
 	maxAppName      = 100
 	maxRedirectURIs = 20
 	maxResources    = 20
 )
 
-// MaxClients is how many apps a workspace may have. Two made at the same moment may be one more.
+// MaxClients is how many apps a workspace may have. Two that are created at the same moment may exceed it by one.
 const MaxClients = 200
 
-// appAct is an act about an app of a workspace that takes something away or changes nothing. storage.ErrNotFound: the
-// app belongs to another workspace.
+// appAct returns an act on an app of a workspace that takes something away or changes nothing. It returns
+// storage.ErrNotFound if the app belongs to another workspace.
 func (a *Authority) appAct(workspaceID string) (Act, error) {
 	if !a.Administrator && (workspaceID == "" || workspaceID != a.WorkspaceID) {
 		return Act{}, storage.ErrNotFound
@@ -31,8 +31,8 @@ func (a *Authority) appAct(workspaceID string) (Act, error) {
 	return Act{Permission: MayManageApps}, nil
 }
 
-// decideApp decides about an act on an app. One that lasts lets the app do all that its registration allows: it has no
-// end and may be used from anywhere.
+// decideApp decides about an act on an app. An act that lasts gives the app all that its registration allows, without
+// an expiry and from any address.
 func (a *Authority) decideApp(workspaceID string, lasts bool, scopes, resources []string) error {
 	act, err := a.appAct(workspaceID)
 	if err != nil {
@@ -45,8 +45,8 @@ func (a *Authority) decideApp(workspaceID string, lasts bool, scopes, resources 
 	return a.Decide(act)
 }
 
-// CreateClient registers a client. The secret exists nowhere else: storage keeps its digest; it is empty for a public
-// client. What is wrong comes as joined *Invalid errors, what is not allowed as *Forbidden or ErrStale.
+// CreateClient registers a client. The secret is returned only here, since storage keeps a digest; it is empty for a
+// public client. Wrong fields are joined *input.Invalid errors; what is not allowed is *Forbidden or ErrStale.
 func (m *Manager) CreateClient(
 	ctx context.Context, by Authority, p ClientSpec,
 ) (c storage.Client, secret string, err error) {
@@ -92,15 +92,15 @@ func (m *Manager) CreateClient(
 	return c, secret, nil
 }
 
-// auditClient notes what was done to a client, in its workspace.
+// auditClient records what was done to a client in the audit log of its workspace.
 func (m *Manager) auditClient(ctx context.Context, done string, c *storage.Client, detail map[string]string) error {
 	return m.store.Audit(
 		ctx, storage.AuditEvent{Action: "app." + done, WorkspaceID: c.WorkspaceID, Target: c.ID, Detail: detail}, "",
 	)
 }
 
-// DisableClient keeps a client and its tokens from working. *Forbidden, ErrStale: the authority is less than it takes;
-// storage.ErrNotFound: the client does not exist.
+// DisableClient disables a client and its tokens. It returns *Forbidden or ErrStale if the authority may not, and
+// storage.ErrNotFound if the client does not exist.
 func (m *Manager) DisableClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "disabled", false, func(ctx context.Context, id string) error {
 		c, err := m.lockClient(ctx, id)
@@ -111,8 +111,8 @@ func (m *Manager) DisableClient(ctx context.Context, by Authority, id string) er
 	})
 }
 
-// EnableClient lets a disabled client work again, for which it takes as much authority as disabled it. Errors are those
-// of DisableClient.
+// EnableClient enables a disabled client, which needs as much authority as disabled it. Errors are those of
+// DisableClient.
 func (m *Manager) EnableClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "enabled", true, func(ctx context.Context, id string) error {
 		c, err := m.lockClient(ctx, id)
@@ -126,7 +126,7 @@ func (m *Manager) EnableClient(ctx context.Context, by Authority, id string) err
 	})
 }
 
-// lockClient reads a client that stays as it is until the transaction ends.
+// lockClient locks the row of a client until the transaction ends, and reads it.
 func (m *Manager) lockClient(ctx context.Context, id string) (storage.Client, error) {
 	if err := m.store.LockClient(ctx, id); err != nil {
 		return storage.Client{}, err
@@ -134,10 +134,10 @@ func (m *Manager) lockClient(ctx context.Context, id string) (storage.Client, er
 	return m.store.ClientByID(ctx, id)
 }
 
-// VerifyClient notes that an administrator vouches for a client's name, or no longer.
+// VerifyClient records whether an administrator vouches for the name of a client.
 func (m *Manager) VerifyClient(ctx context.Context, by Authority, id string, verified bool) error {
 	if !by.Administrator {
-		return &Forbidden{Message: "Only an administrator of this server vouches for an app."}
+		return &Forbidden{Message: "Only an administrator of this server can verify an app."}
 	}
 	done := "unverified"
 	if verified {
@@ -149,7 +149,7 @@ func (m *Manager) VerifyClient(ctx context.Context, by Authority, id string, ver
 	)
 }
 
-// DeleteClient removes a client and everything that it was given. Errors are those of DisableClient.
+// DeleteClient deletes a client with its grants and tokens. Errors are those of DisableClient.
 func (m *Manager) DeleteClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "deleted", false, m.store.DeleteClient)
 }
@@ -176,8 +176,8 @@ func (m *Manager) changeClient(
 	return nil
 }
 
-// EndAccess takes back all that a user has allowed a client, or, where it is empty, all clients. It is noted in the
-// user's personal workspace.
+// EndAccess withdraws all that a user has allowed a client, or all clients if clientID is empty. The audit log of the
+// user's personal workspace records it.
 func (m *Manager) EndAccess(ctx context.Context, userID, personalID, clientID string) error {
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
 		ended, err := m.store.EndAccess(ctx, userID, clientID)
@@ -194,13 +194,14 @@ func (m *Manager) EndAccess(ctx context.Context, userID, personalID, clientID st
 	return nil
 }
 
-// UpdateClient changes a client to p; whether it has a secret stays as it is. An app that an administrator vouched
-// for loses that when another user changes what people know it by, and a first-party one and one that manages also when
-// it would get more. Errors are those of CreateClient, and storage.ErrNotFound.
+// UpdateClient changes a client to p; it stays public or confidential. If a user who is not an administrator changes
+// the name, site or redirect URIs of an app, it is not verified, first-party or managing any more. It also stops being
+// first-party or managing if such a user gives it more scopes, resources or grant types. Errors are those of
+// CreateClient, and storage.ErrNotFound.
 func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p ClientSpec) (storage.Client, error) {
 	var c storage.Client
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
-		// What an administrator changes at the same moment must not be written back.
+		// Read it under a lock, so that a change by an administrator at the same moment is not overwritten.
 		var err error
 		if c, err = m.lockClient(ctx, id); err != nil {
 			return fmt.Errorf("update client: %w", err)
@@ -209,7 +210,7 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 			return err
 		}
 		if !p.Administrator && !c.DisabledAt.IsZero() && c.DisabledBy == StoppedByAdministrator {
-			// What it will be when it works again is what the administrator has seen.
+			// When the app is enabled again, it must still be the one that the administrator has seen.
 			return &Forbidden{
 				Message: "An administrator of this server disabled this app, so only an administrator can change " +
 					"it, on the page /admin/apps/" + c.ID + ".",
@@ -226,12 +227,12 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 			p.PKCEOptional, p.FirstParty, p.ResourceServer = c.PKCEOptional, c.FirstParty && alike, c.ResourceServer
 			p.Verified, p.Manages = c.Verified && alike, c.Manages && alike
 			checked := p
-			checked.Administrator = true // what an administrator set before stays
+			checked.Administrator = true // fields that an administrator set before stay
 			if err := m.clients.check(&checked); err != nil {
 				return err
 			}
 			p = checked
-			// What people are not asked about may not grow either.
+			// Apps whose permissions users are not asked about must not be widened either.
 			more := !within(p.Scopes, c.Scopes) ||
 				slices.ContainsFunc(
 					p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) },
@@ -254,7 +255,7 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 	return c, err
 }
 
-// widens reports whether a client as it is could get anything by this spec that it cannot get now, or get it elsewhere.
+// widens reports whether this spec would let a client get more than it can now, or get it at another redirect URI.
 func (p *ClientSpec) widens(c *storage.Client) bool {
 	return !within(p.RedirectURIs, c.RedirectURIs) || !within(p.Grants, c.GrantTypes) || !within(p.Scopes, c.Scopes) ||
 		slices.ContainsFunc(p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) }) ||
@@ -263,14 +264,13 @@ func (p *ClientSpec) widens(c *storage.Client) bool {
 		p.ResourceServer && !c.ResourceServer
 }
 
-// within reports whether all of list is in set.
+// within reports whether set contains all of list.
 func within(list, set []string) bool {
 	return !slices.ContainsFunc(list, func(x string) bool { return !slices.Contains(set, x) })
 }
 
-// RotateSecret makes a new secret for a confidential client; the one before works for grace longer, 30 days at most.
-// A client that is disabled, or whose workspace is, gets none: *Invalid.
-// Errors are those of DisableClient, and *Invalid.
+// RotateSecret creates a new secret for a confidential client; the old one works until grace is over, 30 days at most.
+// Errors are those of DisableClient, and *input.Invalid, also for a client that is disabled or whose workspace is.
 func (m *Manager) RotateSecret(
 	ctx context.Context, by Authority, id string, grace time.Duration,
 ) (string, storage.ClientSecret, error) {
@@ -291,7 +291,7 @@ func (m *Manager) RotateSecret(
 		}
 		if !c.DisabledAt.IsZero() {
 			return &input.Invalid{
-				Field: "kind", Message: "is that of a disabled app, which gets no new secret; enable it first",
+				Field: "kind", Message: "is that of a disabled app, which cannot get a new secret; enable it first",
 			}
 		}
 		if err := m.issuesIn(ctx, c.WorkspaceID); err != nil {
@@ -301,7 +301,7 @@ func (m *Manager) RotateSecret(
 	})
 	if errors.Is(err, storage.ErrNotFound) {
 		if c, lookup := m.store.ClientByID(ctx, id); lookup == nil && c.Public {
-			return "", x, &input.Invalid{Field: "kind", Message: "is public: such a client has no secret"}
+			return "", x, &input.Invalid{Field: "kind", Message: "is public, and public clients have no secret; use PKCE"}
 		}
 	}
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"doorward/storage"
 )
 
-// ClientSpec is what can be chosen about a client. Administrator says that an administrator or the CLI chose
-// it; some fields are theirs alone.
+// ClientSpec holds the choices for a client. Administrator says that an administrator or the CLI made them; some fields
+// are only for these.
 type ClientSpec struct {
 	Name           string
 	Site           string
@@ -31,14 +31,14 @@ type ClientSpec struct {
 	WorkspaceID    string // empty: no workspace, administrators only
 	CreatedBy      string // user id; empty: the CLI
 	Administrator  bool
-	was            string // the name of the client that is changed
+	was            string // the current name of a client that is updated
 }
 
-// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the CLI
-// registered it, and only they change it.
+// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the CLI registered it, and
+// only they can change it.
 func RegisteredByOperator(c *storage.Client) bool { return c.WorkspaceID == "" }
 
-// SpecOf is the spec of a client as it is, to change and give to UpdateClient.
+// SpecOf returns the spec of an existing client, to modify and pass to UpdateClient.
 func SpecOf(c storage.Client) ClientSpec {
 	return ClientSpec{
 		Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURIs, Grants: c.GrantTypes, Scopes: c.Scopes,
@@ -48,14 +48,14 @@ func SpecOf(c storage.Client) ClientSpec {
 	}
 }
 
-// clientRules are what clients can be registered as.
+// clientRules check the specs of clients.
 type clientRules struct {
 	catalog         *catalog.Catalog
 	grants          []GrantRule
 	redirectSchemes []string
 }
 
-// check completes a spec and returns all that is wrong with it, as joined *Invalid errors.
+// check completes a spec and returns every fault of it, as joined *input.Invalid errors.
 func (c *clientRules) check(p *ClientSpec) error {
 	var all input.Faults
 	fault := all.Add
@@ -64,7 +64,7 @@ func (c *clientRules) check(p *ClientSpec) error {
 	}
 	p.Site = strings.TrimSpace(p.Site)
 	if p.Site != "" && !input.Site(p.Site) {
-		fault("site", "must be an https URL of at most 500 characters, in ASCII: percent-encode others, and write a "+
+		fault("site", "must be an https URL of at most 500 characters, in ASCII; percent-encode others, and write a "+
 			"host name in its xn-- form")
 	}
 	for _, list := range []struct {
@@ -77,7 +77,7 @@ func (c *clientRules) check(p *ClientSpec) error {
 		{"grant", len(p.Grants), len(c.grants)},
 	} {
 		if list.have > list.most {
-			// Of what is too long, nothing is looked at one by one, nor told about.
+			// Of a list that is too long, the items are neither checked nor reported.
 			fault(list.field, "may be %d at most; register fewer", list.most)
 			return errors.Join(all...)
 		}
@@ -86,33 +86,33 @@ func (c *clientRules) check(p *ClientSpec) error {
 		if why := redirecturi.Check(uri, c.redirectSchemes); why != "" {
 			fault("redirect_uris", "%q %s", input.Shorten(uri), why)
 		} else if slices.Contains(p.RedirectURIs[:i], uri) {
-			fault("redirect_uris", "%q is there twice", input.Shorten(uri))
+			fault("redirect_uris", "%q appears twice; send it once", input.Shorten(uri))
 		}
 	}
 	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified || p.Manages) {
-		fault("kind", "is for administrators: pkce optional, first party, verified, manages and resource server "+
-			"are theirs to set")
+		fault("kind", "is for administrators: leave out pkce optional, first party, verified, manages and resource "+
+			"server, which only they can set")
 	}
 	c.checkGrants(p, fault)
 	c.checkScopes(p, fault)
 	if p.Public && p.PKCEOptional {
-		fault("pkce", "cannot be optional for a public client: it has no secret to prove itself by (RFC 9700 "+
+		fault("pkce", "cannot be optional for a public client, which has no secret to prove itself with (RFC 9700, "+
 			"section 2.1.1)")
 	}
 	return errors.Join(all...)
 }
 
-// GrantRule is what registering a client for a grant type takes.
+// GrantRule says what registering a client for a grant type requires.
 type GrantRule struct {
 	Name        string // grant_type (RFC 6749, section 4)
-	Implied     bool   // a client with redirect URIs that chooses no grants gets it
-	RedirectURI bool   // it needs a redirect URI, and a client with one needs it
-	ForPeople   bool   // a person allows it, and stands behind its tokens
-	With        string // the grant type that it comes with, and not alone; empty: none
-	Secret      bool   // it is for clients with a secret
+	Implied     bool   // the default of a client with redirect URIs
+	RedirectURI bool   // needs a redirect URI, and a client with one needs this grant type
+	ForPeople   bool   // a user allows it, and its tokens act for them
+	With        string // the grant type that it requires; empty: none
+	Secret      bool   // only for clients with a secret
 }
 
-// ownGrants are the grant types by which clients act for themselves, in words.
+// ownGrants lists, for a sentence, the grant types by which clients act for themselves.
 func (c *clientRules) ownGrants() string {
 	var names []string
 	for _, g := range c.grants {
@@ -123,7 +123,7 @@ func (c *clientRules) ownGrants() string {
 	return strings.Join(names, " or ")
 }
 
-// actForPeople reports whether a person stands behind the tokens of one of the grants.
+// actForPeople reports whether the tokens of one of the grant types act for a user.
 func (c *clientRules) actForPeople(grants []string) bool {
 	return slices.ContainsFunc(
 		c.grants, func(g GrantRule) bool { return g.ForPeople && slices.Contains(grants, g.Name) },
@@ -134,7 +134,7 @@ func (c *clientRules) checkGrants(p *ClientSpec, fault func(field, message strin
 	if p.ResourceServer {
 		if p.Public || p.FirstParty || p.PKCEOptional || p.Manages || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 ||
 			len(p.Scopes) > 0 {
-			fault("kind", "resource server asks about tokens and gets none: leave out redirect URIs, grants, "+
+			fault("kind", "is resource server, which introspects tokens and gets none; leave out redirect URIs, grants, "+
 				"scopes, public, pkce, manages and first party")
 		}
 		return
@@ -153,7 +153,7 @@ func (c *clientRules) checkGrants(p *ClientSpec, fault func(field, message strin
 		if !slices.Contains(all, name) {
 			fault("grant", "%q is unknown; use %s", input.Shorten(name), strings.Join(all, ", "))
 		} else if slices.Contains(p.Grants[:i], name) {
-			fault("grant", "%q is there twice", name)
+			fault("grant", "%q appears twice; send it once", name)
 		}
 	}
 	for _, g := range c.grants {
@@ -165,7 +165,7 @@ func (c *clientRules) checkGrants(p *ClientSpec, fault func(field, message strin
 			fault("grant", "needs %s, since there is a redirect URI", g.Name)
 		}
 		if has && g.With != "" && !slices.Contains(p.Grants, g.With) {
-			fault("grant", "%s comes only with %s", g.Name, g.With)
+			fault("grant", "%s requires %s; add it", g.Name, g.With)
 		}
 		if has && g.Secret && p.Public {
 			fault("grant", "%s needs a client secret, and public clients have none", g.Name)
@@ -177,7 +177,7 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 	if len(p.Resources) == 0 {
 		p.Resources = []string{c.catalog.Resources()[0].ID}
 	}
-	p.Resources = slices.Clone(p.Resources) // which may be a stored client's
+	p.Resources = slices.Clone(p.Resources) // it may be a stored client's
 	var known []*catalog.Resource
 	for i, id := range p.Resources {
 		r, ok := c.catalog.Resource(id)
@@ -185,7 +185,7 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 		case !ok:
 			fault("resource", "%q is not in the configuration", input.Shorten(id))
 		case catalog.ContainsResource(p.Resources[:i], id):
-			fault("resource", "%q is there twice", id)
+			fault("resource", "%q appears twice; send it once", id)
 		default:
 			known, p.Resources[i] = append(known, r), r.ID
 		}
@@ -201,30 +201,30 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 	}
 	for i, name := range p.Scopes {
 		if slices.Contains(p.Scopes[:i], name) {
-			fault("scope", "%q is there twice", input.Shorten(name))
+			fault("scope", "%q appears twice; send it once", input.Shorten(name))
 		} else if len(known) > 0 && !anyKnows(func(catalog.Scope) bool { return true }, name) {
 			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
 		} else if len(known) > 0 && len(p.Grants) > 0 && !c.actForPeople(p.Grants) &&
 			!anyKnows(func(x catalog.Scope) bool { return !x.UserOnly }, name) {
-			fault("scope", "%q counts only where a person stands behind the token, and an app with %s alone acts "+
+			fault("scope", "%q counts only for tokens of a user, and an app with only %s acts "+
 				"for itself; leave it out", input.Shorten(name), c.ownGrants())
 		}
 	}
 }
 
-// checkAppName checks what an app wants to be called. It must not claim what only this server says, and only the
-// operator may give it the name of the server or of an API.
+// checkAppName checks the name of an app. It must not claim what only this server says, and only the operator may give
+// it the name of the server or of an API.
 func (c *clientRules) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
 	var why string
 	p.Name, why = input.Line(p.Name, maxAppName)
 	if why == "" && p.Name == "" {
-		why = "is missing; give the app a name that people will recognize"
+		why = "is missing; give the app a name that users will recognise"
 	}
 	if why == "" {
 		own := []string{"Doorward"}
 		for _, r := range c.catalog.Resources() {
 			own = append(own, r.Name, r.ID)
-			// People know an API by its host as well.
+			// Users know an API by its host as well.
 			if u, err := url.Parse(r.ID); err == nil {
 				own = append(own, u.Hostname())
 			}

@@ -15,8 +15,8 @@ import (
 	"doorward/storage"
 )
 
-// Invite invites a person to a workspace, by a link that contains the returned token, which is not stored. An earlier
-// invitation for the same address ends. storage.ErrConflict: the workspace is a personal one.
+// Invite invites a user to a workspace, by a link that contains the returned token, which is not stored. It replaces an
+// earlier invitation for the same address. It returns storage.ErrConflict for a personal workspace.
 func (m *Manager) Invite(
 	ctx context.Context, by Authority, w storage.Workspace, email, role string,
 ) (storage.Invitation, string, error) {
@@ -27,7 +27,7 @@ func (m *Manager) Invite(
 	if !input.Email(email) {
 		return storage.Invitation{}, "", &input.Invalid{
 			Field:   "email",
-			Message: "is not a valid address; write one, like name@example.com, with Latin letters only",
+			Message: "is not a valid address; write one like name@example.com, with Latin letters only",
 		}
 	}
 	token := bearer.NewCredential(prefixInvitation)
@@ -48,7 +48,7 @@ func (m *Manager) Invite(
 		if err == nil && len(open) >= MaxMembers {
 			err = &input.Invalid{
 				Field:   "email",
-				Message: fmt.Sprintf("is one too many: there are %d open invitations; take some back", len(open)),
+				Message: fmt.Sprintf("is one too many: there are %d open invitations; withdraw some", len(open)),
 			}
 		}
 		if err == nil {
@@ -73,10 +73,10 @@ func (m *Manager) Invite(
 			err = &input.Invalid{Field: "email", Message: "belongs to a member already; change their role instead"}
 		}
 		if err == nil {
-			// What could not be accepted is not sent: the user behind a key may be a member no more.
+			// Do not send an invitation that could not be accepted: the creator of a key may have left the workspace.
 			if _, err = m.stillGiven(ctx, i); errors.Is(err, storage.ErrNotFound) {
 				err = &Forbidden{
-					Message: "The user behind this credential may not invite with this role any more, so the " +
+					Message: "The user of this credential may not invite members with this role any more, so the " +
 						"invitation would not work; use another credential.",
 				}
 			}
@@ -93,7 +93,8 @@ func (m *Manager) Invite(
 	return i, token, err
 }
 
-// mayEnd returns *Forbidden where one of the invitations that are meant makes an owner, and the authority may not.
+// mayEnd returns *Forbidden if one of the invitations that meant selects is for an owner, and the authority may not
+// manage owners.
 func (a *Authority) mayEnd(open []storage.Invitation, meant func(storage.Invitation) bool) error {
 	for _, i := range open {
 		if meant(i) && i.Role == catalog.RoleOwner {
@@ -106,16 +107,16 @@ func (a *Authority) mayEnd(open []storage.Invitation, meant func(storage.Invitat
 // prefixInvitation begins the token in an invitation's link.
 const prefixInvitation = "dw_in_"
 
-// InvitationURL is the link of an invitation.
+// InvitationURL returns the link of an invitation.
 func (m *Manager) InvitationURL(token string) string { return m.issuer + "/join/" + token }
 
-// DropInvitation takes an invitation back. storage.ErrNotFound: there is none, or it was taken.
+// DropInvitation withdraws an invitation. It returns storage.ErrNotFound if there is none, or if it was accepted.
 func (m *Manager) DropInvitation(ctx context.Context, by Authority, w storage.Workspace, id string) error {
 	return m.inWorkspace(
 		ctx,
 		&by,
 		Act{Permission: MayManageMembers},
-		"take the invitation back",
+		"withdraw the invitation",
 		func(ctx context.Context) error {
 			open, err := m.store.InvitationsOf(ctx, w.ID)
 			if err == nil {
@@ -132,7 +133,8 @@ func (m *Manager) DropInvitation(ctx context.Context, by Authority, w storage.Wo
 	)
 }
 
-// Invitation finds the invitation of a token, and its workspace. storage.ErrNotFound: it does not exist, or has ended.
+// Invitation finds the invitation with a token, and its workspace. It returns storage.ErrNotFound if it does not exist
+// or has expired.
 func (m *Manager) Invitation(ctx context.Context, token string) (storage.Invitation, storage.Workspace, error) {
 	ctx = storage.System(ctx)
 	if !bearer.WellFormed(prefixInvitation, token) {
@@ -149,8 +151,8 @@ func (m *Manager) Invitation(ctx context.Context, token string) (storage.Invitat
 	return i, w, nil
 }
 
-// credentialID names the credential that an invitation ends with. One that was sent from a page, or by an app that
-// manages for a user, belongs to the user alone.
+// credentialID returns the credential whose revocation ends the invitation. An invitation sent from a page, or by an
+// app for a user, depends only on the user.
 func (a *Authority) credentialID() string {
 	switch c := a.Credential; {
 	case c == nil, c.KeyID == "" && c.UserID != "":
@@ -160,9 +162,9 @@ func (a *Authority) credentialID() string {
 	}
 }
 
-// stillGiven finds the workspace of an invitation. It returns storage.ErrNotFound where the workspace is disabled, and
-// where the sender, with the credential that they sent it with, could not send it now: with what they kept for
-// themselves they would come back.
+// stillGiven finds the workspace of an invitation. It returns storage.ErrNotFound if the workspace is disabled, or if
+// the sender, with the same credential, could not send the invitation now. Otherwise a removed member could come back
+// with an invitation that they had sent to themselves.
 func (m *Manager) stillGiven(ctx context.Context, i storage.Invitation) (storage.Workspace, error) {
 	w, err := m.store.WorkspaceByID(ctx, i.WorkspaceID)
 	if err != nil {
@@ -179,9 +181,9 @@ func (m *Manager) stillGiven(ctx context.Context, i storage.Invitation) (storage
 	return w, err
 }
 
-// sender is the authority that the sender of an invitation has now. storage.ErrNotFound: none.
+// sender returns the authority that the sender of an invitation has now, or storage.ErrNotFound if they have none.
 func (m *Manager) sender(ctx context.Context, i storage.Invitation) (Authority, error) {
-	if storage.IsID("app", i.CredentialID) { // one that acted for itself
+	if storage.IsID("app", i.CredentialID) { // an app that acted for itself
 		c, usable, err := m.store.ClientInUse(ctx, i.CredentialID)
 		if err == nil && (!usable || !c.Manages || c.WorkspaceID != i.WorkspaceID) {
 			err = storage.ErrNotFound
@@ -204,7 +206,7 @@ func (m *Manager) sender(ctx context.Context, i storage.Invitation) (Authority, 
 		return Authority{}, storage.ErrNotFound
 	}
 	a := Authority{UserID: k.UserID, WorkspaceID: i.WorkspaceID, Role: catalog.RoleAdmin}
-	// Behind an API key is its creator, as far as one is known.
+	// The user of an API key is its creator, if known.
 	if person := cmp.Or(k.UserID, k.CreatedBy); person != "" {
 		role, err := m.store.ActiveRole(ctx, i.WorkspaceID, person)
 		if err != nil {
@@ -226,9 +228,9 @@ func (m *Manager) sender(ctx context.Context, i storage.Invitation) (Authority, 
 	return a, nil
 }
 
-// TakeInvitation makes a user a member by an invitation's token, which works only for the invited address. *Forbidden:
-// it is for another address; storage.ErrConsumed, storage.ErrNotFound: it was accepted or has ended, or its sender may
-// no longer give it; storage.ErrExists: they are a member already.
+// TakeInvitation accepts an invitation by its token and makes the user a member. Only the user with the invited address
+// can accept it; others get *Forbidden. It returns storage.ErrConsumed or storage.ErrNotFound if it was accepted or has
+// expired, or if its sender may not send it any more, and storage.ErrExists if the user is a member already.
 func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, token string) (storage.Workspace, error) {
 	i, w, err := m.Invitation(ctx, token)
 	if err != nil {
@@ -243,7 +245,7 @@ func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, token s
 		if _, err := m.store.TakeInvitation(ctx, i.Digest, user.ID); err != nil {
 			return err
 		}
-		if _, err := m.stillGiven(ctx, i); err != nil { // now that no role can change meanwhile
+		if _, err := m.stillGiven(ctx, i); err != nil { // checked again, now that no role can change
 			return err
 		}
 		return m.auditWorkspace(
@@ -251,7 +253,7 @@ func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, token s
 		)
 	})
 	if err != nil {
-		return w, fmt.Errorf("take the invitation: %w", err)
+		return w, fmt.Errorf("accept the invitation: %w", err)
 	}
 	return w, nil
 }

@@ -14,20 +14,20 @@ import (
 	"doorward/storage"
 )
 
-// KeyChange is what is to change about a key or personal access token; nil leaves it as it is.
+// KeyChange is a change of a key or personal access token; a nil field stays as it is.
 type KeyChange struct {
 	Name      *string
 	Note      *string
-	Scopes    *[]string // fewer than it has
-	ByObject  bool      // those scopes were given as an object of lists
+	Scopes    *[]string // must be a subset of those that it has
+	ByObject  bool      // the scopes were given as an object of lists
 	Role      *string   // of a personal access token; not higher than it was
 	Plan      *string
 	RateLimit *int64
 	Addresses *[]string
 }
 
-// UpdateKey changes one of the owner's keys. It gets no scope that it did not have: for more there are new keys. Errors
-// are those of CreateKey, and storage.ErrNotFound.
+// UpdateKey changes one of the owner's keys. A key never gets a new scope; create a new key for more. Errors are those
+// of CreateKey, and storage.ErrNotFound.
 func (m *Manager) UpdateKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, workspacePlan, id string, c KeyChange,
 ) (storage.APIKey, error) {
@@ -43,14 +43,14 @@ func (m *Manager) UpdateKey(
 			return err
 		}
 		if !k.RevokedAt.IsZero() {
-			return &input.Invalid{Field: "key", Message: "is revoked and cannot change any more; make a new one"}
+			return &input.Invalid{Field: "key", Message: "is revoked and cannot be changed; create a new one"}
 		}
 		before := k
 		changed, err := m.applyKeyChange(&by, &k, workspacePlan, c)
 		if err != nil || len(changed) == 0 {
 			return err
 		}
-		// Asking for any address is asking to widen, also where nothing bounded it before.
+		// A request for any address counts as widening, even if the key had no allowed addresses before.
 		if m.keys.Widens(&before, &k, workspacePlan) || c.Addresses != nil && len(k.Addresses) == 0 {
 			if err := by.Decide(lastingAct(&k)); err != nil {
 				return err
@@ -84,7 +84,7 @@ func (m *Manager) applyKeyChange(
 	set("plan", c.Plan, &p.Plan)
 	for _, field := range []string{"name", "note"} {
 		if _, ok := changed[field]; ok {
-			changed[field] = "changed" // the audit log does not keep the words themselves
+			changed[field] = "changed" // the audit log does not record the text itself
 		}
 	}
 	if c.RateLimit != nil && *c.RateLimit != p.RateLimit {
@@ -107,7 +107,7 @@ func (m *Manager) applyKeyChange(
 	if r != nil && !personal && c.Scopes != nil {
 		err = errors.Join(err, apikey.CheckPersonOnly(r, kept.Scopes))
 	}
-	// A plan that was right when it was given does not keep the rest from changing.
+	// Check the plan only if it changes: one that was valid when it was set must not prevent other changes.
 	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {
 		err = errors.Join(err, m.keys.CheckPlan(by.Administrator, r, &kept, workspacePlan))
 	}
@@ -116,7 +116,7 @@ func (m *Manager) applyKeyChange(
 			err,
 			&input.Invalid{
 				Field: "kind",
-				Message: "has no such property: a personal access token has neither plan nor rate limit, an API key " +
+				Message: "does not have this field: a personal access token has neither plan nor rate limit, an API key " +
 					"no role",
 			},
 		)
@@ -129,7 +129,7 @@ func (m *Manager) applyKeyChange(
 		for _, name := range kept.Scopes {
 			if !r.Covers(held, name) {
 				return nil, &Forbidden{
-					Message: "The key does not hold the scope " + name + ", and a key never gets more; make a new one.",
+					Message: "The key does not have the scope " + name + ", and a key never gets more scopes; create a new one.",
 					Scope:   name,
 				}
 			}
@@ -137,7 +137,7 @@ func (m *Manager) applyKeyChange(
 	}
 	if c.Role != nil && k.Role != "" && (kept.Role == "" || !catalog.AtLeast(k.Role, kept.Role)) {
 		return nil, &Forbidden{
-			Message: "The token is held to the role " + k.Role + ", and never gets a higher one; make a new one.",
+			Message: "The token is limited to the role " + k.Role + ", and never gets a higher one; create a new one.",
 		}
 	}
 	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role

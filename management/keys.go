@@ -16,8 +16,8 @@ import (
 )
 
 // CreateKey creates an API key in the authority's workspace or, with the scope introspect, for a resource server. The
-// secret is returned once: storage keeps its digest. What is wrong comes as joined *Invalid errors, what is not allowed
-// as *Forbidden; apikey.ErrTooMany: the workspace has as many keys as it may.
+// secret is returned only here, since storage keeps a digest. Wrong fields are joined *input.Invalid errors, and what
+// is not allowed is *Forbidden. It returns apikey.ErrTooMany if the workspace has apikey.MaxKeys keys.
 func (m *Manager) CreateKey(
 	ctx context.Context, by Authority, workspacePlan string, p apikey.Spec,
 ) (storage.APIKey, string, error) {
@@ -26,7 +26,7 @@ func (m *Manager) CreateKey(
 		if !by.Administrator || by.WorkspaceID != "" {
 			return storage.APIKey{}, "", &Forbidden{
 				Message: "Keys with the scope " + catalog.ScopeIntrospect + " belong to a resource, not to a " +
-					"workspace; they are made with: doorward key create --scope " + catalog.ScopeIntrospect,
+					"workspace; create them with: doorward key create --scope " + catalog.ScopeIntrospect,
 				Scope: catalog.ScopeIntrospect,
 			}
 		}
@@ -38,7 +38,7 @@ func (m *Manager) CreateKey(
 		err = errors.Join(err, m.keys.CheckPlan(by.Administrator, r, &p, workspacePlan))
 	}
 	if err == nil && by.WorkspaceID == "" && !introspects {
-		err = &input.Invalid{Field: "workspace", Message: "is missing; a key belongs to one"}
+		err = &input.Invalid{Field: "workspace", Message: "is missing; choose the one that the key belongs to"}
 	}
 	if err != nil {
 		return storage.APIKey{}, "", err
@@ -63,8 +63,8 @@ func (m *Manager) CreateKey(
 	return m.issue(ctx, &by, k)
 }
 
-// CreatePersonalToken creates a personal access token for the authority's user. The text exists nowhere else. Errors
-// are those of CreateKey.
+// CreatePersonalToken creates a personal access token for the authority's user. The secret is returned only here.
+// Errors are those of CreateKey.
 func (m *Manager) CreatePersonalToken(
 	ctx context.Context, by Authority, p apikey.Spec,
 ) (storage.APIKey, string, error) {
@@ -75,7 +75,7 @@ func (m *Manager) CreatePersonalToken(
 	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
 		err = &input.Invalid{
 			Field:   "plan",
-			Message: "is that of the workspace a personal access token acts in; leave it and the rate limit out",
+			Message: "and rate limit of a personal access token are those of the workspace that it acts in; leave them out",
 		}
 	}
 	if err != nil {
@@ -102,7 +102,7 @@ func (m *Manager) CreatePersonalToken(
 	return m.issue(ctx, &by, k)
 }
 
-// keyAct is an act about a key or personal access token that takes something away or changes nothing.
+// keyAct returns an act on a key or personal access token that takes something away or changes nothing.
 func keyAct(k *storage.APIKey) Act {
 	if k.UserID != "" {
 		return Act{Own: true}
@@ -110,7 +110,7 @@ func keyAct(k *storage.APIKey) Act {
 	return Act{Permission: MayManageKeys, Environment: k.Environment}
 }
 
-// lastingAct is an act after which a key or personal access token can be used as it is.
+// lastingAct returns an act after which a key or personal access token can be used as described by k.
 func lastingAct(k *storage.APIKey) Act {
 	act := keyAct(k)
 	act.Lasts = true
@@ -136,7 +136,8 @@ func (m *Manager) issue(ctx context.Context, by *Authority, k storage.APIKey) (s
 	return k, text, nil
 }
 
-// auditKey notes what was done to a key: in its workspace, or for a personal access token in its user's personal one.
+// auditKey records what was done to a key, in the audit log of its workspace or, for a personal access token, in that
+// of its user's personal workspace.
 func (m *Manager) auditKey(
 	ctx context.Context, by *Authority, done string, k *storage.APIKey, detail map[string]string,
 ) error {
@@ -157,17 +158,17 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 		return nil
 	case owner.UserID != "":
 		if owner.UserID != a.UserID {
-			return &Forbidden{Message: "Personal access tokens are their user's own."}
+			return &Forbidden{Message: "Only its user can manage a personal access token."}
 		}
 		return a.Decide(Act{Own: true})
 	case owner.WorkspaceID == "" || owner.WorkspaceID != a.WorkspaceID:
-		return &Forbidden{Message: "The key is of another workspace."}
+		return &Forbidden{Message: "The key belongs to another workspace."}
 	}
 	return a.May(MayManageKeys)
 }
 
-// PauseKey keeps one of the owner's keys from working until ResumeKey. Errors are *Forbidden and storage.ErrNotFound,
-// also for a key that is revoked.
+// PauseKey pauses one of the owner's keys until ResumeKey. Errors are *Forbidden and storage.ErrNotFound, also for a
+// revoked key.
 func (m *Manager) PauseKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
@@ -188,8 +189,7 @@ func (m *Manager) PauseKey(
 	)
 }
 
-// ResumeKey ends what PauseKey began, for which it takes as much authority as paused the key. Errors are those of
-// PauseKey.
+// ResumeKey resumes a paused key, which needs as much authority as paused it. Errors are those of PauseKey.
 func (m *Manager) ResumeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
@@ -215,8 +215,7 @@ func (m *Manager) ResumeKey(
 	)
 }
 
-// RevokeKey revokes one of the owner's keys at once and for good. One that is revoked already stays so. Errors are
-// those of PauseKey.
+// RevokeKey revokes one of the owner's keys, at once and for good. Errors are those of PauseKey.
 func (m *Manager) RevokeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
@@ -260,9 +259,9 @@ func (m *Manager) changeKey(
 	return k, nil
 }
 
-// RotateKey creates a key that replaces one of the owner's, which works for grace longer: 30 days at most. A key that
-// is paused is not rotated: *Invalid. Other errors are those of CreateKey, storage.ErrNotFound, and apikey.ErrRotated
-// for one that cannot be rotated any more.
+// RotateKey creates a key that replaces one of the owner's, which works until grace is over, 30 days at most. Errors
+// are those of CreateKey, *input.Invalid for a paused key, storage.ErrNotFound, and apikey.ErrRotated for a key that
+// cannot be rotated any more.
 func (m *Manager) RotateKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration,
 ) (storage.APIKey, string, error) {
@@ -281,7 +280,7 @@ func (m *Manager) RotateKey(
 		}
 		act := lastingAct(&old)
 		if by.Credential != nil && by.Credential.KeyID == old.ID {
-			act.Gives = nil // what takes its own place has its own rights and end
+			act.Gives = nil // a key that replaces itself has its own scopes and expiry
 		}
 		if err := by.Decide(act); err != nil {
 			return err
@@ -290,7 +289,7 @@ func (m *Manager) RotateKey(
 			return apikey.ErrRotated
 		}
 		if !old.PausedAt.IsZero() {
-			return &input.Invalid{Field: "key", Message: "is paused, so nothing takes its place; resume it first"}
+			return &input.Invalid{Field: "key", Message: "is paused and cannot be rotated; resume it first"}
 		}
 		if err := cmp.Or(m.issuesIn(ctx, old.WorkspaceID), m.issuesTo(ctx, old.UserID)); err != nil {
 			return err
@@ -306,7 +305,7 @@ func (m *Manager) RotateKey(
 	return fresh, text, nil
 }
 
-// RevokeBySecret revokes a key: a caller who can present it may revoke it. Any other string is ignored.
+// RevokeBySecret revokes the key with a secret: its holder may always revoke it. It ignores a string that is not a key.
 func (m *Manager) RevokeBySecret(ctx context.Context, secret string) error {
 	ctx = storage.System(ctx)
 	b, status, err := m.keys.Verify(ctx, secret, "")

@@ -1,6 +1,6 @@
-// Package management is what an administrator, a member or their program changes: workspaces, members, invitations,
-// apps, and keys, and who may change what. It decides by an Authority and writes what was done into the audit log; it
-// knows no HTTP.
+// Package management changes workspaces, members, invitations, apps and keys for administrators, members and their
+// programs. It decides by an Authority who may change what, and records each change in the audit log; it does not know
+// HTTP.
 package management
 
 import (
@@ -10,24 +10,25 @@ import (
 	"doorward/storage"
 )
 
-// Config is what a Manager is made of. Every field is needed but RedirectSchemes, OwnersSetPlans and UnlimitedChanges.
+// Config holds what a Manager needs. Every field is required, except RedirectSchemes, OwnersSetPlans and
+// UnlimitedChanges.
 type Config struct {
-	Issuer  string // where the links of invitations lead; no slash at its end
+	Issuer  string // start of the links of invitations; no trailing slash
 	Store   *storage.Store
 	Catalog *catalog.Catalog
 	APIKeys *apikey.Keys
 	Limiter limit.Limiter
 	// Grants are the grant types that clients can register for.
 	Grants []GrantRule
-	// RedirectSchemes are those without a dot that redirect URIs may have; empty: none.
+	// RedirectSchemes are the private-use schemes without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
-	// OwnersSetPlans lets the owners of a workspace choose its plan; else administrators of this server do.
+	// OwnersSetPlans lets the owners of a workspace choose its plan; otherwise only administrators of this server do.
 	OwnersSetPlans bool
-	// UnlimitedChanges lifts the bounds of TakeChange, TakeSignIn and TakeAnswer.
+	// UnlimitedChanges lifts the limits of TakeChange, TakeSignIn and TakeAnswer.
 	UnlimitedChanges bool
 }
 
-// Manager makes every change of what is administered. Its methods are safe for many goroutines.
+// Manager makes the changes of administrative operations. Its methods are safe for concurrent use.
 type Manager struct {
 	issuer    string
 	store     *storage.Store
@@ -39,7 +40,7 @@ type Manager struct {
 	unlimited bool
 }
 
-// New makes a Manager.
+// New returns a Manager.
 func New(c Config) *Manager {
 	return &Manager{
 		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, limiter: c.Limiter,

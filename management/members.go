@@ -11,7 +11,7 @@ import (
 	"doorward/storage"
 )
 
-// checkRole returns *input.Invalid for what is not a role.
+// checkRole returns *input.Invalid for an unknown role.
 func checkRole(role string) error {
 	if !slices.Contains(catalog.Roles, role) {
 		return &input.Invalid{
@@ -22,7 +22,7 @@ func checkRole(role string) error {
 	return nil
 }
 
-// managesRole is an act by which a member loses a role.
+// managesRole returns an act by which a member loses a role.
 func managesRole(role string) Act {
 	if role == catalog.RoleOwner {
 		return Act{Permission: MayManageOwners}
@@ -30,19 +30,19 @@ func managesRole(role string) Act {
 	return Act{Permission: MayManageMembers}
 }
 
-// givesRole is an act by which a user gets a role. One below admin can change nothing of the workspace's, and needs no
-// fresh proof.
+// givesRole returns an act by which a user gets a role. A role below admin cannot change the workspace, so the act
+// needs no password.
 func givesRole(role string) Act {
 	act := managesRole(role)
 	act.Lasts, act.Light, act.GivesRole = true, !catalog.AtLeast(role, catalog.RoleAdmin), role
 	return act
 }
 
-// AddMember makes a user a member of a workspace without asking them; only the CLI does. Errors of storage
-// pass through: ErrExists, ErrConflict for a personal workspace.
+// AddMember makes a user a member of a workspace without an invitation; only the CLI may. It returns storage.ErrExists
+// if they are a member already, and storage.ErrConflict for a personal workspace.
 func (m *Manager) AddMember(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
 	if !by.Administrator {
-		return &Forbidden{Message: "People join a workspace by invitation."}
+		return &Forbidden{Message: "Users join a workspace by invitation; invite them instead."}
 	}
 	if err := checkRole(role); err != nil {
 		return err
@@ -55,8 +55,8 @@ func (m *Manager) AddMember(ctx context.Context, by Authority, w storage.Workspa
 	})
 }
 
-// stillWorks returns storage.ErrConflict where a change of members left a workspace without an enabled owner, which
-// stops it. Only an administrator may make such a change.
+// stillWorks returns storage.ErrConflict if a change of members left a workspace without an enabled owner, which
+// disables it. Only an administrator may make such a change.
 func (m *Manager) stillWorks(ctx context.Context, by *Authority, workspaceID string) error {
 	if by.Administrator {
 		return nil
@@ -68,13 +68,13 @@ func (m *Manager) stillWorks(ctx context.Context, by *Authority, workspaceID str
 	return err
 }
 
-// ChangeRole gives a member another role. storage.ErrConflict: they are the last enabled owner; storage.ErrNotFound:
-// they are not a member.
+// ChangeRole gives a member another role. It returns storage.ErrConflict for the last enabled owner, and
+// storage.ErrNotFound if the user is not a member.
 func (m *Manager) ChangeRole(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
 	if err := checkRole(role); err != nil {
 		return err
 	}
-	if err := by.outlived(); err != nil { // also a lower role stays
+	if err := by.outlived(); err != nil { // even a lower role remains
 		return err
 	}
 	return m.inWorkspace(ctx, &by, managesRole(role), "change the role", func(ctx context.Context) error {
@@ -97,9 +97,9 @@ func (m *Manager) ChangeRole(ctx context.Context, by Authority, w storage.Worksp
 	})
 }
 
-// roleToChange is a member's role, which the authority may take from them.
+// roleToChange returns a member's role, or an error if the authority may not take it from them.
 func (m *Manager) roleToChange(ctx context.Context, by *Authority, workspaceID, userID string) (string, error) {
-	// So that they cannot be made an owner between this look and the change.
+	// Lock the workspace, so that they cannot become an owner between this check and the change.
 	if err := m.store.LockWorkspace(ctx, workspaceID); err != nil {
 		return "", err
 	}
@@ -110,7 +110,7 @@ func (m *Manager) roleToChange(ctx context.Context, by *Authority, workspaceID, 
 	return before, by.Decide(managesRole(before))
 }
 
-// RemoveMember ends a membership; everybody may end their own. Errors are those of ChangeRole.
+// RemoveMember removes a member; every member may leave. Errors are those of ChangeRole.
 func (m *Manager) RemoveMember(ctx context.Context, by Authority, w storage.Workspace, userID string) error {
 	act, own := Act{Permission: MayManageMembers}, userID == by.UserID && userID != ""
 	if own {

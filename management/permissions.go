@@ -6,24 +6,24 @@ import (
 	"doorward/oauth/catalog"
 )
 
-// Permission is one thing that may be done in a workspace.
+// Permission is what a role allows in a workspace. Its value completes a sentence that begins with "to".
 type Permission string
 
 // The permissions.
 const (
 	MaySee             Permission = "see"              // the workspace's name and its members
-	MayConsent         Permission = "consent"          // let an app act for oneself there
-	MayManageKeys      Permission = "manage keys"      // make, change and revoke API keys
-	MayManageApps      Permission = "manage apps"      // likewise apps
+	MayConsent         Permission = "consent"          // let an app act for the user there
+	MayManageKeys      Permission = "manage keys"      // create, change and revoke API keys
+	MayManageApps      Permission = "manage apps"      // create, change and delete apps
 	MayManageMembers   Permission = "manage members"   // and invitations, below owner
 	MaySeeUsage        Permission = "see usage"        //
-	MayAudit           Permission = "audit"            // see who did what
-	MayManageOwners    Permission = "manage owners"    // make and unmake owners
+	MayAudit           Permission = "audit"            // see the audit log
+	MayManageOwners    Permission = "manage owners"    // add and remove owners
 	MayChangeWorkspace Permission = "change workspace" // its name and plan
 	MayDeleteWorkspace Permission = "delete workspace"
 )
 
-// leastRole is who may do what: this role, and all above it.
+// leastRole is the lowest role that has each permission.
 var leastRole = map[Permission]string{
 	MaySee:             catalog.RoleViewer,
 	MayConsent:         catalog.RoleMember,
@@ -37,7 +37,7 @@ var leastRole = map[Permission]string{
 	MayDeleteWorkspace: catalog.RoleOwner,
 }
 
-// RoleMay reports whether a role has a permission; no role has none.
+// RoleMay reports whether a role has a permission; the empty role has none.
 func RoleMay(role string, p Permission) bool {
 	return slices.Contains(catalog.Roles, role) && catalog.AtLeast(role, leastRole[p])
 }

@@ -12,17 +12,16 @@ import (
 	"doorward/storage"
 )
 
-// How much authority stopped something (disabled an app, paused a key), beside the roles of its members in its
-// workspace: what was stopped is started again only by as much.
+// The authorities that can stop something (disable an app, pause a key), besides the roles in its workspace. Only the
+// same or a higher authority can start it again.
 const (
-	// StoppedByAdministrator: an administrator of this server or the CLI.
+	// StoppedByAdministrator is an administrator of this server or the CLI.
 	StoppedByAdministrator = "administrator"
-	// StoppedByUser: the user whose personal access token it is.
+	// StoppedByUser is the user of a personal access token.
 	StoppedByUser = "user"
 )
 
-// stopLevels are the authorities that stop things, the lowest first. What was stopped by an unknown one counts as
-// stopped by the highest.
+// stopLevels lists the authorities that can stop things, the lowest first. An unknown one counts as the highest.
 var stopLevels = append([]string{StoppedByUser}, append(slices.Clone(catalog.Roles), StoppedByAdministrator)...)
 
 func stopLevel(by string) int {
@@ -32,7 +31,8 @@ func stopLevel(by string) int {
 	return len(stopLevels) - 1
 }
 
-// stopsAs is how much authority this is over something of a workspace or, where that is personal, of a user.
+// stopsAs returns the authority as one of stopLevels, over something that belongs to a workspace or, if personal, to a
+// user.
 func (a *Authority) stopsAs(personal bool) string {
 	switch {
 	case a.Administrator:
@@ -43,8 +43,8 @@ func (a *Authority) stopsAs(personal bool) string {
 	return a.Role
 }
 
-// stops is what to note about who stopped something that may be stopped already, by a higher authority perhaps; empty:
-// it is not.
+// stops returns the authority to record when a stops something. already is the authority that had stopped it before, or
+// empty; it stays if it is higher.
 func (a *Authority) stops(already string, personal bool) string {
 	by := a.stopsAs(personal)
 	if already != "" && stopLevel(already) > stopLevel(by) {
@@ -53,8 +53,8 @@ func (a *Authority) stops(already string, personal bool) string {
 	return by
 }
 
-// MayStart returns *Forbidden where more authority than this stopped something. The words say what it is, what was done
-// to it and what would undo that.
+// MayStart returns *Forbidden if a higher authority than this one stopped something. For the message, thing, done and
+// undo are words such as key, paused and resume.
 func (a *Authority) MayStart(stoppedBy string, personal bool, thing, done, undo string) error {
 	if stopLevel(a.stopsAs(personal)) >= stopLevel(stoppedBy) {
 		return nil
@@ -64,8 +64,8 @@ func (a *Authority) MayStart(stoppedBy string, personal bool, thing, done, undo 
 	}
 }
 
-// MayEnable is MayStart for a client. It names the page where an administrator has the authority: on a page or request
-// of a workspace, theirs included, a person has their role in it and no more.
+// MayEnable is MayStart for a client. The message names the page on which an administrator can enable it: on the pages
+// of a workspace, an administrator has only their role in it.
 func (a *Authority) MayEnable(c *storage.Client, undo string) error {
 	err := a.MayStart(c.DisabledBy, false, "app", "disabled", undo)
 	var no *Forbidden
@@ -75,7 +75,7 @@ func (a *Authority) MayEnable(c *storage.Client, undo string) error {
 	return err
 }
 
-// StoppedText says who stopped something, as the begin of a sentence.
+// StoppedText returns the start of a sentence that says who stopped something.
 func StoppedText(by, thing, done string) string {
 	switch by {
 	case StoppedByUser:
@@ -100,38 +100,38 @@ func who(by string) string {
 	return "an administrator"
 }
 
-// issuesIn returns *Invalid for a workspace that is disabled, in which nothing new is issued.
+// issuesIn returns *input.Invalid for a disabled workspace, in which nothing new can be created.
 func (m *Manager) issuesIn(ctx context.Context, workspaceID string) error {
 	if workspaceID == "" || !storage.IsSystem(ctx) {
-		return nil // a tenant was let in because their workspace is enabled
+		return nil // a tenant's workspace was checked before
 	}
 	w, err := m.store.WorkspaceByID(ctx, workspaceID)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil // what refers to it will say so
+		return nil // the insert will fail
 	}
 	if err != nil {
 		return fmt.Errorf("look up the workspace: %w", err)
 	}
 	if !w.DisabledAt.IsZero() {
-		return &input.Invalid{Field: "workspace", Message: "is disabled, so nothing new is made in it; enable it first"}
+		return &input.Invalid{Field: "workspace", Message: "is disabled, so nothing can be created in it; enable it first"}
 	}
 	return nil
 }
 
-// issuesTo is issuesIn for what belongs to a user alone.
+// issuesTo is issuesIn for what belongs only to a user.
 func (m *Manager) issuesTo(ctx context.Context, userID string) error {
 	if userID == "" || !storage.IsSystem(ctx) {
-		return nil // a disabled user is not let in
+		return nil // a disabled user cannot sign in
 	}
 	u, err := m.store.UserByID(ctx, userID)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil // what refers to them will say so
+		return nil // the insert will fail
 	}
 	if err != nil {
 		return fmt.Errorf("look up the user: %w", err)
 	}
 	if !u.DisabledAt.IsZero() {
-		return &input.Invalid{Field: "user", Message: "is disabled, so nothing new is made for them; enable them first"}
+		return &input.Invalid{Field: "user", Message: "is disabled, so nothing can be created for them; enable them first"}
 	}
 	return nil
 }

@@ -19,11 +19,11 @@ import (
 
 const (
 	maxWorkspaceName = 100
-	// MaxWorkspaces is how many workspaces a user may belong to before they can make no more.
+	// MaxWorkspaces is how many workspaces a user may belong to and still create another one.
 	MaxWorkspaces = 100
 	// MaxMembers is how many members and open invitations a workspace may have.
 	MaxMembers = 1000
-	// InvitationLifetime is how long an invitation may be taken.
+	// InvitationLifetime is how long an invitation can be accepted.
 	InvitationLifetime = 7 * 24 * time.Hour
 )
 
@@ -34,7 +34,7 @@ const (
 	maxSlug = 40
 )
 
-// SlugsFor proposes slugs for a workspace of a name, the best first; the last of them is hardly ever taken.
+// SlugsFor proposes slugs for a workspace with a name, the best first; the last one is hardly ever taken.
 func SlugsFor(name string) []string {
 	var b strings.Builder
 	for _, c := range norm.NFKD.String(strings.ToLower(name)) {
@@ -42,12 +42,12 @@ func SlugsFor(name string) []string {
 		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
 			b.WriteRune(c)
 		case unicode.Is(unicode.Mn, c), c == '\'', c == '’':
-			// An accent was parted from its letter by NFKD; an apostrophe joins.
+			// Skip accents, which NFKD has separated from their letters, and apostrophes.
 		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
 			b.WriteByte('-')
 		}
 		if b.Len() >= maxSlug-5 {
-			break // room for what makes it another
+			break // leave room for a suffix
 		}
 	}
 	slug := strings.Trim(b.String(), "-")
@@ -61,7 +61,7 @@ func SlugsFor(name string) []string {
 func checkWorkspaceName(name string) (string, error) {
 	name, why := input.Line(name, maxWorkspaceName)
 	if why == "" && name == "" {
-		why = "is missing; give the workspace a name that its members will recognize"
+		why = "is missing; give the workspace a name that its members will recognise"
 	}
 	if why != "" {
 		return "", &input.Invalid{Field: "name", Message: why}
@@ -78,8 +78,8 @@ func (m *Manager) checkPlanName(plan string) error {
 	return nil
 }
 
-// CreateWorkspace creates a workspace with its first owner. Only the CLI chooses a plan with it. What is wrong
-// comes as joined *Invalid errors; a slug that is taken also wraps storage.ErrExists.
+// CreateWorkspace creates a workspace with its first owner. Only the CLI may choose its plan. Wrong fields are joined
+// *input.Invalid errors; for a slug that is taken the error also wraps storage.ErrExists.
 func (m *Manager) CreateWorkspace(
 	ctx context.Context, by Authority, name, slug, plan, ownerID string,
 ) (storage.Workspace, error) {
@@ -136,7 +136,7 @@ func (m *Manager) CreateWorkspace(
 		message := fmt.Sprintf("%q is taken; choose another", slug)
 		if _, err := m.store.SlugReservedUntil(ctx, slug); err == nil {
 			message = fmt.Sprintf(
-				"%q belonged to a workspace that was deleted, and stays reserved for %s after that; choose another",
+				"%q belonged to a deleted workspace, and stays reserved for %s after the deletion; choose another",
 				slug, input.DurationInWords(storage.SlugReservation),
 			)
 		}
@@ -156,7 +156,7 @@ func (m *Manager) auditWorkspace(
 	)
 }
 
-// inWorkspace decides about an act and runs a change with its audit event in one transaction of the system's.
+// inWorkspace decides about an act and makes the change with its audit event, in one transaction as storage.System.
 func (m *Manager) inWorkspace(
 	ctx context.Context, by *Authority, act Act, what string, change func(ctx context.Context) error,
 ) error {
@@ -169,8 +169,8 @@ func (m *Manager) inWorkspace(
 	return nil
 }
 
-// MaySetPlan returns *Forbidden unless the authority may choose the plan of its workspace: as MayAdminister, or, where
-// the configuration lets them, as an owner.
+// MaySetPlan returns *Forbidden unless the authority may choose the plan of its workspace: as an administrator of this
+// server or, with Config.OwnersSetPlans, as an owner.
 func (m *Manager) MaySetPlan(ctx context.Context, by *Authority) error {
 	var no *Forbidden
 	if err := m.MayAdminister(ctx, by); !errors.As(err, &no) {
@@ -182,8 +182,8 @@ func (m *Manager) MaySetPlan(ctx context.Context, by *Authority) error {
 	return &Forbidden{Message: "Administrators of this server set the plans of workspaces; ask one of them."}
 }
 
-// UpdateWorkspace changes the name and plan of the authority's workspace; nil leaves either as it is. Keys of the
-// workspace that have a plan or rate limit of their own above its new plan lose it. Errors are *Invalid and *Forbidden.
+// UpdateWorkspace changes the name and plan of the authority's workspace; nil leaves either as it is. A key whose own
+// plan or rate limit allows more than the new plan loses it. Errors are *input.Invalid and *Forbidden.
 func (m *Manager) UpdateWorkspace(
 	ctx context.Context, by Authority, w storage.Workspace, name, plan *string,
 ) (storage.Workspace, error) {
@@ -229,7 +229,7 @@ func (m *Manager) UpdateWorkspace(
 	return w, err
 }
 
-// lowerKeys takes plans and rate limits of their own from the keys of a workspace that would have more than its plan.
+// lowerKeys removes, from the keys of a workspace, plans and rate limits that allow more than the workspace's plan.
 func (m *Manager) lowerKeys(ctx context.Context, by *Authority, w storage.Workspace) error {
 	list, err := m.store.KeysWithLimits(ctx, w.ID)
 	if err != nil {
@@ -253,8 +253,8 @@ func (m *Manager) lowerKeys(ctx context.Context, by *Authority, w storage.Worksp
 	return nil
 }
 
-// DeleteWorkspace removes a workspace with all that is its own. storage.ErrConflict: it is a personal one, which goes
-// with its user.
+// DeleteWorkspace deletes a workspace with all that belongs to it. It returns storage.ErrConflict for a personal
+// workspace, which is deleted with its user.
 func (m *Manager) DeleteWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
 	return m.inWorkspace(
 		ctx,
@@ -270,15 +270,15 @@ func (m *Manager) DeleteWorkspace(ctx context.Context, by Authority, w storage.W
 	)
 }
 
-// DisableWorkspace keeps the keys and apps of a workspace, and all else that acts in it, from working. It is for
-// administrators and the CLI.
+// DisableWorkspace disables a workspace with its keys, its apps and all else that acts in it. It is for administrators
+// and the CLI.
 func (m *Manager) DisableWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
 	return m.switchWorkspace(ctx, by, w, "workspace.disabled", false, m.store.DisableWorkspace)
 }
 
-// EnableWorkspace lets a disabled workspace work again, also a shared one whose owners are all disabled. It is for
-// administrators and the CLI. storage.ErrConflict: it is the personal workspace of a disabled user, and works
-// again when they are enabled.
+// EnableWorkspace enables a disabled workspace, even a shared one whose owners are all disabled. It is for
+// administrators and the CLI. It returns storage.ErrConflict for the personal workspace of a disabled user; enable the
+// user instead.
 func (m *Manager) EnableWorkspace(ctx context.Context, by Authority, w storage.Workspace) error {
 	return m.switchWorkspace(ctx, by, w, "workspace.enabled", true, m.store.EnableWorkspace)
 }
@@ -292,7 +292,7 @@ func (m *Manager) switchWorkspace(
 	change func(context.Context, string) error,
 ) error {
 	if !by.Administrator {
-		return &Forbidden{Message: "Only an administrator disables and enables workspaces."}
+		return &Forbidden{Message: "Only an administrator can disable and enable workspaces."}
 	}
 	return m.inWorkspace(ctx, &by, Act{Lasts: lasts}, done, func(ctx context.Context) error {
 		if err := change(ctx, w.ID); err != nil {

@@ -1,10 +1,10 @@
-// Package migrations holds the schema of both engines as numbered SQL files. They go forward only, one transaction
-// each, and a change is legal only if the release before still runs on the schema after it.
+// Package migrations holds the schema of both engines as numbered SQL files. Migrations only go forward, in one
+// transaction each, and the previous release must still run on the new schema.
 package migrations
 
 import "embed"
 
-// Postgres holds postgres/*.sql, SQLite holds sqlite/*.sql; a number means the same step in both.
+// Postgres holds postgres/*.sql and SQLite holds sqlite/*.sql. Files with the same number make the same change.
 var (
 	//go:embed postgres/*.sql
 	Postgres embed.FS

@@ -16,20 +16,20 @@ import (
 	"doorward/storage"
 )
 
-// exchange is what one request to authorize or token is about. It travels in the context through fosite, whose storage
-// interfaces see only signatures: each row is read once, and checked against the client that asks.
+// exchange is the state of one authorization or token request. It travels in the context through fosite, whose storage
+// interfaces see only signatures, so that each row is read once and checked against the client of the request.
 type exchange struct {
 	client     storage.Client
 	redirect   string            // authorize: the redirect URI that matched
-	grant      storage.Grant     // authorize: to be made; token: found
+	grant      storage.Grant     // authorize: to be created; token: found
 	challenge  string            // authorize
 	form       url.Values        // token: the request
-	presented  string            // token: the code or refresh token shown
+	presented  string            // token: the code or refresh token presented
 	code       *storage.Code     // token: found and usable
 	refresh    *storage.Bearer   // token: found and usable
-	successor  string            // token: what follows the refresh token shown
+	successor  string            // token: the successor of the refresh token presented
 	resource   *catalog.Resource // of the access token
-	revocation error             // a family had to be revoked and was not
+	revocation error             // revoking a grant failed
 	cause      error             // why the code or refresh token is refused; for the log
 	scopes     []string          // of the access token
 	issuedAt   storage.Time      // of the access token, as are the next two
@@ -37,10 +37,10 @@ type exchange struct {
 	expiresIn  time.Duration
 	signer     *bearer.Signer // of the access token; nil: it is opaque
 	workspace  storage.Workspace
-	role       string // in the workspace; empty without a person
+	role       string // in the workspace; empty without a user
 }
 
-// because notes for the log why a code or refresh token is refused, which its sender is not told.
+// because records for the log why a code or refresh token is refused. The client is not told.
 func (x *exchange) because(format string, args ...any) { x.cause = fmt.Errorf(format, args...) }
 
 type exchangeKey struct{}
@@ -61,24 +61,24 @@ func (x *exchange) fositeClient() fosite.Client {
 		ResponseTypes: []string{"code"}, Scopes: x.client.Scopes, Audience: x.client.Resources,
 	}
 	if x.redirect != "" {
-		// The edge has matched it; fosite's own matching is looser for loopback addresses and stricter for localhost.
+		// ParseAuthorize has matched it; fosite's own matching is looser for loopback addresses and stricter for localhost.
 		c.RedirectURIs = []string{x.redirect}
 	}
 	return c
 }
 
-// errRaced says that another request used the code or refresh token after it was read.
+// errRaced means that another request used the code or refresh token after this one read it.
 var errRaced = errors.New("used by another request")
 
-// adapter gives fosite its storage. It does not implement storage.Transactional: the edge puts one transaction around
-// each response, and what must outlive a refusal runs outside of it.
+// adapter is fosite's storage. It does not implement fosite's storage.Transactional: issue and Approve wrap each
+// response in one transaction, and writes that must survive a refusal run outside it.
 type adapter struct {
 	store     *storage.Store
 	catalog   *catalog.Catalog
 	lifetimes Lifetimes
 }
 
-// GetClient implements fosite.ClientManager: the edge has found the client.
+// GetClient implements fosite.ClientManager with the client that the exchange already holds.
 func (a adapter) GetClient(ctx context.Context, id string) (fosite.Client, error) {
 	x, ok := exchangeOf(ctx)
 	if !ok || x.client.ID != id {
@@ -87,15 +87,15 @@ func (a adapter) GetClient(ctx context.Context, id string) (fosite.Client, error
 	return x.fositeClient(), nil
 }
 
-// ClientAssertionJWTValid implements fosite.ClientManager; assertions are refused at the edge.
+// ClientAssertionJWTValid implements fosite.ClientManager; readCredentials has refused assertions.
 func (adapter) ClientAssertionJWTValid(context.Context, string) error { return fosite.ErrJTIKnown }
 
-// SetClientAssertionJWT implements fosite.ClientManager; assertions are refused at the edge.
+// SetClientAssertionJWT implements fosite.ClientManager; readCredentials has refused assertions.
 func (adapter) SetClientAssertionJWT(context.Context, string, time.Time) error {
 	return fosite.ErrJTIKnown
 }
 
-// requester is the request that fosite continues: the one of the grant.
+// requester rebuilds, from the grant, the authorization request that fosite continues.
 func (x *exchange) requester(scopes []string) fosite.Requester {
 	r := fosite.NewRequest()
 	r.ID = x.grant.ID
@@ -106,8 +106,8 @@ func (x *exchange) requester(scopes []string) fosite.Requester {
 	return r
 }
 
-// narrow sets what an access token of the grant may have now: what was granted, less what the client, the catalogue
-// or the user's role has lost since.
+// narrow sets the resource and scopes that an access token of the grant may have now: those granted, less any that the
+// client, the catalogue or the user's role has lost since.
 func (a adapter) narrow(x *exchange, role string) error {
 	r, ok := a.catalog.Resource(x.grant.Resource)
 	if !ok || !catalog.ContainsResource(x.client.Resources, r.ID) {
@@ -130,9 +130,7 @@ func (a adapter) narrow(x *exchange, role string) error {
 func (a adapter) CreateAccessTokenSession(ctx context.Context, signature string, _ fosite.Requester) error {
 	x, _ := exchangeOf(ctx)
 	return a.store.InsertAccessToken(ctx, storage.AccessToken{
-		Digest: []byte(
-			signature,
-		),
+		Digest:    []byte(signature),
 		GrantID:   x.grant.ID,
 		ClientID:  x.client.ID,
 		Resource:  x.resource.ID,
@@ -164,8 +162,8 @@ func (a adapter) RevokeRefreshToken(ctx context.Context, grantID string) error {
 // RevokeAccessToken implements oauth2.TokenRevocationStorage: an access token ends with its grant.
 func (adapter) RevokeAccessToken(context.Context, string) error { return nil }
 
-// tokenStrategy gives fosite the values of tokens. A signature is the digest that storage finds a token by, or "" for
-// text that cannot be one. What a token is good for, the adapter has decided by then.
+// tokenStrategy generates tokens for fosite. A signature is the digest by which storage finds a token, or "" for a
+// value that cannot be a token. Validation always succeeds, since the adapter has checked the token by then.
 type tokenStrategy struct {
 	store     *storage.Store
 	lifetimes Lifetimes
@@ -198,7 +196,7 @@ func (t tokenStrategy) GenerateAccessToken(
 	x.issuedAt = t.store.Now()
 	x.expiresAt = x.issuedAt.Add(t.lifetimes.Access)
 	if x.grant.ID != "" {
-		x.expiresAt = min(x.expiresAt, x.grant.ExpiresAt) // nothing outlives what the person agreed to
+		x.expiresAt = min(x.expiresAt, x.grant.ExpiresAt) // no token outlives the user's grant
 	}
 	x.expiresIn = x.expiresAt.Sub(x.issuedAt)
 	if x.signer != nil {
@@ -230,7 +228,7 @@ func (tokenStrategy) ValidateRefreshToken(context.Context, fosite.Requester, str
 	return nil
 }
 
-// accessToken is what a signed access token says. Its signature, in fosite's sense, is the digest of its id.
+// accessToken returns the claims of a signed access token. Its signature, in fosite's sense, is the digest of its id.
 func (x *exchange) accessToken() bearer.AccessToken {
 	t := bearer.AccessToken{
 		Audience: x.resource.ID, Subject: x.client.ID, ClientID: x.client.ID, IssuedAt: x.issuedAt,

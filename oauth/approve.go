@@ -13,28 +13,29 @@ import (
 	"doorward/storage"
 )
 
-// Decision is what the resource owner decided.
+// Decision is the resource owner's answer to an authorization request.
 type Decision struct {
 	UserID      string
-	SessionID   string // in which they decided; when it has ended meanwhile, nothing is granted
+	SessionID   string // of the user; if it has ended meanwhile, nothing is granted
 	WorkspaceID string // in which the tokens will act
 	Role        string // of the user in it
 	AuthTime    storage.Time
-	Scopes      []string // of those asked for; with Remember, the others are refused
-	Remember    bool     // a person saw the page, so that it need not be shown again for these
-	FlowID      string   // answered once; empty: no page was shown, and authorize itself answers
-	// Choice is what the page's form said. Only the same choice again gets the same answer, see [Server.SameAnswer].
+	Scopes      []string // of those requested; with Remember, the others are refused
+	Remember    bool     // the user saw the consent page, which need not be shown again for these scopes
+	FlowID      string   // can be answered once; empty: no page was shown
+	// Choice identifies the choice made in the page's form. Sending the same choice again gets the same answer; see
+	// [Server.SameAnswer].
 	Choice string
 }
 
-// ErrAnswered says that the flow was answered before.
+// ErrAnswered means that the flow was answered before.
 var ErrAnswered = errors.New("the request was answered before")
 
-// ErrNotAllowed says that what the person had allowed, and was not asked for again, was taken back just now.
-var ErrNotAllowed = errors.New("the consent was taken back")
+// ErrNotAllowed means that the consent by which no page was shown was withdrawn at the same moment.
+var ErrNotAllowed = errors.New("the consent was withdrawn")
 
-// Approve issues a code for the request and returns where to send the browser. In one transaction it notes the
-// decision, remembers the consent, and makes the grant with its code.
+// Approve issues a code for the request and returns the URL to redirect the browser to. One transaction records the
+// decision, remembers the consent, and creates the grant and its code.
 func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (string, error) {
 	now := s.store.Now()
 	scopes := a.Granted(d.Scopes, d.Role)
@@ -44,9 +45,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	f := a.Flow
 	f.Scopes = scopes
 	x := &exchange{client: a.Client, redirect: a.RedirectURI, challenge: a.Challenge, grant: storage.Grant{
-		ID: storage.NewID(
-			"grant",
-		),
+		ID:          storage.NewID("grant"),
 		ClientID:    a.Client.ID,
 		UserID:      d.UserID,
 		WorkspaceID: d.WorkspaceID,
@@ -85,8 +84,8 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 				return err
 			}
 		}
-		// The person as they are now, not when the page was rendered. Removing them at the same moment also ends
-		// the grant that is created here, or makes it impossible.
+		// Read the role as it is now, not as it was when the page was rendered. If the member is removed at the same moment,
+		// the removal either revokes the grant that is created here or prevents it.
 		role, err := s.store.LockRole(ctx, d.WorkspaceID, d.UserID, d.SessionID)
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)
@@ -133,7 +132,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	return s.redirectTo(&a.Flow, url.Values{"code": {code}}), nil
 }
 
-// chargeAnswer counts an answer of a user to a client, yes or no.
+// chargeAnswer counts an answer of a user to a client, allowed or denied, against the limit.
 func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID string) error {
 	err := s.management.TakeAnswer(ctx, a.Client.ID, userID)
 	var many *management.TooManyChanges
@@ -153,7 +152,7 @@ func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID s
 	return err
 }
 
-// approveError is an error of Approve as its callers read it.
+// approveError turns an error of fosite into an *Error, and leaves those that callers of Approve look for.
 func approveError(err error) error {
 	var refused *AuthorizeError
 	if errors.Is(err, ErrAnswered) || errors.Is(err, ErrNotAllowed) || errors.Is(err, storage.ErrNotFound) ||
@@ -171,7 +170,7 @@ func (s *Server) decide(ctx context.Context, flowID, decision string) error {
 	return err
 }
 
-// answer is what is kept, sealed, with a decided flow.
+// answer is stored, sealed, with a decided flow.
 type answer struct {
 	UserID   string     `json:"u"` // the resource owner who decided
 	Choice   string     `json:"c"`
@@ -180,7 +179,7 @@ type answer struct {
 
 func flowAnswerPurpose(flowID string) string { return "answer of flow " + flowID }
 
-// keepAnswer keeps the answer to a flow for the lifetime of a code, in the transaction that decides the flow.
+// keepAnswer stores the answer to a flow for the lifetime of a code, in the transaction that decides the flow.
 func (s *Server) keepAnswer(ctx context.Context, flowID string, x answer) error {
 	text, err := json.Marshal(x)
 	if err != nil {
@@ -191,8 +190,8 @@ func (s *Server) keepAnswer(ctx context.Context, flowID string, x answer) error 
 	)
 }
 
-// keptAnswer opens what keepAnswer kept. ErrNotAnswered: the flow was not decided. The answer is zero when it is too
-// old, or was sealed under a secret that is not in the list any more.
+// keptAnswer opens the answer that keepAnswer stored. It returns ErrNotAnswered for a flow that was not decided, and a
+// zero answer if the answer is too old or was sealed under a secret that has been removed from the list.
 func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err error) {
 	sealed, err := s.store.FlowAnswer(storage.System(ctx), flowID)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -211,12 +210,12 @@ func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err e
 	return x, nil
 }
 
-// ErrNotAnswered says that the flow was not answered yet.
+// ErrNotAnswered means that the flow was not answered yet.
 var ErrNotAnswered = errors.New("the request was not answered yet")
 
-// SameAnswer returns where the browser was sent when the same user made the same choice before, so that a form sent
-// twice leads to one code and to one place. ErrAnswered: the flow was answered, but differently, by another user, or
-// longer ago than a code lives. ErrNotAnswered: the flow is still open.
+// SameAnswer returns the URL that the browser was redirected to when the same user made the same choice before, so that
+// a form sent twice leads to one code and one URL. It returns ErrAnswered if the flow was answered differently, by
+// another user, or longer ago than the lifetime of a code, and ErrNotAnswered if the flow is still open.
 func (s *Server) SameAnswer(ctx context.Context, f *Flow, userID, choice string) (string, error) {
 	x, err := s.keptAnswer(ctx, f.ID)
 	if err != nil {
@@ -228,8 +227,8 @@ func (s *Server) SameAnswer(ctx context.Context, f *Flow, userID, choice string)
 	return s.redirectTo(f, x.Response), nil
 }
 
-// OpenAnswer returns where the user's answer to a flow sent the browser, as long as the app has not redeemed the code
-// in it; empty when there is no such answer. It serves people who go back before the app has signed them in.
+// OpenAnswer returns the URL that the user's answer to a flow redirected the browser to, until the app redeems the code
+// in it. Without such an answer it returns "". It serves users who go back before the app has signed them in.
 func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string, error) {
 	x, err := s.keptAnswer(ctx, f.ID)
 	if errors.Is(err, ErrNotAnswered) {
@@ -250,8 +249,9 @@ func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string
 	return s.redirectTo(f, x.Response), nil
 }
 
-// stillAllowed checks, where no page was shown, that what was remembered still is, and keeps it until the transaction
-// ends: ending the app's access at the same moment also ends the grant that is created here, or makes it impossible.
+// stillAllowed checks, where no page was shown, that the remembered consent still exists, and locks it until the
+// transaction ends. If the app's access is withdrawn at the same moment, the withdrawal either revokes the grant that
+// is created here or prevents it.
 func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
 	c, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
 	if errors.Is(err, storage.ErrNotFound) ||
@@ -261,8 +261,9 @@ func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
 	return err
 }
 
-// Granted is what an authorization that allows these of the scopes asked for may hold. What was asked for and is not
-// among them is refused, and a refused scope is never granted by way of another: one that includes it is refused too.
+// Granted lists the scopes that a grant may hold if its user, who has this role, allows these of the requested scopes.
+// All other requested scopes are refused. A refused scope is never granted through another: a scope that includes it is
+// refused too.
 func (a *AuthorizeRequest) Granted(allowed []string, role string) []string {
 	refused := slices.DeleteFunc(
 		slices.Clone(a.Scopes), func(name string) bool { return slices.Contains(allowed, name) },
@@ -274,11 +275,11 @@ func (a *AuthorizeRequest) Granted(allowed []string, role string) []string {
 	})
 }
 
-// remember keeps what was allowed beside what was remembered, and takes back what the person was asked for now and left
-// out: from what is remembered, and from every grant of theirs to this client for this resource and workspace. The
-// grant of this answer is not made yet.
+// remember adds the allowed scopes to the remembered consent. Requested scopes that the user left out are withdrawn:
+// from that consent, and from each of the user's grants to this client for this resource and workspace. The grant of
+// this answer does not exist yet.
 func (s *Server) remember(ctx context.Context, a *AuthorizeRequest, g storage.Grant) error {
-	// Held until the transaction ends, so that of two answers at once the later one sees the earlier one's.
+	// Locked until the transaction ends, so that the later of two answers at once sees the earlier one.
 	before, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return fmt.Errorf("remember consent: %w", err)
@@ -319,8 +320,8 @@ func (s *Server) remember(ctx context.Context, a *AuthorizeRequest, g storage.Gr
 	return nil
 }
 
-// Deny notes that the resource owner said no, and returns where to send the browser. What they allowed the app before
-// stays as it is: it ends under Connected apps. choice is as in [Decision].
+// Deny records that the resource owner denied the request, and returns the URL to redirect the browser to. Access that
+// they allowed the app before stays; they can withdraw it under Connected apps. choice is as in [Decision].
 func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, userID, choice string) (string, error) {
 	response := url.Values{"error": {AccessDenied}, "error_description": {"The resource owner denied the request."}}
 	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
@@ -341,11 +342,11 @@ func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, userID, choice s
 	return s.redirectTo(&a.Flow, response), nil
 }
 
-// Refuse makes the answer to a request under prompt=none that would need a page.
+// Refuse returns the error for a request with prompt=none that would need a page.
 func (s *Server) Refuse(a *AuthorizeRequest, code string) *AuthorizeError {
-	description := "The user must sign in; ask again without prompt=none."
+	description := "The user must sign in; send the request again without prompt=none."
 	if code == ConsentRequired {
-		description = "The user must agree; ask again without prompt=none."
+		description = "The user must consent; send the request again without prompt=none."
 	}
 	return s.fail(a, code, description, nil)
 }

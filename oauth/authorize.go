@@ -22,8 +22,8 @@ import (
 	"doorward/storage"
 )
 
-// AuthorizeError is what is wrong with an authorization request. Without a RedirectTo it is for a page of ours: the
-// client or its redirect URI is not proven, so the browser must not be redirected (RFC 6749, section 4.1.2.1).
+// AuthorizeError describes why an authorization request is refused. If RedirectTo is empty, the client or its redirect
+// URI could not be verified, so the browser must not be redirected: show a page instead (RFC 6749, section 4.1.2.1).
 type AuthorizeError struct {
 	Code        string
 	Description string
@@ -39,7 +39,7 @@ func (e *AuthorizeError) Error() string {
 	return e.Code + ": " + e.Description
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *AuthorizeError) Unwrap() error { return e.Cause }
 
 // AuthorizeRequest is a valid authorization request (RFC 6749, section 4.1.1).
@@ -50,20 +50,21 @@ type AuthorizeRequest struct {
 }
 
 const (
-	// stateMarker stands for the client's state inside fosite, which refuses a short or missing one.
-	stateMarker = "state-is-kept-by-the-edge"
+	// stateMarker replaces the client's state inside fosite, which refuses a short or missing one.
+	stateMarker = "state-is-kept-outside-fosite"
 	maxState    = 8 << 10 // bytes
 )
 
-// s256 is what RFC 7636, section 4.2 gives for S256: 32 bytes in base64url, whose last character holds four bits.
+// s256 matches a code_challenge of the method S256 (RFC 7636, section 4.2): 32 bytes in base64url, whose last character
+// holds four bits.
 var s256 = regexp.MustCompile(`^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$`)
 
-// unregistered is what is wrong with a redirect URI that is not the client's. The page shows it to the developer who
-// wrote the link; what is registered, only the log.
+// unregistered is the error for a redirect URI that is not registered for the client. The page shows the requested URI
+// to the developer who wrote the link; only the log shows a registered one.
 func unregistered(requested string, registered []string) *AuthorizeError {
 	e := pageError(
 		"The app asked to send you to " + quotedURI(requested) + ", which it is not registered with. " +
-			"Its developer must register that redirect URI, letter by letter.",
+			"Its developer must register exactly that redirect URI.",
 	)
 	e.Cause = fmt.Errorf(
 		"the redirect URI %s is not registered; %d are, such as %s", quotedURI(requested), len(registered),
@@ -76,15 +77,16 @@ func pageError(description string) *AuthorizeError {
 	return &AuthorizeError{Code: InvalidRequest, Description: description}
 }
 
-// ParseAuthorize reads and validates an authorization request, by GET or by a form POST (RFC 6749, section 3.1). It
-// shows no page and writes nothing. Errors are *AuthorizeError or *http.MaxBytesError, or wrap storage.ErrUnavailable;
-// with one that has a RedirectTo the request is returned as far as it was understood.
+// ParseAuthorize reads and validates an authorization request, sent by GET or by a form POST (RFC 6749, section 3.1).
+// It writes no response and stores nothing. Errors are *AuthorizeError or *http.MaxBytesError, or wrap
+// storage.ErrUnavailable. With an *AuthorizeError that has a RedirectTo, the request is returned as far as it was
+// understood.
 func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*AuthorizeRequest, error) {
 	form, err := authorizeParameters(w, r)
 	if err != nil {
 		return nil, err
 	}
-	// First what decides whether the redirect URI may be used at all.
+	// Check first what decides whether the redirect URI may be used at all.
 	if len(form["client_id"]) != 1 || len(form["redirect_uri"]) > 1 {
 		return nil, pageError(
 			"The app sent a request that names no app, or names one twice. Its developer must send client_id and " +
@@ -94,7 +96,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	LogFieldsOf(r.Context()).Client(form.Get("client_id"))
 	client, err := s.clients.find(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, pageError("There is no such app here. It may have been removed; its developer can tell.")
+		return nil, pageError("This app is not registered here. It may have been removed; ask its developer.")
 	}
 	if err != nil {
 		return nil, err
@@ -121,7 +123,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 		a.State, a.HasState = values[0], true
 	}
 	if slices.Contains(strings.Fields(form.Get("prompt")), "none") {
-		a.Prompt = "none" // also where something before it is wrong: it decides who is told
+		a.Prompt = "none" // set early: it decides who is told of an error
 	}
 	if err := s.parseProven(a, form); err != nil {
 		return a, err
@@ -129,7 +131,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	return a, s.runFosite(r.Context(), a)
 }
 
-// authorizeParameters takes the parameters from the query of a GET or the body of a POST, never from both.
+// authorizeParameters reads the parameters from the query of a GET or the body of a POST, never from both.
 func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	raw := r.URL.RawQuery
 	if r.Method == http.MethodPost {
@@ -142,7 +144,7 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 		mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || mediaType != "application/x-www-form-urlencoded" {
 			return nil, pageError(
-				"The app sent its request in a form that is not understood. Its developer must send " +
+				"The app sent its request in an unsupported content type. Its developer must send " +
 					"application/x-www-form-urlencoded.",
 			)
 		}
@@ -152,7 +154,7 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 			return nil, err
 		}
 		if err != nil {
-			return nil, pageError("The app's request broke off; try again from the app.")
+			return nil, pageError("The app's request was interrupted; try again from the app.")
 		}
 		raw = string(body)
 	}
@@ -169,7 +171,7 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 	return form, nil
 }
 
-// fail makes an error that is told to the app, at the redirect URI that is proven to be its own.
+// fail returns an error that the app receives at its verified redirect URI.
 func (s *Server) fail(a *AuthorizeRequest, code, description string, cause error) *AuthorizeError {
 	return &AuthorizeError{
 		Code: code, Description: description, Cause: cause,
@@ -177,8 +179,8 @@ func (s *Server) fail(a *AuthorizeRequest, code, description string, cause error
 	}
 }
 
-// redirectTo adds a response to the redirect URI: its registered query stays as it is, state comes back as it came,
-// and iss tells who answers (RFC 9207).
+// redirectTo adds a response to the redirect URI. The registered query stays as it is, state is returned unchanged, and
+// iss identifies this server (RFC 9207).
 func (s *Server) redirectTo(f *Flow, response url.Values) string {
 	if f.HasState {
 		response.Set("state", f.State)
@@ -187,30 +189,30 @@ func (s *Server) redirectTo(f *Flow, response url.Values) string {
 	return redirecturi.AddResponse(f.RedirectURI, response)
 }
 
-// parseProven reads what may be wrong without anything being wrong with client and redirect URI.
+// parseProven checks the parameters of a request whose client and redirect URI are verified.
 func (s *Server) parseProven(a *AuthorizeRequest, form url.Values) error {
-	// First state, since it is part of every answer.
+	// Check state first, since every answer includes it.
 	switch {
 	case len(form["state"]) > 1:
 		a.HasState = false // it is unknown which of them to echo
-		return s.fail(a, InvalidRequest, "state is there twice; send each parameter once.", nil)
+		return s.fail(a, InvalidRequest, "state appears twice; send each parameter once.", nil)
 	case len(a.State) > maxState:
 		a.HasState = false
 		return s.fail(a, InvalidRequest, "state is longer than 8,192 bytes; send a shorter one.", nil)
 	}
 	for name, values := range form {
 		if len(values) > 1 && name != "resource" {
-			return s.fail(a, InvalidRequest, "A parameter is there twice; send each once.", nil)
+			return s.fail(a, InvalidRequest, "A parameter appears twice; send each parameter once.", nil)
 		}
 		if name != "state" && !isText(values[0]) {
-			return s.fail(a, InvalidRequest, "A parameter holds bytes that are not valid text; send UTF-8.", nil)
+			return s.fail(a, InvalidRequest, "A parameter contains bytes that are not valid text; send UTF-8.", nil)
 		}
 	}
 	switch {
 	case len(form["resource"]) > 1:
 		return s.fail(a, InvalidTarget, "Send one resource; a token is for one.", nil)
 	case form.Get("request") != "" && form.Get("request_uri") != "":
-		return s.fail(a, InvalidRequest, "request and request_uri exclude each other, and neither is supported.", nil)
+		return s.fail(a, InvalidRequest, "request and request_uri are not supported; send plain parameters.", nil)
 	case form.Has("request"):
 		return s.fail(a, RequestNotSupported, "Request objects are not supported; send plain parameters.", nil)
 	case form.Has("request_uri"):
@@ -246,7 +248,7 @@ func (s *Server) parseChallenge(a *AuthorizeRequest, form url.Values) error {
 			a,
 			InvalidRequest,
 			"PKCE is required: send code_challenge and code_challenge_method=S256 (RFC 7636). "+
-				"For an app older than PKCE that keeps a secret, an administrator can mark PKCE as optional.",
+				"For a confidential client that cannot use PKCE, an administrator can mark PKCE as optional.",
 			nil,
 		)
 	case method != "S256":
@@ -261,8 +263,8 @@ func (s *Server) parseChallenge(a *AuthorizeRequest, form url.Values) error {
 	return nil
 }
 
-// parseScope checks the scopes asked for against the client and the resource. Without any, those that the client is
-// registered with at this resource are meant (RFC 6749, section 3.3).
+// parseScope checks the requested scopes against the client and the resource. A request without scopes gets those that
+// the client is registered for at this resource (RFC 6749, section 3.3).
 func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 	asked := scopeNames(text)
 	if len(asked) == 0 {
@@ -275,23 +277,22 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 			continue
 		case !known:
 			return s.fail(
-				a, InvalidScope, "A scope is not one of the resource; ask only for scopes that it lists.", nil,
+				a, InvalidScope, "A scope does not exist at the resource; request only scopes that it lists.", nil,
 			)
 		case !a.Client.Scopes.Has(name):
-			return s.fail(a, InvalidScope, "A scope is not one that this client is registered for.", nil)
+			return s.fail(a, InvalidScope, scopeNotRegistered, nil)
 		}
 		if !slices.Contains(a.Scopes, name) {
 			a.Scopes = append(a.Scopes, name)
 		}
 	}
 	if len(a.Scopes) == 0 {
-		return s.fail(a, InvalidScope, "Ask for at least one scope.", nil)
+		return s.fail(a, InvalidScope, "Request at least one scope.", nil)
 	}
 	return nil
 }
 
-// parsePrompt reads what the app wants to be asked (OpenID Connect Core, section 3.1.2.1); it holds for plain OAuth
-// as well.
+// parsePrompt reads prompt and max_age (OpenID Connect Core, section 3.1.2.1), which plain OAuth requests may use too.
 func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
 	prompts := strings.Fields(form.Get("prompt"))
 	for _, p := range prompts {
@@ -303,13 +304,13 @@ func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
 	}
 	slices.Sort(prompts)
 	if slices.Equal(prompts, []string{"none", promptSelectAccount}) {
-		// What OpenID Connect Core, section 3.1.2.6 has for a choice of accounts that may not be shown.
+		// OpenID Connect Core, section 3.1.2.6 has a code of its own for an account selection that must not be shown.
 		return s.fail(
-			a, AccountSelectionRequired, "The user must choose an account; ask again without prompt=none.", nil,
+			a, AccountSelectionRequired, "The user must choose an account; send the request again without prompt=none.", nil,
 		)
 	}
 	if slices.Contains(prompts, "none") && len(prompts) > 1 {
-		return s.fail(a, InvalidRequest, "prompt=none excludes all others.", nil)
+		return s.fail(a, InvalidRequest, "prompt=none excludes all other values; send it alone.", nil)
 	}
 	a.Prompt = strings.Join(slices.Compact(prompts), " ")
 	if text := form.Get("max_age"); form.Has("max_age") {
@@ -322,7 +323,7 @@ func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
 	return nil
 }
 
-// form is the request as fosite is given it.
+// form encodes the request for fosite.
 func (f *Flow) form() url.Values {
 	v := url.Values{
 		"client_id": {f.ClientID}, "redirect_uri": {f.RedirectURI}, "response_type": {"code"}, "state": {stateMarker},
@@ -357,11 +358,10 @@ func (s *Server) fositeAuthorize(ctx context.Context, f *Flow) (fosite.Authorize
 	return s.fosite.NewAuthorizeRequest(ctx, r)
 }
 
-// appGone is for an app that was removed or disabled while a person answered it.
-func appGone() error { return pageError("This app is no longer available.") }
+// appGone is the error for an app that was removed or disabled while the user was answering it.
+func appGone() error { return pageError("This app is not available any more.") }
 
-// ReopenAuthorize makes the request of a flow again, with the client as it is now. Errors are those of
-// ParseAuthorize.
+// ReopenAuthorize restores the request of a flow, with the client as it is now. Errors are those of ParseAuthorize.
 func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeRequest, error) {
 	client, err := s.clients.find(ctx, f.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -373,7 +373,7 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	LogFieldsOf(ctx).ClientID = client.ID
 	if !redirecturi.Match(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
 		return nil, pageError(
-			"The app is no longer registered with the address that it asked to send you to. Start again from the app.",
+			"The app asked to send you to an address that is not registered any more. Start again from the app.",
 		)
 	}
 	a := &AuthorizeRequest{Flow: *f, Client: client}
@@ -382,7 +382,9 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	}
 	for _, name := range a.Scopes {
 		if _, known := a.Resource.Scope(name); !known || !client.Scopes.Has(name) {
-			return a, s.fail(a, InvalidScope, "A scope is not one that this client is registered for any more.", nil)
+			return a, s.fail(
+				a, InvalidScope, "The client has lost one of the scopes meanwhile; start a new authorization.", nil,
+			)
 		}
 	}
 	if a.Challenge == "" && (!client.PKCEOptional || client.Public) {
@@ -394,8 +396,8 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	return a, nil
 }
 
-// NeedsLogin reports whether the resource owner must sign in before this request may go on: they are not signed in, the
-// app asked for it, or they signed in longer ago than it allows. authTime is zero without a session.
+// NeedsLogin reports whether the resource owner must sign in before this request can continue: they are not signed in,
+// the app asked for it, or they signed in longer ago than max_age allows. authTime is zero without a session.
 func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 	switch {
 	case authTime.IsZero():
@@ -411,13 +413,13 @@ func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 // promptSelectAccount asks for a choice of accounts (OpenID Connect Core, section 3.1.2.1).
 const promptSelectAccount = "select_account"
 
-// NeedsSelection reports whether the signed-in resource owner must confirm with which account this request goes on: the
-// app asked for it, and they have not signed in for this request.
+// NeedsSelection reports whether the signed-in resource owner must confirm which account to continue with: the app
+// asked for it, and they did not sign in during this request.
 func (f *Flow) NeedsSelection(authTime storage.Time) bool {
 	return slices.Contains(strings.Fields(f.Prompt), promptSelectAccount) && authTime < f.CreatedAt
 }
 
-// Selected is the flow after its resource owner has chosen the account that they are signed in with.
+// Selected returns the flow as it continues after its resource owner has confirmed the signed-in account.
 func (f *Flow) Selected() *Flow {
 	g := *f
 	g.Prompt = strings.Join(
@@ -426,8 +428,8 @@ func (f *Flow) Selected() *Flow {
 	return &g
 }
 
-// Remembered lists what a resource owner has allowed the client before for the resource of the request, in any
-// workspace, the last answer first.
+// Remembered lists the consents that a resource owner has given the client for the resource of the request, in any
+// workspace, the most recent first.
 func (s *Server) Remembered(ctx context.Context, a *AuthorizeRequest, userID string) ([]storage.Consent, error) {
 	list, err := s.store.ConsentsFor(storage.System(ctx), userID, a.Client.ID, a.Resource.ID)
 	if err != nil {
@@ -436,15 +438,15 @@ func (s *Server) Remembered(ctx context.Context, a *AuthorizeRequest, userID str
 	return list, nil
 }
 
-// NeedsConsent reports whether the consent page must be shown, given what was allowed before where the request would
-// act.
+// NeedsConsent reports whether the consent page must be shown. known lists the scopes that were allowed before in the
+// workspace where the tokens would act.
 func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	https := strings.HasPrefix(a.RedirectURI, "https://")
 	switch {
 	case slices.Contains(strings.Fields(a.Prompt), "consent"):
 		return true
 	case a.Client.Public && !https, redirecturi.HasBareScheme(a.RedirectURI):
-		// Any program on the machine could be behind such a redirect (RFC 8252, section 8.6).
+		// Any program on the machine could receive such a redirect (RFC 8252, section 8.6).
 		return true
 	case a.Client.FirstParty:
 		return false
@@ -452,13 +454,13 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	return slices.ContainsFunc(a.Scopes, func(name string) bool { return !slices.Contains(known, name) })
 }
 
-// BareScheme reports whether the answer goes to whichever program has claimed a scheme without a dot, which people must
-// be warned of.
+// BareScheme reports whether the redirect URI has a private-use scheme without a dot. Any program can claim such a
+// scheme, so the user must be warned.
 func (a *AuthorizeRequest) BareScheme() bool { return redirecturi.HasBareScheme(a.RedirectURI) }
 
-// MayAnswerUnasked reports whether an answer, a refusal above all, may be sent to the app without a person having seen
-// a page: not to an app that anybody could have made here and that this person never allowed anything (RFC 9700,
-// section 4.11.2), or it would turn this server into a way to send people anywhere.
+// MayAnswerUnasked reports whether the browser may be redirected to the app, with an error above all, although the user
+// has seen no page. If any user can create such an app and this user never allowed it anything, the answer is no: this
+// server would be an open redirector (RFC 9700, section 4.11.2).
 func (a *AuthorizeRequest) MayAnswerUnasked(allowedBefore bool) bool {
 	return management.RegisteredByOperator(&a.Client) || a.Client.Verified || allowedBefore
 }

@@ -38,7 +38,10 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 		f.Fatal(err)
 	}
 	manager := management.New(management.Config{
-		Store: store, Catalog: offered, APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}), Grants: GrantRules(),
+		Store:   store,
+		Catalog: offered,
+		APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}),
+		Grants:  GrantRules(),
 	})
 	s, err = New(Config{
 		Issuer: "https://auth.example", Store: store, Secrets: secrets, Catalog: offered, Management: manager,
@@ -49,7 +52,10 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 		f.Fatal(err)
 	}
 	c, _, err := manager.CreateClient(storage.System(f.Context()), management.CommandLine(""), management.ClientSpec{
-		Name: "App", RedirectURIs: []string{"https://app.example/cb?a=b", "http://127.0.0.1/cb"}, Scopes: []string{"read", "accounts:read"}, Administrator: true,
+		Name:          "App",
+		RedirectURIs:  []string{"https://app.example/cb?a=b", "http://127.0.0.1/cb"},
+		Scopes:        []string{"read", "accounts:read"},
+		Administrator: true,
 	})
 	if err != nil {
 		f.Fatal(err)
@@ -61,13 +67,23 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 // was sent, each parameter once; and an error goes to the app only where its redirect URI is proven.
 func FuzzAuthorizeQuery(f *testing.F) {
 	s, id := fuzzServer(f)
-	good := "client_id=CLIENT&redirect_uri=https%3A%2F%2Fapp.example%2Fcb%3Fa%3Db&response_type=code&scope=read&state=xyz&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256"
+	good := "client_id=CLIENT&redirect_uri=https%3A%2F%2Fapp.example%2Fcb%3Fa%3Db&response_type=code" +
+		"&scope=read&state=xyz&code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256"
 	for _, query := range []string{
-		good, "", "&", "%", "client_id=CLIENT", good + "&a=1;b=2", good + "&%zz", good + "&state=y", good + "&client_id=CLIENT", good + "&redirect_uri=https://evil.example", good + "&prompt=none", good + "&prompt=login+consent&max_age=0",
-		good + "&prompt=none%20login", good + "&max_age=-1", good + "&max_age=99999999999999999999", good + "&resource=https://api.example", good + "&resource=a&resource=b&state=z", good + "&request=x&request_uri=y", good + "&response_mode=query",
-		good + "&nonce=%00", good + "&%ff=%fe", strings.Replace(good, "state=xyz", "state=%00%ff%0d%0a", 1), strings.Replace(good, "state=xyz", "state=", 1), strings.Replace(good, "scope=read", "scope=accounts%3Aread%09read", 1),
-		strings.Replace(good, "scope=read", "scope=%2A", 1), strings.Replace(good, "https%3A%2F%2Fapp.example%2Fcb%3Fa%3Db", "http%3A%2F%2F127.0.0.1%3A9%2Fcb", 1), strings.Replace(good, "https%3A%2F%2Fapp.example%2Fcb%3Fa%3Db", "http%3A%2F%2Fu%40127.0.0.1%3A9%2Fcb", 1),
-		strings.Replace(good, "response_type=code", "response_type=token", 1), strings.Replace(good, "S256", "plain", 1), good + strings.Repeat("&x", 200), good + "&state[]=x&code=y",
+		good, "", "&", "%", "client_id=CLIENT", good + "&a=1;b=2", good + "&%zz", good + "&state=y",
+		good + "&client_id=CLIENT", good + "&redirect_uri=https://evil.example", good + "&prompt=none",
+		good + "&prompt=login+consent&max_age=0",
+		good + "&prompt=none%20login", good + "&max_age=-1", good + "&max_age=99999999999999999999",
+		good + "&resource=https://api.example", good + "&resource=a&resource=b&state=z", good + "&request=x&request_uri=y",
+		good + "&response_mode=query",
+		good + "&nonce=%00", good + "&%ff=%fe", strings.Replace(good, "state=xyz", "state=%00%ff%0d%0a", 1),
+		strings.Replace(good, "state=xyz", "state=", 1),
+		strings.Replace(good, "scope=read", "scope=accounts%3Aread%09read", 1),
+		strings.Replace(good, "scope=read", "scope=%2A", 1),
+		strings.Replace(good, "https%3A%2F%2Fapp.example%2Fcb%3Fa%3Db", "http%3A%2F%2F127.0.0.1%3A9%2Fcb", 1),
+		strings.Replace(good, "https%3A%2F%2Fapp.example%2Fcb%3Fa%3Db", "http%3A%2F%2Fu%40127.0.0.1%3A9%2Fcb", 1),
+		strings.Replace(good, "response_type=code", "response_type=token", 1), strings.Replace(good, "S256", "plain", 1),
+		good + strings.Repeat("&x", 200), good + "&state[]=x&code=y",
 	} {
 		f.Add(query, false)
 		f.Add(query, true)
@@ -135,13 +151,17 @@ func accepted(t *testing.T, s *Server, a *AuthorizeRequest, sent url.Values) {
 			t.Fatalf("%s is there %d times", name, len(values))
 		}
 	}
-	if sent.Get("redirect_uri") != a.RedirectURI || sent.Get("client_id") != a.ClientID || sent.Get("state") != a.State || sent.Get("response_type") != "code" || sent.Get("request")+sent.Get("request_uri") != "" {
+	if sent.Get("redirect_uri") != a.RedirectURI || sent.Get("client_id") != a.ClientID || sent.Get("state") != a.State ||
+		sent.Get("response_type") != "code" || sent.Get("request")+sent.Get("request_uri") != "" {
 		t.Fatalf("%v became %+v", sent, a.Flow)
 	}
-	if !redirecturi.Match(a.Client.RedirectURIs, a.RedirectURI, nil) || !s256.MatchString(a.Challenge) || sent.Get("code_challenge") != a.Challenge || sent.Get("code_challenge_method") != "S256" || a.Flow.Resource != "https://api.example" {
+	if !redirecturi.Match(a.Client.RedirectURIs, a.RedirectURI, nil) || !s256.MatchString(a.Challenge) ||
+		sent.Get("code_challenge") != a.Challenge || sent.Get("code_challenge_method") != "S256" ||
+		a.Flow.Resource != "https://api.example" {
 		t.Fatalf("accepted %+v", a.Flow)
 	}
-	if len(a.Scopes) == 0 || slices.ContainsFunc(a.Scopes, func(x string) bool { return !a.Client.Scopes.Has(x) }) || len(slices.Compact(slices.Sorted(slices.Values(a.Scopes)))) != len(a.Scopes) {
+	if len(a.Scopes) == 0 || slices.ContainsFunc(a.Scopes, func(x string) bool { return !a.Client.Scopes.Has(x) }) ||
+		len(slices.Compact(slices.Sorted(slices.Values(a.Scopes)))) != len(a.Scopes) {
 		t.Fatalf("scopes %q", a.Scopes)
 	}
 	if a.MaxAge < 0 || strings.Contains(a.Prompt, "none") && a.Prompt != "none" {
@@ -154,7 +174,8 @@ func accepted(t *testing.T, s *Server, a *AuthorizeRequest, sent url.Values) {
 	if opened != nil {
 		opened.StateBytes = nil
 	}
-	if err != nil || !reflect.DeepEqual(*opened, a.Flow) || !opened.BoundTo("cookie") || opened.BoundTo("Cookie") || opened.BoundTo("") {
+	if err != nil || !reflect.DeepEqual(*opened, a.Flow) || !opened.BoundTo("cookie") || opened.BoundTo("Cookie") ||
+		opened.BoundTo("") {
 		t.Fatalf("sealed %+v, opened %+v: %v", a.Flow, opened, err)
 	}
 	a.CookieDigest = nil
@@ -182,10 +203,12 @@ func toldTheApp(t *testing.T, e *AuthorizeError, sent url.Values) {
 		t.Fatalf("%q is told to %q", uri, e.RedirectTo)
 	}
 	q, err := url.ParseQuery(rest[1:])
-	if err != nil || q.Get("error") != e.Code || q.Get("iss") != "https://auth.example" || q.Has("code") || strings.ContainsFunc(e.RedirectTo, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if err != nil || q.Get("error") != e.Code || q.Get("iss") != "https://auth.example" || q.Has("code") ||
+		strings.ContainsFunc(e.RedirectTo, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		t.Fatalf("told %q: %v", e.RedirectTo, err)
 	}
-	if state := sent["state"]; len(state) == 1 && len(state[0]) <= maxState && (q.Get("state") != state[0] || q.Has("state") != (state[0] != "")) || len(state) != 1 && q.Has("state") {
+	if state := sent["state"]; len(state) == 1 && len(state[0]) <= maxState &&
+		(q.Get("state") != state[0] || q.Has("state") != (state[0] != "")) || len(state) != 1 && q.Has("state") {
 		t.Fatalf("state %q came back as %q", state, q["state"])
 	}
 }

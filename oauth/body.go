@@ -20,9 +20,9 @@ const (
 	maxParameters = 100
 )
 
-// readBody reads the parameters of a POST to an OAuth endpoint, from a form (RFC 6749 appendix B) or from a JSON
-// object of strings, which count the same. The query is not part of it, and a request that has one is refused before
-// a secret in it is taken for granted. A parameter without a value is left out, but for those in keepEmpty.
+// readBody reads the parameters of a POST to an OAuth endpoint, from a form (RFC 6749, appendix B) or from a JSON
+// object of strings. A request with a query is refused, so that no client gets used to sending secrets in URLs. A
+// parameter without a value counts as left out, except for those in keepEmpty.
 func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.Values, error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", "POST")
@@ -47,7 +47,7 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 		}
 	case err != nil:
 		return nil, &Error{
-			Code: InvalidRequest, Description: "The body could not be read to its end; send it again.", Cause: err,
+			Code: InvalidRequest, Description: "The body could not be read completely; send it again.", Cause: err,
 		}
 	}
 	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -76,19 +76,19 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 			if name == "resource" {
 				return nil, &Error{Code: InvalidTarget, Description: "Send one resource; a token is for one."}
 			}
-			return nil, badRequest("A parameter is there twice; send each once.")
+			return nil, badRequest("A parameter appears twice; send each parameter once.")
 		}
-		// A token to introspect or revoke may be any text: one that cannot be a token is unknown, not a fault
-		// of the caller.
+		// A token to introspect or revoke may be any string: one that cannot be a token is unknown, not an error of the
+		// caller.
 		if !isText(name) || (name != "token" && !isText(values[0])) {
-			return nil, badRequest("A parameter holds bytes that are not valid text.")
+			return nil, badRequest("A parameter contains bytes that are not valid text; send UTF-8.")
 		}
 	}
 	return form, nil
 }
 
-// EncodedBody is the description of the error for a body for which IsEncoded is true; the status is 415 (RFC 9110,
-// section 15.5.16).
+// EncodedBody describes the error for a body for which IsEncoded is true. The status is 415 (RFC 9110, section
+// 15.5.16).
 const EncodedBody = "The body is compressed or otherwise encoded, which is not supported; send it without " +
 	"Content-Encoding."
 
@@ -102,7 +102,7 @@ func IsEncoded(h http.Header) bool {
 	})
 }
 
-// isText refuses what the database cannot hold or JSON cannot carry: NUL, and bytes that are not UTF-8.
+// isText reports whether the database can store s and JSON can carry it: it is UTF-8 without NUL.
 func isText(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsRune(s, 0) && !strings.ContainsRune(s, utf8.RuneError)
 }
@@ -118,8 +118,8 @@ func parseForm(text string) (url.Values, error) {
 	return form, nil
 }
 
-// parseJSON reads an object whose members are strings, numbers or booleans. Duplicate names, which parsers disagree
-// about, are refused, as is anything after the object. What is wrong with a member is said with its name.
+// parseJSON reads an object whose members are strings, numbers or booleans. It refuses duplicate names, which parsers
+// disagree about, and anything after the object. An error in a member names it.
 func parseJSON(body []byte) (url.Values, error) {
 	refused := badRequest("The body must be one JSON object with string values, each name once.")
 	d := json.NewDecoder(bytes.NewReader(body))

@@ -36,7 +36,8 @@ func readText(t *testing.T, contentType, body string) (url.Values, error) {
 func sound(t *testing.T, form url.Values) {
 	t.Helper()
 	for name, values := range form {
-		if len(values) != 1 || values[0] == "" || !utf8.ValidString(name+values[0]) || strings.ContainsRune(name+values[0], 0) {
+		if len(values) != 1 || values[0] == "" || !utf8.ValidString(name+values[0]) ||
+			strings.ContainsRune(name+values[0], 0) {
 			t.Fatalf("parameter %q is %q", name, values)
 		}
 	}
@@ -48,9 +49,12 @@ func sound(t *testing.T, form url.Values) {
 // FuzzBody: no body brings the server down, and a form and the JSON object that says the same are taken alike.
 func FuzzBody(f *testing.F) {
 	for _, body := range []string{
-		"", "grant_type=client_credentials&scope=read", "a=1&a=2", "a=&a=1", "a=", "=x", "%00=x", "a=%00", "a=%ff", "a=%zz", "a;b", "a=%EF%BF%BD", "resource=x&resource=y",
-		strings.Repeat("&a", 200), "a=b=c&%26=%3D+%2B", `{}`, `{"grant_type":"client_credentials"}`, `{"a":"1","a":"2"}`, `{"a":1e400,"b":true,"c":-0.10}`, `{"a":null}`, `{"a":{}}`,
-		`{"a":[]}`, `{"a":"\ud800"}`, `{"a":"\u0000"}`, `{"":"x"}`, `{"a":""}`, `{"a":"x"}{}`, `[`, "{\"a\":\"\xff\"}", strings.Repeat(`{"a":`, 100), `{"a":"\ud83d\udd11"}`, `{"A":"1","a":"1"}`,
+		"", "grant_type=client_credentials&scope=read", "a=1&a=2", "a=&a=1", "a=", "=x", "%00=x", "a=%00", "a=%ff", "a=%zz",
+		"a;b", "a=%EF%BF%BD", "resource=x&resource=y",
+		strings.Repeat("&a", 200), "a=b=c&%26=%3D+%2B", `{}`, `{"grant_type":"client_credentials"}`, `{"a":"1","a":"2"}`,
+		`{"a":1e400,"b":true,"c":-0.10}`, `{"a":null}`, `{"a":{}}`,
+		`{"a":[]}`, `{"a":"\ud800"}`, `{"a":"\u0000"}`, `{"":"x"}`, `{"a":""}`, `{"a":"x"}{}`, `[`, "{\"a\":\"\xff\"}",
+		strings.Repeat(`{"a":`, 100), `{"a":"\ud83d\udd11"}`, `{"A":"1","a":"1"}`,
 	} {
 		f.Add(formType, body)
 		f.Add(jsonType, body)
@@ -97,7 +101,10 @@ func same(t *testing.T, want url.Values, contentType, body string) {
 
 // FuzzBasic: no Authorization header brings the server down, and credentials that are read are those that were sent.
 func FuzzBasic(f *testing.F) {
-	for _, header := range []string{"", "Basic", "Basic ", "Basic Og==", "basic YTpi", "Basic YTpi, Basic YTpi", "Bearer x", "Basic YSUzQTolMDA=", "Basic ////", "Basic  YTpi", "BasicYTpi"} {
+	for _, header := range []string{
+		"", "Basic", "Basic ", "Basic Og==", "basic YTpi", "Basic YTpi, Basic YTpi",
+		"Bearer x", "Basic YSUzQTolMDA=", "Basic ////", "Basic  YTpi", "BasicYTpi",
+	} {
 		f.Add(header, "app_1", "dw_cs_x", "")
 	}
 	f.Add("Basic YTpi", "a:b", "c%+ d", "a")

@@ -17,21 +17,21 @@ import (
 
 const basicChallenge = `Basic realm="doorward", charset="UTF-8"`
 
-// credentials is what a request shows of its client, not yet checked.
+// credentials are the client id and secret that a request presents, not yet checked.
 type credentials struct {
 	id     string
 	secret string
-	basic  bool // by the Authorization header; else in the body, or nothing but the id
+	basic  bool // in the Authorization header; otherwise in the body
 }
 
-// readCredentials finds the one way in which a request authenticates its client (RFC 6749, section 2.3): the
-// Authorization header or the body, never both.
+// readCredentials reads the client's credentials from the Authorization header or from the body, and refuses a request
+// that uses both (RFC 6749, section 2.3).
 func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	headers := r.Header.Values("Authorization")
 	c := credentials{id: form.Get("client_id"), secret: form.Get("client_secret")}
 	if form.Has("client_assertion") || form.Has("client_assertion_type") {
 		if len(headers) > 0 || c.secret != "" {
-			return c, badRequest("The client authenticates in two ways at once; use one.")
+			return c, badRequest("The request uses more than one method of client authentication; use one.")
 		}
 		return c, &Error{
 			Code:        InvalidClient,
@@ -71,27 +71,33 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	}
 	if c.secret != "" || (c.id != "" && c.id != id) {
 		return c, badRequest(
-			"The client authenticates in the Authorization header and names another client or a secret in the body; " +
-				"use one way.",
+			"The client authenticates in the Authorization header, and the body has another client id or a secret; " +
+				"use one of the two.",
 		)
 	}
 	return credentials{id: id, secret: secret, basic: true}, nil
 }
 
-// clientRefused is the one sentence for a client that is unknown, disabled, or shows a wrong secret.
+// clientRefused describes the error for a client that is unknown, disabled, or sends a wrong secret.
 const clientRefused = "The client is unknown, or its credentials are wrong."
+
+// scopeNotRegistered describes the error for a request with a scope that its client is not registered for.
+const scopeNotRegistered = "This client is not registered for one of the scopes; request only those that it is " +
+	"registered for."
 
 // errClientDisabled is for the log.
 var errClientDisabled = errors.New("the client, or what it depends on, is disabled")
 
-// noDigest is compared if the client or the secret does not exist, so that the answer takes as long as for a wrong one.
+// noDigest is compared if the client or the secret does not exist, so that the answer takes the same time as for a
+// wrong secret.
 var noDigest = make([]byte, 32)
 
-// authenticate finds the client of a request and checks its secret. A public client has none and names itself in the
-// body. A failure is described the same way whether the client is unknown, disabled, or its secret wrong.
+// authenticate finds the client of a request and checks its secret. A public client has no secret and sends its
+// client_id in the body. The error is the same whether the client is unknown, disabled, or its secret is wrong.
 //
-// The limits count and stop failures only: a right secret is accepted after any number of failures from its address. It
-// is too long to be guessed at any rate, and comparing it costs a hash, so there is no need to keep it out.
+// Only failures are counted and limited: a right secret is accepted after any number of failures from its address.
+// Secrets are too long to be guessed at any rate, and checking one costs only a hash, so nothing is gained by a
+// lockout.
 func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
 	c, err := readCredentials(r, form)
 	if err != nil {
@@ -109,8 +115,8 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	client, err := s.clients.find(ctx, c.id)
 	secretID, fits := c.fit(client, err == nil, s.store.Now())
 	if !fits && cached {
-		// As many look-ups as for a client that is unknown, so that the time does not tell; and the secret may be one
-		// that another process has just made.
+		// Read past the cache: another process may have just created the secret. An unknown client costs as many look-ups, so
+		// that the time reveals nothing.
 		client, err = s.clients.read(ctx, c.id)
 		secretID, fits = c.fit(client, err == nil, s.store.Now())
 	}
@@ -135,11 +141,11 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	return client, nil
 }
 
-// whyNot says for the log why credentials are not those of a client.
+// whyNot explains, for the log, why the credentials were refused.
 func (s *Server) whyNot(c credentials, client storage.Client, found bool) error {
 	switch {
 	case !found && !storage.IsID("app", c.id):
-		return errors.New("the client id is not one of this server")
+		return errors.New("the client id does not have the form of this server's client ids")
 	case !found:
 		if _, cached := s.clients.cached(c.id); cached {
 			return errClientDisabled
@@ -156,20 +162,20 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 		return errors.New("the request sends no secret of this confidential client")
 	case !bearer.WellFormed(bearer.PrefixClientSecret, c.secret):
 		return errors.New(
-			"what was sent as the secret is not a client secret of this server; it may have been cut or changed on " +
+			"client_secret does not have the form of this server's client secrets; it may have been truncated or changed on " +
 				"the way",
 		)
 	}
 	return errors.New("the secret is not one of this client's, or expired after a rotation")
 }
 
-// fit reports whether the credentials are those of a client, and which of its secrets was shown.
+// fit reports whether the credentials are those of the client, and which of its secrets was sent.
 func (c credentials) fit(client storage.Client, known bool, now storage.Time) (secretID string, fits bool) {
 	digest, shown := noDigest, bearer.WellFormed(bearer.PrefixClientSecret, c.secret)
 	if shown {
 		digest = storage.Digest(c.secret)
 	}
-	for i := range 2 { // as many as can live at once, so that one and two take the same time
+	for i := range 2 { // the most that can be valid at once, so that one and two take the same time
 		want := noDigest
 		if i < len(client.Secrets) && (client.Secrets[i].ExpiresAt.IsZero() || client.Secrets[i].ExpiresAt > now) {
 			want = client.Secrets[i].Digest
@@ -185,7 +191,7 @@ func (c credentials) fit(client storage.Client, known bool, now storage.Time) (s
 	return secretID, fits && known
 }
 
-// newAuthenticationFailures counts by the store's clock, which tests move.
+// newAuthenticationFailures uses the store's clock, which tests move.
 func newAuthenticationFailures(store *storage.Store) *limit.Clients {
 	return limit.NewClients(func() time.Time { return store.Now().Time() })
 }

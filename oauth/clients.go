@@ -10,23 +10,23 @@ import (
 	"doorward/storage"
 )
 
-// cachedClient is a client, and whether it may be used.
+// cachedClient is a client, and whether it is enabled.
 type cachedClient struct {
 	storage.Client
 	usable bool
-	until  storage.Time // when it is to be read again
+	until  storage.Time // when it must be read again
 }
 
-// clientKey is what a cached client is found by: what this process changes has another generation.
+// clientKey finds a cached client. Each change by this process starts a new generation, in which none is cached.
 type clientKey struct {
 	generation uint64
 	id         string
 }
 
-// clientCacheTime bounds how long another process's change of a client may go unseen.
+// clientCacheTime bounds how long another process's change of a client can go unseen.
 const clientCacheTime = 500 * time.Millisecond
 
-// clients finds clients, and keeps those that were read a moment ago.
+// clients finds clients, and caches them for clientCacheTime.
 type clients struct {
 	store *storage.Store
 	cache *otter.Cache[clientKey, cachedClient]
@@ -36,14 +36,14 @@ func newClients(store *storage.Store) *clients {
 	return &clients{store, otter.Must(&otter.Options[clientKey, cachedClient]{MaximumSize: 10_000})}
 }
 
-// cached finds a client that was read no longer than clientCacheTime ago, by the store's clock.
+// cached finds a client that was read at most clientCacheTime ago, by the store's clock.
 func (l *clients) cached(id string) (c cachedClient, ok bool) {
 	c, ok = l.cache.GetIfPresent(clientKey{l.store.Generation(), id})
 	return c, ok && l.store.Now() < c.until
 }
 
-// find finds a client that may be used: neither it nor its workspace is disabled. Unknown and disabled ones look
-// alike: storage.ErrNotFound.
+// find finds an enabled client in an enabled workspace. For any other, unknown or disabled, it returns
+// storage.ErrNotFound.
 func (l *clients) find(ctx context.Context, id string) (storage.Client, error) {
 	if c, ok := l.cached(id); ok {
 		return enabled(c)
@@ -51,7 +51,7 @@ func (l *clients) find(ctx context.Context, id string) (storage.Client, error) {
 	return l.read(ctx, id)
 }
 
-// read is find past the cache.
+// read is find without the cache.
 func (l *clients) read(ctx context.Context, id string) (storage.Client, error) {
 	if !storage.IsID("app", id) {
 		return storage.Client{}, storage.ErrNotFound
@@ -66,8 +66,8 @@ func (l *clients) read(ctx context.Context, id string) (storage.Client, error) {
 	return enabled(found)
 }
 
-// mayIssue returns storage.ErrNotFound for a client that another process disabled since the cache read it, so that
-// nothing is issued for it any more.
+// mayIssue returns storage.ErrNotFound for a client that another process disabled after it was cached, so that no more
+// tokens are issued to it.
 func (l *clients) mayIssue(ctx context.Context, id string) error {
 	usable, err := l.store.ClientUsable(storage.System(ctx), id)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 
 type originKey struct{}
 
-// newCORS lets browsers call from the origins of registered redirect URIs, without cookies. Whether an origin is one
-// has been asked before, since a failure to find out is an answer of its own.
+// newCORS allows calls without cookies from the origins of registered redirect URIs. It accepts every origin, because
+// setCORS has checked the origin before: that look-up can fail, which is answered as an error of its own.
 func (s *Server) newCORS() *cors.Cors {
 	return cors.New(cors.Options{
 		AllowOriginVaryRequestFunc: func(r *http.Request, _ string) (bool, []string) {
@@ -31,11 +31,11 @@ func (s *Server) newCORS() *cors.Cors {
 	})
 }
 
-// setCORS finds out whether the request's origin is one of the client's, or of any client's when clientID is empty, and
-// sets the headers by which a browser goes on, or hands the answer to the page that asked. It answers a preflight.
+// setCORS looks up whether the request's origin is one of the client's, or any client's if clientID is empty. If so, it
+// sets the headers that let the page read the answer. It also answers a preflight.
 func (s *Server) setCORS(w http.ResponseWriter, r *http.Request, clientID string) error {
 	allowed, err := s.store.OriginAllowed(storage.System(r.Context()), r.Header.Get("Origin"), clientID)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) { // which text that no row can hold gives
+	if err != nil && !errors.Is(err, storage.ErrNotFound) { // also for an origin that no row can hold
 		return err
 	}
 	r = r.Clone(context.WithValue(r.Context(), originKey{}, allowed))
@@ -49,17 +49,17 @@ func (s *Server) setCORS(w http.ResponseWriter, r *http.Request, clientID string
 	return nil
 }
 
-// requestHeaders is what a preflight names the headers of the real request in.
+// requestHeaders is the header in which a preflight lists the headers of the real request.
 const requestHeaders = "Access-Control-Request-Headers"
 
-// safeHeader is a name that a page may use: letters, digits and hyphens, of a length that names have.
+// safeHeader matches the header names that a page may use: at most 64 letters, digits and hyphens.
 var safeHeader = regexp.MustCompile("^[A-Za-z0-9-]{1,64}$")
 
-// maxSafeHeaders bounds how many names are given back.
+// maxSafeHeaders bounds how many header names a preflight is answered with.
 const maxSafeHeaders = 64
 
-// unsafeHeader reports whether a name is for browsers and proxies to set, never for a page: what identifies or forwards
-// a request, or belongs to the connection.
+// unsafeHeader reports whether only browsers and proxies may set a header: one that identifies or forwards a request,
+// or belongs to the connection.
 func unsafeHeader(name string) bool {
 	for _, head := range []string{
 		"access-control-", "proxy-", "sec-", "x-forwarded", "x-original-", "x-auth-", "cookie",
@@ -77,8 +77,8 @@ func unsafeHeader(name string) bool {
 	)
 }
 
-// safeHeaders are those that a page may use, of the lists that a preflight asks for; empty: none. Any name will do but
-// those of unsafeHeader, since this server gives no other header a meaning that a page must not choose.
+// safeHeaders returns the headers of a preflight's lists that a page may use, joined by commas; "" if there are none.
+// Only those of unsafeHeader are left out: a page may choose the value of any other header.
 func safeHeaders(lists []string) string {
 	var names []string
 	for _, list := range lists {
@@ -109,8 +109,8 @@ func PreflightPublic(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// Preflight serves OPTIONS /oauth/token and /oauth/revoke. Before the real request only the origin is known, and any
-// client's will do; then it must be the client's own.
+// Preflight serves OPTIONS /oauth/token and /oauth/revoke. A preflight does not name the client, so the origin of any
+// client is accepted; the real request then needs an origin of its own client.
 func (s *Server) Preflight(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Access-Control-Request-Method") == "" {
 		w.Header().Set("Allow", "POST, OPTIONS")
@@ -122,7 +122,7 @@ func (s *Server) Preflight(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// allowOrigin lets the page that asked read the answer, where it is of the client that the request names.
+// allowOrigin lets the calling page read the answer if its origin belongs to the client that the request names.
 func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request, form url.Values) {
 	if r.Header.Get("Origin") == "" || r.Method != http.MethodPost {
 		return
@@ -132,9 +132,9 @@ func (s *Server) allowOrigin(w http.ResponseWriter, r *http.Request, form url.Va
 		c.id = form.Get("client_id")
 	}
 	if c.id == "" {
-		return // setCORS would take that for any client
+		return // setCORS would accept any client's origin
 	}
 	if err := s.setCORS(w, r, c.id); err != nil {
-		LogFieldsOf(r.Context()).Cause = err // the request itself will find the same, and is answered all the same
+		LogFieldsOf(r.Context()).Cause = err // the request is answered nevertheless, and meets the same error
 	}
 }

@@ -1,5 +1,5 @@
-// Package oauth is the protocol of the OAuth 2.0 authorization server, without HTML: what a request must contain, what
-// is issued, what is answered. It is the only package that imports fosite, which parses and runs the grants.
+// Package oauth is the OAuth 2.0 authorization server without HTML: what a request must contain, what is issued, and
+// what is answered. It is the only package that imports fosite, which parses and runs the grants.
 //
 //	authorize.go      RFC 6749, sections 4.1.1 and 4.1.2, RFC 9207: from a request to an error redirect or a page
 //	approve.go        what the resource owner decided: a code, or a refusal
@@ -14,6 +14,6 @@
 //	body.go           form and JSON bodies; errors.go: RFC 6749, section 5.2; cors.go: which pages may call
 //	fosite.go         how fosite is set up; adapter.go: its storage and token strategy over package storage
 //
-// What a credential is worth is package bearer's, who may register clients is package management's, and login, pages,
-// cookies and sessions are package web's.
+// Package bearer checks credentials, package management decides who may register clients, and package web has sign-in,
+// pages, cookies and sessions.
 package oauth

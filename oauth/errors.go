@@ -29,7 +29,7 @@ const (
 	AccessDenied            = "access_denied"
 	LoginRequired           = "login_required"
 	ConsentRequired         = "consent_required"
-	// AccountSelectionRequired is that of a request that asks for a choice of accounts and forbids to show one.
+	// AccountSelectionRequired is for a request that asks for an account selection and forbids the page for it.
 	AccountSelectionRequired = "account_selection_required"
 	RequestNotSupported      = "request_not_supported"
 	RequestURINotSupported   = "request_uri_not_supported"
@@ -37,11 +37,12 @@ const (
 	TemporarilyUnavailable   = "temporarily_unavailable"
 )
 
-// Error is what a client is told: an RFC's code and one sentence that says what to do. Cause is for the log alone.
+// Error is the error that a client receives: an RFC's code and a description that says what to do. Cause is only for
+// the log.
 type Error struct {
 	Code        string
 	Description string
-	Status      int           // zero: what the code implies
+	Status      int           // zero: the status that the code implies
 	RetryAfter  time.Duration // rounded up to seconds; zero: no header
 	Challenge   string        // WWW-Authenticate; empty: no header
 	Cause       error
@@ -55,7 +56,7 @@ func (e *Error) Error() string {
 	return e.Code + ": " + e.Description
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
 func (e *Error) status() int {
@@ -76,8 +77,8 @@ func badRequest(description string) *Error {
 	return &Error{Code: InvalidRequest, Description: description}
 }
 
-// badGrant is the answer to everything that is wrong with a code or a refresh token: one sentence, so that it
-// tells nothing about one that is another client's.
+// badGrant is the answer to any invalid code or refresh token. The description is always the same, so that it reveals
+// nothing about another client's code or token.
 func badGrant(cause error) *Error {
 	return &Error{
 		Code: InvalidGrant,
@@ -87,8 +88,8 @@ func badGrant(cause error) *Error {
 	}
 }
 
-// asError turns any error into the one that a client is told. Fosite's codes outside the RFCs, its hints and the
-// texts of the database go no further than the log.
+// asError turns any error into one for the client. Fosite's codes outside the RFCs, its hints, and the messages of the
+// database stay in the log.
 func asError(err error) *Error {
 	if errors.Is(err, bearer.ErrIssuerKeys) && !errors.Is(err, context.Canceled) {
 		return &Error{
@@ -118,13 +119,9 @@ func asError(err error) *Error {
 	case InvalidGrant, "token_inactive", "token_expired":
 		return badGrant(err)
 	case InvalidClient:
-		return &Error{
-			Code: InvalidClient, Description: "The client is unknown, or its credentials are wrong.", Cause: err,
-		}
+		return &Error{Code: InvalidClient, Description: clientRefused, Cause: err}
 	case InvalidScope, "scope_not_granted":
-		return &Error{
-			Code: InvalidScope, Description: "A scope is not one that this client is registered for.", Cause: err,
-		}
+		return &Error{Code: InvalidScope, Description: scopeNotRegistered, Cause: err}
 	case UnauthorizedClient:
 		return &Error{
 			Code: UnauthorizedClient, Description: "The client is not registered for this grant type.", Cause: err,
@@ -139,7 +136,7 @@ func asError(err error) *Error {
 	return &Error{Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err}
 }
 
-// fositeCause gives what a fosite error hides: its own text names only a code.
+// fositeCause returns the cause that a fosite error hides: its own message names only a code.
 func fositeCause(err error) error {
 	var f *fosite.RFC6749Error
 	if errors.As(err, &f) && f.Unwrap() != nil {
@@ -157,7 +154,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	case e.Challenge != "":
 		h.Set("WWW-Authenticate", e.Challenge)
 	case e.status() == http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", basicChallenge) // RFC 9110, section 15.5.2: also where the secret was in the body
+		h.Set("WWW-Authenticate", basicChallenge) // RFC 9110, section 15.5.2: even if the secret was in the body
 	}
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", retryAfter(e.RetryAfter))
@@ -169,12 +166,12 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	}{e.Code, e.Description, h.Get("X-Request-Id")})
 }
 
-// retryAfter writes a wait in whole seconds, rounded up, at least one (RFC 9110, section 10.2.3).
+// retryAfter formats a wait in whole seconds, rounded up, at least one (RFC 9110, section 10.2.3).
 func retryAfter(d time.Duration) string {
 	return strconv.FormatInt(max(1, input.CeilSeconds(d)), 10)
 }
 
-// writeJSON answers with what must never be stored on the way (RFC 6749, section 5.1).
+// writeJSON writes a response that no cache may store (RFC 6749, section 5.1).
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -189,12 +186,12 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	_, _ = w.Write(append(text, '\n')) // the client may have gone away
 }
 
-// LogFields are what a request's log line and the metrics learn from this package. The web package puts empty ones into
-// the context of each request; without them, what is set goes nowhere.
+// LogFields hold what this package adds to a request's log line and to the metrics. The web package puts empty ones
+// into the context of each request; without them, the values are dropped.
 type LogFields struct {
 	ClientID  string // as the request names it, escaped and cut
 	Subject   string
-	GrantType string // one of the RFCs' names, never a client's own text
+	GrantType string // one of the RFCs' names, never the client's own value
 	ErrorCode string // of this package's constants
 	Cause     error
 }
@@ -206,7 +203,7 @@ func WithLogFields(ctx context.Context, n *LogFields) context.Context {
 	return context.WithValue(ctx, logFieldsKey{}, n)
 }
 
-// LogFieldsOf finds those of ctx.
+// LogFieldsOf returns the fields of ctx, or ones that are dropped if ctx has none.
 func LogFieldsOf(ctx context.Context) *LogFields {
 	if n, ok := ctx.Value(logFieldsKey{}).(*LogFields); ok {
 		return n
@@ -214,7 +211,7 @@ func LogFieldsOf(ctx context.Context) *LogFields {
 	return &LogFields{}
 }
 
-// Error notes what a client was told, and why.
+// Error records the error that a client received, and its cause.
 func (n *LogFields) Error(e *Error) {
 	n.ErrorCode, n.Cause = e.Code, e.Cause
 	if n.Cause == nil && e.Description != "" {
@@ -222,9 +219,9 @@ func (n *LogFields) Error(e *Error) {
 	}
 }
 
-// Client notes the client id that a request names, whether or not there is such a client. What cannot be one is not
-// repeated: a credential or password may have been sent in its place. Space and line ends around it are kept, escaped,
-// since they are why an id is not found.
+// Client records the client id that a request names, whether or not there is such a client. A value that cannot be a
+// client id is left out: it may be a credential or password that was sent in the wrong place. Spaces and line ends
+// around an id are kept, escaped, since they explain why it was not found.
 func (n *LogFields) Client(id string) {
 	trimmed := strings.TrimSpace(id)
 	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) ||
@@ -235,14 +232,14 @@ func (n *LogFields) Client(id string) {
 	n.ClientID = strings.Trim(strconv.QuoteToASCII(id), `"`)
 }
 
-// notOfClientIDs reports the characters that the client ids of no common server have.
+// notOfClientIDs reports whether no common server uses c in client ids.
 func notOfClientIDs(c rune) bool {
 	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("_-.~:/", c)
 }
 
-// CallerGone reports whether an error came of the caller going away: ctx, the request's, was canceled by nothing else.
-// Our own time limits give context.DeadlineExceeded, and a server that cuts requests off cancels with a cause of its
-// own.
+// CallerGone reports whether err occurred because the caller closed the connection: ctx, the request's, was canceled
+// for no other cause. Our own time limits give context.DeadlineExceeded, and a server that aborts requests cancels with
+// a cause of its own.
 func CallerGone(ctx context.Context, err error) bool {
 	return err != nil && errors.Is(err, context.Canceled) &&
 		context.Cause(ctx) == context.Canceled //nolint:errorlint // a cause of its own may wrap it

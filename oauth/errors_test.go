@@ -28,10 +28,19 @@ func TestV71_ACredentialIsNotNotedAsAClientID(t *testing.T) {
 
 func TestV71_WhatCannotBeAClientIDIsNotNoted(t *testing.T) {
 	for id, want := range map[string]string{
-		"app_01890c2e-0000-7000-8000-000000000000": "app_01890c2e-0000-7000-8000-000000000000", "my-client": "my-client", "my-client\r\n": `my-client\r\n`, " x": " x",
+		"app_01890c2e-0000-7000-8000-000000000000": "app_01890c2e-0000-7000-8000-000000000000",
+		"my-client":                  "my-client",
+		"my-client\r\n":              `my-client\r\n`,
+		" x":                         " x",
 		"https://app.example/client": "https://app.example/client", "": "",
-		"a quiet harbour at dawn": "(no client id)", "alice@example.com": "(no client id)", "<script>": "(no client id)", "pässword": "(no client id)", "a\nb": "(no client id)",
-		"https://app.example/?key=x": "(no client id)", strings.Repeat("x", 61): "(no client id)", "hunter2!": "(no client id)",
+		"a quiet harbour at dawn":    "(no client id)",
+		"alice@example.com":          "(no client id)",
+		"<script>":                   "(no client id)",
+		"pässword":                   "(no client id)",
+		"a\nb":                       "(no client id)",
+		"https://app.example/?key=x": "(no client id)",
+		strings.Repeat("x", 61):      "(no client id)",
+		"hunter2!":                   "(no client id)",
 	} {
 		n := &LogFields{}
 		if n.Client(id); n.ClientID != want {

@@ -10,12 +10,12 @@ import (
 	"doorward/storage"
 )
 
-// FlowLifetime is how long a person may take over login and consent.
+// FlowLifetime is how long a user may take for sign-in and consent.
 const FlowLifetime = 10 * time.Minute
 
-// Flow is an authorization request that was found valid and waits for the resource owner. It is not stored: it
-// travels sealed through the login and consent pages, bound to the browser by the digest of a cookie. Names are short
-// because the sealed text is part of a URL.
+// Flow is a valid authorization request that waits for the resource owner. It is not stored: it travels sealed through
+// the sign-in and consent pages, bound to the browser by the digest of a cookie. The JSON names are short because the
+// sealed flow is part of a URL.
 type Flow struct {
 	ID           string       `json:"i"`
 	CreatedAt    storage.Time `json:"t"`
@@ -23,7 +23,7 @@ type Flow struct {
 	ClientID     string       `json:"c,omitempty"`
 	RedirectURI  string       `json:"r,omitempty"`
 	State        string       `json:"-"`
-	StateBytes   []byte       `json:"s,omitempty"` // state need not be valid UTF-8, and comes back byte for byte
+	StateBytes   []byte       `json:"s,omitempty"` // state need not be valid UTF-8, and is returned byte for byte
 	HasState     bool         `json:"h,omitempty"`
 	Scopes       []string     `json:"o,omitempty"`
 	Resource     string       `json:"a,omitempty"`
@@ -32,15 +32,15 @@ type Flow struct {
 	Prompt    string `json:"m,omitempty"`
 	MaxAge    int64  `json:"g,omitempty"` // seconds, when HasMaxAge
 	HasMaxAge bool   `json:"x,omitempty"`
-	// ReturnTo is where a sign-in without an app goes on: a path of ours. No other field is set then.
+	// ReturnTo is the path on this server where a sign-in without an app continues. No other field is set then.
 	ReturnTo string `json:"u,omitempty"`
 }
 
-// ErrFlowExpired says that a flow is genuine but too old.
+// ErrFlowExpired means that a flow is genuine but too old.
 var ErrFlowExpired = errors.New("the flow has expired")
 
-// ErrFlowForeign says that a flow was not sealed here, or belongs to another browser.
-var ErrFlowForeign = errors.New("the flow is not of this server or browser")
+// ErrFlowForeign means that a flow was not sealed here, or belongs to another browser.
+var ErrFlowForeign = errors.New("the flow belongs to another server or browser")
 
 // SealFlow seals a flow, bound to a cookie's value.
 func (s *Server) SealFlow(f *Flow, cookie string) string {
@@ -53,10 +53,10 @@ func (s *Server) SealFlow(f *Flow, cookie string) string {
 	return s.secrets.Seal("flow", text)
 }
 
-// NewFlowID names a flow, and the cookie that it is bound to.
+// NewFlowID returns a random id for a flow and the cookie that it is bound to.
 func NewFlowID() string { return storage.NewID("flow") }
 
-// OpenFlow reads a sealed flow. An expired one is returned together with ErrFlowExpired, so that a page can name the
+// OpenFlow opens a sealed flow. An expired flow is returned together with ErrFlowExpired, so that a page can name the
 // app to go back to.
 func (s *Server) OpenFlow(sealed string) (*Flow, error) {
 	if len(sealed) > maxBody {
@@ -77,7 +77,7 @@ func (s *Server) OpenFlow(sealed string) (*Flow, error) {
 	return f, nil
 }
 
-// BoundTo reports whether the flow was begun in the browser that sends this cookie value.
+// BoundTo reports whether the flow started in the browser that sends this cookie value.
 func (f *Flow) BoundTo(cookie string) bool {
 	return cookie != "" && subtle.ConstantTimeCompare(f.CookieDigest, cookieDigest(cookie)) == 1
 }

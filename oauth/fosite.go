@@ -9,14 +9,14 @@ import (
 	"github.com/ory/fosite"
 )
 
-// fositeConfig is fosite's configuration; what depends on the request is answered here.
+// fositeConfig is fosite's configuration. Its methods are those that depend on the request.
 type fositeConfig struct {
 	*fosite.Config
 	handlers map[string]fosite.TokenEndpointHandlers // by grant type
 }
 
-// GetTokenEndpointHandlers implements fosite.TokenEndpointHandlersProvider with those of the request's grant type
-// alone: each other one would say, with a stack trace, that it is not meant.
+// GetTokenEndpointHandlers implements fosite.TokenEndpointHandlersProvider. It returns only the handlers of the
+// request's grant type: each of the others would build an error with a stack trace to say that it is not responsible.
 func (c fositeConfig) GetTokenEndpointHandlers(ctx context.Context) fosite.TokenEndpointHandlers {
 	x, ok := exchangeOf(ctx)
 	if !ok {
@@ -25,15 +25,15 @@ func (c fositeConfig) GetTokenEndpointHandlers(ctx context.Context) fosite.Token
 	return c.handlers[x.form.Get("grant_type")]
 }
 
-// GetEnforcePKCE implements fosite.EnforcePKCEProvider: every client but one that an administrator excepted. The
-// authorize endpoint has applied the same rule before; here it guards against a change between the two.
+// GetEnforcePKCE implements fosite.EnforcePKCEProvider: every client needs PKCE, unless an administrator made it
+// optional. The authorization endpoint has applied the same rule; here it guards against a change between the two.
 func (c fositeConfig) GetEnforcePKCE(ctx context.Context) bool {
 	x, ok := exchangeOf(ctx)
 	return !ok || !x.client.PKCEOptional || x.client.Public
 }
 
 func (s *Server) newFosite() *fosite.Fosite {
-	// Every strategy is set: fosite fills in the others at the time of a request, without a lock.
+	// Set every strategy: fosite would set a missing one during a request, without a lock.
 	cfg := fositeConfig{handlers: map[string]fosite.TokenEndpointHandlers{}, Config: &fosite.Config{
 		AccessTokenLifespan:            s.lifetimes.Access,
 		RefreshTokenLifespan:           s.lifetimes.Refresh,
@@ -44,13 +44,13 @@ func (s *Server) newFosite() *fosite.Fosite {
 		ScopeStrategy:                  fosite.ExactScopeStrategy,
 		AudienceMatchingStrategy:       fosite.ExactAudienceMatchingStrategy,
 		OmitRedirectScopeParam:         true,
-		MinParameterEntropy:            1, // the edge puts a marker into state, and the real one into the answer
+		MinParameterEntropy:            1, // fosite sees stateMarker; redirectTo returns the real state
 		AccessTokenIssuer:              s.issuer,
 		TokenURL:                       s.issuer + "/oauth/token",
 		ClientSecretsHasher:            noHasher{},
-		// Registration and the edge have judged the redirect URI.
+		// Registration and ParseAuthorize have checked the redirect URI.
 		RedirectSecureChecker: func(context.Context, *url.URL) bool { return true },
-		// The edge has authenticated the client before fosite sees the request.
+		// Server.token has authenticated the client before fosite sees the request.
 		ClientAuthenticationStrategy: func(ctx context.Context, _ *http.Request, _ url.Values) (fosite.Client, error) {
 			x, ok := exchangeOf(ctx)
 			if !ok {
@@ -68,14 +68,14 @@ func (s *Server) newFosite() *fosite.Fosite {
 	return fosite.NewOAuth2Provider(store, cfg)
 }
 
-// noHasher keeps fosite from ever comparing a secret: the edge does that.
+// noHasher keeps fosite from comparing secrets: authenticate does that.
 type noHasher struct{}
 
 func (noHasher) Compare(context.Context, []byte, []byte) error { return fosite.ErrInvalidClient }
 func (noHasher) Hash(context.Context, []byte) ([]byte, error)  { return nil, fosite.ErrServerError }
 
-// fositeSession is what fosite asks of a session. What it would carry is in the unit of work; lifetimes come from
-// the configuration and the server's own clock, so that expiries that fosite sets go nowhere.
+// fositeSession implements fosite.Session. Its data is in the exchange. Lifetimes come from the configuration and the
+// server's own clock, so the expiries that fosite sets are dropped.
 type fositeSession struct{ subject string }
 
 func (*fositeSession) SetExpiresAt(fosite.TokenType, time.Time) {}

@@ -34,7 +34,7 @@ var clientGrant = grant{
 	oneStatement: true,
 }
 
-// takeOwnRequest counts a request of a client for a token of its own, on all nodes together.
+// takeOwnRequest counts a request of a client for a token of its own, across all nodes.
 func (s *Server) takeOwnRequest(ctx context.Context, x *exchange) error {
 	if s.tokens.ClientRequests == 0 {
 		return nil
@@ -56,7 +56,7 @@ func (s *Server) takeOwnRequest(ctx context.Context, x *exchange) error {
 	}
 }
 
-// prepareOwnToken chooses resource and scopes of a client that acts for itself.
+// prepareOwnToken chooses the resource and scopes for a client that acts for itself.
 func (s *Server) prepareOwnToken(x *exchange) error {
 	r, err := s.resourceFor(x.form.Get("resource"), x.client.Resources)
 	if err != nil {
@@ -75,13 +75,14 @@ func (s *Server) prepareOwnToken(x *exchange) error {
 		known, ok := r.Scope(name)
 		if !ok || !x.client.Scopes.Has(name) {
 			return &Error{
-				Code:        InvalidScope,
-				Description: "A scope is not one that this client is registered for at the resource.",
+				Code: InvalidScope,
+				Description: "This client is not registered for one of the scopes at the resource; request only those that it is " +
+					"registered for.",
 			}
 		}
 		if known.UserOnly {
 			return &Error{
-				Code: InvalidScope, Description: "A scope is for people only; get it by the authorization code grant.",
+				Code: InvalidScope, Description: "A scope is for users only; request it with the authorization code grant.",
 			}
 		}
 		if !slices.Contains(x.scopes, name) {
@@ -96,7 +97,7 @@ func (s *Server) prepareOwnToken(x *exchange) error {
 	return nil
 }
 
-// reserveOwnToken makes sure that there is room for one more live token of the client.
+// reserveOwnToken makes sure that the client may have one more active token.
 func (s *Server) reserveOwnToken(ctx context.Context, x *exchange) (release func(), err error) {
 	none := func() {}
 	if s.tokens.ClientLive <= 0 {
@@ -109,7 +110,7 @@ func (s *Server) reserveOwnToken(ctx context.Context, x *exchange) (release func
 			Status:     http.StatusTooManyRequests,
 			RetryAfter: max(full.Sub(s.store.Now()), time.Second),
 			Description: fmt.Sprintf(
-				"This client has %d live tokens of its own, which is the most there may be; use each until it "+
+				"This client has %d active tokens of its own, which is the maximum; use each until it "+
 					"expires, or revoke those that are not needed.",
 				s.tokens.ClientLive,
 			),

@@ -23,7 +23,7 @@ var codeGrant = grant{
 			CoreStorage: store, TokenRevocationStorage: store, Config: cfg,
 		}
 		proof := &pkce.Handler{AuthorizeCodeStrategy: strategy, Storage: store, Config: cfg}
-		// In this order: the proof is checked against the code that the first has found.
+		// The order matters: the second handler checks the proof against the code that the first one found.
 		return handlers{fosite.AuthorizeEndpointHandlers{code, proof}, fosite.TokenEndpointHandlers{code, proof}}
 	},
 	prepare: func(_ *Server, x *exchange) error {
@@ -35,7 +35,8 @@ var codeGrant = grant{
 	finish: func(_ *Server, x *exchange) error { return x.sameResource() },
 }
 
-// CreateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage: the grant and its code, the challenge inside.
+// CreateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage: it stores the grant and its code, with the
+// challenge.
 func (a adapter) CreateAuthorizeCodeSession(ctx context.Context, signature string, _ fosite.Requester) error {
 	x, _ := exchangeOf(ctx)
 	return a.store.InsertGrant(ctx, x.grant, storage.Code{
@@ -48,15 +49,15 @@ func (a adapter) CreateAuthorizeCodeSession(ctx context.Context, signature strin
 	})
 }
 
-// GetAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage. Fosite calls it twice in an exchange; the second
-// time it gets what the first one found.
+// GetAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage. Fosite calls it twice in an exchange; the second call
+// returns what the first one found.
 func (a adapter) GetAuthorizeCodeSession(
 	ctx context.Context, signature string, _ fosite.Session,
 ) (fosite.Requester, error) {
 	x, _ := exchangeOf(ctx)
 	if x.code == nil {
 		if signature == "" {
-			x.because("what was sent as the code is not an authorization code of this server")
+			x.because("the value of code does not have the form of this server's authorization codes")
 			return nil, fosite.ErrNotFound
 		}
 		c, err := a.store.CodeByDigest(ctx, []byte(signature))
@@ -67,8 +68,8 @@ func (a adapter) GetAuthorizeCodeSession(
 		if err != nil {
 			return nil, err
 		}
-		// Before anything else: a code of another client counts as unknown, so that a used one that is found in a
-		// log cannot be used to revoke what its owner was given.
+		// Check this first: another client's code counts as unknown, so that a client that finds a used code in a log cannot
+		// have the owner's grant revoked.
 		if c.Grant.ClientID != x.client.ID {
 			x.because("the code was issued to another client, %s", c.Grant.ClientID)
 			return nil, fosite.ErrNotFound
@@ -101,13 +102,15 @@ func (a adapter) GetAuthorizeCodeSession(
 	}
 	r := x.requester(x.scopes)
 	if sent := x.form.Get("redirect_uri"); sent != "" {
-		// Compared when sent; RFC 6749, section 4.1.3 wants it, OAuth 2.1 does not, and PKCE does its work.
+		// RFC 6749, section 4.1.3 requires redirect_uri; OAuth 2.1 does not, since PKCE does its work. It is compared if
+		// sent.
 		r.(*fosite.Request).Form.Set("redirect_uri", x.code.RedirectURI)
 	}
 	return r, nil
 }
 
-// InvalidateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage: the one write that decides who redeems.
+// InvalidateAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage. This write decides which request redeems the
+// code.
 func (a adapter) InvalidateAuthorizeCodeSession(ctx context.Context, signature string) error {
 	err := a.store.ConsumeCode(ctx, []byte(signature))
 	if errors.Is(err, storage.ErrConsumed) {
@@ -116,7 +119,7 @@ func (a adapter) InvalidateAuthorizeCodeSession(ctx context.Context, signature s
 	return err
 }
 
-// CreatePKCERequestSession implements pkce.PKCERequestStorage: the challenge is in the code's row already.
+// CreatePKCERequestSession implements pkce.PKCERequestStorage; the code's row already has the challenge.
 func (adapter) CreatePKCERequestSession(context.Context, string, fosite.Requester) error { return nil }
 
 // GetPKCERequestSession implements pkce.PKCERequestStorage from the code's row.
@@ -135,8 +138,8 @@ func (a adapter) GetPKCERequestSession(ctx context.Context, _ string, _ fosite.S
 // the challenge stays, so that a second attempt without a verifier finds it.
 func (adapter) DeletePKCERequestSession(context.Context, string) error { return nil }
 
-// burnCode consumes the code of a refused exchange where its verifier was wrong or missing: a code that is shown
-// without its proof was stolen, or is of no use to the one who shows it (RFC 9700, section 2.1.1).
+// burnCode consumes the code of a refused exchange if its verifier was wrong or missing: a code that is sent without
+// its proof was stolen, or is of no use to its sender (RFC 9700, section 2.1.1).
 func (s *Server) burnCode(ctx context.Context, x *exchange, cause error) error {
 	var f *fosite.RFC6749Error
 	if x.code == nil || !errors.As(cause, &f) || asError(cause).Code == TemporarilyUnavailable {
@@ -145,9 +148,9 @@ func (s *Server) burnCode(ctx context.Context, x *exchange, cause error) error {
 	if sent := x.form.Get("redirect_uri"); sent != "" && sent != x.code.RedirectURI {
 		return &Error{
 			Code:        InvalidGrant,
-			Description: "redirect_uri is not the one of the authorization request; send the same, or none.",
+			Description: "redirect_uri differs from that of the authorization request; send the same, or none.",
 			Cause: fmt.Errorf(
-				"redirect_uri %s is not the one of the authorization request, %s", quotedURI(sent),
+				"redirect_uri %s differs from that of the authorization request, %s", quotedURI(sent),
 				quotedURI(x.code.RedirectURI),
 			),
 		}
@@ -155,18 +158,18 @@ func (s *Server) burnCode(ctx context.Context, x *exchange, cause error) error {
 	if err := s.store.ConsumeCode(ctx, x.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
 		return err
 	}
-	why := errors.New("code_verifier does not fit the code_challenge; the code is spent")
+	why := errors.New("code_verifier does not match the code_challenge; the code is consumed")
 	switch verifier := x.form.Get("code_verifier"); {
 	case verifier == "":
-		why = errors.New("code_verifier is missing; the code is spent")
+		why = errors.New("code_verifier is missing; the code is consumed")
 	case x.code.Challenge == "":
-		why = errors.New("code_verifier was sent for a code that was issued without code_challenge; the code is spent")
+		why = errors.New("code_verifier was sent for a code that was issued without code_challenge; the code is consumed")
 	case len(verifier) < 43 || len(verifier) > 128:
-		why = fmt.Errorf("code_verifier has %d characters instead of 43 to 128; the code is spent", len(verifier))
+		why = fmt.Errorf("code_verifier has %d characters instead of 43 to 128; the code is consumed", len(verifier))
 	}
 	return &Error{
 		Code: InvalidGrant,
-		Description: "code_verifier does not fit the code_challenge, or is missing. The code is spent; start a new " +
+		Description: "code_verifier does not match the code_challenge, or is missing. The code is consumed; start a new " +
 			"authorization.",
 		Cause: why,
 	}

@@ -42,8 +42,8 @@ var refreshGrant = grant{
 	use:     (*Server).useRefreshToken,
 }
 
-// refreshesOfGrant bounds what one grant can add to the database, on each node. It is far above what any program needs.
-// Without TokenLimits.ClientRequests it does not count.
+// refreshesOfGrant bounds, on each node, the rows that one grant can add to the database. It is far above what any app
+// needs. It does not apply if TokenLimits.ClientRequests is zero.
 var refreshesOfGrant = limit.Rule{Count: 600, Per: time.Hour}
 
 // reserveRefresh counts a refresh of a grant.
@@ -65,13 +65,14 @@ func (s *Server) reserveRefresh(_ context.Context, x *exchange) (release func(),
 	return none, nil
 }
 
-// fewerScopes narrows the access token to the scopes that the request asks for.
+// fewerScopes narrows the access token to the requested scopes.
 func (x *exchange) fewerScopes() error {
 	asked := scopeNames(x.form.Get("scope"))
 	if len(asked) == 0 {
 		return nil
 	}
-	// RFC 6749, section 6: fewer for the access token, never more; the refresh token keeps what was granted.
+	// RFC 6749, section 6: the access token may have fewer scopes, never more; the refresh token keeps all that were
+	// granted.
 	var narrowed []string
 	for _, name := range asked {
 		if !slices.Contains(x.grant.Scopes, name) {
@@ -87,7 +88,7 @@ func (x *exchange) fewerScopes() error {
 	if len(narrowed) == 0 {
 		return &Error{
 			Code:        InvalidScope,
-			Description: "The grant has none of the requested permissions any more; start a new authorization.",
+			Description: "The grant has lost all of the requested permissions; start a new authorization.",
 		}
 	}
 	x.scopes = narrowed
@@ -108,15 +109,14 @@ func (a adapter) CreateRefreshTokenSession(ctx context.Context, signature, _ str
 	})
 }
 
-// GetRefreshTokenSession implements oauth2.RefreshTokenStorage. A token that was used long enough ago is
-// fosite.ErrInactiveToken, on which fosite has the family revoked; everything else that is wrong with a token ends
-// nothing.
+// GetRefreshTokenSession implements oauth2.RefreshTokenStorage. For a token that was used before the reuse window it
+// returns fosite.ErrInactiveToken, upon which fosite revokes the grant. Any other invalid token revokes nothing.
 func (a adapter) GetRefreshTokenSession(
 	ctx context.Context, signature string, _ fosite.Session,
 ) (fosite.Requester, error) {
 	x, _ := exchangeOf(ctx)
 	if signature == "" {
-		x.because("what was sent as the refresh token is not a refresh token of this server")
+		x.because("the value of refresh_token does not have the form of this server's refresh tokens")
 		return nil, fosite.ErrNotFound
 	}
 	b, err := a.store.RefreshTokenByDigest(ctx, []byte(signature))
@@ -127,7 +127,7 @@ func (a adapter) GetRefreshTokenSession(
 	if err != nil {
 		return nil, err
 	}
-	// As with codes: another client's token is none at all.
+	// As with codes, another client's token counts as unknown.
 	if b.Grant.ClientID != x.client.ID || !b.Grant.RevokedAt.IsZero() {
 		x.because(
 			"the grant %s of the refresh token was revoked at %s", b.Grant.ID,
@@ -175,17 +175,17 @@ func (a adapter) GetRefreshTokenSession(
 	return x.requester(x.scopes), nil
 }
 
-// reused reports whether a refresh token was used longer ago than honest retries take. Without a window any use is,
-// also one in the future of a node whose clock is behind.
+// reused reports whether a refresh token was used longer ago than the reuse window, which is for retries. Without a
+// window every earlier use counts, even one that lies in the future of a node whose clock is behind.
 func (l *Lifetimes) reused(t storage.RefreshToken, now storage.Time) bool {
 	window := l.RefreshReuseWindow
 	return !t.UsedAt.IsZero() && (window <= 0 || t.UsedAt <= now.Add(-window))
 }
 
-// useRefreshToken uses the token shown, by the one write that decides who refreshes, and finds what follows it. After a
-// first use that is what this use made, perhaps under a secret that is no longer the first here, or not yet. It looks
-// after the write: by then the request that came first has committed, so that two nodes with their secrets in different
-// orders give the same successor.
+// useRefreshToken marks the presented token as used, by the one write that decides which request refreshes, and finds
+// its successor. For a repeated token that is the successor of the first use, which may be derived from a secret that
+// is not the first in this node's list. It is looked up after the write, when the first request has committed, so that
+// two nodes with their secrets in different orders give the same successor.
 func (s *Server) useRefreshToken(ctx context.Context, x *exchange) error {
 	err := s.store.UseRefreshToken(ctx, x.refresh.Refresh.Digest, s.lifetimes.RefreshReuseWindow)
 	if errors.Is(err, storage.ErrConsumed) {
@@ -215,16 +215,16 @@ func (s *Server) useRefreshToken(ctx context.Context, x *exchange) error {
 	}
 	if repeated {
 		return badGrant(
-			errors.New("the successor was derived under a secret that is gone; another one would fork the family"),
+			errors.New("the successor was derived from a secret that was removed; another successor would fork the grant"),
 		)
 	}
 	return nil
 }
 
 // DeleteRefreshTokenSession implements oauth2.RefreshTokenStorage. Fosite calls it on reuse, before it revokes the
-// family; the row stays, as the proof.
+// grant; the row stays, as evidence.
 func (adapter) DeleteRefreshTokenSession(context.Context, string) error { return nil }
 
-// RotateRefreshToken implements oauth2.RefreshTokenStorage. Fosite calls it once the successor is made, which is too
-// late to choose it: useRefreshToken has done its work.
+// RotateRefreshToken implements oauth2.RefreshTokenStorage. Fosite calls it after it has generated the successor, too
+// late to choose one: useRefreshToken has done the work.
 func (adapter) RotateRefreshToken(context.Context, string, string) error { return nil }

@@ -10,36 +10,36 @@ import (
 	"doorward/management"
 )
 
-// Grant types that this server knows (RFC 6749, sections 4.1, 4.4 and 6).
+// Grant types that this server supports (RFC 6749, sections 4.1, 4.4 and 6).
 const (
 	GrantAuthorizationCode = "authorization_code"
 	GrantRefreshToken      = "refresh_token"
 	GrantClientCredentials = "client_credentials"
 )
 
-// grants is the one list that enables grants, says what registering for them takes, and fills the metadata.
+// grants is the one list of the enabled grant types, from which registration and metadata follow.
 var grants = []grant{codeGrant, refreshGrant, clientGrant}
 
-// grant is a grant type: how fosite runs it, and what is done around that. A nil step does nothing.
+// grant is a grant type: its fosite handlers, and the steps around them. A nil step does nothing.
 type grant struct {
 	management.GrantRule
-	// handlers are fosite's, for the authorize and the token endpoint.
+	// handlers returns fosite's handlers for the authorization and the token endpoint.
 	handlers func(cfg fositeConfig, store adapter, strategy tokenStrategy) handlers
 	// admit bounds how often a client may ask.
 	admit func(s *Server, ctx context.Context, x *exchange) error
 	// prepare checks what a request must contain before fosite looks at it.
 	prepare func(s *Server, x *exchange) error
-	// finish applies what the request asks of a grant that fosite has found good: its resource, and fewer scopes.
+	// finish applies the request's resource and narrower scopes, after fosite has accepted the grant.
 	finish func(s *Server, x *exchange) error
-	// reserve makes sure that there is room for the tokens of a request; release ends the reservation.
+	// reserve makes sure that the tokens of a request stay within the limits; release ends the reservation.
 	reserve func(s *Server, ctx context.Context, x *exchange) (release func(), err error)
-	// use consumes what was presented, in the transaction that issues the tokens.
+	// use consumes the presented code or refresh token, in the transaction that issues the tokens.
 	use func(s *Server, ctx context.Context, x *exchange) error
-	// oneStatement: issuing is one statement, which needs no transaction around it.
+	// oneStatement means that issuing is one statement, which needs no transaction.
 	oneStatement bool
 }
 
-// handlers are what runs a grant in fosite.
+// handlers are the parts of fosite that run a grant type.
 type handlers struct {
 	authorize fosite.AuthorizeEndpointHandlers
 	token     fosite.TokenEndpointHandlers
@@ -53,7 +53,7 @@ func grantOf(name string) (grant, bool) {
 	return grants[i], true
 }
 
-// grantNames are the grant types that this server knows.
+// grantNames lists the grant types that this server supports.
 func grantNames() []string {
 	names := make([]string, len(grants))
 	for i, g := range grants {
@@ -68,7 +68,7 @@ func grantsInWords() string {
 	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
 }
 
-// GrantRules are what registering for each grant type takes.
+// GrantRules lists what registering a client for each grant type requires.
 func GrantRules() []management.GrantRule {
 	rules := make([]management.GrantRule, len(grants))
 	for i, g := range grants {

@@ -17,7 +17,7 @@ import (
 	"doorward/storage"
 )
 
-// Introspection is the answer of RFC 7662, section 2.2. Inactive, it has no other member.
+// Introspection is the introspection response (RFC 7662, section 2.2). If Active is false, it has no other member.
 type Introspection struct {
 	Active      bool   `json:"active"`
 	Issuer      string `json:"iss,omitempty"`
@@ -37,22 +37,22 @@ type Introspection struct {
 	Environment string `json:"env,omitempty"`
 	Plan        string `json:"plan,omitempty"`
 	KeyID       string `json:"key_id,omitempty"`
-	// iss and sub of a foreign JWT; members of ours.
+	// iss and sub of a foreign JWT; these members are our own.
 	ForeignIssuer  string `json:"foreign_issuer,omitempty"`
 	ForeignSubject string `json:"foreign_subject,omitempty"`
-	// Addresses are the ranges that an API key may be used from, which only the resource server can see; a member of
-	// ours, left out where any will do.
+	// Addresses are the ranges from which an API key may be used. Only the resource server sees its caller's address, so
+	// it must check them. The member is our own, and is left out if any address is allowed.
 	Addresses []string   `json:"allowed_addresses,omitempty"`
-	RateLimit *RateLimit `json:"rate_limit,omitempty"` // where a cost was sent, and the credential has a plan
+	RateLimit *RateLimit `json:"rate_limit,omitempty"` // if a cost was sent and the credential has a plan
 }
 
-// RateLimit is what a request with a cost was told by the limits.
+// RateLimit is the result of charging a cost to the plan of a credential.
 type RateLimit struct {
 	Allowed    bool  `json:"allowed"`
 	Limit      int64 `json:"limit"`
 	Remaining  int64 `json:"remaining"`
 	Reset      int64 `json:"reset"`                 // Unix seconds
-	RetryAfter int64 `json:"retry_after,omitempty"` // seconds; where it was refused
+	RetryAfter int64 `json:"retry_after,omitempty"` // seconds; only if the request is refused
 }
 
 // Introspect serves POST /oauth/introspect (RFC 7662).
@@ -129,13 +129,13 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 	return nil
 }
 
-// errNotTheirs is for the log: the caller may not know more about a credential than about one that there is not.
+// errNotTheirs is for the log. The caller gets the same answer as for an unknown credential.
 var errNotTheirs = errors.New("the caller may not see this credential: it is for another resource, or another client's")
 
-// actionIntrospected is what the requests that only a resource server saw are shown as.
+// actionIntrospected is the action shown for requests that only a resource server saw.
 const actionIntrospected = "introspected"
 
-// introspectionCost reads how much of the plan is to be taken; counted is false where nothing was sent.
+// introspectionCost reads the cost to charge to the plan; counted is false if none was sent.
 func introspectionCost(form url.Values) (cost int64, counted bool, err error) {
 	if !form.Has("cost") {
 		return 0, false, nil
@@ -148,8 +148,8 @@ func introspectionCost(form url.Values) (cost int64, counted bool, err error) {
 	return cost, true, nil
 }
 
-// quiet makes an answer that tells nothing wait until a millisecond after begin. A row that is there takes some
-// hundredths of one longer to read than one that is not, which would tell.
+// quiet delays a negative answer until a millisecond after begin. Reading a row that exists takes some hundredths of a
+// millisecond longer than finding none, which would reveal that it exists.
 func quiet(ctx context.Context, begin time.Time) {
 	timer := time.NewTimer(time.Millisecond - time.Since(begin))
 	defer timer.Stop()
@@ -159,9 +159,9 @@ func quiet(ctx context.Context, begin time.Time) {
 	}
 }
 
-// authenticateIntrospector is client authentication where a public client, which proves nothing, is refused, and the
-// challenge comes always. In its place an API key with the scope introspect may stand as a bearer token, which makes
-// its holder a resource server for the key's resource.
+// authenticateIntrospector authenticates a client and refuses a public one, which proves nothing; every refusal has a
+// challenge. An API key with the scope introspect, sent as a bearer token, is accepted instead: it makes its holder a
+// resource server for the key's resource.
 func (s *Server) authenticateIntrospector(
 	ctx context.Context, r *http.Request, form url.Values,
 ) (storage.Client, error) {
@@ -185,8 +185,7 @@ func (s *Server) authenticateIntrospector(
 	return caller, err
 }
 
-// bearerToken is what a request shows as a bearer token (RFC 6750, section 2.1), in the one Authorization header it
-// has.
+// bearerToken returns the bearer token of a request that has exactly one Authorization header (RFC 6750, section 2.1).
 func bearerToken(r *http.Request) (text string, ok bool) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) != 1 {
@@ -201,9 +200,9 @@ func (s *Server) introspectionKey(
 	ctx context.Context, r *http.Request, form url.Values, text string,
 ) (storage.Client, error) {
 	if form.Has("client_id") || form.Has("client_secret") || form.Has("client_assertion") {
-		return storage.Client{}, badRequest("The request authenticates in two ways at once; use one.")
+		return storage.Client{}, badRequest("The request uses more than one method of authentication; use one.")
 	}
-	// As in authenticate, only failures are counted and stopped.
+	// As in authenticate, only failures are counted and limited.
 	id, address := hex.EncodeToString(storage.Digest(text)[:8]), s.address(r)
 	begin := time.Now()
 	p, err := s.bearer.Principal(ctx, text, bearer.Audience{})
@@ -228,20 +227,20 @@ func (s *Server) introspectionKey(
 	return storage.Client{ID: p.KeyID, ResourceServer: true, Resources: storage.List{p.Audience}}, nil
 }
 
-// whyNoIntrospector says for the log why a bearer token does not make its holder a resource server.
+// whyNoIntrospector explains, for the log, why a bearer token does not make its holder a resource server.
 func whyNoIntrospector(p bearer.Principal, err error, from netip.Addr) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("the bearer token: %w", err)
 	case p.Kind != bearer.KindAPIKey:
-		return fmt.Errorf("the bearer token is of the kind %s; introspection takes an API key", p.Kind)
+		return fmt.Errorf("the bearer token is of the kind %s; introspection needs an API key", p.Kind)
 	case !p.Has(catalog.ScopeIntrospect):
 		return fmt.Errorf("the API key %s lacks the scope %s", p.KeyID, catalog.ScopeIntrospect)
 	}
 	return fmt.Errorf("the API key %s may not be used from %s", p.KeyID, from)
 }
 
-// inactive reports whether an error of Principal is an answer, not a failure.
+// inactive reports whether an error of Principal means that the credential is not active, not that the check failed.
 func inactive(err error) bool {
 	return errors.Is(err, bearer.ErrUnknown) || errors.Is(err, bearer.ErrExpired) ||
 		errors.Is(err, bearer.ErrRevoked) ||
@@ -249,8 +248,8 @@ func inactive(err error) bool {
 		errors.Is(err, bearer.ErrWorkspace)
 }
 
-// maySee reports whether the caller may know anything about a credential: a client about its own tokens, a resource
-// server about what can be used at its resources, which a refresh token cannot.
+// maySee reports whether the caller may learn about a credential. A client may learn about its own tokens, and a
+// resource server about credentials for its resources, but never about refresh tokens.
 func maySee(caller storage.Client, p bearer.Principal) bool {
 	if p.ClientID == caller.ID {
 		return true
@@ -278,9 +277,9 @@ func (s *Server) describe(p bearer.Principal) Introspection {
 	return i
 }
 
-// IntrospectCredential is what the server would tell a resource server, or for a refresh token its client, about a
-// credential; for the CLI. Where a workspace is named, the answer is for that one. Of one that is not
-// active the reason says why, which no caller is told.
+// IntrospectCredential returns, for the CLI, what the server would tell a resource server about a credential, or the
+// client about its refresh token. If a workspace is named, the answer is for that workspace. For a credential that is
+// not active, the reason says why; callers of the endpoint are never told.
 func (s *Server) IntrospectCredential(
 	ctx context.Context, text string, workspace *string,
 ) (answer Introspection, reason string, err error) {

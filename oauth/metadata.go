@@ -10,8 +10,8 @@ import (
 	"doorward/oauth/bearer"
 )
 
-// newMetadata makes RFC 8414's document once: nothing in it changes while the server runs, and nothing in it comes
-// from a request.
+// newMetadata builds the metadata document (RFC 8414, section 2) once: it depends on no request and does not change
+// while the server runs.
 func (s *Server) newMetadata() []byte {
 	var scopes []string
 	for _, r := range s.catalog.Resources() {
@@ -45,7 +45,7 @@ func (s *Server) newMetadata() []byte {
 	}
 	text, err := json.Marshal(document)
 	if err != nil {
-		panic(err) // strings and lists of them
+		panic(err) // cannot fail: strings, booleans and lists
 	}
 	return append(text, '\n')
 }
@@ -53,7 +53,7 @@ func (s *Server) newMetadata() []byte {
 // Metadata serves GET /.well-known/oauth-authorization-server (RFC 8414).
 func (s *Server) Metadata(w http.ResponseWriter, _ *http.Request) { writePublic(w, s.metadata) }
 
-// writePublic answers with a document for everybody, which may be kept for jwksMaxAge.
+// writePublic writes a public document, which caches may keep for bearer.JWKSMaxAge.
 func writePublic(w http.ResponseWriter, text []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -65,8 +65,8 @@ func writePublic(w http.ResponseWriter, text []byte) {
 
 var publicCache = "public, max-age=" + strconv.Itoa(int(bearer.JWKSMaxAge/time.Second))
 
-// JWKS serves GET /oauth/jwks: the public halves of the signing keys (RFC 7517, section 5). Some of them do not sign
-// yet, and some no longer do.
+// JWKS serves GET /oauth/jwks: the public halves of the signing keys (RFC 7517, section 5). They include keys that do
+// not sign yet and keys that have stopped signing.
 func (s *Server) JWKS(w http.ResponseWriter, r *http.Request) {
 	keys, err := s.keyring.JWKS(r.Context())
 	if err != nil {

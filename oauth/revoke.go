@@ -10,8 +10,8 @@ import (
 	"doorward/storage"
 )
 
-// Revoke serves POST /oauth/revoke (RFC 7009). Any token of a family ends the family. An API key or personal access
-// token may be revoked by anyone who can show it, with or without client authentication.
+// Revoke serves POST /oauth/revoke (RFC 7009). Any token of a grant revokes the whole grant. The holder of an API key
+// or personal access token may revoke it without client authentication.
 func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 	form, err := readBody(w, r)
 	s.allowOrigin(w, r, form)
@@ -22,7 +22,7 @@ func (s *Server) Revoke(w http.ResponseWriter, r *http.Request) {
 		writeError(w, r, err)
 		return
 	}
-	// RFC 7009, section 2.2: 200 also for a token that is unknown or another client's, and nothing in the body counts.
+	// RFC 7009, section 2.2: a token that is unknown or another client's also gets 200, and clients ignore the body.
 	writeJSON(w, http.StatusOK, struct{}{})
 }
 
@@ -31,7 +31,7 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 	token := form.Get("token")
 	key := apikey.PrefixOf(token) != ""
 	var client storage.Client
-	// A key itself is proof enough; but who authenticates must do it right.
+	// A key is proof enough, but credentials that are sent with it must be right.
 	if !key || len(r.Header.Values("Authorization")) > 0 || form.Has("client_id") || form.Has("client_assertion") {
 		var err error
 		if client, err = s.authenticate(ctx, r, form); err != nil {

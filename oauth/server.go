@@ -16,42 +16,42 @@ import (
 	"doorward/storage"
 )
 
-// TokenLimits bound what clients get at the token endpoint. Zero means no limit.
+// TokenLimits bound how many tokens clients get from the token endpoint. Zero means no limit.
 type TokenLimits struct {
-	// ClientRequests are those of one client for itself (client_credentials), in a minute. Zero lifts the bound of
-	// refreshes too.
+	// ClientRequests is how many tokens one client may request for itself (client_credentials) in a minute. Zero lifts the
+	// limit on refreshes too.
 	ClientRequests int64
-	ClientLive     int64 // tokens of one client for itself that can be live at once
+	ClientLive     int64 // tokens of its own that one client can have active at once
 }
 
-// Lifetimes says how long things live. All must be above zero but RefreshReuseWindow, where zero forbids repeats.
+// Lifetimes of codes and tokens. All must be above zero, except RefreshReuseWindow, where zero allows no repeats.
 type Lifetimes struct {
 	Access             time.Duration // access tokens
-	Refresh            time.Duration // a refresh token that is not used
-	RefreshAbsolute    time.Duration // a family, however often it is refreshed
-	RefreshReuseWindow time.Duration // in which a used refresh token gives the same successor again
+	Refresh            time.Duration // an unused refresh token
+	RefreshAbsolute    time.Duration // a grant, however often it is refreshed
+	RefreshReuseWindow time.Duration // after its use, while a refresh token still gives the same successor
 	Code               time.Duration // authorization codes
 }
 
-// Config is what a Server is made of. Every field is needed but RedirectSchemes.
+// Config holds what a Server needs. Every field is required, except RedirectSchemes.
 type Config struct {
-	Issuer     string // RFC 8414, section 2; no slash at its end
+	Issuer     string // RFC 8414, section 2; no trailing slash
 	Store      *storage.Store
 	Secrets    *seal.Secrets
 	Catalog    *catalog.Catalog
 	Bearer     *bearer.Verifier
 	Keyring    *bearer.Keyring
 	Management *management.Manager
-	// RedirectSchemes are those without a dot that redirect URIs may have; empty: none.
+	// RedirectSchemes are the private-use schemes without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
 	Lifetimes       Lifetimes
 	Tokens          TokenLimits
 	Limiter         limit.Limiter
-	// ClientAddress tells where a request comes from, behind the proxies that are trusted.
+	// ClientAddress returns the address that a request comes from, behind trusted proxies.
 	ClientAddress func(*http.Request) netip.Addr
 }
 
-// Server is the authorization server without its pages. Its methods are safe for many goroutines.
+// Server is the authorization server without its pages. Its methods are safe for concurrent use.
 type Server struct {
 	issuer  string
 	store   *storage.Store
@@ -74,7 +74,7 @@ type Server struct {
 	management      *management.Manager
 }
 
-// New makes a Server.
+// New returns a Server. The error is always nil.
 func New(c Config) (*Server, error) {
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes,
@@ -92,10 +92,10 @@ func New(c Config) (*Server, error) {
 // Issuer identifies this server (RFC 8414, section 2).
 func (s *Server) Issuer() string { return s.issuer }
 
-// Retention says how long what this server issued must be kept after its end.
+// Retention returns how long tokens and grants must be kept after they end.
 func (s *Server) Retention() storage.Retention {
 	return storage.Retention{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute}
 }
 
-// Lifetimes are how long what this server issues lasts.
+// Lifetimes returns the lifetimes of the codes and tokens that this server issues.
 func (s *Server) Lifetimes() Lifetimes { return s.lifetimes }

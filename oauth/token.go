@@ -73,17 +73,17 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 	return nil
 }
 
-// issue has fosite run a grant that is prepared, and issues its tokens.
+// issue has fosite run a prepared grant, and issues the tokens.
 func (s *Server) issue(
 	ctx context.Context, r *http.Request, g *grant, x *exchange,
 ) (resp fosite.AccessResponder, err error) {
 	ctx = withExchange(ctx, x)
-	// Fosite takes the form as it is given and does not look at the body again.
+	// Fosite uses a form that is already parsed, and does not read the body again.
 	r = r.WithContext(ctx)
 	r.Form, r.PostForm, r.MultipartForm = x.form, x.form, nil
 	ar, err := s.fosite.NewAccessRequest(ctx, r, &fositeSession{subject: x.client.ID})
 	if x.revocation != nil {
-		return nil, x.revocation // fosite would hide that what had to be revoked was not
+		return nil, x.revocation // fosite would hide that revoking failed
 	}
 	if err == nil && g.finish != nil {
 		err = g.finish(s, x)
@@ -128,7 +128,7 @@ func (s *Server) issue(
 	return resp, nil
 }
 
-// sameResource refuses a request for another resource than that of its grant (RFC 8707, section 2.2).
+// sameResource refuses a request for a resource other than that of its grant (RFC 8707, section 2.2).
 func (x *exchange) sameResource() error {
 	if named := x.form.Get("resource"); named != "" && !catalog.SameResource(named, x.grant.Resource) {
 		return &Error{Code: InvalidTarget, Description: "The grant is for another resource; leave the parameter out."}
@@ -136,15 +136,15 @@ func (x *exchange) sameResource() error {
 	return nil
 }
 
-// prepareJWT finds, before the transaction that a token is issued in, what is needed to sign it; nothing where it is to
-// be opaque.
+// prepareJWT reads what is needed to sign an access token, before the transaction that issues it. It does nothing if
+// the token is opaque.
 func (s *Server) prepareJWT(ctx context.Context, x *exchange) (err error) {
 	if !x.resource.JWT {
 		return nil
 	}
 	if x.grant.ID == "" && x.client.WorkspaceID != "" {
 		x.workspace, err = s.store.WorkspaceByID(ctx, x.client.WorkspaceID)
-		if err != nil && !errors.Is(err, storage.ErrNotFound) { // gone at this moment, and the client with it
+		if err != nil && !errors.Is(err, storage.ErrNotFound) { // just deleted, and the client with it
 			return fmt.Errorf("workspace of the client: %w", err)
 		}
 	}
@@ -166,8 +166,8 @@ func extra(resp fosite.AccessResponder, name string) string {
 	return text
 }
 
-// answerLostRace answers a request that lost to another one with the same code or refresh token. A code used twice ends
-// its family, as does a refresh token whose reuse window is over.
+// answerLostRace answers a request that lost to another one with the same code or refresh token. A code used twice
+// revokes its grant, as does a refresh token whose reuse window is over.
 func (s *Server) answerLostRace(ctx context.Context, x *exchange) error {
 	if x.code != nil {
 		if err := s.store.RevokeGrant(ctx, x.grant.ID, storage.RevokedCodeReuse); err != nil {
@@ -191,7 +191,7 @@ func (s *Server) answerLostRace(ctx context.Context, x *exchange) error {
 	)
 }
 
-// explain puts the true cause of a refusal beside what the client is told.
+// explain adds to a refusal the cause that only the log shows.
 func (x *exchange) explain(err error) error {
 	if e := asError(err); e.Code == InvalidGrant && x.cause != nil {
 		told := *e
@@ -201,7 +201,7 @@ func (x *exchange) explain(err error) error {
 	return err
 }
 
-// quotedURI is a URI that a stranger sent, fit for a log or a page: without secrets, quoted, in ASCII, and cut.
+// quotedURI prepares an untrusted URI for a log or a page: without secrets, quoted, in ASCII, and truncated.
 func quotedURI(uri string) string {
 	if uri = bearer.RedactedURI(uri); len(uri) > maxShown {
 		uri = strings.ToValidUTF8(uri[:maxShown], "") + "…"
@@ -211,19 +211,19 @@ func quotedURI(uri string) string {
 
 const maxShown = 300 // bytes
 
-// scopeNames splits a scope parameter (RFC 6749, section 3.3). Spaces alone separate: what other space there is belongs
-// to a name, which no catalogue holds then.
+// scopeNames splits a scope parameter (RFC 6749, section 3.3). Only the space character separates: other white space
+// becomes part of a name, which no catalogue contains.
 func scopeNames(text string) []string {
 	return strings.FieldsFunc(text, func(c rune) bool { return c == ' ' })
 }
 
-// resourceFor chooses the resource of a request (RFC 8707, section 2): the one named, which must be the client's, or
-// the client's first.
+// resourceFor chooses the resource of a request (RFC 8707, section 2): the one that it names, which must be one of the
+// client's, or by default the client's first.
 func (s *Server) resourceFor(named string, clients []string) (*catalog.Resource, error) {
 	if named == "" {
 		if len(clients) == 0 {
 			return nil, &Error{
-				Code: InvalidTarget, Description: "This app is registered for no resource; register it for one.",
+				Code: InvalidTarget, Description: "This app is not registered for any resource; register it for one.",
 			}
 		}
 		named = clients[0]
@@ -232,7 +232,7 @@ func (s *Server) resourceFor(named string, clients []string) (*catalog.Resource,
 	if !ok || !catalog.ContainsResource(clients, named) {
 		return nil, &Error{
 			Code: InvalidTarget,
-			Description: "The resource is not one that this app is registered for; leave the parameter out, or send " +
+			Description: "This app is not registered for the resource; leave the parameter out, or send " +
 				"the identifier of a resource of this app.",
 		}
 	}

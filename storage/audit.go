@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Actor is who does something, as audit events tell it. The server of a request puts one into its context (WithActor)
-// and completes it once it knows more. The zero value is the server itself.
+// Actor is the author of an action, for audit events. The server puts one into the context of each request (WithActor)
+// and completes it as it learns more. The zero value is the server itself.
 type Actor struct {
 	UserID     string
 	ClientID   string
@@ -20,12 +20,12 @@ type Actor struct {
 
 type actorKey struct{}
 
-// WithActor carries who acts; a change that is made to a later counts too.
+// WithActor returns a context with the actor a. Later changes of a apply too.
 func WithActor(ctx context.Context, a *Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, a)
 }
 
-// ActorOf is who acts in ctx; never nil. Without one it is one that no event sees.
+// ActorOf returns the actor in ctx, never nil. Without one it returns an actor that no event records.
 func ActorOf(ctx context.Context) *Actor {
 	if a, ok := ctx.Value(actorKey{}).(*Actor); ok {
 		return a
@@ -33,15 +33,15 @@ func ActorOf(ctx context.Context) *Actor {
 	return &Actor{}
 }
 
-// AuditEvent is one thing that was done, or refused for a reason that its workspace should know.
+// AuditEvent records an action, or a refusal that the workspace should know of.
 type AuditEvent struct {
 	ID          string
 	CreatedAt   Time
 	Action      string // what was done, such as api_key.created
-	WorkspaceID string // whose members with the right may see it; empty: only the operator may
+	WorkspaceID string // whose members with the permission may see it; empty: only the operator may
 	Actor
-	Target string            // id of what it was done to
-	Detail map[string]string // further facts: ids, numbers, scopes; neither secrets nor names
+	Target string            // id of the object of the action
+	Detail map[string]string // further data: ids, numbers, scopes; neither secrets nor names
 }
 
 // InsertAuditEventStatement is behind Audit.
@@ -49,8 +49,8 @@ var InsertAuditEventStatement = Statement{`INSERT INTO audit_events (id, created
 	client_id, credential, key_id, address, request_id, target, detail)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, deferred}
 
-// Audit notes that something was done by the actor in ctx, in the transaction that does it. Where the event names no
-// workspace and personalOf a user, it belongs to that user's personal one.
+// Audit records an action of the actor in ctx, in the transaction that makes the change. If the event names no
+// workspace and personalOf is not empty, the event belongs to the personal workspace of that user.
 func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) error {
 	a := ActorOf(ctx)
 	if e.Actor == (Actor{}) {
@@ -78,16 +78,16 @@ func (s *Store) Audit(ctx context.Context, e AuditEvent, personalOf string) erro
 	return err
 }
 
-// AuditFilter says which events are wanted. The zero value of a field wants all.
+// AuditFilter selects events. A zero field does not restrict them.
 type AuditFilter struct {
-	WorkspaceID string // this one's; empty: the server's own events
-	Everywhere  bool   // the server's own events and those of all workspaces; WorkspaceID is not looked at
-	Action      string // this one, or, ending in a dot, all that begin so
+	WorkspaceID string // only its events; empty: the server's own events
+	Everywhere  bool   // the server's own events and those of all workspaces; WorkspaceID is ignored
+	Action      string // an action, or a prefix that ends in a dot
 	UserID      string
 	Target      string
 	Since       Time
 	Until       Time   // before it
-	After       string // id of the last one of the page before
+	After       string // id of the last event of the previous page
 	Limit       int
 }
 

@@ -14,11 +14,10 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// batcher sends the shared statements of requests that run at the same time to PostgreSQL as one batch, in one implicit
-// transaction. A statement that comes alone goes at once; while one batch is under way, the next one gathers. Both
-// sides then wake up once for many statements, and writes share their commit. Each statement still begins after its
-// request came in and sees what was committed before it begins (READ COMMITTED), and no request is answered before the
-// commit.
+// batcher sends the shared statements of concurrent requests to PostgreSQL as one batch, in one implicit transaction. A
+// single statement is sent at once; while a batch is running, the next one collects. So both sides wake up once for
+// many statements, and writes share their commit. Each statement still starts after its request arrived and sees all
+// that was committed before it starts (READ COMMITTED), and no request is answered before the commit.
 type batcher struct {
 	pool  *pgxpool.Pool
 	queue chan *queued
@@ -26,8 +25,8 @@ type batcher struct {
 	wg    sync.WaitGroup
 }
 
-// How many statements go into one batch, and for how long it may be under way: longer than a statement may take, and
-// together with the wait for a sender no longer than a request, because its answer would come too late.
+// How many statements a batch may have, and how long it may run: longer than a statement may take but, together with
+// the wait for a sender, no longer than a request.
 const (
 	maxBatch     = 64
 	batchTimeout = 6 * time.Second
@@ -38,16 +37,16 @@ const (
 type queued struct {
 	text    string
 	args    []any
-	row     func(scan func(...any) error) error // called for each row; nil for a statement that returns none
-	order   string                              // by which a batch is sorted
+	row     func(scan func(...any) error) error // called for each row; nil if the statement returns none
+	order   string                              // the batch is sorted by it
 	changed int64
 	err     error
 	done    chan struct{}
 }
 
-// errAlone says that a statement has to be run by itself: another one of its batch failed, so that nothing of the batch
-// has happened, or the batch only read.
-var errAlone = errors.New("storage: to be run alone")
+// errAlone means that a statement must be run by itself, since another one of its batch failed. It is safe to do so:
+// the batch was rolled back, or only read.
+var errAlone = errors.New("storage: must be run alone")
 
 func newBatcher(pool *pgxpool.Pool, senders int) *batcher {
 	b := &batcher{pool: pool, queue: make(chan *queued), stop: make(chan struct{})}
@@ -57,14 +56,14 @@ func newBatcher(pool *pgxpool.Pool, senders int) *batcher {
 	return b
 }
 
-// close waits for what is under way.
+// close waits for the batches that are running.
 func (b *batcher) close() {
 	close(b.stop)
 	b.wg.Wait()
 }
 
-// run adds a statement to the next batch and waits for its end. row is called for each row that it returns. The error
-// is errAlone if the statement has to be run by itself.
+// run adds a statement to the next batch and waits for the result. It calls row for each row of the result. The error
+// is errAlone if the statement must be run by itself.
 func (b *batcher) run(
 	ctx context.Context, st Statement, args []any, row func(scan func(...any) error) error,
 ) (changed int64, err error) {
@@ -90,11 +89,11 @@ func (b *batcher) run(
 	case <-wait.C:
 		return 0, unavailable(errors.New("the database is too slow"))
 	}
-	<-q.done // also when ctx ends: it is under way, and writes into what the caller gave
+	<-q.done // even if ctx ends: the statement is running, and writes to the caller's memory
 	return q.changed, q.err
 }
 
-// send takes what waits, sends it, and begins again.
+// send sends the queued statements as a batch, again and again until none is left.
 func (b *batcher) send() {
 	for {
 		var batch []*queued
@@ -123,8 +122,8 @@ func (b *batcher) send() {
 	}
 }
 
-// deliver runs a batch. Its error concerns all statements of the batch: nothing has happened, or, if it wraps
-// ErrUnavailable, everything may have.
+// deliver runs a batch. An error concerns all of its statements: none has taken effect or, if the error wraps
+// ErrUnavailable, all may have.
 func (b *batcher) deliver(batch []*queued) error {
 	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
 	defer cancel()
@@ -140,7 +139,7 @@ func (b *batcher) deliver(batch []*queued) error {
 			break
 		}
 	}
-	// The commit is answered after the last statement: only what Close says is known.
+	// The commit is answered after the last statement, so only Close reports the outcome.
 	err := errors.Join(failed, results.Close())
 	refused := (*pgconn.PgError)(nil)
 	refusedOne := errors.As(err, &refused) && refused.SeverityUnlocalized == "ERROR"
@@ -150,8 +149,8 @@ func (b *batcher) deliver(batch []*queued) error {
 	return classify(err)
 }
 
-// read takes the answer to one statement. A row that its reader cannot take spoils the batch, since pgx then gives up
-// the rest of it.
+// read reads the result of one statement. If a row cannot be scanned, the batch fails, since pgx then discards the rest
+// of it.
 func (q *queued) read(results pgx.BatchResults) error {
 	if q.row == nil {
 		tag, err := results.Exec()

@@ -18,20 +18,20 @@ type AccessToken struct {
 	RevokedAt Time
 }
 
-// InsertAccessTokenStatement is behind InsertAccessToken.
+// InsertAccessTokenStatement is the statement of InsertAccessToken.
 var InsertAccessTokenStatement = Statement{`INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes,
 	created_at, expires_at)
 	VALUES ($1, $2, $3, $4, $5, $6, $7)`, shared | deferred}
 
-// InsertAccessToken adds an access token. In a transaction an error may come only from its end.
+// InsertAccessToken adds an access token. In a transaction, an error may be reported only by the commit.
 func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
 	_, err := s.exec(ctx, InsertAccessTokenStatement, t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes,
 		t.CreatedAt, t.ExpiresAt)
 	return err
 }
 
-// Bearer is a token together with everything that decides whether it is good: its client, and where it acts for a
-// person, the grant, the user and the workspace.
+// Bearer is a token with all that decides whether it is active: its client and, if it acts for a user, the grant, the
+// user and the workspace.
 type Bearer struct {
 	Access            AccessToken
 	Refresh           RefreshToken // set instead of Access for a refresh token
@@ -39,7 +39,7 @@ type Bearer struct {
 	ClientDisabled    bool
 	UserDisabled      bool
 	WorkspaceDisabled bool
-	WorkspaceID       string // of the grant, else of the client; empty: none
+	WorkspaceID       string // of the grant, or else of the client; empty: none
 	WorkspaceSlug     string
 	WorkspacePlan     string
 	Role              string // of the user in the workspace; empty: none
@@ -66,14 +66,14 @@ const bearerColumns = `c.disabled_at IS NOT NULL OR o.disabled_at IS NOT NULL, u
 	COALESCE(g.id, ''), COALESCE(g.user_id, ''), COALESCE(g.scopes, ''), COALESCE(g.resource, ''), COALESCE(g.client_id,
 	''), g.auth_time, g.created_at, g.expires_at, g.revoked_at`
 
-// AccessTokenStatement is behind AccessTokenByDigest: everything that decides about a token in one row.
+// AccessTokenStatement is the statement of AccessTokenByDigest: all that decides about a token, in one row.
 var AccessTokenStatement = Statement{`SELECT t.client_id, t.resource, t.scopes, t.created_at, t.expires_at,
 	t.revoked_at, ` + bearerColumns + `
 	FROM access_tokens t LEFT JOIN grants g ON g.id = t.grant_id
 	JOIN clients c ON c.id = t.client_id` + bearerJoins, shared | compiled}
 
-// AccessTokenByDigest finds an access token, good or not, in one statement. ErrNotFound: it never was, was cleaned
-// up, or its client is gone.
+// AccessTokenByDigest finds an access token, active or not, in one statement. It returns ErrNotFound if there is none,
+// if it was purged, or if its client was deleted.
 func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Access: AccessToken{Digest: digest}}
 	t := &b.Access
@@ -88,18 +88,18 @@ type RefreshToken struct {
 	Digest    []byte
 	GrantID   string
 	CreatedAt Time
-	ExpiresAt Time // idle end; the grant has the absolute one
+	ExpiresAt Time // if it is not used; the grant has the absolute expiry
 	UsedAt    Time // first use; zero: not yet
 	Uses      int64
 }
 
-// RefreshTokenStatement is behind RefreshTokenByDigest.
+// RefreshTokenStatement is the statement of RefreshTokenByDigest.
 var RefreshTokenStatement = Statement{`SELECT t.grant_id, t.created_at, t.expires_at, t.used_at, t.uses, ` +
 	bearerColumns + `
 	FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id
 	JOIN clients c ON c.id = g.client_id` + bearerJoins, shared | compiled}
 
-// RefreshTokenByDigest finds a refresh token, good or not, in one statement.
+// RefreshTokenByDigest finds a refresh token, active or not, in one statement.
 func (s *Store) RefreshTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Refresh: RefreshToken{Digest: digest}}
 	t := &b.Refresh
@@ -108,38 +108,39 @@ func (s *Store) RefreshTokenByDigest(ctx context.Context, digest []byte) (Bearer
 	return b, err
 }
 
-// MaxRefreshRepeats is how often a refresh token may be shown again within the reuse window after its first use.
+// MaxRefreshRepeats is how often a refresh token may be used again within the reuse window after its first use.
 const MaxRefreshRepeats = 100
 
-// UseRefreshTokenStatement is behind UseRefreshToken.
+// UseRefreshTokenStatement is the statement of UseRefreshToken.
 var UseRefreshTokenStatement = plain(`UPDATE refresh_tokens SET used_at = COALESCE(used_at, CAST($2 AS BIGINT)),
 	uses = uses + 1
 	WHERE digest = $1 AND (used_at IS NULL OR (used_at > $3 AND uses <= $4))`)
 
-// UseRefreshToken marks a refresh token as used, for the first time or again within window of the first. ErrConsumed
-// says that it was used before that, or too often; nothing is changed then. A window of zero allows the first use only.
+// UseRefreshToken marks a refresh token as used, for the first time or again within window after the first time. It
+// returns ErrConsumed, and changes nothing, if the first use was earlier, or if there were too many. A window of zero
+// allows only one use.
 func (s *Store) UseRefreshToken(ctx context.Context, digest []byte, window time.Duration) error {
 	now := s.Now()
 	after := now.Add(-window)
 	if window <= 0 {
-		after = math.MaxInt64 // else a use by a node whose clock is ahead would lie within it
+		after = math.MaxInt64 // a use by a node whose clock is ahead must not lie within the window
 	}
 	return s.execOne(ctx, ErrConsumed, UseRefreshTokenStatement, digest, now, after, MaxRefreshRepeats)
 }
 
-// InsertRefreshTokenStatement is behind InsertRefreshToken.
+// InsertRefreshTokenStatement is the statement of InsertRefreshToken.
 var InsertRefreshTokenStatement = Statement{`INSERT INTO refresh_tokens (digest, grant_id, created_at, expires_at)
 	VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`, deferred}
 
-// InsertRefreshToken adds a refresh token; one that is there already (the successor that a repeat derives again)
-// stays as it is. In a transaction an error may come only from its end.
+// InsertRefreshToken adds a refresh token; an existing one (the successor that a repeated use derives again) stays as
+// it is. In a transaction, an error may be reported only by the commit.
 func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
 	_, err := s.exec(ctx, InsertRefreshTokenStatement, t.Digest, t.GrantID, t.CreatedAt, t.ExpiresAt)
 	return err
 }
 
-// RevokeAccessToken ends one access token of client_credentials, which has no family. ended is false where it had been
-// revoked before, or is none.
+// RevokeAccessToken revokes one access token of client_credentials, which has no grant. ended is false if there is no
+// such token, or if it was revoked before.
 func (s *Store) RevokeAccessToken(ctx context.Context, digest []byte) (ended bool, err error) {
 	n, err := s.exec(ctx, altering(`UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`),
 		digest, s.Now())

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Client is an application that asks for tokens (RFC 6749, section 1.1), or a resource server that asks about them.
+// Client is an application that requests tokens (RFC 6749, section 1.1), or a resource server that introspects them.
 type Client struct {
 	ID           string
 	WorkspaceID  string // empty: created by the CLI, visible to administrators only
@@ -15,24 +15,24 @@ type Client struct {
 	Name         string
 	Site         string // the app's home page; may be empty
 	Public       bool   // has no secret (RFC 6749, section 2.1)
-	PKCEOptional bool   // an app older than PKCE; never a public one
-	// no consent is asked for, but where any program could take the answer (RFC 8252, section 8.6)
+	PKCEOptional bool   // an app without support for PKCE; never a public one
+	// FirstParty apps need no consent, unless any program could receive the answer (RFC 8252, section 8.6).
 	FirstParty     bool
 	ResourceServer bool // may introspect every credential for its resources
 	Verified       bool // an administrator vouches for its name
-	Manages        bool // its access tokens may create what outlives them
+	Manages        bool // its access tokens may create things that outlive them
 	RedirectURIs   List // RFC 6749, section 3.1.2, compared byte for byte
 	GrantTypes     List // RFC 7591, section 2
 	Scopes         List
 	Resources      List // RFC 8707; the first is the default
 	DisabledAt     Time
-	DisabledBy     string // how much authority disabled it; empty: it is enabled
+	DisabledBy     string // the authority that disabled it; empty: it is enabled
 	CreatedAt      Time
 	ChangedAt      Time
-	Secrets        []ClientSecret // live ones, the newest first; empty in lists
+	Secrets        []ClientSecret // those that have not expired, the newest first; empty in lists
 }
 
-// ClientSecret is one secret of a client; two live at most, while rotating.
+// ClientSecret is one secret of a client; at most two are valid, during a rotation.
 type ClientSecret struct {
 	ID         string
 	Digest     []byte // SHA-256 of the secret
@@ -61,7 +61,7 @@ func nullable(text string) any {
 	return text
 }
 
-// InsertClient adds a client with its secrets and the origins from which browsers may call for it.
+// InsertClient adds a client with its secrets and the web origins from which it may call.
 func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) error {
 	c.CreatedAt, c.ChangedAt = s.Now(), s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
@@ -105,7 +105,7 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 	return nil
 }
 
-// UpdateClient writes everything of c but its id, owner, secrets and state.
+// UpdateClient writes all fields of c, except for its id, owner, secrets and state.
 func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) error {
 	c.ChangedAt = s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
@@ -121,21 +121,21 @@ func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) e
 	})
 }
 
-// ClientByID returns a client with its live secrets, disabled or not. ErrNotFound where there is none.
+// ClientByID returns a client with its valid secrets, disabled or not. It returns ErrNotFound if there is none.
 func (s *Store) ClientByID(ctx context.Context, id string) (Client, error) {
 	c, _, err := s.clientByID(ctx, id, `FALSE`)
 	return c, err
 }
 
-// ClientInUse is ClientByID, and reports whether the client may be used: neither it nor its workspace is disabled.
+// ClientInUse is ClientByID, and also reports whether the client is usable: neither it nor its workspace is disabled.
 func (s *Store) ClientInUse(ctx context.Context, id string) (c Client, usable bool, err error) {
-	// Not part of ClientByID, since tenants read no workspaces.
+	// Not part of ClientByID, since tenants cannot read workspaces.
 	c, stopped, err := s.clientByID(ctx, id, `EXISTS (SELECT 1 FROM workspaces w WHERE w.id = c.workspace_id
 		AND w.disabled_at IS NOT NULL)`)
 	return c, err == nil && !stopped && c.DisabledAt.IsZero(), err
 }
 
-// ClientUsableStatement is behind ClientUsable.
+// ClientUsableStatement is the statement of ClientUsable.
 var ClientUsableStatement = Statement{`SELECT c.disabled_at IS NULL AND w.disabled_at IS NULL
 	FROM clients c LEFT JOIN workspaces w ON w.id = c.workspace_id WHERE c.id = $1`, shared | compiled}
 
@@ -173,8 +173,8 @@ func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, va
 	return c, value, err
 }
 
-// Clients lists all clients in the order in which they were created, from after the one named (empty: from the first),
-// at most limit of them. A search keeps those whose name or id holds it, in any case.
+// Clients lists clients in the order of their creation, starting after the one with the id after (empty: with the
+// first), at most limit of them. search selects those whose name or id contains it, ignoring case.
 func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([]Client, error) {
 	return s.SortedClients(ctx, search, Order{After: after}, limit)
 }
@@ -202,28 +202,28 @@ func (s *Store) clients(ctx context.Context, where string, args ...any) ([]Clien
 	return collect(ctx, s, (*Client).fields, plain(`SELECT `+clientColumns+` FROM clients c `+where), args...)
 }
 
-// CountUsersOfClient returns how many people have allowed a client something.
+// CountUsersOfClient returns how many users have consented to a client.
 func (s *Store) CountUsersOfClient(ctx context.Context, clientID string) (int64, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, plain(`SELECT count(DISTINCT user_id) FROM consents WHERE client_id = $1`), clientID)
 	return n, err
 }
 
-// DisableClient keeps a client and every token it holds from working until EnableClient, and notes which authority
-// asked for that. Disabling again keeps the first time.
+// DisableClient disables a client and all of its tokens until EnableClient, and records the authority. Disabling it
+// again keeps the first time.
 func (s *Store) DisableClient(ctx context.Context, id, by string) error {
 	return s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT)),
 		disabled_by = $3 WHERE id = $1`, id, s.Now(), by)
 }
 
-// EnableClient ends what DisableClient began.
+// EnableClient enables a disabled client.
 func (s *Store) EnableClient(ctx context.Context, id string) error {
 	return s.changeClient(ctx, `UPDATE clients SET disabled_at = NULL, disabled_by = '' WHERE id = $1`, id)
 }
 
-// DeleteClient removes a client with its secrets, consents, grants and refresh tokens; its access tokens find no
-// client any more. First of all it is disabled; the grants, which may be more than one statement can delete in time,
-// go in batches. When it fails in between, it can be called again.
+// DeleteClient deletes a client with its secrets, consents, grants and refresh tokens; its access tokens are then
+// unknown. It first disables the client, and deletes the grants, which may be too many for one statement, in batches.
+// If it fails in between, it can be called again.
 func (s *Store) DeleteClient(ctx context.Context, id string) error {
 	if err := s.changeClient(ctx, `UPDATE clients SET disabled_at = COALESCE(disabled_at, CAST($2 AS BIGINT))
 		WHERE id = $1`, id, s.Now()); err != nil {
@@ -243,22 +243,22 @@ func (s *Store) changeClient(ctx context.Context, query string, args ...any) err
 	return s.execOne(ctx, ErrNotFound, altering(query), args...)
 }
 
-// LockClient locks the row of a client until the transaction in ctx ends: other changes of the client wait, so what is
-// read in the transaction afterwards is what it changes.
+// LockClient locks the row of a client until the transaction in ctx ends: other changes of the client wait, so a later
+// read in the transaction sees the row that it will change.
 func (s *Store) LockClient(ctx context.Context, id string) error {
 	return s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = $2 WHERE id = $1`), id, s.Now())
 }
 
-// VerifyClient notes that an administrator has checked a client's name and site, or takes that back.
+// VerifyClient records whether an administrator has verified a client's name and site.
 func (s *Store) VerifyClient(ctx context.Context, id string, verified bool) error {
 	return s.changeClient(ctx, `UPDATE clients SET verified = $2, changed_at = $3 WHERE id = $1`, id, verified, s.Now())
 }
 
-// RotateSecret gives a client a new secret. The newest of the others works for grace longer, or for as long as it
-// would have anyway where that is shorter; any older one ends now, so that never more than two live.
+// RotateSecret gives a client a new secret. The previous one works until grace is over, or until it expires if that is
+// earlier. Any older one expires now, so that at most two are valid.
 func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecret, grace time.Duration) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		// Writing the client's row first makes two rotations at once wait for each other.
+		// Write the client's row first, so that two rotations at once wait for each other.
 		if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = $2 WHERE id = $1
 			AND NOT public`), clientID, s.Now()); err != nil {
 			return err
@@ -284,8 +284,8 @@ func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecre
 	})
 }
 
-// OriginAllowed reports whether origin belongs to a redirect URI of a client that may be used; clientID narrows it to
-// one (empty: any).
+// OriginAllowed reports whether origin belongs to a redirect URI of a usable client: the one with clientID or, if that
+// is empty, any.
 func (s *Store) OriginAllowed(ctx context.Context, origin, clientID string) (bool, error) {
 	var allowed bool
 	err := s.one(ctx, []any{&allowed}, plain(`SELECT EXISTS (SELECT 1 FROM client_origins o

@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// Consent is what a resource owner has allowed a client for one resource and workspace, so that it need not be asked
-// again.
+// Consent records the scopes that a resource owner has allowed a client for one resource and workspace, so that they
+// need not be asked again.
 type Consent struct {
 	UserID      string
 	ClientID    string
@@ -26,7 +26,7 @@ func (s *Store) ConsentFor(ctx context.Context, userID, clientID, resource, work
 	return c, err
 }
 
-// ConsentsFor lists what a user has allowed a client for one resource, in any workspace, the last answer first.
+// ConsentsFor lists what a user has allowed a client for one resource, in any workspace, the most recent first.
 func (s *Store) ConsentsFor(ctx context.Context, userID, clientID, resource string) ([]Consent, error) {
 	return collect(ctx, s, func(c *Consent) []any {
 		c.UserID, c.ClientID, c.Resource = userID, clientID, resource
@@ -36,7 +36,7 @@ func (s *Store) ConsentsFor(ctx context.Context, userID, clientID, resource stri
 		userID, clientID, resource)
 }
 
-// LockConsent is ConsentFor, and locks the row of the consent until the transaction in ctx ends.
+// LockConsent is ConsentFor, but locks the row of the consent until the transaction in ctx ends.
 func (s *Store) LockConsent(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
 	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE consents SET changed_at = changed_at
 		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`), userID, clientID, resource,
@@ -46,7 +46,7 @@ func (s *Store) LockConsent(ctx context.Context, userID, clientID, resource, wor
 	return s.ConsentFor(ctx, userID, clientID, resource, workspaceID)
 }
 
-// SaveConsent remembers c.Scopes in place of what was remembered.
+// SaveConsent stores c, and replaces the scopes of an existing consent.
 func (s *Store) SaveConsent(ctx context.Context, c Consent) error {
 	_, err := s.exec(ctx, altering(`INSERT INTO consents (user_id, client_id, resource, workspace_id, scopes,
 		created_at, changed_at)
@@ -76,8 +76,8 @@ func (s *Store) ConsentsOf(ctx context.Context, userID string) ([]Consent, error
 	return list, err
 }
 
-// EndAccess takes back all that a user has allowed a client: consents are forgotten, and every family of tokens ends
-// in the same transaction. An empty client means all clients. It reports whether there was anything to end.
+// EndAccess withdraws all that a user has allowed a client, or all clients if clientID is empty: it deletes the
+// consents and revokes the grants, in one transaction. It reports whether there were any.
 func (s *Store) EndAccess(ctx context.Context, userID, clientID string) (ended bool, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		consents, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1 AND ($2 = ''

@@ -1,9 +1,9 @@
-// Package storage holds all SQL, the records it moves, and the transactions around it. It is the only package that
-// imports database drivers, and knows neither HTTP nor OAuth's wire formats.
+// Package storage holds all SQL, the records that it reads and writes, and their transactions. It is the only package
+// that imports database drivers, and does not know HTTP or OAuth's wire formats.
 //
-// One SQL text serves both engines; what cannot be said in it lives in postgres.go and sqlite.go. A statement carries
-// the policy by which it runs (statement.go), and every statement passes one gate (gate.go), which finds the
-// transaction and the scope in the context. A statement that alters what exists passes one hook too (generation.go), on
-// which caches depend. Every error that leaves is one of the sentinels in errors.go, or wraps ErrUnavailable: a
-// database that did not answer is never mistaken for one that said no.
+// Both engines run the same SQL; what differs is in postgres.go and sqlite.go. A statement has a policy that says how
+// it runs (statement.go), and every statement passes one gate (gate.go), which finds the transaction and the scope in
+// the context. A statement that alters existing rows also passes one hook (generation.go), on which caches depend.
+// Every returned error is one of the sentinels in errors.go or wraps ErrUnavailable, so that a database that does not
+// answer is never mistaken for one that has no such row.
 package storage

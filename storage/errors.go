@@ -13,23 +13,23 @@ import (
 )
 
 var (
-	// ErrNotFound says that no row matches.
+	// ErrNotFound means that no row matches.
 	ErrNotFound = errors.New("not found")
-	// ErrExists says that a row with this key is there already.
+	// ErrExists means that a row with this key exists already.
 	ErrExists = errors.New("exists already")
-	// ErrConsumed says that a single-use thing was used before, or by another request just now.
+	// ErrConsumed means that a single-use value was used before, or has just been used by another request.
 	ErrConsumed = errors.New("used already")
-	// ErrConflict says that the change would break a rule that the rows together must keep.
+	// ErrConflict means that the change would break a rule that spans several rows.
 	ErrConflict = errors.New("in conflict with what is stored")
-	// ErrUnavailable says that the database did not do what it was asked: it is unreachable, slow, full, or refuses.
-	// Nothing follows from it about what is stored; the answer to a caller is 503.
+	// ErrUnavailable means that the database did not do what it was asked to: it is unreachable, slow, full, or refuses.
+	// It says nothing about the stored rows; answer with 503.
 	ErrUnavailable = errors.New("storage is unavailable")
-	// ErrOldSchema says that the database lacks migrations of this program.
+	// ErrOldSchema means that the database lacks migrations of this program.
 	ErrOldSchema = errors.New("the schema is too old")
 )
 
-// unavailable wraps what a driver said, less what may carry values of rows or parameters: a PostgreSQL error's
-// detail quotes them, and so may its message.
+// unavailable wraps an error of a driver, without the parts that may contain values of rows or parameters: the detail
+// of a PostgreSQL error quotes them, and its message may.
 func unavailable(cause error) error {
 	var pg *pgconn.PgError
 	if errors.As(cause, &pg) {
@@ -50,7 +50,7 @@ func unavailable(cause error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, redactedError{cause})
 }
 
-// redactedError shows only the text of an error before the first quotation mark: database/sql and pgx quote a value
+// redactedError shows the message of an error only up to the first quotation mark: database/sql and pgx quote a value
 // that they could not convert.
 type redactedError struct{ error }
 
@@ -83,9 +83,9 @@ func classify(err error) error {
 			return ErrExists
 		case "23503": // foreign_key_violation
 			return ErrNotFound
-		case "40001", "40P01": // serialization_failure, deadlock_detected: the whole transaction may be tried again
+		case "40001", "40P01": // serialization_failure, deadlock_detected: the whole transaction can be retried
 			return fmt.Errorf("%w: %w", errRetry, unavailable(err))
-		case "22021", "22P05": // characters that PostgreSQL's text cannot hold: no row can match them
+		case "22021", "22P05": // characters that PostgreSQL cannot store: no row can match them
 			return ErrNotFound
 		}
 		return unavailable(err)

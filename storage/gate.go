@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// querier is where statements run: a pool, or a transaction. Its errors are the driver's.
+// querier runs statements: a pool, or a transaction. Its errors are the driver's.
 type querier interface {
 	exec(ctx context.Context, query string, args []any) (changed int64, err error)
 	each(ctx context.Context, fn func(scan func(...any) error) error, query string, args []any) error
@@ -19,11 +19,11 @@ type querier interface {
 // txn is an open transaction.
 type txn interface {
 	querier
-	// enqueue is exec for a write whose row count is not needed. It happens before the next statement or with the
+	// enqueue is exec for a write whose row count is not needed. The write runs before the next statement or with the
 	// commit, which reports its error.
 	enqueue(ctx context.Context, query string, args []any) error
 	commit(ctx context.Context) error
-	// close rolls back what is not committed, and returns the connection to its pool.
+	// close rolls back the transaction unless it is committed, and returns the connection to its pool.
 	close()
 }
 
@@ -50,7 +50,7 @@ func (q sqlQuerier) each(ctx context.Context, fn func(scan func(...any) error) e
 	if err != nil {
 		return err
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err has said what there is to say
+	defer rows.Close() //nolint:errcheck // rows.Err reports the error
 	for rows.Next() {
 		if err := fn(rows.Scan); err != nil {
 			return err
@@ -76,10 +76,10 @@ func (t sqlTx) commit(context.Context) error { return t.tx.Commit() }
 
 // close implements txn.
 func (t sqlTx) close() {
-	_ = t.tx.Rollback() // after a commit it says only that there is nothing left to roll back
+	_ = t.tx.Rollback() // after a commit there is nothing to roll back
 }
 
-// tenantScope says whose rows statements may see: all rows, for the server itself, or those of a user and a workspace.
+// tenantScope says which rows statements may see: all rows, for the server itself, or those of a user and a workspace.
 type tenantScope struct {
 	system      bool
 	userID      string
@@ -95,17 +95,17 @@ type (
 type transaction struct {
 	txn
 	scope   tenantScope
-	altered bool // by a statement, so that the generation grows once this is committed, or may be
+	altered bool // a statement altered rows, so the generation grows with the commit, even with one of unknown outcome
 }
 
-// System marks ctx as acting for the server itself: authorize, token, introspection, login, commands, clean-up.
+// System marks ctx as acting for the server itself: OAuth endpoints, sign-in, the CLI and background jobs.
 func System(ctx context.Context) context.Context {
 	return context.WithValue(ctx, scopeKey{}, tenantScope{system: true})
 }
 
-// Tenant marks ctx as acting for a signed-in user in one of their workspaces. The caller has checked, as System,
-// that the user is a member. Tenant statements run in transactions only, since the settings that row-level security
-// reads live no longer than one.
+// Tenant marks ctx as acting for a signed-in user in one of their workspaces. The caller has checked, as System, that
+// the user is a member. Tenant statements run only in transactions, since the settings that row-level security reads
+// last only for a transaction.
 func Tenant(ctx context.Context, userID, workspaceID string) context.Context {
 	return context.WithValue(ctx, scopeKey{}, tenantScope{userID: userID, workspaceID: workspaceID})
 }
@@ -116,17 +116,17 @@ func IsSystem(ctx context.Context) bool {
 	return scope.system
 }
 
-// errNoScope is a fault of the program: a statement whose context says neither System nor Tenant.
-var errNoScope = errors.New("storage: the context says neither System nor Tenant")
+// errNoScope is a bug in the program: a statement whose context has neither System nor Tenant.
+var errNoScope = errors.New("storage: the context has neither System nor Tenant")
 
-// errText wraps ErrNotFound: no row holds such text, and none is to be made of it.
+// errText wraps ErrNotFound, since no row can contain such text.
 var errText = fmt.Errorf("%w: text with a NUL byte, or that is not UTF-8", ErrNotFound)
 
-// storable reports whether PostgreSQL can hold a text.
+// storable reports whether PostgreSQL can store a text.
 func storable(text string) bool { return strings.IndexByte(text, 0) < 0 && utf8.ValidString(text) }
 
-// gate is the only way to the database: it returns the transaction in ctx, or a pool for the scope of ctx. Text that
-// PostgreSQL cannot hold is stopped here, so that both engines say the same and no transaction is lost over it.
+// gate is the only way to the database: it returns the transaction in ctx, or a pool for the scope of ctx. It refuses
+// text that PostgreSQL cannot store, so that both engines behave the same and no transaction fails because of it.
 func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, error) {
 	scope, ok := ctx.Value(scopeKey{}).(tenantScope)
 	if !ok {
@@ -158,16 +158,16 @@ func (s *Store) gate(ctx context.Context, write bool, args []any) (querier, erro
 	return sqlQuerier{s.reader}, nil
 }
 
-// inside is the transaction that ctx carries; nil without one.
+// inside returns the transaction in ctx, or nil.
 func inside(ctx context.Context) *transaction {
 	t, _ := ctx.Value(txKey{}).(*transaction)
 	return t
 }
 
-// InTx runs fn in one transaction; a call inside another joins it. It commits when fn returns nil, and otherwise, or
-// when fn panics or ctx ends, nothing has happened. When PostgreSQL aborts a transaction because of a conflict
-// (SQLSTATE 40001, 40P01), fn runs again, up to three times, so it must do nothing but run statements and set values.
-// An error of the commit itself wraps ErrUnavailable: it may or may not have happened.
+// InTx runs fn in one transaction; a nested call joins the outer transaction. It commits if fn returns nil, and rolls
+// back if fn returns an error or panics, or if ctx ends. If PostgreSQL aborts the transaction because of a conflict
+// (SQLSTATE 40001, 40P01), fn runs again, up to three times, so fn must only run statements and set values. An error of
+// the commit itself wraps ErrUnavailable: the commit may or may not have happened.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	if inside(ctx) != nil {
 		return fn(ctx)
@@ -182,7 +182,7 @@ func again(ctx context.Context, fn func() error) error {
 		if err = fn(); !errors.Is(err, errRetry) || attempt == 3 {
 			break
 		}
-		// The other transaction must get on before this one comes back.
+		// Give the other transaction time to continue.
 		select {
 		case <-ctx.Done():
 			return unavailable(ctx.Err())
@@ -211,7 +211,7 @@ func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error)
 		return err
 	}
 	err = classify(c.commit(ctx))
-	if t.altered && (err == nil || errors.Is(err, ErrUnavailable)) { // the answer may be lost although it is committed
+	if t.altered && (err == nil || errors.Is(err, ErrUnavailable)) { // it may be committed although the answer was lost
 		s.grow()
 	}
 	return err

@@ -5,8 +5,7 @@ import (
 	"slices"
 )
 
-// Grant is one authorization that a resource owner gave a client: the family of the code, access and refresh tokens
-// that came of it.
+// Grant is one authorization that a resource owner gave a client. Its code, access and refresh tokens belong to it.
 type Grant struct {
 	ID            string
 	ClientID      string
@@ -16,9 +15,9 @@ type Grant struct {
 	Scopes        List
 	AuthTime      Time // when the resource owner signed in
 	CreatedAt     Time
-	ExpiresAt     Time // absolute end of the family
+	ExpiresAt     Time // of all its tokens, however often they are refreshed
 	LastUsedAt    Time
-	RevokedAt     Time // zero: alive
+	RevokedAt     Time // zero: not revoked
 	RevokedReason string
 }
 
@@ -32,7 +31,7 @@ func (g *Grant) fields() []any {
 	}
 }
 
-// Why a grant was revoked.
+// The reasons why a grant was revoked.
 const (
 	RevokedByUser    = "ended by the user"
 	RevokedByClient  = "revoked by the client"
@@ -46,7 +45,7 @@ const (
 	RevokedForOthers = "the oldest of too many grants of one user and client"
 )
 
-// Code is an authorization code (RFC 6749, section 4.1.2) with what its redemption must fit.
+// Code is an authorization code (RFC 6749, section 4.1.2) with the values that its redemption must match.
 type Code struct {
 	Digest      []byte
 	RedirectURI string
@@ -54,19 +53,19 @@ type Code struct {
 	ExpiresAt   Time
 	UsedAt      Time // zero: not yet
 	Grant       Grant
-	// UserDisabled is true where the resource owner may not act any more.
+	// UserDisabled means that the resource owner, or the workspace, is disabled.
 	UserDisabled bool
-	// Role is the resource owner's in the workspace of the grant; empty: they left it.
+	// Role is that of the resource owner in the workspace of the grant; empty: they have left it.
 	Role string
-	// WorkspaceSlug is of the workspace of the grant.
+	// WorkspaceSlug is the slug of the workspace of the grant.
 	WorkspaceSlug string
 }
 
-// MaxLiveGrants is how many grants of one user and client can be live at once: as many as the user has devices and
-// browsers in which they use the client, and more.
+// MaxLiveGrants is how many grants of one user and client can be active at once: more than the devices and browsers in
+// which a user uses one client.
 const MaxLiveGrants = 50
 
-// liveGrant is the condition that a grant can still be used or yield tokens at the moment $2.
+// liveGrant is the condition that a grant is active at the time $2: it has a usable code or token.
 const liveGrant = `g.revoked_at IS NULL AND g.expires_at > $2 AND (
 			EXISTS (SELECT 1 FROM codes k WHERE k.grant_id = g.id AND k.used_at IS NULL AND k.expires_at > $2)
 			OR EXISTS (SELECT 1 FROM refresh_tokens t WHERE t.grant_id = g.id AND t.used_at IS NULL
@@ -74,8 +73,8 @@ const liveGrant = `g.revoked_at IS NULL AND g.expires_at > $2 AND (
 			OR EXISTS (SELECT 1 FROM access_tokens t WHERE t.grant_id = g.id AND t.revoked_at IS NULL
 			AND t.expires_at > $2))`
 
-// InsertGrant adds a grant together with its code, in one transaction with what else the caller writes. If its user
-// and client then have more than MaxLiveGrants, the oldest are revoked.
+// InsertGrant adds a grant and its code, in the caller's transaction. If the user and client then have more than
+// MaxLiveGrants, the oldest are revoked.
 func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		oldest, err := collect(ctx, s, (*Grant).fields, plain(`SELECT `+grantColumns+` FROM grants g
@@ -104,7 +103,7 @@ func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 	})
 }
 
-// CodeStatement is behind CodeByDigest.
+// CodeStatement is the statement of CodeByDigest.
 var CodeStatement = Statement{`SELECT k.redirect_uri, k.challenge, k.expires_at, k.used_at, u.disabled_at IS NOT NULL
 	OR w.disabled_at IS NOT NULL, COALESCE(m.role, ''), w.slug, ` + grantColumns + `
 	FROM codes k JOIN grants g ON g.id = k.grant_id
@@ -124,15 +123,15 @@ func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
 	return c, err
 }
 
-// ConsumeCodeStatement is behind ConsumeCode.
+// ConsumeCodeStatement is the statement of ConsumeCode.
 var ConsumeCodeStatement = plain(`UPDATE codes SET used_at = $2 WHERE digest = $1 AND used_at IS NULL`)
 
-// ConsumeCode marks a code as used. It returns ErrConsumed unless this call did it (RFC 6749, section 4.1.2).
+// ConsumeCode marks a code as used. It returns ErrConsumed if the code was used before (RFC 6749, section 4.1.2).
 func (s *Store) ConsumeCode(ctx context.Context, digest []byte) error {
 	return s.execOne(ctx, ErrConsumed, ConsumeCodeStatement, digest, s.Now())
 }
 
-// RevokeGrant revokes a whole family at once. Revoking twice keeps the first time and reason.
+// RevokeGrant revokes a grant with all its tokens. Revoking it again keeps the first time and reason.
 func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		n, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1
@@ -151,9 +150,9 @@ func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 	})
 }
 
-// NarrowGrants changes the scopes of every live grant that has the user, client, resource and workspace of like to what
-// narrow makes of them, and returns the ids of those that were narrowed. A grant that is left without scopes is revoked
-// instead. Concurrent grants of the same kind are the caller's to exclude, as LockConsent and SaveConsent do.
+// NarrowGrants replaces the scopes of every active grant with the user, client, resource and workspace of like by the
+// result of narrow, and returns the ids of the changed grants. A grant that is left without scopes is revoked instead.
+// The caller must exclude concurrent grants of this kind, as LockConsent and SaveConsent do.
 func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes []string) []string) (narrowed []string,
 	err error,
 ) {
@@ -186,8 +185,7 @@ func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes
 	return narrowed, err
 }
 
-// LiveGrantsOf lists a user's grants that can still be used or yield tokens, the newest first: a code, refresh token or
-// access token of theirs is good.
+// LiveGrantsOf lists a user's active grants, which have a usable code, refresh token or access token, the newest first.
 func (s *Store) LiveGrantsOf(ctx context.Context, userID string) ([]Grant, error) {
 	return collect(ctx, s, (*Grant).fields, plain(`SELECT `+grantColumns+` FROM grants g WHERE g.user_id = $1
 		AND `+liveGrant+`

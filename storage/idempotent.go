@@ -5,21 +5,22 @@ import (
 	"time"
 )
 
-// IdempotentAnswer is the answer to a request that carried an Idempotency-Key, kept so that the same request again has
-// the same answer and does nothing.
+// IdempotentAnswer is the stored answer to a request with an Idempotency-Key, so that the same request again gets the
+// same answer and changes nothing.
 type IdempotentAnswer struct {
-	Digest      []byte // SHA-256 of who asked and their key
-	WorkspaceID string // goes with it; either may be empty
+	Digest      []byte // SHA-256 of the caller and their Idempotency-Key
+	WorkspaceID string // the answer is deleted with it; either may be empty
 	UserID      string
 	Request     []byte // SHA-256 of the request
 	Status      int
 	Answer      string // sealed
 }
 
-// IdempotentLifetime is how long such an answer is kept.
+// IdempotentLifetime is how long such an answer is stored.
 const IdempotentLifetime = 24 * time.Hour
 
-// KeepAnswer stores an answer in the transaction that did what it says. ErrExists: another one was quicker.
+// KeepAnswer stores an answer, in the transaction that makes the change that it reports. It returns ErrExists if
+// another request has stored one.
 func (s *Store) KeepAnswer(ctx context.Context, a IdempotentAnswer) error {
 	_, err := s.exec(ctx, plain(`INSERT INTO idempotent_requests (digest, workspace_id, user_id, request, status,
 		answer, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`),
@@ -28,7 +29,7 @@ func (s *Store) KeepAnswer(ctx context.Context, a IdempotentAnswer) error {
 	return err
 }
 
-// KeptAnswer finds an answer that is still kept. ErrNotFound: there is none.
+// KeptAnswer finds a stored answer. It returns ErrNotFound if there is none or it has expired.
 func (s *Store) KeptAnswer(ctx context.Context, digest []byte) (IdempotentAnswer, error) {
 	var a IdempotentAnswer
 	err := s.one(ctx, []any{&a.Digest, &a.Request, &a.Status, &a.Answer}, plain(`SELECT digest, request, status, answer
@@ -37,7 +38,8 @@ func (s *Store) KeptAnswer(ctx context.Context, digest []byte) (IdempotentAnswer
 	return a, err
 }
 
-// SealedAnswers lists kept answers by their digests, with nothing but what is sealed, after a digest.
+// SealedAnswers lists stored answers in the order of their digests, starting after a digest, with only Digest and
+// Answer set.
 func (s *Store) SealedAnswers(ctx context.Context, after []byte, limit int) ([]IdempotentAnswer, error) {
 	if after == nil {
 		after = []byte{}
@@ -47,8 +49,8 @@ func (s *Store) SealedAnswers(ctx context.Context, after []byte, limit int) ([]I
 			LIMIT $3`), after, s.Now(), limit)
 }
 
-// ResealAnswer puts an answer sealed under another secret in the place of what it was. ErrConsumed: it is gone, or not
-// that any more.
+// ResealAnswer replaces an answer by one that is sealed under another secret. It returns ErrConsumed if the stored
+// answer is not before.
 func (s *Store) ResealAnswer(ctx context.Context, digest []byte, before, after string) error {
 	return s.execOne(ctx, ErrConsumed, plain(`UPDATE idempotent_requests SET answer = $3 WHERE digest = $1
 		AND answer = $2`), digest, before, after)

@@ -12,15 +12,16 @@ type Invitation struct {
 	WorkspaceID string
 	Email       string
 	Role        string
-	CreatedBy   string // user id; empty: the CLI, or a credential without a person
-	// CredentialID is the key, personal access token or app that it was sent with, and that it ends with; empty: none.
+	CreatedBy   string // user id; empty: the CLI, or a credential without a user
+	// CredentialID is the key, personal access token or app with which it was sent, and whose revocation ends it; empty:
+	// none.
 	CredentialID string
 	CreatedAt    Time
 	ExpiresAt    Time
 }
 
-// InsertInvitation adds an invitation. One for the same address and workspace is replaced, so that its link ends.
-// ErrConflict: the workspace is a personal one; ErrNotFound: there is none.
+// InsertInvitation adds an invitation. It replaces one for the same address and workspace, whose link stops working. It
+// returns ErrConflict for a personal workspace, and ErrNotFound if the workspace does not exist.
 func (s *Store) InsertInvitation(ctx context.Context, i Invitation) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.LockWorkspace(ctx, i.WorkspaceID); err != nil {
@@ -49,7 +50,7 @@ func (i *Invitation) fields() []any {
 	}
 }
 
-// InvitationByDigest finds an open invitation. ErrNotFound: there is none.
+// InvitationByDigest finds an open invitation. It returns ErrNotFound if there is none.
 func (s *Store) InvitationByDigest(ctx context.Context, digest []byte) (Invitation, error) {
 	var i Invitation
 	err := s.one(ctx, i.fields(), plain(`SELECT `+invitationColumns+` FROM invitations i WHERE i.digest = $1
@@ -63,14 +64,15 @@ func (s *Store) InvitationsOf(ctx context.Context, workspaceID string) ([]Invita
 		WHERE i.workspace_id = $1 AND i.expires_at > $2 ORDER BY i.id DESC LIMIT 1000`), workspaceID, s.Now())
 }
 
-// DropInvitation takes an invitation of a workspace back. ErrNotFound: there is none.
+// DropInvitation withdraws an invitation to a workspace. It returns ErrNotFound if there is none.
 func (s *Store) DropInvitation(ctx context.Context, workspaceID, id string) error {
 	return s.execOne(ctx, ErrNotFound, plain(`DELETE FROM invitations WHERE workspace_id = $1
 		AND id = $2`), workspaceID, id)
 }
 
-// TakeInvitation makes a user a member by an invitation, which works once, however many requests try. ErrConsumed: it
-// was taken, taken back or has ended; ErrExists: they are a member already, and it stays.
+// TakeInvitation accepts an invitation and makes a user a member. Of many requests at once, only one succeeds. It
+// returns ErrConsumed if the invitation was accepted, withdrawn or has expired, and ErrExists if the user is a member
+// already; then the invitation stays open.
 func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string) (Invitation, error) {
 	var i Invitation
 	err := s.InTx(ctx, func(ctx context.Context) error {
@@ -81,7 +83,7 @@ func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string
 			}
 			return err
 		}
-		// First the workspace, as a request that replaces an invitation does.
+		// Lock the workspace first, as a request that replaces an invitation does.
 		if err := s.LockWorkspace(ctx, i.WorkspaceID); err != nil {
 			return err
 		}

@@ -8,18 +8,18 @@ import (
 	"strings"
 )
 
-// tenantTables are those whose rows a tenant may see some of.
+// tenantTables are the tables of which a tenant may see some rows.
 var tenantTables = []string{
 	"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys",
 	"usage_hourly", "recent_requests", "audit_events", "idempotent_requests",
 }
 
-// errRollback ends a transaction that only tries something.
+// errRollback ends a transaction that only tests something.
 var errRollback = errors.New("storage: rolled back on purpose")
 
-// CheckIsolation tries what row-level security must refuse: to read rows without a user and as a stranger, and to
-// write one for another workspace, in transactions that it rolls back. It returns a sentence for each thing that was
-// possible. On SQLite, where each query names the workspace, there is nothing to try.
+// CheckIsolation tests that row-level security refuses to read rows without a user or as a foreign user, and to write
+// rows for another workspace, in transactions that it rolls back. It returns a sentence for each operation that was
+// possible. On SQLite, where each query names the workspace, there is nothing to test.
 func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 	if s.engine != postgres {
 		return nil, nil
@@ -62,13 +62,13 @@ func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 			if err := write(ctx, NewID("ws")); err != nil {
 				return err
 			}
-			var n int64 // so that nothing waits for a commit that never comes
+			var n int64 // a read sends the queued write, which would otherwise wait for the commit
 			if err := s.one(ctx, []any{&n}, plain(`SELECT 1`)); err != nil {
 				return err
 			}
 			return errRollback
 		})
-		// A row that a policy refuses is refused before its references are looked at.
+		// Policies are checked before foreign keys, so any other error means that the policy allowed the row.
 		if errors.Is(err, errRollback) || errors.Is(err, ErrNotFound) {
 			leaks = append(leaks, "a tenant can write "+what+" into another workspace")
 		} else if err != nil && !strings.Contains(err.Error(), "42501") { // insufficient_privilege
@@ -79,7 +79,7 @@ func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {
 	return leaks, nil
 }
 
-// uncovered lists the tables that say whose their rows are, and have no row-level security.
+// uncovered lists the tables that have a column for an owner but no row-level security.
 func (s *Store) uncovered(ctx context.Context) (leaks []string, err error) {
 	err = s.each(System(ctx), func(scan func(...any) error) error {
 		var table string

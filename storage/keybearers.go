@@ -4,21 +4,21 @@ import (
 	"context"
 )
 
-// KeyBearer is a key with what decides about it, and no more: its name, note, text and last use are empty.
+// KeyBearer is a key with all that decides about it, and no more: its name, note and last use are empty.
 type KeyBearer struct {
 	Key               APIKey
 	UserDisabled      bool
 	WorkspaceDisabled bool
 
-	// The key's workspace, or the one that was named where its user is a member of it; empty without.
+	// WorkspaceID is the key's workspace, or the named one if the token's user is a member of it; otherwise empty.
 	WorkspaceID   string
 	WorkspaceSlug string
 	WorkspacePlan string
 	Role          string // of the user of a personal access token in it
-	LowestRole    string // of that user in any workspace, where none was named; empty: they are in none
+	LowestRole    string // of that user in any workspace, if none was named; empty: they are in none
 }
 
-// keyBearerColumns are few, since each costs time at every request.
+// keyBearerColumns are few, since each costs time in every request.
 const keyBearerColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource,
 	k.environment, k.scopes, k.scopes_by_object, k.role, k.plan, k.rate_limit, k.addresses, k.counter, k.rotated_into,
 	k.created_by, k.created_at, k.expires_at, k.paused_at, k.revoked_at`
@@ -33,21 +33,21 @@ func (b *KeyBearer) fields() []any {
 	}
 }
 
-// KeyStatement is behind KeyByDigest: everything that decides about an API key in one row.
+// KeyStatement is the statement of KeyByDigest: all that decides about an API key, in one row.
 var KeyStatement = Statement{`SELECT ` + keyBearerColumns + `, FALSE, w.disabled_at IS NOT NULL, COALESCE(w.id, ''),
 	COALESCE(w.slug, ''), COALESCE(w.plan, ''), '', ''
 	FROM api_keys k LEFT JOIN workspaces w ON w.id = k.workspace_id
 	WHERE k.digest = $1 AND k.kind = 'api_key'`, shared | compiled}
 
-// KeyByDigest finds an API key by the digest of its text.
+// KeyByDigest finds an API key by the digest of its secret.
 func (s *Store) KeyByDigest(ctx context.Context, digest []byte) (KeyBearer, error) {
 	var b KeyBearer
 	err := s.one(ctx, b.fields(), KeyStatement, digest)
 	return b, err
 }
 
-// PersonalTokenStatement is behind PersonalTokenByDigest. A workspace that the user is not in is none. Without a slug
-// the last column is the lowest role that the user has in any workspace.
+// PersonalTokenStatement is the statement of PersonalTokenByDigest. A workspace without the user counts as unknown.
+// Without a slug, the last column is the user's lowest role in any workspace.
 var PersonalTokenStatement = Statement{`SELECT ` + keyBearerColumns + `, u.disabled_at IS NOT NULL, m.role IS NOT NULL
 	AND w.disabled_at IS NOT NULL,
 	CASE WHEN m.role IS NULL THEN '' ELSE w.id END, CASE WHEN m.role IS NULL THEN '' ELSE w.slug END,
@@ -60,12 +60,12 @@ var PersonalTokenStatement = Statement{`SELECT ` + keyBearerColumns + `, u.disab
 	LEFT JOIN memberships m ON m.workspace_id = w.id AND m.user_id = k.user_id
 	WHERE k.digest = $1 AND k.kind = 'personal_access_token'`, shared | compiled}
 
-// PersonalTokenByDigest finds a personal access token by the digest of its text, with its user's place in the workspace
-// of a slug; without one the slug is empty.
+// PersonalTokenByDigest finds a personal access token by the digest of its secret, with its user's role in the
+// workspace with a slug. slug is empty if the request names no workspace.
 func (s *Store) PersonalTokenByDigest(ctx context.Context, digest []byte, slug string) (KeyBearer, error) {
 	possible := storable(slug)
 	if !possible {
-		slug = "" // no workspace has it, and the token is there all the same
+		slug = "" // no workspace has it, but the token must be found
 	}
 	var b KeyBearer
 	err := s.one(ctx, b.fields(), PersonalTokenStatement, digest, slug)

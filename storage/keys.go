@@ -8,39 +8,39 @@ import (
 	"time"
 )
 
-// The kinds of rows that api_keys holds, as introspection names them.
+// The kinds of rows in api_keys, as introspection names them.
 const (
 	KindAPIKey              = "api_key"
 	KindPersonalAccessToken = "personal_access_token"
 )
 
-// APIKey is an API key, which belongs to a workspace (or, one for introspection, to none), or a personal access token,
-// which belongs to a user.
+// APIKey is an API key, which belongs to a workspace (or to none, if it is for introspection), or a personal access
+// token, which belongs to a user.
 type APIKey struct {
 	ID             string
-	Digest         []byte // SHA-256 of the text; empty in what is read
+	Digest         []byte // SHA-256 of the secret; empty when read
 	Kind           string
 	WorkspaceID    string // empty: a personal access token, or for introspection
 	UserID         string // of a personal access token
 	Resource       string
 	Environment    string // live or test; empty: a personal access token
-	Prefix         string // what the text begins with
-	Tail           string // its last four characters
+	Prefix         string // of the secret
+	Tail           string // the last four characters of the secret
 	Name           string
 	Note           string
 	Scopes         List
-	ScopesByObject bool   // they were given as an object of lists
-	Role           string // the most that a personal access token may be; empty: what its user is
+	ScopesByObject bool   // Scopes were given as an object of lists
+	Role           string // of a personal access token: the highest role that it may act with; empty: its user's
 	Plan           string // empty: the workspace's
 	RateLimit      int64  // requests an hour; zero: the plan's
-	Addresses      List   // ranges that it may come from; empty: any
-	Counter        string // what limits count it as: the first key of a chain of rotations
-	RotatedInto    string // the key that takes its place; empty: none
+	Addresses      List   // ranges from which it may be used; empty: any
+	Counter        string // the name under which limits count it: the id of the first key in a chain of rotations
+	RotatedInto    string // id of the key that replaces it; empty: none
 	CreatedBy      string // user id; empty: the CLI
 	CreatedAt      Time
 	ExpiresAt      Time   // zero: never
 	PausedAt       Time   // zero: not paused
-	PausedBy       string // how much authority paused it; empty: it is not paused
+	PausedBy       string // the authority that paused it; empty: it is not paused
 	RevokedAt      Time
 	LastUsedAt     Time
 	LastUsedFrom   string // address
@@ -50,7 +50,7 @@ type APIKey struct {
 // resource servers, which belong to none.
 type KeyOwner struct{ WorkspaceID, UserID string }
 
-// Owner is who a key belongs to.
+// Owner returns the owner of a key.
 func (k *APIKey) Owner() KeyOwner { return KeyOwner{k.WorkspaceID, k.UserID} }
 
 const keyColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment,
@@ -67,12 +67,12 @@ func (k *APIKey) fields() []any {
 	}
 }
 
-// Live reports whether a key is neither revoked nor expired at a moment; it may be paused.
+// Live reports whether a key is neither revoked nor expired at the time now; it may be paused.
 func (k *APIKey) Live(now Time) bool {
 	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || k.ExpiresAt > now)
 }
 
-// InsertKeyStatement is behind InsertKey.
+// InsertKeyStatement is the statement of InsertKey.
 var InsertKeyStatement = Statement{
 	`INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource,
 	environment, prefix, tail, name, name_key, note, scopes, scopes_by_object, role, plan, rate_limit, addresses,
@@ -81,9 +81,9 @@ var InsertKeyStatement = Statement{
 	deferred,
 }
 
-// InsertKey adds a key. ErrConflict: its owner has as many live keys as allowed; ErrNotFound, in a transaction perhaps
-// only from its commit: the owner does not exist. Keys that are created at the same moment, or within a second on other
-// nodes, may exceed the limit.
+// InsertKey adds a key. It returns ErrConflict if the owner has most keys that are neither revoked nor expired, and
+// ErrNotFound, in a transaction perhaps only from the commit, if the owner does not exist. Keys that are created at the
+// same moment, or within a second on other nodes, may exceed the limit.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 	if err := s.checkKeyLimit(ctx, k.Owner(), most); err != nil {
 		return err
@@ -99,20 +99,20 @@ func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 	return err
 }
 
-// liveKeys remembers how many live keys owners have, so that making many does not count as many each time.
+// liveKeys caches how many live keys owners have, so that creating many keys does not count them each time.
 type liveKeys struct {
 	mu     sync.Mutex
 	owners map[KeyOwner]liveCount
 }
 
 type liveCount struct {
-	keys int // at most: what was rolled back or has ended since is among them
+	keys int // an upper bound: it includes keys that were rolled back, revoked or have expired since
 	at   Time
 }
 
 const (
-	liveCountTime  = time.Second // for which a count is believed
-	liveCountBound = 1000        // owners that are remembered
+	liveCountTime  = time.Second // how long a count is used
+	liveCountBound = 1000        // how many owners are cached
 )
 
 // checkKeyLimit returns ErrConflict if an owner has as many live keys as allowed. At the limit they are counted again,
@@ -148,7 +148,7 @@ func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, most int) err
 	return nil
 }
 
-// clause is the condition that holds for an owner's keys, with their id as parameter n where they have one.
+// clause returns the condition that selects an owner's keys, with the owner's id as parameter n if there is one.
 func (o KeyOwner) clause(n int) (string, []any) {
 	switch {
 	case o.UserID != "":
@@ -159,19 +159,19 @@ func (o KeyOwner) clause(n int) (string, []any) {
 	return `k.kind = 'api_key' AND k.workspace_id IS NULL`, nil
 }
 
-// KeyFilter says which of an owner's keys are wanted. The zero value wants all.
+// KeyFilter selects some of an owner's keys. A zero field does not restrict them.
 type KeyFilter struct {
 	Search      string // part of the name, in any case
 	Digest      []byte // of its secret
 	Environment string // live or test
 	State       string // active, paused, expired or revoked
 	CreatedBy   string // a user
-	After       string // id of the last one of the page before; empty: the first page; used where Order is zero
+	After       string // id of the last key of the previous page; empty: the first page; used if Order is zero
 	Order       Order  // by name, created, last_used or expires; zero: the newest first
 	Limit       int
 }
 
-// Keys lists an owner's keys, the newest first, or in the order that the filter names.
+// Keys lists an owner's keys, the newest first, or in the filter's order.
 func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey, error) {
 	clause, args := owner.clause(1)
 	where := []string{clause}
@@ -220,14 +220,14 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 }
 
 // LiveKeys lists the keys and personal access tokens of all owners that are neither revoked nor expired, in the order
-// of their ids, from after the one named (empty: from the first), at most limit of them.
+// of their ids, starting after the one with the id after (empty: with the first), at most limit of them.
 func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey, error) {
 	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
 		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id
 		LIMIT $3`), after, s.Now(), limit)
 }
 
-// KeysWithLimits lists the API keys of a workspace that are not revoked and have a plan or rate limit of their own.
+// KeysWithLimits lists the API keys of a workspace that are not revoked and have their own plan or rate limit.
 func (s *Store) KeysWithLimits(ctx context.Context, workspaceID string) ([]APIKey, error) {
 	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
 		WHERE k.workspace_id = $1 AND k.revoked_at IS NULL AND (k.plan <> '' OR k.rate_limit <> 0)`), workspaceID)
@@ -241,7 +241,7 @@ func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (i
 	return n, err
 }
 
-// Key finds one of an owner's keys. ErrNotFound: they have none of that id.
+// Key finds one of an owner's keys. It returns ErrNotFound if the owner does not have it.
 func (s *Store) Key(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	var k APIKey
 	clause, args := owner.clause(2)
@@ -257,8 +257,8 @@ func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
 	return k, err
 }
 
-// UpdateKey writes a key's name, note, scopes, plan, rate limit and addresses, unless it is revoked. ErrNotFound: its
-// owner has no such key, or it is revoked.
+// UpdateKey writes a key's name, note, scopes, plan, rate limit and addresses. It returns ErrNotFound if the owner does
+// not have the key, or if it is revoked.
 func (s *Store) UpdateKey(ctx context.Context, k *APIKey) error {
 	clause, owner := k.Owner().clause(11)
 	args := []any{
@@ -270,7 +270,8 @@ func (s *Store) UpdateKey(ctx context.Context, k *APIKey) error {
 		AND k.revoked_at IS NULL AND `+clause), append(args, owner...)...)
 }
 
-// LockKey locks the row of a key until the transaction ends, and reads it. ErrNotFound: its owner has no such key.
+// LockKey locks the row of a key until the transaction ends, and reads it. It returns ErrNotFound if the owner does not
+// have the key.
 func (s *Store) LockKey(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	clause, args := owner.clause(2)
 	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE api_keys AS k SET tail = tail WHERE k.id = $1
@@ -280,19 +281,19 @@ func (s *Store) LockKey(ctx context.Context, owner KeyOwner, id string) (APIKey,
 	return s.Key(ctx, owner, id)
 }
 
-// PauseKey keeps a key from working until ResumeKey, and notes which authority asked for that. Pausing again keeps
-// the first time. ErrNotFound: its owner has no such key, or it is revoked.
+// PauseKey pauses a key until ResumeKey, and records the authority. Pausing it again keeps the first time. It returns
+// ErrNotFound if the owner does not have the key, or if it is revoked.
 func (s *Store) PauseKey(ctx context.Context, owner KeyOwner, id, by string) error {
 	return s.markKey(ctx, owner, id, `paused_at = COALESCE(k.paused_at, CAST($2 AS BIGINT)), paused_by = $3`, s.Now(),
 		by)
 }
 
-// ResumeKey lets a paused key work again.
+// ResumeKey resumes a paused key. Errors are those of PauseKey.
 func (s *Store) ResumeKey(ctx context.Context, owner KeyOwner, id string) error {
 	return s.markKey(ctx, owner, id, `paused_at = CAST($2 AS BIGINT), paused_by = $3`, Time(0), "")
 }
 
-// RevokeKey revokes a key for good. ErrNotFound: its owner has no such key, or it is revoked already.
+// RevokeKey revokes a key for good. It returns ErrNotFound if the owner does not have the key, or if it is revoked.
 func (s *Store) RevokeKey(ctx context.Context, owner KeyOwner, id string) error {
 	return s.markKey(ctx, owner, id, `revoked_at = CAST($2 AS BIGINT)`, s.Now())
 }
@@ -311,8 +312,8 @@ func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, 
 		append(append([]any{id}, values...), args...)...)
 }
 
-// RotateKey puts a new key in the place of old, which works until the moment named, or its own end where that is
-// sooner. The key that old itself replaced is revoked now. ErrConsumed: old has been rotated, revoked, or has ended.
+// RotateKey replaces old by a new key; old works until the given time, or until it expires if that is earlier. The key
+// that old itself replaced is revoked now. It returns ErrConsumed if old was rotated or revoked, or has expired.
 func (s *Store) RotateKey(ctx context.Context, old APIKey, fresh *APIKey, until Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		clause, args := old.Owner().clause(5)
@@ -333,10 +334,10 @@ func (s *Store) RotateKey(ctx context.Context, old APIKey, fresh *APIKey, until 
 	})
 }
 
-// maxInt stands for no limit: a key that replaces another does not add one.
+// maxInt means no limit, for a key that replaces another.
 const maxInt = int(^uint32(0) >> 1)
 
-// KeysRotatedInto lists the keys that are being replaced by one.
+// KeysRotatedInto lists the keys that the key with this id replaces.
 func (s *Store) KeysRotatedInto(ctx context.Context, owner KeyOwner, id string) ([]APIKey, error) {
 	clause, args := owner.clause(2)
 	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.rotated_into = $1

@@ -7,13 +7,13 @@ import (
 	"slices"
 )
 
-// LimitState is what one counter has used of its plan. The zero value is an unused counter.
+// LimitState is how much one counter has used of its plan. The zero value is an unused counter.
 type LimitState struct {
-	HourBegan Time // the first request of the hour window
+	HourBegan Time // when the hour window began, with its first request
 	HourUsed  int64
 	DayBegan  Time
 	DayUsed   int64
-	BurstFull Time // when the burst bucket is full again; what is past means that it is
+	BurstFull Time // when the burst bucket is full again; it is full if this is past
 }
 
 func (st *LimitState) fields() []any {
@@ -24,31 +24,31 @@ func (st *LimitState) fields() []any {
 type Limit struct {
 	Counter string
 	LimitState
-	ExpiresAt Time // nothing of the state counts any more
+	ExpiresAt Time // when the state can be forgotten
 }
 
-// LimitCharge is one request to a counter, worked out so far that statements compare and add only. Package limit makes
-// it of a plan.
+// LimitCharge is a charge to a counter, in values that a statement needs only to compare and add. Package limit
+// computes it from a plan.
 type LimitCharge struct {
 	At        Time
 	Cost      int64
-	ExpiresAt Time // no window that the counter may have by this charge ends later
+	ExpiresAt Time // no window of the counter ends later, after this charge
 
-	HourOver Time  // an hour window that began at this moment or before is over
-	HourRoom int64 // most that may be used of it, without this request
+	HourOver Time  // an hour window that began at this time or before is over
+	HourRoom int64 // the most that may have been used of it before this request
 	DayOver  Time
 	DayRoom  int64
 
-	BurstNeed   int64 // microseconds of refilling that this request takes
-	BurstBy     Time  // the bucket must be full again at this moment or before
-	BurstEmpty  Time  // when a bucket is full again that is empty now
-	BurstLatest Time  // a bucket that is full again later than this was filled by a clock that has since been set back
+	BurstNeed   int64 // how long this request's share takes to refill, in microseconds
+	BurstBy     Time  // the bucket must be full again at this time or before
+	BurstEmpty  Time  // when a bucket that is empty now is full again
+	BurstLatest Time  // if a bucket is full only later than this, the clock was set back
 }
 
 const limitColumns = `hour_began, hour_used, day_began, day_used, burst_full`
 
-// TakeLimitStatement is behind TakeLimit: it changes the row only where all windows admit. PostgreSQL judges the row as
-// it is once others are done with it, so that many at once get no more than there is.
+// TakeLimitStatement is the statement of TakeLimit: it changes the row only if all windows allow it. PostgreSQL
+// evaluates the condition on the row as other requests have left it, so that many at once do not exceed the limit.
 var TakeLimitStatement = Statement{`INSERT INTO limits (counter, ` + limitColumns + `, expires_at)
 	VALUES ($1, CAST($2 AS BIGINT), CAST($3 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS BIGINT),
 	CAST($2 AS BIGINT) + CAST($8 AS BIGINT), CAST($10 AS BIGINT))
@@ -63,9 +63,9 @@ var TakeLimitStatement = Statement{`INSERT INTO limits (counter, ` + limitColumn
 	AND limits.burst_full <= $9
 	RETURNING ` + limitColumns, shared | ordered}
 
-// TakeLimit charges a counter, or changes nothing of what it has used and returns false. The state is the one after
-// that; a counter that was purged meanwhile has the zero state. A window that began under a clock that has since been
-// set back begins again at c.At, with what was used of it, so that no request waits for longer than a window.
+// TakeLimit charges a counter, or returns false and charges nothing. The returned state is the one after the call; it
+// is zero if the counter was purged meanwhile. If the clock was set back, a window that lies in the future begins again
+// at c.At with its count, so that no request waits longer than a window.
 func (s *Store) TakeLimit(ctx context.Context, counter string, c LimitCharge) (LimitState, bool, error) {
 	var st LimitState
 	admitted, err := s.execReturning(ctx, st.fields(), TakeLimitStatement, counter, c.At, c.Cost,
@@ -89,7 +89,7 @@ func (s *Store) TakeLimit(ctx context.Context, counter string, c LimitCharge) (L
 	return st, false, ignoreNotFound(err)
 }
 
-// ignoreNotFound is for a row that may have been purged between two statements.
+// ignoreNotFound drops ErrNotFound, for a row that may have been purged between two statements.
 func ignoreNotFound(err error) error {
 	if errors.Is(err, ErrNotFound) {
 		return nil
@@ -97,7 +97,7 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// LimitState reads what a counter has used; ErrNotFound if it was not used recently.
+// LimitState reads the state of a counter. It returns ErrNotFound if it was not used recently.
 func (s *Store) LimitState(ctx context.Context, counter string) (LimitState, error) {
 	var st LimitState
 	err := s.one(ctx, st.fields(), plain(`SELECT `+limitColumns+` FROM limits WHERE counter = $1`), counter)
@@ -107,7 +107,7 @@ func (s *Store) LimitState(ctx context.Context, counter string) (LimitState, err
 // limitBatch is how many counters one statement reads and one transaction writes.
 const limitBatch = 500
 
-// SaveLimits writes counters over what is stored of them.
+// SaveLimits writes counters, and overwrites stored ones.
 func (s *Store) SaveLimits(ctx context.Context, limits []Limit) error {
 	for some := range slices.Chunk(limits, limitBatch) {
 		err := s.InTx(ctx, func(ctx context.Context) error {
@@ -131,7 +131,7 @@ func (s *Store) SaveLimits(ctx context.Context, limits []Limit) error {
 	return nil
 }
 
-// LoadLimits calls fn with every stored counter that still counts, in the order of their names.
+// LoadLimits calls fn with every stored counter that has not expired, in the order of their names.
 func (s *Store) LoadLimits(ctx context.Context, fn func(Limit)) error {
 	after, now := "", s.Now()
 	for {

@@ -20,7 +20,7 @@ func (m *Member) fields() []any {
 	return []any{&m.UserID, &m.Email, &m.Name, &m.Role, &m.Disabled, &m.Since}
 }
 
-// Member finds a member of a workspace. ErrNotFound: there is none of that user id.
+// Member finds a member of a workspace. It returns ErrNotFound if the user is not a member.
 func (s *Store) Member(ctx context.Context, workspaceID, userID string) (Member, error) {
 	var m Member
 	err := s.one(ctx, m.fields(), plain(`SELECT `+memberColumns+` FROM memberships m JOIN users u ON u.id = m.user_id
@@ -28,7 +28,7 @@ func (s *Store) Member(ctx context.Context, workspaceID, userID string) (Member,
 	return m, err
 }
 
-// FirstOwner is the owner who has been in a workspace for longest. ErrNotFound: the workspace does not exist.
+// FirstOwner returns the owner who joined a workspace first. It returns ErrNotFound if the workspace does not exist.
 func (s *Store) FirstOwner(ctx context.Context, workspaceID string) (User, error) {
 	var u User
 	err := s.one(ctx, u.fields(), plain(`SELECT `+userColumns+` FROM users WHERE id = (
@@ -37,8 +37,8 @@ func (s *Store) FirstOwner(ctx context.Context, workspaceID string) (User, error
 	return u, err
 }
 
-// Members lists the members of a workspace in the order in which they joined, from after the user named (empty: from
-// the first), at most limit of them.
+// Members lists the members of a workspace in the order in which they joined, starting after the user with the id after
+// (empty: with the first), at most limit of them.
 func (s *Store) Members(ctx context.Context, workspaceID, after string, limit int) ([]Member, error) {
 	return s.SortedMembers(ctx, workspaceID, Order{After: after}, limit)
 }
@@ -52,7 +52,7 @@ func (s *Store) SortedMembers(ctx context.Context, workspaceID string, o Order, 
 		append([]any{workspaceID, limit}, args...)...)
 }
 
-// RoleOf is a user's role in a workspace. ErrNotFound: they are not a member.
+// RoleOf returns a user's role in a workspace. It returns ErrNotFound if they are not a member.
 func (s *Store) RoleOf(ctx context.Context, workspaceID, userID string) (string, error) {
 	var role string
 	err := s.one(ctx, []any{&role}, plain(`SELECT role FROM memberships WHERE workspace_id = $1 AND user_id = $2`),
@@ -60,7 +60,7 @@ func (s *Store) RoleOf(ctx context.Context, workspaceID, userID string) (string,
 	return role, err
 }
 
-// ActiveRole is RoleOf for a user who is not disabled, in a workspace that is not. ErrNotFound: they may not act there.
+// ActiveRole is RoleOf, but also returns ErrNotFound if the user or the workspace is disabled.
 func (s *Store) ActiveRole(ctx context.Context, workspaceID, userID string) (string, error) {
 	var role string
 	err := s.one(ctx, []any{&role}, plain(`SELECT m.role FROM memberships m JOIN workspaces w ON w.id = m.workspace_id
@@ -70,9 +70,9 @@ func (s *Store) ActiveRole(ctx context.Context, workspaceID, userID string) (str
 	return role, err
 }
 
-// LockRole is ActiveRole for a user in one of their sessions. Until the transaction in ctx ends, the membership cannot
-// be changed, the user cannot be disabled, and an administrator cannot end their sessions. ErrNotFound: also when the
-// session has ended.
+// LockRole is ActiveRole for a user in one of their sessions, and also returns ErrNotFound if that has ended. Until the
+// transaction in ctx ends, the membership cannot be changed, the user cannot be disabled, and an administrator cannot
+// end their sessions.
 func (s *Store) LockRole(ctx context.Context, workspaceID, userID, sessionID string) (string, error) {
 	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE memberships SET role = role WHERE workspace_id = $1
 		AND user_id = $2`), workspaceID, userID); err != nil {
@@ -90,8 +90,8 @@ func (s *Store) LockRole(ctx context.Context, workspaceID, userID, sessionID str
 	return s.ActiveRole(ctx, workspaceID, userID)
 }
 
-// AddMember makes a user a member. ErrExists: they are one already; ErrConflict: the workspace is a personal one;
-// ErrNotFound: the user or workspace does not exist.
+// AddMember makes a user a member. It returns ErrExists if they are one already, ErrConflict for a personal workspace,
+// and ErrNotFound if the user or the workspace does not exist.
 func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.LockWorkspace(ctx, workspaceID); err != nil {
@@ -106,16 +106,16 @@ func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string)
 	})
 }
 
-// ChangeRole gives a member another role. A workspace that is left without an enabled owner stops; one that was stopped
-// for that reason and has one again works again. ErrConflict: they are the last owner, or the workspace is a personal
-// one; ErrNotFound: they are not a member.
+// ChangeRole gives a member another role. A workspace that is left without an enabled owner is disabled; it is enabled
+// when it has one again. It returns ErrConflict for the last owner and for a personal workspace, and ErrNotFound if the
+// user is not a member.
 func (s *Store) ChangeRole(ctx context.Context, workspaceID, userID, role string) error {
 	return s.changeMember(ctx, workspaceID, role != RoleOwner,
 		`UPDATE memberships SET role = $3 WHERE workspace_id = $1 AND user_id = $2`, workspaceID, userID, role)
 }
 
-// RemoveMember ends a membership, and every grant by which apps act for the user in the workspace, so that none comes
-// back when they do. What they allowed stays remembered. Errors are those of ChangeRole.
+// RemoveMember removes a member, and revokes the grants by which apps act for them in the workspace, so that these do
+// not come back with the user. Their consents stay. Errors are those of ChangeRole.
 func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.changeMember(ctx, workspaceID, true, `DELETE FROM memberships WHERE workspace_id = $1
@@ -129,7 +129,8 @@ func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) er
 	})
 }
 
-// changeMember runs a statement about a membership and, where that takes an owner away, makes sure that another stays.
+// changeMember runs a statement on a membership and, if away says that it may remove an owner, makes sure that another
+// one remains.
 func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool, query string, args ...any) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.LockWorkspace(ctx, workspaceID); err != nil {
@@ -154,7 +155,7 @@ func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool,
 			}
 		}
 		err := s.startWithOwner(ctx, workspaceID)
-		if err == nil && before { // without one before, it works because an administrator said so
+		if err == nil && before { // without one before, an administrator has enabled it
 			err = s.stopWithoutOwner(ctx, workspaceID)
 		}
 		return err

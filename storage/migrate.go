@@ -22,9 +22,9 @@ type Migration struct {
 	AppliedAt time.Time // zero while not applied
 }
 
-// Migrate brings the schema to the newest version this program knows. Several nodes may call it at once: one does
-// the work while the others wait. It returns what it applied. Where nothing is left to do, it takes no lock and needs
-// no right to change the schema.
+// Migrate brings the schema to the newest version that this program knows, and returns the migrations that it applied.
+// Several nodes may call it at once: one does the work while the others wait. If there is nothing to do, it takes no
+// lock and needs no permission to change the schema.
 func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	if s.Ping(ctx) == nil {
 		return nil, nil
@@ -60,7 +60,7 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	switch {
 	case err == nil:
 	case sqlState(err) == "42501": // insufficient_privilege
-		err = fmt.Errorf("the schema lacks migrations, and the login of %s may not change it: let one that may run "+
+		err = fmt.Errorf("the schema lacks migrations, and the login of %s may not change it; as a login that may, run "+
 			"doorward migrate, or put its URL into database_migrate_url (%w)", s.migrateKey, unavailable(err))
 	default:
 		err = fmt.Errorf("migrate: %w", err)
@@ -68,8 +68,8 @@ func (s *Store) Migrate(ctx context.Context) ([]Migration, error) {
 	return done, err
 }
 
-// Migrations lists every step and whether it has been applied. It changes nothing but, on an empty database, the
-// table in which goose keeps count.
+// Migrations lists all migrations and whether each has been applied. On an empty database it creates goose's version
+// table, and changes nothing else.
 func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	var list []Migration
 	err := s.withProvider(ctx, false, func(p *goose.Provider) error {
@@ -88,7 +88,7 @@ func (s *Store) Migrations(ctx context.Context) ([]Migration, error) {
 	return list, err
 }
 
-// withProvider gives fn goose's view of the database: as the schema's owner, and alone when exclusive.
+// withProvider calls fn with goose's access to the database, as the schema's owner and, if exclusive, under a lock.
 func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose.Provider) error) error {
 	options := []goose.ProviderOption{goose.WithSlog(slog.New(slog.DiscardHandler))}
 	dialect, db := goose.DialectSQLite3, s.system
@@ -98,11 +98,11 @@ func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose
 		if err != nil {
 			return fmt.Errorf("database_migrate_url is not a PostgreSQL URL")
 		}
-		// Giving up on a lock soon is better than a queue of requests behind a statement that waits for it.
+		// Give up on a lock soon: requests would queue behind a statement that waits for it.
 		cfg.RuntimeParams["lock_timeout"] = "10s"
 		cfg.RuntimeParams["application_name"] = "doorward migrate"
 		db = stdlib.OpenDB(*cfg)
-		defer db.Close() //nolint:errcheck // nothing is lost with it
+		defer db.Close() //nolint:errcheck // nothing to lose
 		if exclusive {
 			locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
 			if err != nil {
@@ -128,14 +128,14 @@ func (s *Store) withProvider(ctx context.Context, exclusive bool, fn func(*goose
 	return fn(p)
 }
 
-// schemaVersion is the newest migration that the database has; 0 is none.
+// schemaVersion returns the newest migration that the database has; 0 means none.
 func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
 	var version sql.NullInt64
 	err := s.one(System(ctx), []any{&version}, plain(`SELECT max(version_id) FROM goose_db_version WHERE is_applied`))
 	if err == nil {
 		return version.Int64, nil
 	}
-	// A database without migrations lacks even that table.
+	// A database without migrations does not have the table.
 	catalogue := `SELECT count(*) FROM sqlite_master WHERE name = 'goose_db_version'`
 	if s.engine == postgres {
 		catalogue = `SELECT count(*) FROM pg_class WHERE relname = 'goose_db_version'`
@@ -147,7 +147,7 @@ func (s *Store) schemaVersion(ctx context.Context) (int64, error) {
 	return 0, err
 }
 
-// wantedVersion is the newest migration that this program has.
+// wantedVersion returns the newest migration that this program has.
 func (s *Store) wantedVersion() (int64, error) {
 	names, err := fs.Glob(s.migrations, "*.sql")
 	if err != nil {

@@ -6,13 +6,13 @@ import (
 	"strconv"
 )
 
-// Order says in which order a list is read, and from which row on. The zero value is the list's own order, from its
-// first row.
+// Order says in which order a list is read, and after which row it starts. The zero value is the list's default order,
+// from its first row.
 type Order struct {
-	By         string // a column by which the list can be sorted; empty or unknown: its own order
-	Descending bool   // where By is one of those columns
-	After      string // id of the last row of the page before; empty: the first page
-	Value      string // what that row has in the column By (its OrderValue)
+	By         string // a column by which the list can be sorted; empty or unknown: the default order
+	Descending bool   // ignored in the default order
+	After      string // id of the last row of the previous page; empty: the first page
+	Value      string // the value of that row in the column By (its OrderValue)
 }
 
 // orderColumn is a column by which a list can be sorted.
@@ -21,12 +21,12 @@ type orderColumn struct {
 	number     bool
 }
 
-// never sorts behind all moments: when a key without an end expires.
+// never sorts after all times: it is the expiry of a key that never expires.
 const never = math.MaxInt64
 
-// clause is the condition for the rows after the last one, with parameters from number n on, and the order. Rows of
-// the same value are in the order of their ids, so that no row is on two pages or on none. Without a column the order
-// is that of the ids.
+// clause returns the condition for the rows after After, with parameters from number n on, and the order. Rows with the
+// same value are in the order of their ids, so that each row is on exactly one page. Without a column, the order is
+// that of the ids.
 func (o Order) clause(columns map[string]orderColumn, id string, n int) (condition, order string, args []any) {
 	column, ok := columns[o.By]
 	if !ok {
@@ -48,13 +48,13 @@ func (o Order) clause(columns map[string]orderColumn, id string, n int) (conditi
 		return condition, order, []any{o.Value, o.After}
 	}
 	condition = fmt.Sprintf("(%s, %s) %s (CAST($%d AS BIGINT), $%d)", column.expression, id, beyond, n, n+1)
-	value, _ := strconv.ParseInt(o.Value, 10, 64) // a value that was made up finds a place as well
+	value, _ := strconv.ParseInt(o.Value, 10, 64) // an invalid value counts as 0
 	return condition, order, []any{value, o.After}
 }
 
 func orderNumber[T ~int64](n T) string { return strconv.FormatInt(int64(n), 10) }
 
-// orderName is what a person is sorted by: their name, or their address where there is none.
+// orderName returns the value by which users are sorted by name: the name, or the address if there is none.
 func orderName(name, email string) string {
 	if name == "" {
 		return EmailKey(email)
@@ -69,7 +69,7 @@ var userOrders = map[string]orderColumn{
 	"last_seen": {"COALESCE(seen_at, 0)", true},
 }
 
-// OrderValue is what the user has in a column by which users can be sorted: name, email, created or last_seen.
+// OrderValue returns the user's value in a column by which users can be sorted: name, email, created or last_seen.
 func (u *User) OrderValue(by string) string {
 	switch by {
 	case "name":
@@ -93,7 +93,7 @@ var memberOrders = map[string]orderColumn{
 // roleOrder is the rank of a membership's role, the lowest first.
 const roleOrder = "CASE m.role WHEN 'owner' THEN 4 WHEN 'admin' THEN 3 WHEN 'member' THEN 2 ELSE 1 END"
 
-// OrderValue is what the member has in a column by which members can be sorted: name, role or joined.
+// OrderValue returns the member's value in a column by which members can be sorted: name, role or joined.
 func (m *Member) OrderValue(by string) string {
 	switch by {
 	case "name":
@@ -119,7 +119,7 @@ var workspaceOrders = map[string]orderColumn{
 	"created": {"w.created_at", true},
 }
 
-// OrderValue is what the workspace has in a column by which they can be sorted: name, members or created.
+// OrderValue returns the workspace's value in a column by which workspaces can be sorted: name, members or created.
 func (w *ListedWorkspace) OrderValue(by string) string {
 	switch by {
 	case "name":
@@ -137,7 +137,7 @@ var clientOrders = map[string]orderColumn{
 	"created": {"c.created_at", true},
 }
 
-// OrderValue is what the client has in a column by which clients can be sorted: name or created.
+// OrderValue returns the client's value in a column by which clients can be sorted: name or created.
 func (c *Client) OrderValue(by string) string {
 	switch by {
 	case "name":
@@ -155,8 +155,8 @@ var keyOrders = map[string]orderColumn{
 	"expires":   {fmt.Sprintf("COALESCE(k.expires_at, CAST(%d AS BIGINT))", int64(never)), true},
 }
 
-// OrderValue is what the key has in a column by which keys can be sorted: name, created, last_used or expires, where a
-// key that never expires is the last.
+// OrderValue returns the key's value in a column by which keys can be sorted: name, created, last_used or expires. Keys
+// that never expire come last.
 func (k *APIKey) OrderValue(by string) string {
 	switch by {
 	case "name":

@@ -24,7 +24,10 @@ func TestV67_SortedListsPageEveryRowOnce(t *testing.T) {
 			c := storage.Client{ID: storage.NewID("app"), WorkspaceID: w.shared.ID, Name: "App " + name}
 			must(t, s.InsertClient(ctx, &c, nil))
 			id := storage.NewID("key")
-			k := storage.APIKey{ID: id, Digest: storage.Digest(id), Kind: storage.KindAPIKey, WorkspaceID: w.shared.ID, Name: name}
+			k := storage.APIKey{
+				ID: id, Digest: storage.Digest(id), Kind: storage.KindAPIKey, WorkspaceID: w.shared.ID,
+				Name: name,
+			}
 			if i%2 == 0 {
 				k.ExpiresAt = storage.At(noon) + storage.Time(i)
 			}
@@ -56,30 +59,36 @@ func TestV67_SortedListsPageEveryRowOnce(t *testing.T) {
 		}
 		check("users", []string{"name", "email", "created", "last_seen"}, func(o storage.Order) ([]string, []string, error) {
 			list, err := s.SortedUsers(ctx, "", o, 1000)
-			return each(list, func(u *storage.User) string { return u.ID }), each(list, func(u *storage.User) string { return u.OrderValue(o.By) }), err
+			return each(list, func(u *storage.User) string { return u.ID }),
+				each(list, func(u *storage.User) string { return u.OrderValue(o.By) }), err
 		})
 		check("members", []string{"name", "role", "joined"}, func(o storage.Order) ([]string, []string, error) {
 			list, err := s.SortedMembers(ctx, w.shared.ID, o, 1000)
-			return each(list, func(m *storage.Member) string { return m.UserID }), each(list, func(m *storage.Member) string { return m.OrderValue(o.By) }), err
+			return each(list, func(m *storage.Member) string { return m.UserID }),
+				each(list, func(m *storage.Member) string { return m.OrderValue(o.By) }), err
 		})
 		check("workspaces", []string{"name", "members", "created"}, func(o storage.Order) ([]string, []string, error) {
 			list, err := s.SortedWorkspaces(ctx, "", o, 1000)
-			return each(list, func(x *storage.ListedWorkspace) string { return x.ID }), each(list, func(x *storage.ListedWorkspace) string { return x.OrderValue(o.By) }), err
+			return each(list, func(x *storage.ListedWorkspace) string { return x.ID }),
+				each(list, func(x *storage.ListedWorkspace) string { return x.OrderValue(o.By) }), err
 		})
 		check("apps", []string{"name", "created"}, func(o storage.Order) ([]string, []string, error) {
 			list, err := s.SortedClients(ctx, "", o, 1000)
-			return each(list, func(c *storage.Client) string { return c.ID }), each(list, func(c *storage.Client) string { return c.OrderValue(o.By) }), err
+			return each(list, func(c *storage.Client) string { return c.ID }),
+				each(list, func(c *storage.Client) string { return c.OrderValue(o.By) }), err
 		})
-		check("keys", []string{"name", "created", "last_used", "expires"}, func(o storage.Order) (ids, values []string, err error) {
-			err = s.InTx(storage.Tenant(ctx, w.user.ID, w.shared.ID), func(ctx context.Context) error {
-				list, err := s.Keys(ctx, storage.KeyOwner{WorkspaceID: w.shared.ID}, storage.KeyFilter{Order: o, Limit: 1000})
-				ids = each(list, func(k *storage.APIKey) string { return k.ID })
-				values = each(list, func(k *storage.APIKey) string { return k.OrderValue(o.By) })
-				return err
+		check("keys", []string{"name", "created", "last_used", "expires"},
+			func(o storage.Order) (ids, values []string, err error) {
+				err = s.InTx(storage.Tenant(ctx, w.user.ID, w.shared.ID), func(ctx context.Context) error {
+					list, err := s.Keys(ctx, storage.KeyOwner{WorkspaceID: w.shared.ID}, storage.KeyFilter{Order: o, Limit: 1000})
+					ids = each(list, func(k *storage.APIKey) string { return k.ID })
+					values = each(list, func(k *storage.APIKey) string { return k.OrderValue(o.By) })
+					return err
+				})
+				return ids, values, err
 			})
-			return ids, values, err
-		})
-		if list, err := s.SortedUsers(ctx, "", storage.Order{By: "no such column; DROP TABLE users"}, 10); err != nil || len(list) < 5 {
+		if list, err := s.SortedUsers(ctx, "", storage.Order{By: "no such column; DROP TABLE users"}, 10); err != nil ||
+			len(list) < 5 {
 			t.Errorf("by an unknown column: %d users, %v", len(list), err)
 		}
 	})

@@ -5,28 +5,30 @@ import (
 	"sync"
 )
 
-// ownTokens counts the live tokens that clients got for themselves, so that getting many does not count as many each
-// time.
+// ownTokens caches how many active tokens clients have for themselves, so that issuing many tokens does not count them
+// each time.
 type ownTokens struct {
 	mu      sync.Mutex
 	clients map[string]*ownCount
 }
 
-// ownCount is held (turn is full) by one request of the client at a time while the count is near the bound.
+// ownCount is the count of one client. While it is near the bound, one request of the client at a time holds it (turn
+// is full).
 type ownCount struct {
 	turn chan struct{}
 	mu   sync.Mutex
-	live int // at most: what was not inserted or has ended since is among them
+	live int // an upper bound: it includes tokens that were not inserted or have expired since
 	at   Time
 }
 
-// near is how far below the bound exact counting begins: what other nodes insert within liveCountTime, and more.
+// near returns the count from which on tokens are counted exactly. The margin is more than other nodes insert within
+// liveCountTime.
 func near(most int) int { return most - max(100, most/10) }
 
-// ReserveOwnToken reserves one more token that a client gets for itself (client_credentials). At most most of them may
-// be live: neither expired nor revoked. The caller calls release when the token is inserted, or is not going to be.
-// ErrConflict says that there is no room until the moment full, when the first of the live ones expires. Each node may
-// exceed the bound by one where several insert at the same moment.
+// ReserveOwnToken reserves one more token that a client gets for itself (client_credentials). At most most of its
+// tokens may be active: neither expired nor revoked. The caller must call release once the token is inserted, or will
+// not be. It returns ErrConflict if the client has that many, and with it full, the time at which the first of them
+// expires. If several nodes insert at the same moment, each may exceed the bound by one.
 func (s *Store) ReserveOwnToken(ctx context.Context, clientID string, most int) (release func(), full Time, err error) {
 	c := s.own.of(clientID)
 	now := s.Now()

@@ -10,17 +10,17 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// pipeline is a transaction of PostgreSQL in few round trips. Statements whose answer no one waits for (BEGIN, the
-// settings of a tenant, deferred writes) go with the next statement whose answer is needed, or with the COMMIT. Round
-// trips are most of what a short transaction costs.
+// pipeline is a PostgreSQL transaction with few round trips, which are most of the cost of a short transaction.
+// Statements whose result is not needed at once (BEGIN, the settings of a tenant, deferred writes) are sent with the
+// next statement whose result is, or with the COMMIT.
 type pipeline struct {
 	conn    *pgxpool.Conn
 	waiting *pgx.Batch
-	failed  error // of a round trip that left no transaction to continue
+	failed  error // the error of a round trip that ended the transaction
 }
 
 const (
-	maxWaiting      = 64 // statements, so that a long transaction is not kept in memory
+	maxWaiting      = 64 // statements, which bounds the memory of a long transaction
 	rollbackTimeout = time.Second
 )
 
@@ -87,7 +87,7 @@ func (p *pipeline) enqueue(ctx context.Context, query string, args []any) error 
 	return nil
 }
 
-// commit implements txn. PostgreSQL answers the COMMIT of a transaction in which something failed with ROLLBACK.
+// commit implements txn. PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK.
 func (p *pipeline) commit(ctx context.Context) error {
 	p.waiting.Queue(`commit`)
 	return p.send(ctx, func(results pgx.BatchResults) error {
@@ -99,7 +99,7 @@ func (p *pipeline) commit(ctx context.Context) error {
 	})
 }
 
-// close implements txn. The pool closes a connection that is still in a transaction after this.
+// close implements txn. The pool closes a connection that is then still in a transaction.
 func (p *pipeline) close() {
 	if status := p.conn.Conn().PgConn().TxStatus(); status == 'T' || status == 'E' {
 		ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
@@ -109,9 +109,9 @@ func (p *pipeline) close() {
 	p.conn.Release()
 }
 
-// send sends what waits; read takes the answer to the last of it. Where an earlier one fails, PostgreSQL skips the
-// rest, and the error is that one's. If a round trip fails before its BEGIN has run, PostgreSQL knows of no
-// transaction: all that comes after would run outside of one, and is not sent.
+// send sends the waiting statements; read reads the result of the last one. If an earlier one fails, PostgreSQL skips
+// the rest, and send returns that error. If a round trip fails before BEGIN has run, there is no transaction: later
+// statements would run outside of one, so they are not sent.
 func (p *pipeline) send(ctx context.Context, read func(pgx.BatchResults) error) error {
 	if p.failed != nil {
 		return p.failed

@@ -16,8 +16,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// The two roles under which the running server acts. Neither owns a table, so row-level security holds for both, even
-// if the login behind them may do more.
+// The two roles with which the running server acts. Neither owns a table, so row-level security applies to both, even
+// if their login may do more.
 const (
 	tenantRole = "doorward_tenant"
 	systemRole = "doorward_system"
@@ -35,8 +35,8 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	if o.LookOnly {
 		if _, missing, err := missingRoles(ctx, url); err != nil || len(missing) > 0 {
 			if err == nil {
-				err = fmt.Errorf("the database lacks %s, or its login is not a member; serve and migrate make and "+
-					"grant them where the login may", strings.Join(missing, " and "))
+				err = fmt.Errorf("the database lacks %s, or its login is not a member; serve and migrate create and "+
+					"grant them if the login may", strings.Join(missing, " and "))
 			}
 			return err
 		}
@@ -52,7 +52,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 		cfg.MaxConnIdleTime = 5 * time.Minute
 		cfg.ConnConfig.ConnectTimeout = 2 * time.Second
 		for k, v := range map[string]string{
-			// A lock is waited for longer than deadlock_timeout (1 s), so that a deadlock is found, and tried again.
+			// lock_timeout is longer than deadlock_timeout (1 s), so that a deadlock is detected and the transaction retried.
 			"role": role, "application_name": "doorward", "statement_timeout": "3s", "lock_timeout": "2s",
 			"idle_in_transaction_session_timeout": "5s", "default_transaction_isolation": "read committed",
 		} {
@@ -72,7 +72,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 		return err
 	}
 	s.reader = s.system
-	senders := max(1, conns/4) // enough to keep the database busy, few enough for batches to fill
+	senders := max(1, conns/4) // enough to keep the database busy, but few enough to fill batches
 	s.reads, s.writes = newBatcher(s.native, senders), newBatcher(s.native, senders)
 	s.counts = newBatcher(s.native, senders)
 	s.closers = append(s.closers, s.reads.close, s.writes.close, s.counts.close)
@@ -85,8 +85,8 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	return s.checkRoles(ctx)
 }
 
-// ensureRoles looks whether both runtime roles exist and are granted to the login of url, and makes and grants them
-// where the login of migrateURL may. Otherwise the error holds the SQL for a database administrator.
+// ensureRoles checks that both runtime roles exist and are granted to the login of url. If not, it creates and grants
+// them if the login of migrateURL may; otherwise the error contains the SQL for a database administrator.
 func ensureRoles(ctx context.Context, url, migrateURL, migrateKey string) error {
 	login, missing, err := missingRoles(ctx, url)
 	if err != nil || len(missing) == 0 {
@@ -107,14 +107,14 @@ func ensureRoles(ctx context.Context, url, migrateURL, migrateKey string) error 
 	for _, role := range missing {
 		for _, stmt := range []string{create(role), grant(role)} {
 			switch _, err := conn.Exec(ctx, stmt); sqlState(err) {
-			case "42501", "42704": // insufficient_privilege, and the role that could not be made
+			case "42501", "42704": // insufficient_privilege, and the role that could not be created
 			case "42710", "23505": // duplicate_object, unique_violation: it exists, or another node is creating it
 			default:
 				trouble = errors.Join(trouble, err)
 			}
 		}
 	}
-	// What counts is what is there now: another node may have created it.
+	// Check again: another node may have created them.
 	if _, missing, err = missingRoles(ctx, url); err != nil || len(missing) == 0 {
 		return err
 	}
@@ -138,7 +138,7 @@ func roleExists(ctx context.Context, conn *pgx.Conn, role string) bool {
 	return conn.QueryRow(ctx, `SELECT 1 FROM pg_roles WHERE rolname = $1`, role).Scan(&n) == nil
 }
 
-// missingRoles returns the login behind url, and which of the two roles it cannot take.
+// missingRoles returns the login of url, and which of the two roles it cannot assume.
 func missingRoles(ctx context.Context, url string) (login string, missing []string, err error) {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -154,8 +154,8 @@ func missingRoles(ctx context.Context, url string) (login string, missing []stri
 		return "", nil, err
 	}
 	for _, role := range []string{tenantRole, systemRole} {
-		// A superuser is a member of everything without a grant; only existence counts then. From PostgreSQL 16 on,
-		// the creator of a role is a member that may grant it but, without a grant, not take it.
+		// A superuser is a member of every role, so the role needs only to exist. From PostgreSQL 16 on, the creator of a
+		// role may grant it, but cannot assume it without a grant.
 		var member bool
 		err := conn.QueryRow(ctx, `SELECT session_user, COALESCE((SELECT pg_has_role(session_user, oid,
 			CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)
@@ -179,13 +179,13 @@ func checkVersion(ctx context.Context, conn *pgx.Conn) error {
 		return unavailable(err)
 	}
 	if version := number / 10000; version < leastVersion {
-		return fmt.Errorf("database_url: the PostgreSQL server is of version %d; Doorward needs %d or later", version,
+		return fmt.Errorf("database_url: the PostgreSQL server has version %d; Doorward needs %d or later", version,
 			leastVersion)
 	}
 	return nil
 }
 
-// checkRoles refuses to go on when a runtime connection could look past row-level security.
+// checkRoles returns an error if a runtime connection could bypass row-level security.
 func (s *Store) checkRoles(ctx context.Context) error {
 	for role, db := range map[string]*sql.DB{systemRole: s.system, tenantRole: s.tenant} {
 		var super, bypass, owns bool
@@ -214,8 +214,8 @@ func sqlState(err error) string {
 	return ""
 }
 
-// nativePool runs single statements on pgx's own pool. Going around database/sql saves about a fifth of what the server
-// itself does for an introspection, which is mostly such a statement.
+// nativePool runs single statements on pgx's own pool. Bypassing database/sql saves about a fifth of the server's own
+// work for an introspection, which is mostly such a statement.
 type nativePool struct{ pool *pgxpool.Pool }
 
 // exec implements querier.
@@ -252,8 +252,8 @@ func eachNative(rows pgx.Rows, fn func(scan func(...any) error) error) error {
 	return rows.Err()
 }
 
-// storedArgs asks our own types for what they are stored as. pgx would look through them at the integer or the slice
-// that they are made of, before it asks them, and a time that never was would be 1970.
+// storedArgs converts our own types to the values that are stored. pgx would use the underlying integer or slice before
+// it calls Value, and a zero Time would be stored as 1970.
 func storedArgs(args []any) ([]any, error) {
 	plain := make([]any, len(args))
 	for i, arg := range args {

@@ -7,26 +7,27 @@ import (
 	"time"
 )
 
-// Retention is how long expired rows are kept. Both must be the lifetimes that the server issues with.
+// Retention is how long expired rows are kept. Both fields must be the lifetimes that the server issues with.
 type Retention struct {
-	// AccessTokens are kept for this long after they expire, so that "expired" differs from "unknown".
+	// AccessTokens is how long access tokens are kept after they expire, so that expired ones can be told from unknown
+	// ones.
 	AccessTokens time.Duration
-	// Families: codes, refresh tokens and grants are kept for this long after they end, so that a replay is recognised.
+	// Families is how long codes, refresh tokens and grants are kept after they expire, so that a replay is recognised.
 	Families time.Duration
 }
 
-// purgeBatch is how many rows one statement deletes: few enough that no request waits for it.
+// purgeBatch is how many rows one statement deletes: few enough that no request has to wait for it.
 const purgeBatch = 1000
 
-// Purge deletes rows that have expired and whose replay horizon is over, in batches, each a transaction of its own,
-// until none is left or ctx ends. It returns how many rows went.
+// Purge deletes the rows whose retention is over, in batches with a transaction each, until none is left or ctx ends.
+// It returns how many rows it deleted.
 func (s *Store) Purge(ctx context.Context, h Retention) (int64, error) {
 	now := s.Now()
 	var total int64
 	for _, x := range []struct {
 		table, key, moment string
 		before             Time
-		where              string // further condition, of an index
+		where              string // further condition, that of an index
 	}{
 		{table: "sessions", before: now},
 		{table: "decided_flows", before: now},
@@ -38,11 +39,11 @@ func (s *Store) Purge(ctx context.Context, h Retention) (int64, error) {
 		{table: "idempotent_requests", key: "digest", before: now},
 		{table: "access_tokens", key: "digest", before: now.Add(-ownTokensStay), where: "grant_id IS NULL"},
 		{table: "access_tokens", key: "digest", before: now.Add(-h.AccessTokens), where: "grant_id IS NOT NULL"},
-		{table: "signing_keys", before: now.Add(-h.AccessTokens)}, // by which a token is known to have expired
+		{table: "signing_keys", before: now.Add(-h.AccessTokens)}, // needed to recognise expired tokens
 		{table: "codes", key: "digest", before: now.Add(-h.Families)},
 		{table: "refresh_tokens", key: "digest", before: now.Add(-h.Families)},
 		{table: "grants", before: now.Add(-h.Families)},
-		// There is nothing left of a revoked family that a replay could end.
+		// A revoked grant has nothing left that a replay could revoke.
 		{table: "grants", moment: "revoked_at", before: now.Add(-h.AccessTokens), where: "revoked_at IS NOT NULL"},
 		{table: "client_secrets", before: now.Add(-h.Families)},
 	} {
@@ -58,17 +59,17 @@ func (s *Store) Purge(ctx context.Context, h Retention) (int64, error) {
 }
 
 const (
-	// ownTokensStay is for how long a token that a client got for itself stays after its end. Its client knows when it
-	// ends, and there is no family that a replay could be of.
+	// ownTokensStay is how long a token that a client got for itself is kept after it expires. Its client knows the
+	// expiry, and there is no grant that a replay could revoke.
 	ownTokensStay = time.Hour
-	// unusedGrantsStay is for how long a grant whose code was never redeemed stays after the end of the code.
+	// unusedGrantsStay is how long a grant whose code was never redeemed is kept after the code expires.
 	unusedGrantsStay = time.Hour
 )
 
-// purgeUnusedGrants deletes grants whose code ended before a moment without being redeemed: no token came of them, so
-// there is nothing that a replay of the code could end.
+// purgeUnusedGrants deletes grants whose code expired before a time without being redeemed. They have no tokens, so a
+// replay of the code would have nothing to revoke.
 func (s *Store) purgeUnusedGrants(ctx context.Context, before Time) (total int64, err error) {
-	// As in purge, the outer condition sees a code that was redeemed meanwhile.
+	// As in purge, the outer condition excludes a code that was redeemed meanwhile.
 	query := fmt.Sprintf(`DELETE FROM grants WHERE id IN (SELECT grant_id FROM codes WHERE used_at IS NULL
 		AND expires_at < $1 ORDER BY expires_at LIMIT %d)
 		AND NOT EXISTS (SELECT 1 FROM codes c WHERE c.grant_id = grants.id AND c.used_at IS NOT NULL)`, purgeBatch)
@@ -81,8 +82,8 @@ func (s *Store) purgeUnusedGrants(ctx context.Context, before Time) (total int64
 	}
 }
 
-// PurgeHistory deletes audit events, counts of failed sign-ins, revoked and expired keys, and usage that are older than
-// they are kept, as Purge does. Keys are kept for as long as the audit events that name them.
+// PurgeHistory deletes, as Purge does, audit events, counts of failed sign-ins and revoked and expired keys that are
+// older than audit, and usage that is older than usage. Keys are kept as long as the audit events that name them.
 func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (int64, error) {
 	now := s.Now()
 	var total int64
@@ -106,10 +107,11 @@ func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (i
 	return total, nil
 }
 
-// purge deletes the rows of a table in which a moment lies before another; key is what its rows are told by.
-// where is a further condition, by which an index is found.
+// purge deletes the rows of a table whose column moment is before a time. key is the primary key, and where a further
+// condition, which selects an index.
 func (s *Store) purge(ctx context.Context, table, key, moment, where string, before Time) (total int64, err error) {
-	// PostgreSQL judges a row again that was in use; only the outer condition sees that its end has moved meanwhile.
+	// PostgreSQL evaluates the outer condition again on a row that another transaction has changed, so a row whose expiry
+	// was moved meanwhile stays.
 	query := fmt.Sprintf(`DELETE FROM %[1]s WHERE %[3]s < $1 AND %[5]s AND (%[2]s) IN (SELECT %[2]s FROM %[1]s
 		WHERE %[3]s < $1 AND %[5]s ORDER BY %[3]s LIMIT %[4]d)`,
 		table, key, moment, purgeBatch, where)

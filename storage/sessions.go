@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Session is a browser in which a resource owner is signed in. The cookie holds a random token, and Digest is its
-// SHA-256; ID names the session to its owner and opens nothing.
+// Session is a browser in which a resource owner is signed in. The cookie contains a random token, and Digest is its
+// SHA-256. ID identifies the session to its owner, and is not a secret.
 type Session struct {
 	ID        string
 	Digest    []byte
 	UserID    string
-	Data      string // what the web package keeps in it, as JSON
-	AuthTime  Time   // when the password was last given
+	Data      string // of the web package, as JSON
+	AuthTime  Time   // when the user last entered the password
 	UserAgent string
 	Address   string
 	CreatedAt Time
 	SeenAt    Time
-	ExpiresAt Time // absolute end
-	Former    bool // LiveSession was asked with the cookie before (see RenewSession); not kept
+	ExpiresAt Time // the absolute expiry
+	Former    bool // LiveSession found it by its former cookie (see RenewSession); not stored
 }
 
 const sessionColumns = `id, digest, user_id, data, auth_time, user_agent, address, created_at, seen_at, expires_at`
@@ -31,15 +31,15 @@ func (x *Session) fields() []any {
 	}
 }
 
-// MaxSessions is how many sessions of one user are kept: far more than a person has browsers.
+// MaxSessions is how many sessions a user may have: far more than a person has browsers.
 const MaxSessions = 1000
 
-// InsertSession adds a session. If its user then has more than MaxSessions, the oldest end.
+// InsertSession adds a session. If the user then has more than MaxSessions, it ends the oldest.
 func (s *Store) InsertSession(ctx context.Context, x Session) error {
-	// Browsers may send any bytes there; they must not keep a user from signing in.
+	// Browsers may send any bytes here, which must not prevent a sign-in.
 	x.UserAgent = strings.ReplaceAll(strings.ToValidUTF8(x.UserAgent, "\ufffd"), "\x00", "\ufffd")
 	return s.InTx(ctx, func(ctx context.Context) error {
-		// Sign-ins at the same moment may leave a few more, which end with the next one.
+		// Sign-ins at the same moment may leave a few more sessions, which the next sign-in ends.
 		_, err := s.exec(ctx, plain(`DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = $1
 			ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $2)`),
 			x.UserID, MaxSessions-1)
@@ -57,8 +57,9 @@ func (s *Store) insertSession(ctx context.Context, x Session) error {
 	return err
 }
 
-// LiveSession finds the session of a cookie, with its user. ErrNotFound: there is none, or it ended, was idle for
-// longer than idle, or its user is disabled. Found by its former cookie it has no AuthTime.
+// LiveSession finds the session of a cookie, with its user. It returns ErrNotFound if there is none, if it has ended or
+// was idle for longer than idle, or if its user is disabled. A session that is found by its former cookie has no
+// AuthTime.
 func (s *Store) LiveSession(ctx context.Context, digest []byte, idle time.Duration) (Session, User, error) {
 	var x Session
 	var u User
@@ -76,13 +77,13 @@ func (s *Store) LiveSession(ctx context.Context, digest []byte, idle time.Durati
 	return x, u, err
 }
 
-// SetSessionData replaces what the web package keeps in a session.
+// SetSessionData replaces the web package's data in a session.
 func (s *Store) SetSessionData(ctx context.Context, id, data string) error {
 	return s.execOne(ctx, ErrNotFound, plain(`UPDATE sessions SET data = $2 WHERE id = $1`), id, data)
 }
 
-// ReplaceSession ends one session (empty: none) and starts another in one step, so that a cookie that was known
-// before a sign-in is worth nothing after it.
+// ReplaceSession ends one session (empty: none) and starts another in one step, so that a cookie from before a sign-in
+// does not work after it.
 func (s *Store) ReplaceSession(ctx context.Context, oldID string, x Session) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if oldID != "" {
@@ -94,16 +95,16 @@ func (s *Store) ReplaceSession(ctx context.Context, oldID string, x Session) err
 	})
 }
 
-// RenewSession gives a session another cookie and the time of another proof of who is at the browser. Until graceEnd
-// the cookie before still finds it, as Former: a form that was sent twice comes with the old one twice. ErrNotFound:
-// the session has ended.
+// RenewSession gives a session a new cookie, after the user has entered the password again at authTime. Until graceEnd
+// the former cookie still finds it, as Former, since a form that is sent twice has the former cookie both times. It
+// returns ErrNotFound if the session has ended.
 func (s *Store) RenewSession(ctx context.Context, id string, digest, before []byte, graceEnd, authTime Time) error {
 	return s.execOne(ctx, ErrNotFound, plain(`UPDATE sessions SET digest = $2, digest_before = $3, grace_end = $4,
 		auth_time = $5 WHERE id = $1`),
 		id, digest, before, graceEnd, authTime)
 }
 
-// SessionsOf lists a user's sessions that still work, the last used first.
+// SessionsOf lists a user's active sessions, the last used first.
 func (s *Store) SessionsOf(ctx context.Context, userID string, idle time.Duration) ([]Session, error) {
 	now := s.Now()
 	return collect(ctx, s, (*Session).fields, plain(`SELECT `+sessionColumns+` FROM sessions WHERE user_id = $1
@@ -111,12 +112,12 @@ func (s *Store) SessionsOf(ctx context.Context, userID string, idle time.Duratio
 		userID, now, now.Add(-idle))
 }
 
-// EndSession ends one of a user's sessions. ErrNotFound: the user has none of that id.
+// EndSession ends one of a user's sessions. It returns ErrNotFound if the user does not have it.
 func (s *Store) EndSession(ctx context.Context, userID, id string) error {
 	return s.execOne(ctx, ErrNotFound, plain(`DELETE FROM sessions WHERE id = $2 AND user_id = $1`), userID, id)
 }
 
-// EndOtherSessions ends all of a user's sessions but the one named (empty: all), and returns how many that were.
+// EndOtherSessions ends all of a user's sessions, except for keepID (empty: all), and returns how many it ended.
 func (s *Store) EndOtherSessions(ctx context.Context, userID, keepID string) (int64, error) {
 	return s.exec(ctx, plain(`DELETE FROM sessions WHERE user_id = $1 AND id <> $2`), userID, keepID)
 }

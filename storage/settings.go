@@ -7,15 +7,15 @@ import (
 // Keys of settings.
 const (
 	SettingSecretFingerprint = "secret_fingerprint" // of the first master secret
-	// SettingSetupToken is the hex SHA-256 of the code with which the first administrator is created.
+	// SettingSetupToken is the hex SHA-256 of the token with which the first administrator is created.
 	SettingSetupToken = "setup_word"
 
-	// settingUncounted is when a wrong password was last given that counted for no account.
+	// settingUncounted is the time of the last wrong password that counted for no account.
 	settingUncounted      = "password_failure_uncounted"
 	settingAdministrators = "administrators" // written before an administrator is removed
 )
 
-// Setting reads one setting; ErrNotFound if it was never set.
+// Setting reads one setting. It returns ErrNotFound if the setting does not exist.
 func (s *Store) Setting(ctx context.Context, key string) (string, error) {
 	var value string
 	err := s.one(ctx, []any{&value}, plain(`SELECT value FROM settings WHERE key = $1`), key)
@@ -29,8 +29,8 @@ func (s *Store) SetSetting(ctx context.Context, key, value string) error {
 	return err
 }
 
-// SettingOr creates a setting unless it exists, and returns the stored value: of two nodes that start at once,
-// both get the same.
+// SettingOr creates a setting unless it exists, and returns the stored value. Two nodes that start at once get the same
+// value.
 func (s *Store) SettingOr(ctx context.Context, key, value string) (string, error) {
 	if _, err := s.exec(ctx, plain(`INSERT INTO settings (key, value) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING`),
 		key, value); err != nil {
@@ -39,13 +39,13 @@ func (s *Store) SettingOr(ctx context.Context, key, value string) (string, error
 	return s.Setting(ctx, key)
 }
 
-// TakeSetting removes a setting that has the given value, exactly once, however many requests try: the others get
+// TakeSetting deletes a setting that has the given value. Of many requests at once, only one succeeds; the others get
 // ErrConsumed.
 func (s *Store) TakeSetting(ctx context.Context, key, value string) error {
 	return s.execOne(ctx, ErrConsumed, plain(`DELETE FROM settings WHERE key = $1 AND value = $2`), key, value)
 }
 
-// DropSetting removes a setting, whether or not it is there.
+// DropSetting deletes a setting, if it exists.
 func (s *Store) DropSetting(ctx context.Context, key string) error {
 	_, err := s.exec(ctx, plain(`DELETE FROM settings WHERE key = $1`), key)
 	return err

@@ -4,8 +4,9 @@ import (
 	"context"
 )
 
-// InsertSignInLink adds a link with which a user signs in once, until expiresAt, by the digest of the token in it.
-// Earlier links of the user stop working. ErrConflict: the user is disabled; ErrNotFound: the user does not exist.
+// InsertSignInLink adds a link, by the digest of its token, with which a user can sign in once, until expiresAt. The
+// user's earlier links stop working. It returns ErrConflict if the user is disabled, and ErrNotFound if they do not
+// exist.
 func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []byte, expiresAt Time) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, plain(`DELETE FROM sign_in_links WHERE user_id = $1`), userID); err != nil {
@@ -20,13 +21,13 @@ func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []by
 	})
 }
 
-// signInLinkWorks is the condition that a link works at the moment $2: it is not over, its user is enabled, and the
-// password was not changed since.
+// signInLinkWorks is the condition that a link works at the time $2: it has not expired, its user is enabled, and their
+// password was not changed after it was created.
 const signInLinkWorks = `l.digest = $1 AND l.expires_at > $2 AND EXISTS (
 	SELECT 1 FROM users u WHERE u.id = l.user_id AND u.disabled_at IS NULL AND u.password_changed_at <= l.created_at)`
 
-// UserOfSignInLink finds the user of a link that works, and changes nothing. ErrNotFound: the link does not exist, or
-// it was used or is over.
+// UserOfSignInLink finds the user of a link that works, and changes nothing. It returns ErrNotFound if the link does
+// not exist, was used or has expired.
 func (s *Store) UserOfSignInLink(ctx context.Context, digest []byte) (User, error) {
 	var id string
 	if err := s.one(ctx, []any{&id}, plain(`SELECT l.user_id FROM sign_in_links l WHERE `+signInLinkWorks), digest,
@@ -36,8 +37,8 @@ func (s *Store) UserOfSignInLink(ctx context.Context, digest []byte) (User, erro
 	return s.UserByID(ctx, id)
 }
 
-// TakeSignInLink uses a link, exactly once, however many requests try: the others get ErrConsumed. It stands for the
-// right password, so the failures that were counted are forgotten.
+// TakeSignInLink uses a link. Of many requests at once, only one succeeds; the others get ErrConsumed. It counts as the
+// right password, so it resets the count of failures.
 func (s *Store) TakeSignInLink(ctx context.Context, digest []byte, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.execOne(ctx, ErrConsumed, plain(`DELETE FROM sign_in_links AS l WHERE `+signInLinkWorks+`

@@ -17,7 +17,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// sqliteDSN puts the settings that every connection needs into the name by which the driver opens it.
+// sqliteDSN returns the data source name for a database, with the settings that every connection needs.
 func sqliteDSN(path string, readOnly bool) string {
 	v := url.Values{"_pragma": {
 		"busy_timeout(3000)", "foreign_keys(1)", "synchronous(FULL)", "temp_store(MEMORY)", "cache_size(-16000)",
@@ -28,34 +28,34 @@ func sqliteDSN(path string, readOnly bool) string {
 	if readOnly {
 		v.Add("_pragma", "query_only(1)")
 	} else {
-		// A deferred transaction that turns into a writer fails at once when another writes; an immediate one waits.
+		// A deferred transaction that starts to write fails at once if another one writes; an immediate one waits.
 		v.Set("_txlock", "immediate")
 	}
 	return sqliteURI(path) + "?" + v.Encode()
 }
 
-// sqliteURI is a file by a name in which nothing is taken for more than it is.
+// sqliteURI returns the URI of a file, with the special characters of its path escaped.
 func sqliteURI(path string) string {
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
 func (s *Store) openSQLite(ctx context.Context, path string) error {
 	if path == "" {
-		return errors.New("database_url names no file: write its path behind sqlite:, such as sqlite:data/doorward.db")
+		return errors.New("database_url does not name a file; write its path after sqlite:, such as sqlite:data/doorward.db")
 	}
 	if path != ":memory:" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return fmt.Errorf("database_url: the directory of the SQLite database cannot be created: %w; create it, "+
 				"or let this user write there", err)
 		}
-		// SQLite gives its -wal and -shm files the mode of the database, so one file settles all three.
+		// SQLite gives its -wal and -shm files the mode of the database file, so setting one is enough.
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the file
 		if err != nil {
 			return fmt.Errorf("database_url: the SQLite database cannot be opened for writing: %w; let this user read "+
 				"and write the file and its directory", err)
 		}
 		if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
-			return fmt.Errorf("database_url: %s cannot be closed to others: %w; the file must belong to this user",
+			return fmt.Errorf("database_url: %s cannot be made private: %w; the file must belong to this user",
 				path, err)
 		}
 	}
@@ -69,7 +69,7 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 		s.closers = append(s.closers, func() { _ = db.Close() })
 		return db, nil
 	}
-	// One writer: SQLite has no more, and waiting in Go's queue is fairer than in SQLite's busy loop.
+	// One connection for writing: SQLite allows one writer, and Go's queue is fairer than SQLite's busy loop.
 	writer, err := open(false, 1)
 	if err != nil {
 		return err
@@ -86,8 +86,8 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	return nil
 }
 
-// pingSQLite makes a first connection. Where another process opens the same new file at this moment, one of the two is
-// refused the switch to WAL at once: for that lock SQLite does not wait as busy_timeout says.
+// pingSQLite opens the first connection. If another process opens the same new file at this moment, one of the two
+// cannot switch to WAL and fails at once, since busy_timeout does not apply to that lock; so it tries again.
 func pingSQLite(ctx context.Context, db *sql.DB) error {
 	deadline := time.Now().Add(3 * time.Second)
 	for {
@@ -104,37 +104,38 @@ func pingSQLite(ctx context.Context, db *sql.DB) error {
 	}
 }
 
-// sqlitePath is the file behind the store, or "" for a database in memory.
+// sqlitePath returns the file of the store, or "" for a database in memory.
 func (s *Store) sqlitePath(ctx context.Context) (string, error) {
 	var path string
 	err := s.one(System(ctx), []any{&path}, plain(`SELECT file FROM pragma_database_list WHERE name = 'main'`))
 	return path, err
 }
 
-// backupSQLite copies the database beside itself before its schema changes, and keeps the last two such copies.
+// backupSQLite copies the database file in its directory before a change of the schema, and keeps the last two such
+// copies.
 func (s *Store) backupSQLite(ctx context.Context, version int64) error {
 	path, err := s.sqlitePath(ctx)
 	if err != nil || path == "" {
 		return err
 	}
 	if version == 0 {
-		return nil // nothing in it yet
+		return nil // it is empty
 	}
 	name := fmt.Sprintf("%s.before-migration-%05d-%d", path, version, s.Now().Unix())
-	// VACUUM INTO takes an empty file, which here is closed to others from the start. A copy of the same second is
-	// one that a start which failed has left.
+	// VACUUM INTO accepts an empty file, which is created private here. A copy from the same second was left by a failed
+	// start.
 	//nolint:gosec // beside the operator's own file
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("copy the database before the migration: %w", err)
 	}
 	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
-		return fmt.Errorf("close the copy to others: %w", err)
+		return fmt.Errorf("make the copy private: %w", err)
 	}
 	if _, err := s.system.ExecContext(ctx, `VACUUM INTO $1`, name); err != nil {
 		return fmt.Errorf("copy the database before the migration: %w", classify(err))
 	}
-	entries, err := os.ReadDir(filepath.Dir(path)) // in the order of their names, which is that of their age
+	entries, err := os.ReadDir(filepath.Dir(path)) // sorted by name, and so by age
 	if err != nil {
 		return fmt.Errorf("list the copies: %w", err)
 	}
@@ -149,13 +150,13 @@ func (s *Store) backupSQLite(ctx context.Context, version int64) error {
 	return nil
 }
 
-// lockSQLite waits until no other process migrates the same file. goose has no lock of its own for SQLite; an
-// exclusive transaction on a second small database is one that the system releases when the process dies.
+// lockSQLite waits until no other process migrates the same file. goose has no lock for SQLite, so the lock is an
+// exclusive transaction on a second, small database. The system releases it if the process dies.
 func lockSQLite(ctx context.Context, path string) (unlock func(), err error) {
 	if path == "" {
 		return func() {}, nil
 	}
-	// SQLite would make the file readable by others.
+	// SQLite would create the file readable by others.
 	//nolint:gosec // the operator names the file
 	f, err := os.OpenFile(path+".migrate-lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -192,7 +193,7 @@ func (s *Store) beginSQLite(ctx context.Context, scope tenantScope) (txn, error)
 	return sqlTx{sqlQuerier{tx}, tx}, nil
 }
 
-// compile returns the reader's compiled statement for a query. There is one for each query.
+// compile returns the reader's compiled statement for a query, of which there is only one.
 func (s *Store) compile(ctx context.Context, query string) (querier, error) {
 	if kept, ok := s.kept.Load(query); ok {
 		return sqlQuerier{kept.(keptStatement)}, nil
@@ -203,12 +204,12 @@ func (s *Store) compile(ctx context.Context, query string) (querier, error) {
 	}
 	kept, lost := s.kept.LoadOrStore(query, keptStatement{fresh})
 	if lost {
-		_ = fresh.Close() //nolint:sqlclosecheck // another request was quicker
+		_ = fresh.Close() //nolint:sqlclosecheck // another request has compiled it
 	}
 	return sqlQuerier{kept.(keptStatement)}, nil
 }
 
-// keptStatement runs the one query that it was compiled from, and ignores the text that it is given.
+// keptStatement runs the query from which it was compiled, and ignores the SQL argument.
 type keptStatement struct{ stmt *sql.Stmt }
 
 // QueryContext returns the rows of its query.

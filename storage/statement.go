@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Statement is the text of an SQL statement together with the policy by which it runs. Those that belong to one method
-// are written where they run, as plain or altering; those with another policy are declared next to their method.
+// Statement is an SQL statement with the policy by which it runs. A statement with the policy plain or altering is
+// written where it runs; one with another policy is declared next to its method.
 type Statement struct {
 	text   string
 	policy policy
@@ -19,40 +19,39 @@ func (st Statement) SQL() string { return st.text }
 // has reports whether the policy contains p.
 func (st Statement) has(p policy) bool { return st.policy&p != 0 }
 
-// policy says how a statement may run, and what follows it. The zero value is plain: by itself, and at once.
+// policy says how a statement may run, and what must follow it. The zero value is plain: by itself and at once.
 type policy uint8
 
 const (
-	// shared statements of requests that run at the same time go to PostgreSQL in one batch, when they are outside of a
-	// transaction (batcher.go). Each must touch a row that no other request touches, since all of a batch wait for each
-	// other.
+	// shared statements of concurrent requests, outside transactions, are sent to PostgreSQL in one batch (batcher.go).
+	// Each must touch a row that no other request touches, since all statements of a batch wait for each other.
 	shared policy = 1 << iota
 	// ordered is for a shared statement whose row other requests write too. The first argument names the row, and every
-	// batch writes its rows in the order of their names, so that no two batches wait for each other in a circle.
+	// batch writes its rows in the order of their names, so that batches cannot deadlock.
 	ordered
-	// compiled statements stay compiled on each connection of SQLite's reader, where compiling one takes longer than
+	// compiled statements stay compiled on each connection of SQLite's reader, since compiling one takes longer than
 	// running it. There must be few of them.
 	compiled
-	// deferred statements may wait, inside a transaction of PostgreSQL, for the round trip of the next statement or of
-	// the commit, and so does their error. The number of rows is reported as zero then.
+	// deferred statements, and their errors, may wait inside a PostgreSQL transaction for the round trip of the next
+	// statement or of the commit. Their number of rows is then reported as zero.
 	deferred
-	// alters is for a statement that changes, revokes or deletes what exists, if the answer for a credential may
-	// depend on it: a user, workspace, membership, client, secret, key, grant, access token, consent or signing key.
-	// See announce.
+	// alters is for a statement that changes, revokes or deletes an existing row on which the check of a credential may
+	// depend: a user, workspace, membership, client, secret, key, grant, access token, consent or signing key. See
+	// announce.
 	alters
 )
 
-// plain is a statement that runs by itself, and whose effect no cache has to know.
+// plain returns a statement that runs by itself, and that invalidates no cache.
 func plain(text string) Statement { return Statement{text: text} }
 
-// altering is a plain statement after which caches must read again.
+// altering returns a plain statement that invalidates caches.
 func altering(text string) Statement { return Statement{text: text, policy: alters} }
 
-// deferring is a statement whose answer no one waits for inside a transaction.
+// deferring returns a statement whose result is not needed inside a transaction.
 func deferring(text string) Statement { return Statement{text: text, policy: deferred} }
 
-// exec runs a statement that writes, and returns the number of rows that it changed. Outside of a transaction it is
-// tried again as InTx tries a transaction again.
+// exec runs a statement that writes, and returns the number of rows that it changed. Outside a transaction it retries
+// the statement as InTx does.
 func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, err error) {
 	q, err := s.gate(ctx, true, args)
 	if err != nil {
@@ -66,7 +65,7 @@ func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, e
 	case t != nil && st.has(deferred):
 		err = classify(t.enqueue(ctx, st.text, args))
 	case t != nil:
-		err = alone() // it is the whole transaction that is tried again
+		err = alone() // InTx retries the whole transaction
 	case s.native != nil && st.has(shared):
 		err = again(ctx, func() error {
 			n, err = s.writes.run(ctx, st, args, nil)
@@ -82,7 +81,8 @@ func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, e
 	return n, err
 }
 
-// execOne is exec for a statement that must change exactly one row; if it does not, it returns otherwise.
+// execOne is exec for a statement that must change exactly one row. If it changes none, execOne returns the error
+// otherwise.
 func (s *Store) execOne(ctx context.Context, otherwise error, st Statement, args ...any) error {
 	n, err := s.exec(ctx, st, args...)
 	if err != nil {
@@ -94,8 +94,8 @@ func (s *Store) execOne(ctx context.Context, otherwise error, st Statement, args
 	return nil
 }
 
-// execReturning runs a statement that writes at most one row, and reads into dest what it returns of the row. found
-// reports whether it wrote one.
+// execReturning runs a statement that writes at most one row, and reads the columns that it returns into dest. found
+// reports whether it wrote a row.
 func (s *Store) execReturning(ctx context.Context, dest []any, st Statement, args ...any) (found bool, err error) {
 	q, err := s.gate(ctx, true, args)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Store) execReturning(ctx context.Context, dest []any, st Statement, arg
 	return found, err
 }
 
-// one reads a single row into dest. Without one it returns ErrNotFound.
+// one reads a single row into dest. It returns ErrNotFound if there is none.
 func (s *Store) one(ctx context.Context, dest []any, st Statement, args ...any) error {
 	q, err := s.gate(ctx, false, args)
 	if err != nil {
@@ -173,7 +173,7 @@ func (s *Store) each(ctx context.Context, fn func(scan func(...any) error) error
 	return classify(q.each(ctx, fn, st.text, args))
 }
 
-// collect reads all rows into a list; fields returns where the columns of a row go.
+// collect reads all rows into a list; fields returns the destinations of the columns of a row.
 func collect[T any](
 	ctx context.Context, s *Store, fields func(*T) []any, st Statement, args ...any,
 ) ([]T, error) {

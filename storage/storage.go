@@ -23,11 +23,11 @@ const (
 	postgres
 )
 
-// Store is the database of one server. Its methods are safe for use by many goroutines. A context given to them says
-// for whom they act (System or Tenant) and may carry a transaction (InTx).
+// Store is the database of one server. Its methods are safe for concurrent use. Their context says for whom they act
+// (System or Tenant) and may carry a transaction (InTx).
 type Store struct {
 	engine     engine
-	system     *sql.DB                  // writes, and what runs in a transaction, for the server itself
+	system     *sql.DB                  // writes and transactions, for the server itself
 	reader     *sql.DB                  // single reads for the server itself; on PostgreSQL the same pool as system
 	tenant     *sql.DB                  // transactions on behalf of a user
 	native     *pgxpool.Pool            // PostgreSQL: the pool behind system, for single statements; nil on SQLite
@@ -35,7 +35,7 @@ type Store struct {
 	reads      *batcher                 // PostgreSQL: shared reads
 	writes     *batcher                 // PostgreSQL: shared writes, which share commits too
 	counts     *batcher                 // PostgreSQL: counters of limits, likewise
-	kept       sync.Map                 // SQLite: statements that stay compiled on the reader, by their text
+	kept       sync.Map                 // SQLite: compiled statements of the reader, by their SQL
 	touches    touches
 	uses       uses
 	liveKeys   liveKeys
@@ -44,25 +44,25 @@ type Store struct {
 	hadUser    atomic.Bool
 	now        atomic.Pointer[func() Time]
 	migrateURL string // PostgreSQL: the login that changes the schema
-	migrateKey string // PostgreSQL: where that URL is from
+	migrateKey string // PostgreSQL: the configuration key of that URL
 	migrations fs.FS  // of the engine
 	closers    []func()
 }
 
-// Options says how a Store is opened. The zero value is fit for a server.
+// Options say how to open a Store. The zero value suits a server.
 type Options struct {
-	// MigrateURL is the login that changes the schema, when that of the database URL may not. Empty: the same.
+	// MigrateURL is the login that changes the schema, if that of the database URL may not. Empty: the same login.
 	MigrateURL string
-	// LookOnly keeps Open from creating or granting the PostgreSQL roles: where they are missing it fails.
+	// LookOnly prevents Open from creating or granting the PostgreSQL roles: if they are missing, it fails.
 	LookOnly bool
-	// MaxConns bounds each PostgreSQL pool; zero is 4 for each processor, at least 8.
+	// MaxConns bounds each PostgreSQL pool; zero means 4 for each processor, at least 8.
 	MaxConns int
 }
 
-// Open connects to the database at url: "sqlite:PATH" (":memory:" for one that lives as long as the Store), or
-// "postgres://…". It creates what is needed to connect (the file of SQLite and its folder; on PostgreSQL, unless told
-// to look only, the two roles) and no schema: call Migrate before the first use. An engine that cannot be reached gives
-// ErrUnavailable; a URL that names none, another error.
+// Open connects to the database at url: "sqlite:PATH" (":memory:" for a database that is dropped with the Store), or
+// "postgres://…". It creates what it needs to connect (the SQLite file and its directory or, without LookOnly, the two
+// PostgreSQL roles), but no schema: call Migrate before the first use. It returns ErrUnavailable if the database cannot
+// be reached, and another error for an invalid URL.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	s := &Store{}
 	s.SetClock(func() time.Time { return time.Now() })
@@ -94,8 +94,8 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 func (s *Store) Close() {
 	if s.system != nil {
 		ctx, cancel := context.WithTimeout(System(context.Background()), 3*time.Second)
-		_ = s.FlushTouches(ctx) // not facts: a database that is away costs a minute's "last used"
-		_ = s.FlushUsage(ctx)   // nor these
+		_ = s.FlushTouches(ctx) // without the database, a minute of "last used" is lost
+		_ = s.FlushUsage(ctx)   // likewise
 		cancel()
 	}
 	for i := len(s.closers) - 1; i >= 0; i-- {
@@ -104,7 +104,7 @@ func (s *Store) Close() {
 	s.closers = nil
 }
 
-// Engine is "sqlite" or "postgresql".
+// Engine returns "sqlite" or "postgresql".
 func (s *Store) Engine() string {
 	if s.engine == postgres {
 		return "postgresql"
@@ -112,7 +112,7 @@ func (s *Store) Engine() string {
 	return "sqlite"
 }
 
-// Now is the moment by which everything expires. Nothing asks the database or the machine for the time.
+// Now returns the time by which everything expires. No other clock is used, neither the database's nor the machine's.
 func (s *Store) Now() Time { return (*s.now.Load())() }
 
 // SetClock replaces the clock behind Now; tests move it.
@@ -121,7 +121,7 @@ func (s *Store) SetClock(now func() time.Time) {
 	s.now.Store(&f)
 }
 
-// Ping asks the database for an answer, and that its schema is the one this program knows.
+// Ping checks that the database answers, and that its schema is new enough for this program.
 func (s *Store) Ping(ctx context.Context) error {
 	have, err := s.schemaVersion(ctx)
 	if err != nil {
@@ -132,13 +132,13 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	if have < want {
-		return fmt.Errorf("%w: it is at version %d, this program needs %d: run doorward migrate", ErrOldSchema, have,
+		return fmt.Errorf("%w: it has version %d, and this program needs %d; run doorward migrate", ErrOldSchema, have,
 			want)
 	}
 	return nil
 }
 
-// Pools are the connection pools by name, for tests that look behind this package: statements go through its methods.
+// Pools returns the connection pools by name, only for tests. All other code uses the Store's methods.
 func (s *Store) Pools() map[string]*sql.DB {
 	pools := map[string]*sql.DB{"system": s.system}
 	if s.reader != s.system {
@@ -150,15 +150,16 @@ func (s *Store) Pools() map[string]*sql.DB {
 	return pools
 }
 
-// PoolStats is how a connection pool is used at the moment.
+// PoolStats is the current use of a connection pool.
 type PoolStats struct {
-	Max    int // connections that there may be
+	Max    int // the maximum number of connections
 	InUse  int
 	Idle   int
-	Waited time.Duration // by all that ever waited for a connection, together
+	Waited time.Duration // the total time for which requests have waited for a connection
 }
 
-// PoolStats are the figures of the connection pools by name: system, and tenant on PostgreSQL or reader on SQLite.
+// PoolStats returns the statistics of the connection pools by name: system, and tenant on PostgreSQL or reader on
+// SQLite.
 func (s *Store) PoolStats() map[string]PoolStats {
 	all := map[string]PoolStats{}
 	for name, db := range s.Pools() {

@@ -10,8 +10,7 @@ import (
 	"time"
 )
 
-// touches remembers when things were last used, and has them written now and then: not facts, so a crash may cost
-// the last few seconds of them.
+// touches collects when things were last used, to be written every few seconds. A crash may lose the last few seconds.
 type touches struct {
 	mu      sync.Mutex
 	pending map[touchKey]touched
@@ -22,12 +21,12 @@ type touchKey struct{ table, id string }
 
 type touched struct {
 	at   Time
-	from string // address, where that is kept
+	from string // address, if it is stored
 }
 
 const (
-	touchEvery = time.Minute // how often one thing's "last used" is written at most
-	touchBound = 100_000     // things noted between two writes at most, and twice that in a minute
+	touchEvery = time.Minute // one thing's "last used" is written at most once in this time
+	touchBound = 100_000     // things touched between two writes, and twice as many in a minute
 	touchBatch = 200         // rows written in one transaction
 )
 
@@ -48,21 +47,20 @@ func (s *Store) touch(table, id, from string) {
 	}
 }
 
-// TouchGrant notes that a token of the grant was used. It is written by FlushTouches, for each thing once a
-// minute at most.
+// TouchGrant records that a token of the grant was used. FlushTouches writes it, at most once a minute for each grant.
 func (s *Store) TouchGrant(id string) { s.touch("grants", id, "") }
 
-// TouchSession notes that the browser of a session was seen.
+// TouchSession records that the browser of a session was seen.
 func (s *Store) TouchSession(id string) { s.touch("sessions", id, "") }
 
-// TouchSecret notes that a client authenticated with a secret.
+// TouchSecret records that a client authenticated with a secret.
 func (s *Store) TouchSecret(id string) { s.touch("client_secrets", id, "") }
 
-// TouchKey notes that an API key or personal access token was used from an address.
+// TouchKey records that an API key or personal access token was used from an address.
 func (s *Store) TouchKey(id, address string) { s.touch("api_keys", id, address) }
 
-// FlushTouches writes what was noted since it ran last. The server calls it every five seconds and at its end. What
-// could not be written is kept for the next time.
+// FlushTouches writes the touches since its last call. The server calls it every five seconds and when it stops. What
+// could not be written is kept for the next call.
 func (s *Store) FlushTouches(ctx context.Context) error {
 	t := &s.touches
 	t.mu.Lock()
@@ -81,7 +79,7 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 		"client_secrets": `UPDATE client_secrets SET last_used_at = $2 WHERE id = $1`,
 		"api_keys":       `UPDATE api_keys SET last_used_at = $2, last_used_address = $3 WHERE id = $1`,
 	}
-	// In one order, so that two nodes that write the same rows wait for each other and no more; few at a time, so that
+	// Write in a fixed order, so that two nodes that write the same rows cannot deadlock, and few rows at a time, so that
 	// no request waits long.
 	keys := slices.SortedFunc(maps.Keys(pending), func(a, b touchKey) int {
 		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.id, b.id))

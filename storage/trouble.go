@@ -16,17 +16,19 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// trouble is one sentence for the operator about a database that cannot be reached. It wraps ErrUnavailable.
+// trouble is an error for the operator about a database that cannot be reached, in one sentence. It wraps
+// ErrUnavailable.
 type trouble string
 
 // Error implements error.
 func (t trouble) Error() string { return string(t) }
 
-// Unwrap gives ErrUnavailable.
+// Unwrap returns ErrUnavailable.
 func (trouble) Unwrap() error { return ErrUnavailable }
 
-// connectTrouble says in one sentence what keeps a login from its PostgreSQL server, and what to do. It names the
-// configuration key, the server, the user and the database, and never the password. Its errors wrap ErrUnavailable.
+// connectTrouble returns an error that says in one sentence why a login cannot connect to its PostgreSQL server, and
+// what to do. It names the configuration key, the server, the user and the database, but never the password. It wraps
+// ErrUnavailable.
 func connectTrouble(key, url string, cause error) error {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
@@ -43,11 +45,11 @@ func connectTrouble(key, url string, cause error) error {
 	if errors.As(cause, &pg) {
 		switch pg.Code {
 		case "28P01": // invalid_password
-			return say("the PostgreSQL server at %s refuses the password of the user %q; write the right one into the "+
+			return say("the PostgreSQL server at %s refuses the password of the user %q; correct the password in the "+
 				"URL", server, cfg.User)
 		case "28000": // invalid_authorization_specification: no such role, or pg_hba.conf
 			return say("the PostgreSQL server at %s does not let the user %q into the database %q from here; create "+
-				"the user, or let it in by pg_hba.conf", server, cfg.User, cfg.Database)
+				"the user, or allow it in pg_hba.conf", server, cfg.User, cfg.Database)
 		case "3D000": // invalid_catalog_name
 			return say("the PostgreSQL server at %s has no database %q; create it, with: CREATE DATABASE %s", server,
 				cfg.Database, pgx.Identifier{cfg.Database}.Sanitize())
@@ -55,7 +57,7 @@ func connectTrouble(key, url string, cause error) error {
 			return say("the user %q may not connect to the database %q at %s; grant it CONNECT", cfg.User, cfg.Database,
 				server)
 		case "53300": // too_many_connections
-			return say("the PostgreSQL server at %s has no connection left for the user %q; raise its "+
+			return say("the PostgreSQL server at %s has no connection left for the user %q; increase its "+
 				"max_connections, or end other clients", server, cfg.User)
 		case "57P03": // cannot_connect_now
 			return say("the PostgreSQL server at %s is starting up or shutting down; try again shortly", server)
@@ -75,14 +77,14 @@ func connectTrouble(key, url string, cause error) error {
 	case errors.As(cause, &unknown):
 		return say("the host %q is not known; check its name and the name server", cfg.Host)
 	case errors.Is(cause, syscall.ECONNREFUSED):
-		return say("nothing listens at %s; start PostgreSQL, or correct the host and port", server)
+		return say("no server listens at %s; start PostgreSQL, or correct the host and port", server)
 	case errors.Is(cause, fs.ErrNotExist):
 		return say("there is no PostgreSQL at %s; start it, or correct the path", server)
 	case errors.As(cause, &authority), errors.As(cause, &hostname), errors.As(cause, &invalid):
 		return say("the certificate of the PostgreSQL server at %s is not trusted; set sslrootcert and a host name "+
 			"that it is for, or another sslmode", server)
 	case errors.As(cause, &record), strings.Contains(cause.Error(), "refused TLS connection"):
-		return say("the PostgreSQL server at %s does not speak TLS; turn ssl on there, or write another sslmode into "+
+		return say("the PostgreSQL server at %s does not use TLS; turn ssl on there, or set another sslmode in "+
 			"the URL", server)
 	case errors.Is(cause, context.DeadlineExceeded), isTimeout(cause):
 		return say("the PostgreSQL server at %s does not answer; check the address and the firewalls on the way",
@@ -103,7 +105,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &n) && n.Timeout()
 }
 
-// lastOf is the innermost cause: the texts around it may repeat the URL.
+// lastOf returns the innermost cause: the messages around it may repeat the URL.
 func lastOf(err error) string {
 	for {
 		next := errors.Unwrap(err)
@@ -114,29 +116,29 @@ func lastOf(err error) string {
 	}
 }
 
-// postgresTrouble says what the SQLSTATE of a running server means, where its operator can do something about it.
+// postgresTrouble says what a SQLSTATE means, if it is one that the operator can do something about.
 func postgresTrouble(code string) string {
 	switch code {
 	case "28P01", "28000":
-		return "the PostgreSQL server no longer accepts the login; check its password and pg_hba.conf"
+		return "the PostgreSQL server does not accept the login any more; check its password and pg_hba.conf"
 	case "3D000":
 		return "the database does not exist on the PostgreSQL server"
 	case "42501":
-		return "the login may not do that in the database; run doorward check"
+		return "the login does not have this permission in the database; run doorward check"
 	case "53100":
 		return "the disk of the PostgreSQL server is full"
 	case "53200":
 		return "the PostgreSQL server is out of memory"
 	case "53300":
-		return "the PostgreSQL server has no connection left; raise its max_connections, or end other clients"
+		return "the PostgreSQL server has no connection left; increase its max_connections, or end other clients"
 	case "57P01", "57P02", "57P03":
 		return "the PostgreSQL server is shutting down or starting up"
 	case "25006":
 		return "the PostgreSQL server is read-only, as a standby is; connect to the primary"
 	case "57014":
-		return "the PostgreSQL server gave up a statement that took too long"
+		return "the PostgreSQL server cancelled a statement that took too long"
 	case "55P03":
-		return "a lock in the database was not free in time"
+		return "a lock in the database was not released in time"
 	case "42P01", "42703":
 		return "the database lacks a table or column of this version; run doorward migrate"
 	}
@@ -158,7 +160,7 @@ func sqliteTrouble(code int) string {
 	case sqlite3.SQLITE_CANTOPEN:
 		text = "the database file cannot be opened; check that its directory exists and that this user may write there"
 	case sqlite3.SQLITE_NOTADB:
-		text = "the file is not a SQLite database; write the path of another one, or move it away"
+		text = "the file is not a SQLite database; set another path, or move the file away"
 	case sqlite3.SQLITE_CORRUPT:
 		text = "the database file is damaged; restore a backup"
 	}

@@ -88,7 +88,7 @@ func TestV70_PostgreSQLConnectionErrorsSayWhatToDo(t *testing.T) {
 	must(t, closed.Close())
 
 	for code, words := range map[string][]string{
-		"28P01": {"refuses the password of the user", `"ada"`, "write the right one"},
+		"28P01": {"refuses the password of the user", `"ada"`, "correct the password"},
 		"28000": {"does not let the user", `"ada"`, "pg_hba.conf"},
 		"3D000": {"has no database", `"shop"`, "CREATE DATABASE"},
 		"42501": {"may not connect to the database", "grant it CONNECT"},
@@ -108,10 +108,10 @@ func TestV70_PostgreSQLConnectionErrorsSayWhatToDo(t *testing.T) {
 		openFails(t, "postgres://ada:secret-word@no-such-host.invalid/shop", `"no-such-host.invalid" is not known`)
 	})
 	t.Run("refused", func(t *testing.T) {
-		openFails(t, "postgres://ada:secret-word@"+nobody+"/shop", "nothing listens at "+nobody)
+		openFails(t, "postgres://ada:secret-word@"+nobody+"/shop", "no server listens at "+nobody)
 	})
 	t.Run("no TLS", func(t *testing.T) {
-		openFails(t, "postgres://ada:secret-word@"+refusing(t, "28P01")+"/shop?sslmode=require", "does not speak TLS")
+		openFails(t, "postgres://ada:secret-word@"+refusing(t, "28P01")+"/shop?sslmode=require", "does not use TLS")
 	})
 	t.Run("not a URL", func(t *testing.T) {
 		openFails(t, "postgres://ada:secret-word@host:port/shop", "database_url is not a PostgreSQL URL")
@@ -133,7 +133,7 @@ func TestV70_AnOldPostgreSQLSaysWhatIsNeeded(t *testing.T) {
 		}
 	}()
 	openFails(t, "postgres://ada:secret-word@"+l.Addr().String()+"/shop?sslmode=disable", "database_url: ",
-		"of version 14", "needs 15 or later")
+		"has version 14", "needs 15 or later")
 }
 
 // ofVersion lets everybody in and answers every query with one number, as a PostgreSQL server of that version does that

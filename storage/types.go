@@ -11,11 +11,11 @@ import (
 	"github.com/google/uuid"
 )
 
-// Time is a moment in microseconds since 1970, as both engines store it. The zero value is "never" and is stored
-// as NULL.
+// Time is a time in microseconds since 1970, as both engines store it. The zero value means "never" and is stored as
+// NULL.
 type Time int64
 
-// At converts a time.Time, cut to the microsecond.
+// At converts a time.Time, truncated to the microsecond.
 func At(t time.Time) Time {
 	if t.IsZero() {
 		return 0
@@ -31,13 +31,13 @@ func (t Time) Time() time.Time {
 	return time.UnixMicro(int64(t)).UTC()
 }
 
-// Unix is the moment in whole seconds since 1970, as OAuth's numbers are (RFC 7662, section 2.2).
+// Unix returns t in whole seconds since 1970, as in OAuth (RFC 7662, section 2.2).
 func (t Time) Unix() int64 { return int64(t) / 1e6 }
 
-// Add moves t by d, cut to the microsecond.
+// Add returns t+d, with d truncated to the microsecond.
 func (t Time) Add(d time.Duration) Time { return t + Time(d.Microseconds()) }
 
-// Sub is the time from u to t.
+// Sub returns the duration from u to t.
 func (t Time) Sub(u Time) time.Duration { return time.Duration(t-u) * time.Microsecond }
 
 // IsZero reports whether t is "never".
@@ -64,13 +64,13 @@ func (t *Time) Scan(src any) error {
 	return nil
 }
 
-// List is a list of words without spaces, stored as space-separated text.
+// List is a list of strings without spaces, stored as space-separated text.
 type List []string
 
 // ParseList splits text at spaces.
 func ParseList(text string) List { return strings.Fields(text) }
 
-// String joins the words by single spaces.
+// String joins the strings with single spaces.
 func (l List) String() string { return strings.Join(l, " ") }
 
 // Has reports whether the list contains s.
@@ -94,20 +94,20 @@ func (l *List) Scan(src any) error {
 	return nil
 }
 
-// NewID creates an identifier that sorts by time: a kind, an underscore, and a UUIDv7 (RFC 9562, section 5.7). Kinds
-// are user, ws, app, grant, session, secret, flow and signing.
+// NewID creates an identifier that sorts by time: a kind, an underscore, and a UUIDv7 (RFC 9562, section 5.7). The kind
+// is a word such as user, ws or app.
 func NewID(kind string) string {
 	return kind + "_" + uuid.Must(uuid.NewV7()).String()
 }
 
-// Digest is what is stored in place of a secret that this server created: with at least 160 random bits it cannot be
-// guessed, so one SHA-256 is enough.
+// Digest returns the value that is stored instead of a secret that this server created. Such a secret has at least 160
+// random bits and cannot be guessed, so one SHA-256 is enough.
 func Digest(secret string) []byte {
 	sum := sha256.Sum256([]byte(secret))
 	return sum[:]
 }
 
-// IsID reports whether id is of the form that NewID(kind) gives, so that junk need not be looked up.
+// IsID reports whether id has the form of NewID(kind), so that invalid ids need not be looked up.
 func IsID(kind, id string) bool {
 	rest, ok := strings.CutPrefix(id, kind+"_")
 	return ok && len(rest) == 36 && uuid.Validate(rest) == nil

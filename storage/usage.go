@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// Use is one request with a credential, as usage counts it and the pages show it.
+// Use is one request with a credential, which is counted and shown among recent requests.
 type Use struct {
-	WorkspaceID  string // empty: it is counted for no workspace
+	WorkspaceID  string // empty: not counted for a workspace
 	CredentialID string // a key, a personal access token or a client
 	Credential   string // its kind
 	RequestID    string
-	Action       string // what was asked for, in the server's words
+	Action       string // the server's name for the request
 	Status       int    // HTTP
-	Reason       string // why it was refused; empty where it was not
+	Reason       string // why it was refused; empty: it was allowed
 	Limited      bool   // refused by a limit
 	Address      string
 }
 
-// Request is one of the last requests with a key, or with tokens of an app.
+// Request is one of the recent requests with a key, or with tokens of an app.
 type Request struct {
 	ID        string
 	At        Time
@@ -33,14 +33,14 @@ type Request struct {
 	Action    string
 	Status    int
 	Reason    string
-	Address   string // empty for an app's, which may come from the devices of people
+	Address   string // empty for an app, whose requests may come from users' devices
 }
 
 // Usage is how often a credential was used in an hour.
 type Usage struct {
 	CredentialID string
 	Credential   string
-	Hour         Time // when it begins
+	Hour         Time // its start
 	Allowed      int64
 	Limited      int64
 	Refused      int64
@@ -51,7 +51,8 @@ type usageKey struct {
 	hour                      Time
 }
 
-// uses gathers what is written every few seconds and at the end: no facts, so a crash may cost the last of it.
+// uses collects requests, to be written every few seconds and when the server stops. A crash may lose the last few
+// seconds.
 type uses struct {
 	mu      sync.Mutex
 	counts  map[usageKey]*Usage
@@ -60,8 +61,8 @@ type uses struct {
 	writing sync.Mutex // one FlushUsage at a time
 }
 
-// recentKey names requests that are kept together: those of one credential that were refused, or those that were not.
-// Refused requests are looked for later, and must not be pushed out by the others.
+// recentKey identifies requests that are kept together: the refused or the allowed ones of one credential. Users look
+// for refused requests, so allowed ones must not displace them.
 type recentKey struct {
 	credentialID string
 	refused      bool
@@ -74,13 +75,12 @@ type recentUse struct {
 }
 
 const (
-	// RecentRequests is how many of a key's or app's last requests are kept, of those that were refused and of the
-	// others.
+	// RecentRequests is how many recent requests of a key or app are kept, both of the refused and of the allowed ones.
 	RecentRequests = 100
 	recentLifetime = 30 * 24 * time.Hour
-	recentPerKey   = 20      // noted between two writes for one recentKey; of more, the newest
-	recentBound    = 2000    // noted between two writes
-	usageBound     = 200_000 // rows gathered while the database is away
+	recentPerKey   = 20      // collected between two writes for one recentKey; of more, the newest
+	recentBound    = 2000    // collected between two writes
+	usageBound     = 200_000 // rows collected while the database is unavailable
 	usageBatch     = 200     // rows in one transaction
 )
 
@@ -88,7 +88,7 @@ func (u *uses) init() {
 	u.counts, u.recent = map[usageKey]*Usage{}, map[recentKey][]recentUse{}
 }
 
-// NoteUse counts a request. It is written by FlushUsage.
+// NoteUse counts a request. FlushUsage writes it.
 func (s *Store) NoteUse(use Use) {
 	now := s.Now()
 	u := &s.uses
@@ -133,8 +133,8 @@ func (row *Usage) note(use Use) {
 	}
 }
 
-// FlushUsage writes what was noted since it ran last. The server calls it every five seconds and at its end. What could
-// not be written is kept for the next time.
+// FlushUsage writes the requests since its last call. The server calls it every five seconds and when it stops. What
+// could not be written is kept for the next call.
 func (s *Store) FlushUsage(ctx context.Context) error {
 	u := &s.uses
 	u.writing.Lock()
@@ -153,9 +153,9 @@ func (s *Store) FlushUsage(ctx context.Context) error {
 	return err
 }
 
-// writeCounts adds to the usage that is stored, and takes out of counts what it has written.
+// writeCounts adds counts to the stored usage, and removes from counts what it has written.
 func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) error {
-	// In one order, so that two nodes that write the same rows wait for each other and no more.
+	// Write in a fixed order, so that two nodes that write the same rows cannot deadlock.
 	keys := slices.SortedFunc(maps.Keys(counts), func(a, b usageKey) int {
 		return cmp.Or(strings.Compare(a.workspaceID, b.workspaceID), strings.Compare(a.credentialID, b.credentialID),
 			cmp.Compare(a.hour, b.hour))
@@ -164,7 +164,7 @@ func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) err
 		err := s.InTx(ctx, func(ctx context.Context) error {
 			for _, key := range some {
 				row := counts[key]
-				// The usage of a workspace that is gone is dropped.
+				// The usage of a deleted workspace is dropped.
 				if _, err := s.exec(ctx, plain(`INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential,
 					allowed, limited, refused)
 					SELECT w.id, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT)
@@ -180,7 +180,7 @@ func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) err
 			return nil
 		})
 		if err != nil {
-			// A commit whose answer was lost may have happened, and is then counted twice: better than not at all.
+			// If the answer to a commit is lost, its requests may be counted twice, which is better than not at all.
 			return err
 		}
 		for _, key := range some {
@@ -213,8 +213,8 @@ func (u *uses) keep(counts map[usageKey]*Usage, recent map[recentKey][]recentUse
 	}
 }
 
-// writeRecent adds the last requests of keys and apps to those that are stored, drops of each what is older than its
-// newest hundred of a kind, and takes out of recent what it has written.
+// writeRecent stores recent requests of keys and apps, deletes all but the newest RecentRequests of each recentKey, and
+// removes from recent what it has written.
 func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUse) error {
 	keys := slices.SortedFunc(maps.Keys(recent), func(a, b recentKey) int {
 		return cmp.Or(strings.Compare(a.credentialID, b.credentialID), strings.Compare(fmt.Sprint(a.refused),
@@ -229,17 +229,17 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 					FROM clients c WHERE c.id = $2 ON CONFLICT (id) DO NOTHING`
 			if recent[key][0].Credential != KindAPIKey && recent[key][0].Credential != KindPersonalAccessToken {
 				for i := range recent[key] {
-					recent[key][i].Address = "" // of the people who use the app, perhaps
+					recent[key][i].Address = "" // it may be a user's
 				}
 			} else {
-				// A request belongs to whom its key belongs to.
+				// A request belongs to the owner of its key.
 				column, insert = "key_id", `INSERT INTO recent_requests (id, key_id, workspace_id, user_id, at,
 					request_id, action, status, reason, address, expires_at)
 					SELECT $1, k.id, k.workspace_id, k.user_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8,
 					CAST($9 AS BIGINT)
 					FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`
 			}
-			for _, r := range recent[key] { // what a lost answer hid is there already
+			for _, r := range recent[key] { // a row may exist already, if the answer to its commit was lost
 				if _, err := s.exec(ctx, deferring(insert), r.id, key.credentialID, r.at, r.RequestID, r.Action,
 					r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
 					return err
@@ -254,7 +254,7 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 				column, kind, column, kind, RecentRequests)), key.credentialID)
 			return err
 		})
-		if err := ignoreNotFound(err); err != nil { // a key that went at this moment takes its requests along
+		if err := ignoreNotFound(err); err != nil { // requests of a key that was just deleted are dropped
 			return err
 		}
 		delete(recent, key)
@@ -262,7 +262,7 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 	return nil
 }
 
-// UsageOf lists a workspace's usage by the hour, from a moment on and before another, of one credential or, where it is
+// UsageOf lists a workspace's usage by the hour, from since and before until, of one credential or, if credentialID is
 // empty, of all; the oldest hour first.
 func (s *Store) UsageOf(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
 	return s.UsagePage(ctx, UsageFilter{
@@ -271,8 +271,8 @@ func (s *Store) UsageOf(ctx context.Context, workspaceID, credentialID string, s
 	})
 }
 
-// UsageByDay sums a workspace's usage by the day (UTC), for each credential or, where one is named, for it alone; the
-// oldest day first.
+// UsageByDay sums a workspace's usage by the day (UTC), for each credential or, if credentialID is not empty, only for
+// that one; the oldest day first.
 func (s *Store) UsageByDay(ctx context.Context, workspaceID, credentialID string, since, until Time) ([]Usage, error) {
 	return s.UsagePage(ctx, UsageFilter{
 		WorkspaceID: workspaceID, CredentialID: credentialID, Since: since,
@@ -280,14 +280,14 @@ func (s *Store) UsageByDay(ctx context.Context, workspaceID, credentialID string
 	})
 }
 
-// UsageFilter says which usage is wanted.
+// UsageFilter selects usage.
 type UsageFilter struct {
-	WorkspaceID  string // needed
+	WorkspaceID  string // required
 	CredentialID string // empty: of all
 	Since        Time
 	Until        Time // before it
-	ByDay        bool // summed by the day (UTC); else by the hour
-	// AfterHour and AfterID are those of the last row of the page before; zero: the first page.
+	ByDay        bool // summed by the day (UTC); otherwise by the hour
+	// AfterHour and AfterID are those of the last row of the previous page; zero: the first page.
 	AfterHour Time
 	AfterID   string
 	Limit     int // zero: all
@@ -322,13 +322,13 @@ func (row *Usage) fields() []any {
 	return []any{&row.CredentialID, &row.Credential, &row.Hour, &row.Allowed, &row.Limited, &row.Refused}
 }
 
-// RecentRequestsOf lists the last requests of a key or an app, by its id, the newest first.
+// RecentRequestsOf lists the recent requests of a key or an app, the newest first.
 func (s *Store) RecentRequestsOf(ctx context.Context, id string) ([]Request, error) {
 	return s.requests(ctx, `ORDER BY id DESC LIMIT `+strconv.Itoa(RecentRequests), id)
 }
 
-// RecentRequest finds, among the requests of a key or an app that are kept, those with a request id; callers may have
-// given the same one to several.
+// RecentRequest finds, among the recent requests of a key or an app, those with a request id. There may be several,
+// since callers can choose the id.
 func (s *Store) RecentRequest(ctx context.Context, id, requestID string) ([]Request, error) {
 	return s.requests(ctx, `AND request_id = $2 ORDER BY id DESC LIMIT 10`, id, requestID)
 }

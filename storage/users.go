@@ -8,12 +8,12 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// User is a resource owner: a person who signs in (RFC 6749, section 1.1).
+// User is a resource owner who signs in (RFC 6749, section 1.1).
 type User struct {
 	ID                string // user_ and a UUIDv7
-	Email             string // as it was written
+	Email             string // as the user wrote it
 	Name              string
-	PasswordHash      string // PHC string; empty: no password fits
+	PasswordHash      string // PHC string; empty: no password matches
 	PasswordFailures  int64  // wrong passwords since the last right one
 	PasswordChangedAt Time
 	Admin             bool // an administrator of this server, which is not a role in a workspace
@@ -32,14 +32,14 @@ func (u *User) fields() []any {
 	}
 }
 
-// EmailKey is what two addresses are compared by: NFC, lower case, no space around.
+// EmailKey returns the form by which addresses are compared: NFC, lower case, without surrounding spaces.
 func EmailKey(email string) string { return strings.ToLower(norm.NFC.String(strings.TrimSpace(email))) }
 
-// searchKey is what a search looks for in a name: SQLite's lower() knows ASCII only.
+// searchKey returns the form in which names are searched and sorted. SQLite's lower() only handles ASCII.
 func searchKey(text string) string { return strings.ToLower(norm.NFC.String(text)) }
 
-// InsertUser adds a user and their personal workspace, which they own. ErrExists
-// says that the address is taken. A zero CreatedAt is now.
+// InsertUser adds a user and their personal workspace, which they own. If CreatedAt is zero, it is set to now. It
+// returns ErrExists if the address is taken.
 func (s *Store) InsertUser(ctx context.Context, u *User) error {
 	if u.CreatedAt == 0 {
 		u.CreatedAt = s.Now()
@@ -62,7 +62,7 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 		id := NewID("ws")
 		if _, err := s.exec(ctx, plain(`INSERT INTO workspaces (id, slug, name, name_key, personal_user_id, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6)`),
-			// A slug that says nothing about its owner: workspace names leave in tokens' introspection.
+			// The slug reveals nothing about its owner, since introspection responses contain it.
 			id, "personal-"+strings.ReplaceAll(strings.TrimPrefix(id, "ws_"), "-", "")[20:], name, searchKey(name),
 			u.ID, u.CreatedAt); err != nil {
 			return err
@@ -73,22 +73,22 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 	})
 }
 
-// UserByID returns ErrNotFound where there is none.
+// UserByID finds a user. It returns ErrNotFound if there is none.
 func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 	var u User
 	err := s.one(ctx, u.fields(), plain(`SELECT `+userColumns+` FROM users WHERE id = $1`), id)
 	return u, err
 }
 
-// UserByEmail finds a user by an address in any case. ErrNotFound where there is none.
+// UserByEmail finds a user by an address, ignoring case. It returns ErrNotFound if there is none.
 func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 	var u User
 	err := s.one(ctx, u.fields(), plain(`SELECT `+userColumns+` FROM users WHERE email_key = $1`), EmailKey(email))
 	return u, err
 }
 
-// Users lists users in the order in which they were created, from after the one named (empty: from the first), at most
-// limit of them. A search keeps those whose address or name holds it, in any case.
+// Users lists users in the order of their creation, starting after the one with the id after (empty: with the first),
+// at most limit of them. search selects those whose address or name contains it, ignoring case.
 func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
 	return s.SortedUsers(ctx, search, Order{After: after}, limit)
 }
@@ -101,9 +101,9 @@ func (s *Store) SortedUsers(ctx context.Context, search string, o Order, limit i
 		LIMIT $1`), append([]any{limit, likePattern(search)}, args...)...)
 }
 
-// likePattern finds text that holds search, in which wildcards stand for themselves.
+// likePattern returns a pattern for text that contains search, with its wildcards escaped.
 func likePattern(search string) string {
-	// Longer than anything stored already, and SQLite refuses patterns that are very long.
+	// No stored text is longer, and SQLite refuses very long patterns.
 	if len(search) > 1000 {
 		search = strings.ToValidUTF8(search[:1000], "")
 	}
@@ -119,8 +119,8 @@ func (s *Store) HasUser(ctx context.Context) (bool, error) {
 	return has, err
 }
 
-// HadUser reports whether this Store has ever seen a user, and asks the database only until it has: for pages that any
-// visitor can load.
+// HadUser reports whether this Store has ever seen a user. It queries the database only until then, so it suits pages
+// that any visitor can load.
 func (s *Store) HadUser(ctx context.Context) (bool, error) {
 	if s.hadUser.Load() {
 		return true, nil
@@ -132,7 +132,7 @@ func (s *Store) HadUser(ctx context.Context) (bool, error) {
 	return has, err
 }
 
-// CountUsers reports how many users there are. It reads every row, so no page that any visitor can load may call it.
+// CountUsers returns how many users there are. It reads every row, so pages that any visitor can load must not call it.
 func (s *Store) CountUsers(ctx context.Context) (int64, error) {
 	var n int64
 	err := s.one(ctx, []any{&n}, plain(`SELECT count(*) FROM users`))
@@ -146,7 +146,7 @@ func (s *Store) CountAdministrators(ctx context.Context) (int64, error) {
 	return n, err
 }
 
-// RenameUser changes the name shown.
+// RenameUser changes the display name of a user.
 func (s *Store) RenameUser(ctx context.Context, userID, name string) error {
 	return s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET name = $2, name_key = $3 WHERE id = $1`), userID,
 		name, searchKey(name))
@@ -159,10 +159,9 @@ func (s *Store) HasAdministrator(ctx context.Context) (bool, error) {
 	return has, err
 }
 
-// keepAnAdministrator returns ErrConflict where userID is the last enabled administrator.
+// keepAnAdministrator returns ErrConflict if userID is the last enabled administrator.
 func (s *Store) keepAnAdministrator(ctx context.Context, userID string) error {
-	// Two administrators who take each other away at once wait here for each other, and the second one sees what
-	// the first did.
+	// Two administrators who remove each other at once wait here, and the second one sees what the first has done.
 	if err := s.SetSetting(ctx, settingAdministrators, ""); err != nil {
 		return err
 	}
@@ -176,9 +175,9 @@ func (s *Store) keepAnAdministrator(ctx context.Context, userID string) error {
 	return err
 }
 
-// DisableUser ends the user's sessions and grants for good, and keeps their personal access tokens from working until
-// EnableUser. It also stops the workspaces that have no other enabled owner, except the shared ones whose ids are in
-// keep. Disabling again keeps the first time. ErrConflict: this is the last enabled administrator.
+// DisableUser ends the user's sessions and revokes their grants for good, and disables their personal access tokens
+// until EnableUser. It also disables the workspaces that have no other enabled owner, except for shared ones whose ids
+// are in keep. Disabling a user again keeps the first time. It returns ErrConflict for the last enabled administrator.
 func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.keepAnAdministrator(ctx, userID); err != nil {
@@ -213,9 +212,9 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 	})
 }
 
-// EnableUser lets a disabled user in again, and lets the workspaces work again that were stopped because none of their
-// owners was enabled. A password that too many failures had put out of use works again too. What DisableUser ended for
-// good stays ended.
+// EnableUser enables a disabled user, and the workspaces that were disabled because none of their owners was enabled.
+// It also unlocks a password that was locked after too many failures. The sessions and grants that DisableUser ended do
+// not come back.
 func (s *Store) EnableUser(ctx context.Context, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.lockOwned(ctx, userID); err != nil {
@@ -238,10 +237,10 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 	})
 }
 
-// lockOwned makes every other change of the owners of a user's workspaces wait until the transaction ends, and likewise
-// every authorization that the user is about to give in any workspace: those lock the membership's row (LockRole).
+// lockOwned blocks, until the transaction ends, other changes of the owners of a user's workspaces, and authorizations
+// by the user in any workspace, which lock the row of the membership (LockRole).
 func (s *Store) lockOwned(ctx context.Context, userID string) error {
-	// Workspaces first, as changes of members do.
+	// Lock workspaces first, as changes of members do.
 	if _, err := s.exec(ctx, plain(`UPDATE workspaces SET name = name WHERE id IN (SELECT workspace_id FROM memberships
 		WHERE user_id = $1 AND role = $2)`), userID, RoleOwner); err != nil {
 		return err
@@ -249,15 +248,15 @@ func (s *Store) lockOwned(ctx context.Context, userID string) error {
 	return s.lockAuthorizations(ctx, userID)
 }
 
-// lockAuthorizations makes every authorization that a user is about to give wait until the transaction ends.
+// lockAuthorizations blocks authorizations by a user until the transaction ends.
 func (s *Store) lockAuthorizations(ctx context.Context, userID string) error {
 	_, err := s.exec(ctx, plain(`UPDATE memberships SET role = role WHERE user_id = $1`), userID)
 	return err
 }
 
-// SignOut ends all of a user's sessions and the links that would start one, and returns how many sessions there were.
-// An authorization that is being given in one of them fails or is given before, so that EndGrants in the same
-// transaction ends it too.
+// SignOut ends all of a user's sessions and their sign-in links, and returns how many sessions there were. An
+// authorization at the same moment in one of them either fails or comes first, so that EndGrants in the same
+// transaction revokes it too.
 func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.lockAuthorizations(ctx, userID); err != nil {
@@ -273,29 +272,29 @@ func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err
 }
 
 // EndGrants revokes all of a user's grants, with their codes, access and refresh tokens, and returns how many there
-// were. What the user allowed stays remembered.
+// were. The user's consents stay.
 func (s *Store) EndGrants(ctx context.Context, userID, reason string) (int64, error) {
 	return s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE user_id = $1
 		AND revoked_at IS NULL AND expires_at > $2`), userID, s.Now(), reason)
 }
 
-// ForgetConsents forgets everything that a user has allowed apps, so that each has to ask again.
+// ForgetConsents deletes all of a user's consents, so that each app has to ask again.
 func (s *Store) ForgetConsents(ctx context.Context, userID string) error {
 	_, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1`), userID)
 	return err
 }
 
-// UserUpdate is what to change about a user; nil leaves it as it is.
+// UserUpdate is a change of a user; a nil field stays as it is.
 type UserUpdate struct {
 	Email *string
 	Name  *string
 	Admin *bool
-	// LeaveNoAdministrator allows the change of Admin that leaves the server without an enabled administrator.
+	// LeaveNoAdministrator allows a change of Admin that leaves the server without an enabled administrator.
 	LeaveNoAdministrator bool
 }
 
-// UpdateUser changes a user. ErrExists: another user has the address; ErrConflict: this is the last enabled
-// administrator; ErrNotFound: the user does not exist.
+// UpdateUser changes a user. It returns ErrExists if another user has the address, ErrConflict for the last enabled
+// administrator, and ErrNotFound if the user does not exist.
 func (s *Store) UpdateUser(ctx context.Context, userID string, c UserUpdate) error {
 	var emailKey, nameKey *string
 	if c.Email != nil {
@@ -328,15 +327,15 @@ func (s *Store) UpdateUser(ctx context.Context, userID string, c UserUpdate) err
 	})
 }
 
-// DeleteUser removes a user with their sessions, consents, grants and tokens, and every workspace that has no other
-// owner, including the personal one. It stops the workspaces whose other owners are all disabled. ErrConflict: this is
-// the last enabled administrator.
+// DeleteUser deletes a user with their sessions, consents, grants and tokens, and each workspace that has no other
+// owner, including the personal one. It disables the workspaces whose other owners are all disabled. It returns
+// ErrConflict for the last enabled administrator.
 func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.keepAnAdministrator(ctx, userID); err != nil {
 			return err
 		}
-		// Two owners who go at the same moment wait here for each other, and the second one takes the workspace along.
+		// Two owners who are deleted at the same moment wait here, and the second deletion deletes the workspace too.
 		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
@@ -362,7 +361,7 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 		}
 		for _, w := range without {
 			if disabled {
-				break // what works without an enabled owner was kept by an administrator
+				break // an administrator keeps it enabled without an enabled owner
 			}
 			if err := s.stopWithoutOwner(ctx, w.ID); err != nil {
 				return err

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// Workspace is the tenant that apps, keys and usage belong to.
+// Workspace is the tenant to which apps, keys and usage belong.
 type Workspace struct {
 	ID         string
 	Slug       string
 	Name       string
-	Plan       string // name of a plan of the configuration; empty: none of its own
-	Personal   bool   // came with a user and goes with them
+	Plan       string // name of a configured plan; empty: no plan of its own
+	Personal   bool   // created and deleted with its user
 	DisabledAt Time   // zero: enabled
-	// DisabledFor is one of the owners, where the workspace is disabled because all of them are. Empty: an
-	// administrator disabled it, or it is enabled.
+	// DisabledFor is one of the owners, if the workspace is disabled because all of them are. Empty: an administrator
+	// disabled it, or it is enabled.
 	DisabledFor string
-	Role        string // of the user who was asked for
+	Role        string // of the user for whom it was read
 }
 
-// WorkspacesOf lists the workspaces a user belongs to, the personal one first, with the user's role in each.
+// WorkspacesOf lists the workspaces of which a user is a member, the personal one first, with the user's role in each.
 func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, func(w *Workspace) []any {
 		return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor, &w.Role}
@@ -31,7 +31,7 @@ func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, e
 		ORDER BY CASE WHEN w.personal_user_id = $1 THEN 0 ELSE 1 END, w.slug`), userID)
 }
 
-// PersonalWorkspace is the one that came with the user.
+// PersonalWorkspace returns the workspace that was created with the user.
 func (s *Store) PersonalWorkspace(ctx context.Context, userID string) (Workspace, error) {
 	list, err := s.WorkspacesOf(ctx, userID)
 	if err != nil {
@@ -43,8 +43,8 @@ func (s *Store) PersonalWorkspace(ctx context.Context, userID string) (Workspace
 	return list[0], nil
 }
 
-// RoleOwner is the role that each workspace has at least one member with. The order of roles and what they allow is
-// package oauth's.
+// RoleOwner is the role that at least one member of each workspace has. Package catalog orders the roles, and package
+// management says what they allow.
 const RoleOwner = "owner"
 
 const workspaceColumns = `w.id, w.slug, w.name, w.plan, w.personal_user_id IS NOT NULL, w.disabled_at, w.disabled_for`
@@ -53,12 +53,12 @@ func (w *Workspace) fields() []any {
 	return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor}
 }
 
-// SlugReservation is for how long the slug of a deleted workspace cannot be taken: APIs and logs may still know its
-// owner by it.
+// SlugReservation is how long the slug of a deleted workspace cannot be used again: APIs and logs may still identify
+// its owner by it.
 const SlugReservation = 400 * 24 * time.Hour
 
-// reserveSlugs keeps the slugs that a query finds, with the ids of their workspaces and the end of the reservation as
-// its last parameter.
+// reserveSlugs reserves the slugs that a query selects, together with the ids of their workspaces. The end of the
+// reservation is the last parameter of the query.
 func (s *Store) reserveSlugs(ctx context.Context, query string, args ...any) error {
 	_, err := s.exec(ctx, plain(`INSERT INTO reserved_slugs (slug, workspace_id, expires_at) `+query+
 		` ON CONFLICT (slug) DO UPDATE SET workspace_id = excluded.workspace_id, expires_at = excluded.expires_at`),
@@ -66,7 +66,8 @@ func (s *Store) reserveSlugs(ctx context.Context, query string, args ...any) err
 	return err
 }
 
-// SlugReservedUntil is when the slug of a deleted workspace can be taken again. ErrNotFound: it is not reserved.
+// SlugReservedUntil returns when the slug of a deleted workspace can be used again. It returns ErrNotFound if the slug
+// is not reserved.
 func (s *Store) SlugReservedUntil(ctx context.Context, slug string) (Time, error) {
 	var until Time
 	err := s.one(ctx, []any{&until}, plain(`SELECT expires_at FROM reserved_slugs WHERE slug = $1 AND expires_at > $2`),
@@ -74,8 +75,8 @@ func (s *Store) SlugReservedUntil(ctx context.Context, slug string) (Time, error
 	return until, err
 }
 
-// InsertWorkspace adds a workspace with its first owner. ErrExists: the slug is taken, or reserved because a workspace
-// had it that was deleted; ErrNotFound: the user does not exist.
+// InsertWorkspace adds a workspace with its first owner. It returns ErrExists if the slug is taken or reserved, and
+// ErrNotFound if the user does not exist.
 func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, plain(`INSERT INTO workspaces (id, slug, name, name_key, plan, created_at)
@@ -83,7 +84,7 @@ func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string
 			w.ID, w.Slug, w.Name, searchKey(w.Name), w.Plan, s.Now()); err != nil {
 			return err
 		}
-		// Looked up after the insertion, which waits for a request that deletes the workspace with that slug.
+		// Look it up after the insert, which waits for a request that deletes the workspace with this slug.
 		_, err := s.SlugReservedUntil(ctx, w.Slug)
 		if err == nil {
 			return ErrExists
@@ -97,21 +98,21 @@ func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string
 	})
 }
 
-// WorkspaceBySlug finds a workspace by its slug, byte for byte. ErrNotFound: there is none.
+// WorkspaceBySlug finds a workspace by its slug, byte for byte. It returns ErrNotFound if there is none.
 func (s *Store) WorkspaceBySlug(ctx context.Context, slug string) (Workspace, error) {
 	var w Workspace
 	err := s.one(ctx, w.fields(), plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.slug = $1`), slug)
 	return w, err
 }
 
-// WorkspaceByID finds a workspace by its id. ErrNotFound: there is none.
+// WorkspaceByID finds a workspace by its id. It returns ErrNotFound if there is none.
 func (s *Store) WorkspaceByID(ctx context.Context, id string) (Workspace, error) {
 	var w Workspace
 	err := s.one(ctx, w.fields(), plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id = $1`), id)
 	return w, err
 }
 
-// Workspaces lists all workspaces in the order in which they were created, from after the one named (empty: from the
+// Workspaces lists workspaces in the order of their creation, starting after the one with the id after (empty: with the
 // first), at most limit of them.
 func (s *Store) Workspaces(ctx context.Context, after string, limit int) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1
@@ -125,7 +126,7 @@ type ListedWorkspace struct {
 	CreatedAt Time
 }
 
-// SearchWorkspaces is Workspaces for those whose slug or name holds a text, in any case.
+// SearchWorkspaces is Workspaces for those whose slug or name contains search, ignoring case.
 func (s *Store) SearchWorkspaces(ctx context.Context, search, after string, limit int) ([]ListedWorkspace, error) {
 	return s.SortedWorkspaces(ctx, search, Order{After: after}, limit)
 }
@@ -151,7 +152,7 @@ func (s *Store) UpdateWorkspace(ctx context.Context, id string, name, plan *stri
 		pointed(name), pointed(key), pointed(plan))
 }
 
-// pointed is the text behind a pointer, or NULL.
+// pointed returns the string that a pointer points to, or nil for NULL.
 func pointed(text *string) any {
 	if text == nil {
 		return nil
@@ -159,15 +160,15 @@ func pointed(text *string) any {
 	return *text
 }
 
-// DisableWorkspace keeps a workspace, its keys and its apps from working until EnableWorkspace, even if one of its
-// owners is enabled meanwhile.
+// DisableWorkspace disables a workspace, with its keys and apps, until EnableWorkspace, even if one of its owners is
+// enabled meanwhile.
 func (s *Store) DisableWorkspace(ctx context.Context, id string) error {
 	return s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET disabled_at = COALESCE(disabled_at,
 		CAST($2 AS BIGINT)), disabled_for = '' WHERE id = $1`), id, s.Now())
 }
 
-// EnableWorkspace lets a workspace work again, also a shared one without an enabled owner. ErrConflict: it is the
-// personal one of a disabled user; ErrNotFound: there is none.
+// EnableWorkspace enables a workspace, even a shared one without an enabled owner. It returns ErrConflict for the
+// personal workspace of a disabled user, and ErrNotFound if there is no such workspace.
 func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET disabled_at = NULL, disabled_for = ''
@@ -179,7 +180,7 @@ func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
 	})
 }
 
-// enabledOwner holds for the workspaces w that have an owner who is not disabled.
+// enabledOwner is the condition that the workspace w has an owner who is not disabled.
 const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = w.id
 	AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
 
@@ -205,8 +206,8 @@ func (s *Store) OwnedBy(ctx context.Context, userID string) ([]Workspace, error)
 		WHERE m.user_id = $1 AND m.role = $2 ORDER BY w.id`), userID, RoleOwner)
 }
 
-// WorkspacesStoppedWith lists the workspaces that stop when a user is disabled, their personal one first: they are an
-// owner, and no other owner is enabled.
+// WorkspacesStoppedWith lists the workspaces that are disabled with a user, the personal one first: those that the user
+// owns and that have no other enabled owner.
 func (s *Store) WorkspacesStoppedWith(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w
 		JOIN memberships o ON o.workspace_id = w.id
@@ -216,8 +217,8 @@ func (s *Store) WorkspacesStoppedWith(ctx context.Context, userID string) ([]Wor
 		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
 }
 
-// DeleteWorkspace removes a workspace with all that is its own, and keeps its slug from being taken again.
-// ErrConflict: it is a personal one, which goes with its user; ErrNotFound: there is none.
+// DeleteWorkspace deletes a workspace with all that belongs to it, and reserves its slug. It returns ErrConflict for a
+// personal workspace, which is deleted with its user, and ErrNotFound if there is no such workspace.
 func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.LockWorkspace(ctx, id); err != nil {
@@ -234,8 +235,8 @@ func (s *Store) DeleteWorkspace(ctx context.Context, id string) error {
 	})
 }
 
-// LockWorkspace locks the row of a workspace until the transaction ends: other changes of its members wait.
-// ErrConflict: it is a personal one; ErrNotFound: there is none.
+// LockWorkspace locks the row of a workspace until the transaction ends: other changes of its members wait. It returns
+// ErrConflict for a personal workspace, and ErrNotFound if there is no such workspace.
 func (s *Store) LockWorkspace(ctx context.Context, id string) error {
 	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE workspaces SET name = name WHERE id = $1`), id); err != nil {
 		return err
@@ -248,12 +249,13 @@ func (s *Store) LockWorkspace(ctx context.Context, id string) error {
 	return err
 }
 
-// SoleWorkspaces lists the workspaces that a user alone owns and that go with them, their personal one first.
+// SoleWorkspaces lists the workspaces of which a user is the only owner, and which are deleted with them, the personal
+// one first.
 func (s *Store) SoleWorkspaces(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+`
 		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
 }
 
-// soleOwner holds for the workspaces w in which only user $1 has role $2.
+// soleOwner is the condition that only the user $1 has the role $2 in the workspace w.
 const soleOwner = `EXISTS (SELECT 1 FROM memberships m WHERE m.workspace_id = w.id AND m.user_id = $1 AND m.role = $2)
 	AND NOT EXISTS (SELECT 1 FROM memberships o WHERE o.workspace_id = w.id AND o.user_id <> $1 AND o.role = $2)`

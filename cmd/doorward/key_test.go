@@ -80,7 +80,7 @@ func testAKeysLife(t *testing.T, c *cli) {
 	if got := quiet("key", "update", id, "--name", "Import", "--note", "", "--scope", "read"); got["name"] != "Import" || got["note"] != nil || got["scope"] != "read" || got["rate_limit"] != 500.0 {
 		t.Errorf("updated: %v", got)
 	}
-	c.fails(2, "The key does not hold the scope write", "", "key", "update", id, "--scope", "read write")
+	c.fails(2, "The key does not have the scope write", "", "key", "update", id, "--scope", "read write")
 	c.fails(2, "--name is missing", "", "key", "update", id, "--name", "")
 	if got := quiet("key", "pause", id); got["state"] != "paused" || c.active(key) {
 		t.Errorf("paused: %v", got)
@@ -121,7 +121,7 @@ func testAKeysLife(t *testing.T, c *cli) {
 	}
 	c.fails(1, "is revoked permanently; create a new one", "", "key", "pause", last)
 	c.fails(1, "is revoked permanently; create a new one", "", "key", "resume", last)
-	c.fails(2, "key is revoked and cannot change any more", "", "key", "update", last, "--name", "New")
+	c.fails(2, "key is revoked and cannot be changed", "", "key", "update", last, "--name", "New")
 	c.fails(1, "is revoked and can no longer be rotated", "", "key", "rotate", last)
 
 	if list := c.array("key", "list", "--workspace", "acme"); len(list) != 3 || list[0]["id"] != last || list[2]["id"] != id {
@@ -196,9 +196,9 @@ func TestKeyCommandsUsedWrongly(t *testing.T) {
 		want string
 		args []string
 	}{
-		{"--workspace is missing; a key belongs to one", []string{"key", "create", "--name", "x", "--expires", "1d", "--scope", "read"}},
+		{"--workspace is missing; choose the one that the key belongs to", []string{"key", "create", "--name", "x", "--expires", "1d", "--scope", "read"}},
 		{"belong to a resource, not to a workspace", create("--scope", "introspect")},
-		{"introspect stands alone", []string{"key", "create", "--name", "x", "--expires", "1d", "--scope", "introspect read"}},
+		{"introspect cannot be combined", []string{"key", "create", "--name", "x", "--expires", "1d", "--scope", "introspect read"}},
 		{`--workspace: there is no workspace "nowhere"`, create("--workspace", "nowhere")},
 		{`--workspace: there is no workspace "nowhere"`, []string{"key", "list", "--workspace", "nowhere"}},
 		{`--scope "reed" is not a scope of https://a.example`, create("--scope", "reed")},
@@ -216,7 +216,7 @@ func TestKeyCommandsUsedWrongly(t *testing.T) {
 		{`--address "everywhere" is not an address or range`, create("--address", "everywhere")},
 		{`--address "192.0.2.1/24" has bits after its range`, create("--address", "192.0.2.1/24")},
 		{"--name is longer than 100 characters", create("--name", strings.Repeat("x", 101))},
-		{"--note holds control", create("--note", "\a")},
+		{"--note contains control", create("--note", "\a")},
 		{"--scope", []string{"key", "create", "--workspace", "acme", "--name", "x"}},
 		{"--name", []string{"key", "create", "--workspace", "acme", "--scope", "read"}},
 		{"<id>", []string{"key", "revoke"}},

@@ -55,7 +55,7 @@ func testSigningKeys(t *testing.T, c *cli) {
 	if list := c.array("signing-key", "list"); len(list) != 0 {
 		t.Errorf("keys where no token is a JWT: %v", list)
 	}
-	c.fails(1, "write tokens: jwt", "", "signing-key", "rotate")
+	c.fails(1, "set tokens: jwt", "", "signing-key", "rotate")
 	c.signing()
 	before := c.kids()
 	if len(before) != 2 || before["next"] == "" || before["active"] == "" {

@@ -55,13 +55,20 @@ func (w *world) at(d time.Duration) { w.store.SetClock(func() time.Time { return
 
 func (w *world) key() storage.APIKey {
 	return storage.APIKey{
-		Kind: storage.KindAPIKey, WorkspaceID: w.workspace.ID, Resource: "https://api.example", Environment: Live, Prefix: Prefix("sk", Live),
-		Name: "Key", Scopes: storage.List{"read"},
+		Kind:        storage.KindAPIKey,
+		WorkspaceID: w.workspace.ID,
+		Resource:    "https://api.example",
+		Environment: Live,
+		Prefix:      Prefix("sk", Live),
+		Name:        "Key", Scopes: storage.List{"read"},
 	}
 }
 
 func (w *world) token() storage.APIKey {
-	return storage.APIKey{Kind: storage.KindPersonalAccessToken, UserID: w.user.ID, Resource: "https://api.example", Prefix: PrefixPersonalToken, Name: "Token", Scopes: storage.List{"read"}}
+	return storage.APIKey{
+		Kind: storage.KindPersonalAccessToken, UserID: w.user.ID, Resource: "https://api.example",
+		Prefix: PrefixPersonalToken, Name: "Token", Scopes: storage.List{"read"},
+	}
 }
 
 func (w *world) issue(k storage.APIKey) (storage.APIKey, string) {
@@ -87,11 +94,13 @@ func TestIssuedKeyIsFoundByItsText(t *testing.T) {
 			text, prefix string
 			kind         string
 		}{{key, keyText, "sk_live_", "key"}, {token, tokenText, "pat_", "token"}} {
-			if !storage.IsID(c.kind, c.k.ID) || c.k.Tail != c.text[len(c.text)-4:] || PrefixOf(c.text) != c.prefix || c.k.CreatedAt != w.store.Now() || c.k.Counter != c.k.ID {
+			if !storage.IsID(c.kind, c.k.ID) || c.k.Tail != c.text[len(c.text)-4:] || PrefixOf(c.text) != c.prefix ||
+				c.k.CreatedAt != w.store.Now() || c.k.Counter != c.k.ID {
 				t.Errorf("%q gave %+v", c.text, c.k)
 			}
 			b, status, err := w.Verify(w.ctx, c.text, "acme")
-			if err != nil || status != Good || b.Key.ID != c.k.ID || b.WorkspaceID != w.workspace.ID || b.WorkspacePlan != "pro" {
+			if err != nil || status != Good || b.Key.ID != c.k.ID || b.WorkspaceID != w.workspace.ID ||
+				b.WorkspacePlan != "pro" {
 				t.Errorf("%s: status %v, %+v, error %v", c.kind, status, b, err)
 			}
 		}
@@ -172,7 +181,8 @@ func TestK01_K04_TextThatCannotBeAKeyReachesNoDatabase(t *testing.T) {
 				t.Fatalf("a good text asks a closed database: error %v", err)
 			}
 			for name, bad := range broken(text) {
-				if b, status, err := w.Verify(w.ctx, bad, "acme"); status != Unknown || err != nil || !cmp.Equal(b, storage.KeyBearer{}) {
+				if b, status, err := w.Verify(w.ctx, bad, "acme"); status != Unknown || err != nil ||
+					!cmp.Equal(b, storage.KeyBearer{}) {
 					t.Errorf("%s %.60q: status %v, error %v", name, bad, status, err)
 				}
 			}
@@ -252,7 +262,10 @@ func TestK28_DatabaseHoldsNoKey(t *testing.T) {
 			if !strings.Contains(dump.String(), string(digest)) {
 				t.Error("not even the digest is stored, so this test proves nothing")
 			}
-			for _, found := range []string{string(digest), hex.EncodeToString(digest), base64.RawURLEncoding.EncodeToString(digest), "sk_live_" + hex.EncodeToString(digest)} {
+			for _, found := range []string{
+				string(digest), hex.EncodeToString(digest),
+				base64.RawURLEncoding.EncodeToString(digest), "sk_live_" + hex.EncodeToString(digest),
+			} {
 				if got := w.status(found, ""); got != Unknown {
 					t.Errorf("the digest is a key of status %v", got)
 				}
@@ -324,7 +337,10 @@ func TestK09_StatusOfAKey(t *testing.T) {
 func TestK08_SuccessorHasAllRightsAndNoMore(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, w *world) {
 		for name, old := range map[string]storage.APIKey{"key": w.key(), "token": w.token()} {
-			old.Note, old.Scopes, old.ScopesByObject, old.Addresses, old.CreatedBy = "note", storage.List{"read", "accounts:write"}, true, storage.List{"192.0.2.0/24"}, "user_first"
+			old.Note, old.Scopes, old.ScopesByObject, old.Addresses, old.CreatedBy = "note", storage.List{
+				"read",
+				"accounts:write",
+			}, true, storage.List{"192.0.2.0/24"}, "user_first"
 			old.ExpiresAt = w.store.Now().Add(24 * time.Hour)
 			if name == "key" {
 				old.Plan, old.RateLimit = "pro", 50
@@ -341,7 +357,8 @@ func TestK08_SuccessorHasAllRightsAndNoMore(t *testing.T) {
 			w.must(err)
 
 			// Whatever is not the successor's own is the old one's; a field that is new counts among these.
-			own := cmpopts.IgnoreFields(storage.APIKey{}, "ID", "Digest", "Tail", "CreatedBy", "CreatedAt", "LastUsedAt", "LastUsedFrom")
+			own := cmpopts.IgnoreFields(storage.APIKey{}, "ID", "Digest", "Tail", "CreatedBy", "CreatedAt", "LastUsedAt",
+				"LastUsedFrom")
 			stored, err := w.store.Key(w.ctx, old.Owner(), fresh.ID)
 			w.must(err)
 			if diff := cmp.Diff(read, stored, own); diff != "" {
@@ -350,7 +367,8 @@ func TestK08_SuccessorHasAllRightsAndNoMore(t *testing.T) {
 			if diff := cmp.Diff(fresh, stored, cmpopts.IgnoreFields(storage.APIKey{}, "Digest")); diff != "" {
 				t.Errorf("%s: what is told and what is stored (-told +stored):\n%s", name, diff)
 			}
-			if stored.CreatedBy != w.user.ID || stored.CreatedAt != w.store.Now() || stored.LastUsedAt != 0 || stored.LastUsedFrom != "" || stored.Tail != text[len(text)-4:] || PrefixOf(text) != old.Prefix {
+			if stored.CreatedBy != w.user.ID || stored.CreatedAt != w.store.Now() || stored.LastUsedAt != 0 ||
+				stored.LastUsedFrom != "" || stored.Tail != text[len(text)-4:] || PrefixOf(text) != old.Prefix {
 				t.Errorf("%s: the successor is %+v", name, stored)
 			}
 
@@ -379,7 +397,8 @@ func TestK08_GraceDoesNotExtend(t *testing.T) {
 		text, fresh, err := w.Rotate(w.ctx, old, "", MaxGrace)
 		w.must(err)
 		w.at(time.Hour)
-		if a, b := w.status(oldText, ""), w.status(text, ""); a != Revoked || b != Expired || fresh.ExpiresAt != old.ExpiresAt {
+		if a, b := w.status(oldText, ""), w.status(text, ""); a != Revoked || b != Expired ||
+			fresh.ExpiresAt != old.ExpiresAt {
 			t.Errorf("the old one %v, the new one %v, which ends at %v", a, b, fresh.ExpiresAt)
 		}
 	})
@@ -392,7 +411,8 @@ func TestK08_RotatingTwiceEndsTheOldestAtOnce(t *testing.T) {
 		w.must(err)
 		thirdText, third, err := w.Rotate(w.ctx, second, "", 0)
 		w.must(err)
-		if a, b, c := w.status(firstText, ""), w.status(secondText, ""), w.status(thirdText, ""); a != Revoked || b != Revoked || c != Good {
+		if a, b, c := w.status(firstText, ""), w.status(secondText, ""), w.status(thirdText, ""); a != Revoked ||
+			b != Revoked || c != Good {
 			t.Errorf("statuses %v, %v, %v", a, b, c)
 		}
 		if third.Counter != first.ID {
@@ -435,11 +455,15 @@ func TestK26_TenThousandLiveKeysAreTheMost(t *testing.T) {
 			w.at(0)
 			last, _ := w.issue(template)
 			// As many as there may be, copies of that one.
-			_, err := w.store.Pools()["system"].ExecContext(w.ctx, fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
-				INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource, environment, prefix, tail, name, name_key, note, scopes, scopes_by_object,
-				role, plan, rate_limit, addresses, counter, created_by, created_at)
-				SELECT id || '-' || n.i, CAST(id || '-' || n.i AS %s), kind, workspace_id, user_id, resource, environment, prefix, tail, name, name_key, note, scopes, scopes_by_object,
-				role, plan, rate_limit, addresses, counter, created_by, created_at FROM api_keys, n WHERE id = $1`, MaxKeys-1, blob), last.ID)
+			_, err := w.store.Pools()["system"].ExecContext(w.ctx, fmt.Sprintf(`
+				WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+				INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource, environment,
+				prefix, tail, name, name_key, note, scopes, scopes_by_object, role, plan, rate_limit, addresses,
+				counter, created_by, created_at)
+				SELECT id || '-' || n.i, CAST(id || '-' || n.i AS %s), kind, workspace_id, user_id, resource, environment,
+				prefix, tail, name, name_key, note, scopes, scopes_by_object, role, plan, rate_limit, addresses,
+				counter, created_by, created_at
+				FROM api_keys, n WHERE id = $1`, MaxKeys-1, blob), last.ID)
 			w.must(err)
 			w.at(time.Minute) // what others have made is counted a second later
 			last, _ = w.issue(template)

@@ -114,7 +114,10 @@ func (k *Keys) checkKeyScopes(
 	for i, name := range p.Scopes {
 		if name == catalog.ScopeIntrospect && !personal {
 			if len(p.Scopes) > 1 {
-				fault("scope", "%s cannot be combined with other scopes; create a key of its own for introspection", catalog.ScopeIntrospect)
+				fault(
+					"scope", "%s cannot be combined with other scopes; create a separate key for introspection",
+					catalog.ScopeIntrospect,
+				)
 			}
 			continue
 		}

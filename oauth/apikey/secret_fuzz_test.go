@@ -45,7 +45,10 @@ func FuzzWellFormed(f *testing.F) {
 					t.Fatalf("%q passes, and so does %q", text, changed)
 				}
 			}
-			for _, longer := range []string{text + string(other), string(other) + text, text + "\n", text[1:], text[:len(text)-1]} {
+			for _, longer := range []string{
+				text + string(other), string(other) + text, text + "\n", text[1:],
+				text[:len(text)-1],
+			} {
 				if WellFormed(prefix, longer) {
 					t.Fatalf("%q passes, and so does %q", text, longer)
 				}

@@ -146,7 +146,7 @@ func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources
 			away = err
 		case err != nil:
 		case why == "":
-			return v.foreigner(x.resource, x.trust, &c)
+			return v.foreignCaller(x.resource, x.trust, &c)
 		case len(candidates) > 1:
 			whys = append(whys, fmt.Sprintf("trusted_issuers[%d] of %s: %s", x.index, x.resource.ID, why))
 		default:
@@ -160,7 +160,7 @@ func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources
 }
 
 // foreignCaller checks the claims of a JWT whose signature is valid.
-func (v *Verifier) foreigner(r *catalog.Resource, issuer *trust, c *foreignClaims) (Principal, error) {
+func (v *Verifier) foreignCaller(r *catalog.Resource, issuer *trust, c *foreignClaims) (Principal, error) {
 	now := v.store.Now()
 	if err := c.check(now); err != nil {
 		return Principal{}, err

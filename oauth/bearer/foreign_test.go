@@ -54,8 +54,12 @@ func TestV34_KeysThatAreWeakOrForSomethingElseVerifyNothing(t *testing.T) {
 		return `{"kty":"OKP","crv":"Ed25519","x":"` + base64.RawURLEncoding.EncodeToString(key) + `"}`
 	}
 	for name, text := range map[string]string{
-		"RSA of 2,048 bits": jwkOf(t, rsaKey(2048, 65537)), "RSA of 4,096 bits": jwkOf(t, rsaKey(4096, 65537)), "P-256": jwkOf(t, &p256.PublicKey), "Ed25519": okp(ed),
-		"for signatures": jwkOf(t, &p256.PublicKey, `"use":"sig"`, `"key_ops":["verify"]`, `"alg":"ES256"`), "with a member of its own": jwkOf(t, ed, `"x-name":{"a":[1]}`),
+		"RSA of 2,048 bits":        jwkOf(t, rsaKey(2048, 65537)),
+		"RSA of 4,096 bits":        jwkOf(t, rsaKey(4096, 65537)),
+		"P-256":                    jwkOf(t, &p256.PublicKey),
+		"Ed25519":                  okp(ed),
+		"for signatures":           jwkOf(t, &p256.PublicKey, `"use":"sig"`, `"key_ops":["verify"]`, `"alg":"ES256"`),
+		"with a member of its own": jwkOf(t, ed, `"x-name":{"a":[1]}`),
 	} {
 		keys, skipped, err := parseKeys([]byte(`{"keys":[` + text + `]}`))
 		if err != nil || len(keys) != 1 || len(skipped) != 0 {
@@ -63,16 +67,30 @@ func TestV34_KeysThatAreWeakOrForSomethingElseVerifyNothing(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
-		"RSA of 1,024 bits": jwkOf(t, rsaKey(1024, 65537)), "RSA of 2,047 bits": jwkOf(t, rsaKey(2047, 65537)), "RSA of 512 bits": jwkOf(t, rsaKey(512, 65537)), "RSA of 16,384 bits": jwkOf(t, rsaKey(16384, 65537)),
-		"exponent 1": jwkOf(t, rsaKey(2048, 1)), "exponent 3": jwkOf(t, rsaKey(2048, 3)), "an even exponent": jwkOf(t, rsaKey(2048, 65538)),
-		"an even modulus": jwkOf(t, &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2047), E: 65537}),
-		"an identity":     okp(point("\x01")), "a point of order 4": okp(point("\x00")),
-		"for encryption": jwkOf(t, &p256.PublicKey, `"use":"enc"`), "use null": jwkOf(t, &p256.PublicKey, `"use":null`), "use as a list": jwkOf(t, &p256.PublicKey, `"use":["sig"]`), "use twice": jwkOf(t, &p256.PublicKey, `"use":"enc"`, `"use":"sig"`),
-		"alg null": jwkOf(t, &p256.PublicKey, `"alg":null`), "alg a number": jwkOf(t, &p256.PublicKey, `"alg":1`),
-		"key_ops of encryption": jwkOf(t, &p256.PublicKey, `"key_ops":["wrapKey"]`), "key_ops a string": jwkOf(t, &p256.PublicKey, `"key_ops":"verify"`), "no key_ops": jwkOf(t, &p256.PublicKey, `"key_ops":[]`), "key_ops null": jwkOf(t, &p256.PublicKey, `"key_ops":null`),
-		"a private key": jwkOf(t, p256), "a secret": `{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`, "secp256k1": `{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}`,
-		"a point that is not on the curve": `{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("A", 42) + `E","y":"` + strings.Repeat("A", 42) + `E"}`,
-		"an unknown kind":                  `{"kty":"X"}`, "a list": `[]`, "null": `null`, "a string": `"x"`,
+		"RSA of 1,024 bits":  jwkOf(t, rsaKey(1024, 65537)),
+		"RSA of 2,047 bits":  jwkOf(t, rsaKey(2047, 65537)),
+		"RSA of 512 bits":    jwkOf(t, rsaKey(512, 65537)),
+		"RSA of 16,384 bits": jwkOf(t, rsaKey(16384, 65537)),
+		"exponent 1":         jwkOf(t, rsaKey(2048, 1)),
+		"exponent 3":         jwkOf(t, rsaKey(2048, 3)),
+		"an even exponent":   jwkOf(t, rsaKey(2048, 65538)),
+		"an even modulus":    jwkOf(t, &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2047), E: 65537}),
+		"an identity":        okp(point("\x01")), "a point of order 4": okp(point("\x00")),
+		"for encryption": jwkOf(t, &p256.PublicKey, `"use":"enc"`),
+		"use null":       jwkOf(t, &p256.PublicKey, `"use":null`),
+		"use as a list":  jwkOf(t, &p256.PublicKey, `"use":["sig"]`),
+		"use twice":      jwkOf(t, &p256.PublicKey, `"use":"enc"`, `"use":"sig"`),
+		"alg null":       jwkOf(t, &p256.PublicKey, `"alg":null`), "alg a number": jwkOf(t, &p256.PublicKey, `"alg":1`),
+		"key_ops of encryption": jwkOf(t, &p256.PublicKey, `"key_ops":["wrapKey"]`),
+		"key_ops a string":      jwkOf(t, &p256.PublicKey, `"key_ops":"verify"`),
+		"no key_ops":            jwkOf(t, &p256.PublicKey, `"key_ops":[]`),
+		"key_ops null":          jwkOf(t, &p256.PublicKey, `"key_ops":null`),
+		"a private key":         jwkOf(t, p256),
+		"a secret":              `{"kty":"oct","k":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`,
+		"secp256k1":             `{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}`,
+		"a point that is not on the curve": `{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("A", 42) + `E","y":"` +
+			strings.Repeat("A", 42) + `E"}`,
+		"an unknown kind": `{"kty":"X"}`, "a list": `[]`, "null": `null`, "a string": `"x"`,
 	} {
 		keys, skipped, err := parseKeys([]byte(`{"keys":[` + text + `]}`))
 		if err != nil || len(keys) != 0 || len(skipped) != 1 {
@@ -140,10 +158,12 @@ func slowKey(raw []byte) bool {
 		crv, _ := text("crv")
 		curve := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[crv]
 		x, y := new(big.Int).SetBytes(number("x")), new(big.Int).SetBytes(number("y"))
-		return curve != nil && x.Cmp(curve.Params().P) < 0 && y.Cmp(curve.Params().P) < 0 && curve.IsOnCurve(x, y) //nolint:staticcheck // the slow way is the point
+		return curve != nil && x.Cmp(curve.Params().P) < 0 && y.Cmp(curve.Params().P) < 0 &&
+			curve.IsOnCurve(x, y) //nolint:staticcheck // the slow way is the point
 	case "OKP":
 		crv, _ := text("crv")
-		return crv == "Ed25519" && len(number("x")) == ed25519.PublicKeySize && strings.Trim(string(number("x")), "\x00") != ""
+		return crv == "Ed25519" && len(number("x")) == ed25519.PublicKeySize &&
+			strings.Trim(string(number("x")), "\x00") != ""
 	}
 	return false
 }
@@ -177,7 +197,10 @@ func FuzzV34_KeySets(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, member := range []string{`"use":"sig"`, `"use":"enc"`, `"use":null`, `"USE":"enc"`, `"alg":"ES256"`, `"alg":[]`, `"key_ops":["verify"]`, `"key_ops":["sign"]`, `"kid":""`, `"d":"AA"`, `"use":"sig","use":"enc"`} {
+	for _, member := range []string{
+		`"use":"sig"`, `"use":"enc"`, `"use":null`, `"USE":"enc"`, `"alg":"ES256"`, `"alg":[]`,
+		`"key_ops":["verify"]`, `"key_ops":["sign"]`, `"kid":""`, `"d":"AA"`, `"use":"sig","use":"enc"`,
+	} {
 		f.Add([]byte(`{"keys":[` + jwkOf(f, &p256.PublicKey, member) + `]}`))
 	}
 	f.Add([]byte(`{"keys":[` + jwkOf(f, rsaKey(1024, 65537)) + `,` + jwkOf(f, rsaKey(2048, 65537)) + `,{},null]}`))

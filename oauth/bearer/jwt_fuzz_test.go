@@ -15,8 +15,14 @@ import (
 // is refused is refused with a reason.
 func FuzzParseJWT(f *testing.F) {
 	b64 := base64.RawURLEncoding.EncodeToString
-	for _, header := range []string{`{"alg":"HS256"}`, `{"alg":"none"}`, `{"alg":"ES256","kid":"a","typ":"at+jwt"}`, `{"alg":"HS256","jwk":{}}`, `{"alg":"HS256","alg":"none"}`, `{"alg":1}`, `null`, ``} {
-		for _, claims := range []string{`{"iss":"a","exp":1}`, `{"iss":1}`, `{"ISS":"a"}`, `[]`, ``, strings.Repeat("[", 10_000)} {
+	for _, header := range []string{
+		`{"alg":"HS256"}`, `{"alg":"none"}`, `{"alg":"ES256","kid":"a","typ":"at+jwt"}`,
+		`{"alg":"HS256","jwk":{}}`, `{"alg":"HS256","alg":"none"}`, `{"alg":1}`, `null`, ``,
+	} {
+		for _, claims := range []string{
+			`{"iss":"a","exp":1}`, `{"iss":1}`, `{"ISS":"a"}`, `[]`, ``,
+			strings.Repeat("[", 10_000),
+		} {
 			f.Add(b64([]byte(header)) + "." + b64([]byte(claims)) + "." + b64(make([]byte, 64)))
 		}
 	}
@@ -54,7 +60,8 @@ func FuzzParseJWT(f *testing.F) {
 			t.Fatalf("a secret is taken for another algorithm: %q", text)
 		}
 		var claims ownClaims
-		if josejson.Unmarshal(p.payload, &claims) == nil && claims.check(1e15) == nil && (claims.ExpiresAt <= 0 || claims.IssuedAt < 0) {
+		if josejson.Unmarshal(p.payload, &claims) == nil && claims.check(1e15) == nil &&
+			(claims.ExpiresAt <= 0 || claims.IssuedAt < 0) {
 			t.Fatalf("moments out of bounds: %q", p.payload)
 		}
 	})

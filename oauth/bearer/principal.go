@@ -169,7 +169,7 @@ func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (
 	}
 	p.Plan, p.Limits = v.keys.Plan(k, b.WorkspacePlan)
 	p.Counter = keyCounter(k)
-	if k.Scopes.Has(catalog.ScopeIntrospect) && k.WorkspaceID == "" { // it could introspect the credentials of every workspace
+	if k.Scopes.Has(catalog.ScopeIntrospect) && k.WorkspaceID == "" { // it can introspect for all workspaces
 		p.Scopes, p.Plan, p.Limits = []string{catalog.ScopeIntrospect}, "", limit.Plan{}
 		return p, nil
 	}

@@ -9,15 +9,20 @@ import (
 
 // What was sent in the wrong place is in neither log nor page, whole or cut, and however it is encoded.
 func TestV71_CredentialsAreRedacted(t *testing.T) {
-	for _, prefix := range []string{PrefixCode, PrefixAccessToken, PrefixRefreshToken, PrefixClientSecret, "dw_in_", apikey.PrefixPersonalToken, "sk_live_", "acme_api_test_", "sk_"} {
+	for _, prefix := range []string{
+		PrefixCode, PrefixAccessToken, PrefixRefreshToken, PrefixClientSecret, "dw_in_",
+		apikey.PrefixPersonalToken, "sk_live_", "acme_api_test_", "sk_",
+	} {
 		whole := NewCredential(prefix)
 		secret := whole[len(prefix):]
 		for _, credential := range []string{whole, whole[:len(prefix)+20], whole + "x"} {
 			encoded := strings.ReplaceAll(credential, "_", "%5F")
 			twice := strings.ReplaceAll(credential, "_", "%255f")
 			for _, text := range []string{
-				credential, "a sentence with " + credential + ", and more", "x=" + credential + "&y", `"` + credential + `"`, credential + " " + credential,
-				"https://app.example/" + credential, "https://app.example/cb/" + encoded + "/x", twice, "Bearer%20" + credential, "x-" + credential, "%zz" + credential,
+				credential, "a sentence with " + credential + ", and more", "x=" + credential + "&y", `"` + credential + `"`,
+				credential + " " + credential,
+				"https://app.example/" + credential, "https://app.example/cb/" + encoded + "/x", twice, "Bearer%20" + credential,
+				"x-" + credential, "%zz" + credential,
 			} {
 				for name, got := range map[string]string{"Redacted": Redacted(text), "RedactedURI": RedactedURI(text)} {
 					if strings.Contains(got, secret[:16]) || !strings.Contains(got, redacted) {
@@ -30,11 +35,14 @@ func TestV71_CredentialsAreRedacted(t *testing.T) {
 }
 
 func TestV71_WhatMayBeSecretInAURIIsRedacted(t *testing.T) {
+	const id = "https://app.example/01890c2e-0000-7000-8000-000000000000/cb"
 	for uri, want := range map[string]string{
-		"https://app.example/cb":                                          "https://app.example/cb",
-		"https://app.example:8443/a/../cb/":                               "https://app.example:8443/a/../cb/",
-		"com.example.app:/cb":                                             "com.example.app:/cb",
-		"https://app.example/cb?code=x&state=y":                           "https://app.example/cb?code=[redacted]&state=[redacted]",
+		"https://app.example/cb":            "https://app.example/cb",
+		"https://app.example:8443/a/../cb/": "https://app.example:8443/a/../cb/",
+		"com.example.app:/cb":               "com.example.app:/cb",
+
+		"https://app.example/cb?code=x&state=y": "https://app.example/cb?code=[redacted]&state=[redacted]",
+
 		"https://app.example/cb?a=b=c;d=e":                                "https://app.example/cb?a=[redacted]&d=[redacted]",
 		"https://app.example/cb?word":                                     "https://app.example/cb?[redacted]",
 		"https://app.example/cb?x=":                                       "https://app.example/cb?x=",
@@ -50,9 +58,11 @@ func TestV71_WhatMayBeSecretInAURIIsRedacted(t *testing.T) {
 		"https://app.example@evil.example":                                "https://[redacted]@evil.example",
 		"https://app.example/@someone":                                    "https://app.example/@someone",
 		"https://app.example/0123456789abcdefABCDEF-_0123456789abcdef/cb": "https://app.example/[redacted]/cb",
-		"https://app.example/01890c2e-0000-7000-8000-000000000000/cb":     "https://app.example/01890c2e-0000-7000-8000-000000000000/cb",
-		"https://app.example/%":                                           "https://app.example/%",
-		"":                                                                "",
+
+		id: id, // identifiers stay
+
+		"https://app.example/%": "https://app.example/%",
+		"":                      "",
 	} {
 		if got := RedactedURI(uri); got != want {
 			t.Errorf("RedactedURI(%q) is %q, want %q", uri, got, want)
@@ -62,7 +72,8 @@ func TestV71_WhatMayBeSecretInAURIIsRedacted(t *testing.T) {
 
 func BenchmarkRedacted(b *testing.B) {
 	for b.Loop() {
-		Redacted("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36")
+		Redacted("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 " +
+			"Safari/537.36")
 	}
 }
 

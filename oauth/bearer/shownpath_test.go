@@ -29,7 +29,10 @@ func TestV67_AShownPathHasIDsAndNoSecrets(t *testing.T) {
 			t.Errorf("%q is shown as %q, want %q", path, got, want)
 		}
 	}
-	for _, path := range []string{"/use/" + secret, "/use/" + strings.ReplaceAll(secret, "_", "%5F"), "/a/eyJhbGciOiJIUzI1NiJ9eyJzdWIi.x.y"} {
+	for _, path := range []string{
+		"/use/" + secret, "/use/" + strings.ReplaceAll(secret, "_", "%5F"),
+		"/a/eyJhbGciOiJIUzI1NiJ9eyJzdWIi.x.y",
+	} {
 		if got := bearer.ShownPath(path); strings.Contains(got, "ABCDEF") || strings.Contains(got, "hbGciOi") {
 			t.Errorf("%q is shown as %q", path, got)
 		}

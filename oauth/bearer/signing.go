@@ -85,10 +85,10 @@ type keySet struct {
 
 // signingKeys returns a copy of the keys that is at most a second old. If stale is not nil, the copy is newer than
 // stale, which lacked a key.
-func (r *Keyring) signingKeys(ctx context.Context, wanting *keySet) (*keySet, error) {
+func (r *Keyring) signingKeys(ctx context.Context, stale *keySet) (*keySet, error) {
 	fresh := func() *keySet {
 		k := r.keys.Load()
-		if k == nil || k == wanting || r.store.Now().Sub(k.readAt).Abs() >= keysAge {
+		if k == nil || k == stale || r.store.Now().Sub(k.readAt).Abs() >= keysAge {
 			return nil
 		}
 		return k

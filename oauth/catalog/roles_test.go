@@ -38,13 +38,18 @@ func TestRolesAndScopes(t *testing.T) {
 		"introspect":       nil,
 	}
 	viewers := map[string][]string{
-		"read": {"read"}, "admin": {"read"}, "reports:read": {"reports:read"}, "accounts:read": {"accounts:read"}, "accounts:admin": {"accounts:read"},
+		"read":           {"read"},
+		"admin":          {"read"},
+		"reports:read":   {"reports:read"},
+		"accounts:read":  {"accounts:read"},
+		"accounts:admin": {"accounts:read"},
 	}
 	people := map[string]bool{"capture": true, "accounts:capture": true}
 	for _, role := range append([]string{""}, Roles...) {
 		for _, downscope := range append([]string{""}, Roles...) {
 			effective := LowerRole(role, downscope)
-			if role != "" && downscope != "" && effective != Roles[min(slices.Index(Roles, role), slices.Index(Roles, downscope))] {
+			if role != "" && downscope != "" &&
+				effective != Roles[min(slices.Index(Roles, role), slices.Index(Roles, downscope))] {
 				t.Errorf("%s held to %s is %s", role, downscope, effective)
 			}
 			for scope, want := range yields {
@@ -130,7 +135,8 @@ func TestV43_AColonMeansSomethingForDeclaredObjectsOnly(t *testing.T) {
 			t.Errorf("%s is a scope", name)
 		}
 	}
-	if got := r.Effective([]string{"meeting:read:admin", "https://a.example/auth/read", "read"}, RoleViewer, true); len(got) != 1 || got[0] != "read" {
+	if got := r.Effective([]string{"meeting:read:admin", "https://a.example/auth/read", "read"}, RoleViewer,
+		true); len(got) != 1 || got[0] != "read" {
 		t.Errorf("a viewer may have %v", got)
 	}
 }

@@ -24,7 +24,10 @@ func TestHashIsAPHCStringWithItsParameters(t *testing.T) {
 	if again, _ := h.hash(t.Context(), goodPassword); again == phc {
 		t.Error("two hashes of one password are the same")
 	}
-	for password, want := range map[string]bool{goodPassword: true, otherPassword: false, "": false, goodPassword + "\x00": false} {
+	for password, want := range map[string]bool{
+		goodPassword: true, otherPassword: false, "": false,
+		goodPassword + "\x00": false,
+	} {
 		if got, err := h.verify(t.Context(), password, phc); got != want || err != nil {
 			t.Errorf("verify %q: %v, %v; want %v", password, got, err, want)
 		}
@@ -50,7 +53,8 @@ func TestBrokenHashFitsNothingAfterTheSameWork(t *testing.T) {
 		"", "x", "$", "$$$$$", "$2a$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
 		strings.Replace(good, "argon2id", "argon2i", 1), strings.Replace(good, "v=19", "v=16", 1),
 		strings.Replace(good, "m=19456", "m=4294967295", 1), strings.Replace(good, "m=19456", "m=+19456", 1),
-		strings.Replace(good, "t=2", "t=0", 1), strings.Replace(good, "p=1", "p=0", 1), strings.Replace(good, "p=1", "p=1,x=2", 1),
+		strings.Replace(good, "t=2", "t=0", 1), strings.Replace(good, "p=1", "p=0", 1),
+		strings.Replace(good, "p=1", "p=1,x=2", 1),
 		good + "=", good + "$", "$argon2id$v=19$m=19456,t=2,p=1$$",
 	} {
 		work := 0
@@ -114,7 +118,11 @@ func TestZ21_NoMoreHashesAtOnceThanSlots(t *testing.T) {
 		now.Add(-1)
 		return make([]byte, n)
 	}
-	if done, errs := atOnce(256, func(int) error { _, err := h.hash(t.Context(), goodPassword); return err }); done != 256 {
+	if done, errs := atOnce(256, func(int) error {
+		_, err := h.hash(t.Context(),
+			goodPassword)
+		return err
+	}); done != 256 {
 		t.Fatalf("%d of 256 were hashed: %v", done, errs)
 	}
 	if most.Load() > slots {

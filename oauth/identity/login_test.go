@@ -95,7 +95,10 @@ func TestG02_TenFailuresThenDoublingWait(t *testing.T) {
 		r := newRig(store, false)
 		r.user(t, "a@example.com")
 		r.wrong(t, 10, "a@example.com", home, false)
-		for _, want := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute, 15 * time.Minute} {
+		for _, want := range []time.Duration{
+			time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute,
+			15 * time.Minute,
+		} {
 			before := r.hashes.Load()
 			if got := mustBeThrottled(t, r.login(t.Context(), "A@example.com", goodPassword, home, false)); got != want {
 				t.Fatalf("wait %v, want %v", got, want)
@@ -164,12 +167,14 @@ func TestG03_OtherWaysInDoNotRestartGuessing(t *testing.T) {
 		u := r.user(t, "a@example.com")
 		r.wrong(t, 10, "a@example.com", home, false)
 		mustBeThrottled(t, r.Confirm(t.Context(), u, Attempt{Password: goodPassword, Address: home}))
-		mustBeThrottled(t, r.ChangePassword(t.Context(), u.ID, "", Attempt{Password: goodPassword, Address: home}, otherPassword))
+		mustBeThrottled(t, r.ChangePassword(t.Context(), u.ID, "", Attempt{Password: goodPassword, Address: home},
+			otherPassword))
 
 		r.advance(time.Hour)
 		for range 5 {
 			mustBe(t, r.Confirm(t.Context(), u, Attempt{Password: otherPassword, Address: home}), ErrWrong)
-			mustBe(t, r.ChangePassword(t.Context(), u.ID, "", Attempt{Password: otherPassword, Address: home}, otherPassword), ErrWrong)
+			mustBe(t, r.ChangePassword(t.Context(), u.ID, "", Attempt{Password: otherPassword, Address: home}, otherPassword),
+				ErrWrong)
 		}
 		mustBeThrottled(t, r.login(t.Context(), "a@example.com", goodPassword, home, false))
 		if got := r.reload(t, u.ID).PasswordFailures; got != 20 {
@@ -191,7 +196,10 @@ func TestG04_OnePasswordOverManyAccounts(t *testing.T) {
 
 func TestG05_VictimsOwnDeviceGetsIn(t *testing.T) {
 	stores.OnEachEngine(t, func(t *testing.T, store *storage.Store) {
-		for name, attacker := range map[string]netip.Addr{"attacker elsewhere": elsewhere, "attacker at the same address": home} {
+		for name, attacker := range map[string]netip.Addr{
+			"attacker elsewhere":           elsewhere,
+			"attacker at the same address": home,
+		} {
 			t.Run(name, func(t *testing.T) {
 				r := newRig(store, false)
 				email := strings.ReplaceAll(name, " ", "-") + "@example.com"
@@ -241,13 +249,15 @@ func TestL09_AddressesOfOneNetworkAreOne(t *testing.T) {
 		for i := range 10 {
 			r.wrong(t, 1, "a@example.com", netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", i)), false)
 		}
-		mustBeThrottled(t, r.login(t.Context(), "a@example.com", otherPassword, netip.MustParseAddr("2001:db8::ffff:1:2:3"), false))
+		mustBeThrottled(t, r.login(t.Context(), "a@example.com", otherPassword, netip.MustParseAddr("2001:db8::ffff:1:2:3"),
+			false))
 		r.wrong(t, 1, "a@example.com", netip.MustParseAddr("2001:db8:0:1::1"), false)
 
 		for range 10 {
 			r.wrong(t, 1, "b@example.com", home, false)
 		}
-		mustBeThrottled(t, r.login(t.Context(), "b@example.com", otherPassword, netip.MustParseAddr("::ffff:192.0.2.1"), false))
+		mustBeThrottled(t, r.login(t.Context(), "b@example.com", otherPassword, netip.MustParseAddr("::ffff:192.0.2.1"),
+			false))
 	})
 }
 
@@ -368,7 +378,8 @@ func TestRehashWhenParametersDiffer(t *testing.T) {
 			old = stored
 		}
 		before := r.hashes.Load()
-		if err := r.login(t.Context(), "a@example.com", goodPassword, home, false); err != nil || r.hashes.Load()-before != 1 {
+		if err := r.login(t.Context(), "a@example.com", goodPassword, home, false); err != nil ||
+			r.hashes.Load()-before != 1 {
 			t.Errorf("a present hash is made again: %d hashes, %v", r.hashes.Load()-before, err)
 		}
 	})

@@ -7,7 +7,10 @@ import (
 )
 
 func TestG24_Passwords(t *testing.T) {
-	about := []string{"maximilian.mustermann@rhubarb-pies.example", "Maximilian Mustermann", "doorward", "login.acme-tools.example"}
+	about := []string{
+		"maximilian.mustermann@rhubarb-pies.example", "Maximilian Mustermann", "doorward",
+		"login.acme-tools.example",
+	}
 	for name, c := range map[string]struct {
 		password string
 		accepted bool

@@ -116,7 +116,10 @@ func TestCreateUserTellsAllFaultsAtOnce(t *testing.T) {
 		if diff := cmp.Diff([]string{"email", "name", "password"}, fields(err)); diff != "" {
 			t.Errorf("fields (-want +got):\n%s", diff)
 		}
-		_, err = r.CreateUser(t.Context(), NewUser{Email: "ada@lovelace-engines.example", Name: "Ada", Password: "lovelace-engines-ada"})
+		_, err = r.CreateUser(t.Context(), NewUser{
+			Email: "ada@lovelace-engines.example", Name: "Ada",
+			Password: "lovelace-engines-ada",
+		})
 		if diff := cmp.Diff([]string{"password"}, fields(err)); diff != "" {
 			t.Errorf("fields (-want +got):\n%s", diff)
 		}
@@ -177,7 +180,8 @@ func TestSetupTokenIsForTheFirstUserOnly(t *testing.T) {
 			t.Errorf("the token is stored as %q, error %v", stored, err)
 		}
 		before := r.hashes.Load()
-		for _, token := range []string{first, stored, "", second + "x", second + "\x00"} { // of an earlier start, from a dump, none, longer
+		// of an earlier start, from a dump, none, longer
+		for _, token := range []string{first, stored, "", second + "x", second + "\x00"} {
 			mustBe(t, r.CheckSetupToken(t.Context(), token), ErrSetupToken)
 			_, err := r.CreateFirstAdministrator(t.Context(), token, u)
 			mustBe(t, err, ErrSetupToken)
@@ -185,7 +189,8 @@ func TestSetupTokenIsForTheFirstUserOnly(t *testing.T) {
 		if r.hashes.Load() != before {
 			t.Error("a wrong token bought a hash")
 		}
-		if _, err := r.CreateFirstAdministrator(t.Context(), second, NewUser{Email: "root"}); !cmp.Equal(fields(err), []string{"email", "password"}) {
+		if _, err := r.CreateFirstAdministrator(t.Context(), second, NewUser{Email: "root"}); !cmp.Equal(fields(err),
+			[]string{"email", "password"}) {
 			t.Fatalf("error %v, want Invalid", err)
 		}
 		if err := r.CheckSetupToken(t.Context(), second); err != nil {
@@ -233,7 +238,8 @@ func TestSetupTokenMakesOneAdministratorHoweverManyTry(t *testing.T) {
 			t.Fatal(err)
 		}
 		wins, errs := atOnce(64, func(i int) error {
-			_, err := r.CreateFirstAdministrator(t.Context(), token, NewUser{Email: fmt.Sprintf("root%d@example.com", i), Password: goodPassword})
+			_, err := r.CreateFirstAdministrator(t.Context(), token,
+				NewUser{Email: fmt.Sprintf("root%d@example.com", i), Password: goodPassword})
 			return err
 		})
 		if wins != 1 {
@@ -253,7 +259,13 @@ func (r *rig) session(t *testing.T, userID string) string {
 	id := storage.NewID("session")
 	now := r.store.Now()
 	err := r.store.InsertSession(storage.System(t.Context()), storage.Session{
-		ID: id, Digest: storage.Digest(id), UserID: userID, AuthTime: now, CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(time.Hour),
+		ID:        id,
+		Digest:    storage.Digest(id),
+		UserID:    userID,
+		AuthTime:  now,
+		CreatedAt: now,
+		SeenAt:    now,
+		ExpiresAt: now.Add(time.Hour),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -282,14 +294,17 @@ func TestG21_ChangedPasswordEndsTheOtherSessions(t *testing.T) {
 		r.session(t, u.ID)
 		r.session(t, u.ID)
 
-		mustBe(t, r.ChangePassword(t.Context(), u.ID, mine, Attempt{Password: otherPassword, Address: home}, otherPassword), ErrWrong)
-		if err := r.ChangePassword(t.Context(), u.ID, mine, Attempt{Password: goodPassword, Address: home}, "short"); !cmp.Equal(fields(err), []string{"password"}) {
+		mustBe(t, r.ChangePassword(t.Context(), u.ID, mine, Attempt{Password: otherPassword, Address: home}, otherPassword),
+			ErrWrong)
+		if err := r.ChangePassword(t.Context(), u.ID, mine, Attempt{Password: goodPassword, Address: home},
+			"short"); !cmp.Equal(fields(err), []string{"password"}) {
 			t.Errorf("error %v, want Invalid for password", err)
 		}
 		if n := len(r.sessions(t, u.ID)); n != 3 {
 			t.Fatalf("%d sessions after refusals, want 3", n)
 		}
-		if err := r.ChangePassword(t.Context(), u.ID, mine, Attempt{Password: goodPassword, Address: home}, otherPassword); err != nil {
+		if err := r.ChangePassword(t.Context(), u.ID, mine, Attempt{Password: goodPassword, Address: home},
+			otherPassword); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(map[string]bool{mine: true}, r.sessions(t, u.ID)); diff != "" {
@@ -414,7 +429,9 @@ func TestLastAdministratorStays(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustBe(t, r.DeleteUser(t.Context(), two.ID), storage.ErrConflict)
-		for _, do := range []func(context.Context, string) error{func(ctx context.Context, id string) error { return r.DisableUser(ctx, id) }, r.EnableUser, r.DeleteUser} {
+		for _, do := range []func(context.Context, string) error{
+			func(ctx context.Context, id string) error { return r.DisableUser(ctx, id) }, r.EnableUser, r.DeleteUser,
+		} {
 			mustBe(t, do(t.Context(), one.ID), storage.ErrNotFound)
 		}
 		mustBe(t, r.Rename(t.Context(), one.ID, "x"), storage.ErrNotFound)
@@ -426,7 +443,8 @@ func TestAdministratorsWhoTakeEachOtherAwayAtOnceLeaveOne(t *testing.T) {
 		r := newRig(store, false)
 		var ids []string
 		for i := range 16 {
-			u, err := r.CreateUser(t.Context(), NewUser{Email: fmt.Sprintf("a%d@example.com", i), Password: goodPassword, Admin: true})
+			u, err := r.CreateUser(t.Context(),
+				NewUser{Email: fmt.Sprintf("a%d@example.com", i), Password: goodPassword, Admin: true})
 			if err != nil {
 				t.Fatal(err)
 			}

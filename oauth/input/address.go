@@ -19,14 +19,14 @@ const (
 var (
 	atom = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+$")
 	name = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
-	// label is a name in a URL, where some have underscores.
+	// label matches a label of a host name in a URL, which may have underscores.
 	label = regexp.MustCompile(`^[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
-	// number is the last label of what browsers read as an IPv4 address (WHATWG URL).
+	// number matches the last label of a host that browsers parse as an IPv4 address (WHATWG URL).
 	number = regexp.MustCompile(`^(?:[0-9]+|0[xX][0-9A-Fa-f]*)$`)
 )
 
-// Email reports whether a text is one mail address as people have them: a dot-atom, an at sign, a host name (RFC 5322,
-// section 3.4.1), all in ASCII, since letters of other alphabets that look the same would make two accounts look like
+// Email reports whether text is one email address in the usual form: a dot-atom, an at sign and a host name (RFC 5322,
+// section 3.4.1). It must be ASCII: letters of other alphabets that look the same would make two accounts look like
 // one.
 func Email(text string) bool {
 	local, domain, found := strings.Cut(text, "@")
@@ -46,9 +46,9 @@ func Email(text string) bool {
 	return true
 }
 
-// Host reports whether a text is the host of a URL (RFC 3986, section 3.2.2): a host name in ASCII, where every xn--
-// label is valid (RFC 5891), an IPv4 address in its plain form, or an IPv6 address in brackets. Forms that readers
-// understand differently, such as percent-encoding, 0x7f.1 or a dot at the end, are none.
+// Host reports whether text is the host of a URL (RFC 3986, section 3.2.2): a host name in ASCII whose xn-- labels are
+// valid (RFC 5891), an IPv4 address in dotted decimal, or an IPv6 address in brackets. It refuses forms that parsers
+// understand differently, such as percent-encoding, 0x7f.1 or a trailing dot.
 func Host(text string) bool {
 	if inner, ok := strings.CutPrefix(text, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")
@@ -73,7 +73,7 @@ func Host(text string) bool {
 	return len(text) <= 253
 }
 
-// HostOf is an authority without its port.
+// HostOf returns an authority without its port.
 func HostOf(authority string) string {
 	if i := strings.LastIndexByte(authority, ':'); i > strings.LastIndexByte(authority, ']') {
 		return authority[:i]
@@ -81,7 +81,7 @@ func HostOf(authority string) string {
 	return authority
 }
 
-// Authority reports whether a text is a host with or without a port from 1 to 65535, without user information.
+// Authority reports whether text is a host, with or without a port from 1 to 65535, and without user information.
 func Authority(text string) bool {
 	host := HostOf(text)
 	if port, found := strings.CutPrefix(text[len(host):], ":"); found {
@@ -93,7 +93,8 @@ func Authority(text string) bool {
 	return Host(host)
 }
 
-// AuthorityOf is the authority of an absolute URI as it is written, for Authority; present is false where it has none.
+// AuthorityOf returns the authority of an absolute URI unchanged, for Authority to check; present is false if the URI
+// has none.
 func AuthorityOf(uri string) (authority string, present bool) {
 	_, rest, _ := strings.Cut(uri, ":")
 	rest, present = strings.CutPrefix(rest, "//")
@@ -106,7 +107,7 @@ func AuthorityOf(uri string) (authority string, present bool) {
 	return rest, true
 }
 
-// Site reports whether a text is the URL of a web site: https, or http on this computer, in ASCII.
+// Site reports whether text is the URL of a web site, in ASCII, with https, or http on a loopback host.
 func Site(text string) bool {
 	if len(text) > maxSite ||
 		strings.ContainsFunc(

@@ -11,7 +11,7 @@ import (
 // Day is 24 hours, the largest unit in which durations are written.
 const Day = 24 * time.Hour
 
-// longestDuration bounds what may be written. It is far below where a time.Duration overflows.
+// longestDuration bounds durations. It is far below the overflow of time.Duration.
 const longestDuration = 36500 * Day
 
 var durationUnits = []struct {
@@ -53,7 +53,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	return total, nil
 }
 
-// FormatDuration writes a duration as ParseDuration reads it, in whole seconds: 7d, 1h30m, 0s.
+// FormatDuration formats a duration for ParseDuration, in whole seconds: 7d, 1h30m, 0s.
 func FormatDuration(d time.Duration) string {
 	var b strings.Builder
 	for _, unit := range durationUnits {
@@ -68,7 +68,7 @@ func FormatDuration(d time.Duration) string {
 	return b.String()
 }
 
-// DurationInWords writes a duration for a sentence, in the largest unit that divides it: one day, 90 minutes.
+// DurationInWords formats a duration for a sentence, in the largest unit that divides it: one day, 90 minutes.
 func DurationInWords(d time.Duration) string {
 	for _, unit := range durationUnits {
 		if n := d / unit.size; n > 0 && d%unit.size == 0 {
@@ -81,6 +81,6 @@ func DurationInWords(d time.Duration) string {
 	return FormatDuration(d)
 }
 
-// CeilSeconds is a duration in whole seconds, rounded up, as Retry-After has it (RFC 9110, section 10.2.3). It is never
+// CeilSeconds returns a duration in whole seconds, rounded up, for Retry-After (RFC 9110, section 10.2.3). It is never
 // negative.
 func CeilSeconds(d time.Duration) int64 { return max(0, int64((d+time.Second-1)/time.Second)) }

@@ -4,10 +4,9 @@ import (
 	"fmt"
 )
 
-// Invalid says what is wrong with one field of a form or request, in words for the person who filled it in.
+// Invalid is an error in one field of a form or request, for the user who filled it in.
 type Invalid struct {
-	// Field is what people call it: name, site, redirect_uris, scope, resource, grant, kind, pkce, grace, slug, and so
-	// on.
+	// Field is the name of the field for users, such as name, site, redirect_uris, scope, resource, pkce or slug.
 	Field   string
 	Message string // what to do, without the field's name
 	Cause   error  // of storage, such as storage.ErrExists for a slug that is taken; nil: none
@@ -19,7 +18,7 @@ func (i *Invalid) Error() string { return i.Field + " " + i.Message }
 // Unwrap returns the cause.
 func (i *Invalid) Unwrap() error { return i.Cause }
 
-// Faults gathers all that is wrong with a form or request. The zero value is empty; errors.Join makes one error of it.
+// Faults collects all errors of a form or request. The zero value is empty; errors.Join turns it into one error.
 type Faults []error
 
 // Add appends an *Invalid.
@@ -27,7 +26,7 @@ func (f *Faults) Add(field, message string, args ...any) {
 	*f = append(*f, &Invalid{Field: field, Message: fmt.Sprintf(message, args...)})
 }
 
-// Flatten lists the errors that errors.Join has joined, one after the other. For nil the list is empty.
+// Flatten lists the errors that errors.Join has joined. For nil the list is empty.
 func Flatten(err error) []error {
 	joined, ok := err.(interface{ Unwrap() []error })
 	switch {
@@ -43,7 +42,7 @@ func Flatten(err error) []error {
 	return all
 }
 
-// Shorten cuts what a caller sent to 100 characters, so that it does not fill a message.
+// Shorten cuts a value from a request to 100 characters, so that it does not fill a message.
 func Shorten(text string) string {
 	if r := []rune(text); len(r) > 100 {
 		return string(r[:100]) + "…"

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Quote shows a value inside a sentence: in quotes, on one line, and cut after 80 bytes.
+// Quote quotes a value for a sentence, on one line and cut after 80 bytes.
 func Quote(s string) string {
 	const longest = 80
 	if len(s) > longest {

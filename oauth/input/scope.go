@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// introspectScope is the scope with which an API key introspects. It is built in: no catalogue contains it.
+// introspectScope is the built-in scope with which an API key introspects. No catalogue contains it.
 const introspectScope = "introspect"
 
-// MaxScopeName is the longest name of a scope, in bytes.
+// MaxScopeName is the maximum length of the name of a scope, in bytes.
 const MaxScopeName = 200
 
 var (
@@ -18,24 +18,28 @@ var (
 	objectName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
 )
 
-// ScopeName accepts every scope that RFC 6749, section 3.3 allows, except for names that have a meaning of their own.
+// ScopeName checks the name of a scope. It accepts every scope that RFC 6749, section 3.3 allows, except for names that
+// have a special meaning here.
 func ScopeName(s string) error {
 	switch {
 	case s == introspectScope:
-		return errors.New("is built in, for the keys with which a resource server introspects; choose another name")
+		return errors.New("is built in, for keys with which a resource server introspects; choose another name")
 	case strings.Contains(s, "{object}"):
-		return errors.New("holds {object}, which in a route stands for an object; choose another name")
+		return errors.New("contains {object}, which in a route stands for an object; choose another name")
 	case !scopeName.MatchString(s) || len(s) > MaxScopeName:
-		return fmt.Errorf("is not a scope's name; write up to %d printable ASCII characters without spaces, quotes and "+
-			"backslashes (RFC 6749, section 3.3), such as read, accounts:read or https://api.example.com/auth/read", MaxScopeName)
+		return fmt.Errorf(
+			"is not a valid scope name; write up to %d printable ASCII characters without spaces, quotes and backslashes "+
+				"(RFC 6749, section 3.3), such as read, accounts:read or https://api.example.com/auth/read",
+			MaxScopeName,
+		)
 	}
 	return nil
 }
 
-// ObjectName accepts the name of an object to which scopes can be narrowed, such as accounts in accounts:read.
+// ObjectName checks the name of an object to which scopes can be narrowed, such as accounts in accounts:read.
 func ObjectName(s string) error {
 	if !objectName.MatchString(s) || len(s) > 60 {
-		return fmt.Errorf("%s is not an object's name; write letters, digits, - _ and ., such as accounts", Quote(s))
+		return fmt.Errorf("%s is not a valid object name; write letters, digits, - _ and ., such as accounts", Quote(s))
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
-// Package input checks the texts that people choose: names, notes, addresses, web sites and the hosts in them. Pages,
-// API and CLI share it, so that each kind of text has one rule. A check returns what is wrong in words that follow
-// the name of the field, such as "is longer than 100 characters", or an empty string.
+// Package input checks the values that users choose, such as names, email addresses and web sites, by the same rules
+// for pages, API and CLI. A check returns the error as words to follow the name of the field, such as "is longer than
+// 100 characters", or "" for a valid value.
 package input
 
 import (
@@ -13,14 +13,14 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Line gives a text of one line as it is stored, in NFC (Unicode Standard Annex #15) and without space around it, and
-// says what is wrong with it. It may be empty; where it is not, something of it can be seen.
+// Line returns a one-line text in the form in which it is stored, in NFC (Unicode Standard Annex #15) and without
+// surrounding spaces, or what is wrong with it. It may be empty; if not, it must contain a visible character.
 func Line(text string, most int) (stored, wrong string) {
 	if wrong := Length(text, most); wrong != "" {
 		return "", wrong
 	}
 	if !utf8.ValidString(text) {
-		return "", "is not readable text; send it as UTF-8"
+		return "", "is not valid text; send it as UTF-8"
 	}
 	text = strings.TrimSpace(norm.NFC.String(text))
 	if wrong := Length(text, most); wrong != "" {
@@ -29,20 +29,20 @@ func Line(text string, most int) (stored, wrong string) {
 	runes := []rune(text)
 	for i := range runes {
 		if hidden(runes, i) {
-			return "", "holds control or invisible characters; remove them"
+			return "", "contains control or invisible characters; remove them"
 		}
 	}
 	switch {
 	case text == "":
 	case !strings.ContainsFunc(text, visible):
-		return "", "holds nothing that can be seen; write a letter or digit"
+		return "", "contains no visible character; write a letter or digit"
 	case unicode.Is(unicode.M, runes[0]):
-		return "", "begins with a mark that belongs to a letter before it; put the letter there"
+		return "", "begins with a combining mark; put a letter before it"
 	}
 	return text, ""
 }
 
-// Lines is Line for a text that may have several lines, and tabs in them.
+// Lines is Line for a text that may contain line breaks and tabs.
 func Lines(text string, most int) (stored, wrong string) {
 	if wrong := Length(text, most); wrong != "" {
 		return "", wrong
@@ -57,7 +57,7 @@ func Lines(text string, most int) (stored, wrong string) {
 	return strings.Join(lines, "\n"), ""
 }
 
-// Length says that a text has more than so many characters.
+// Length returns what is wrong with a text of more than most characters, and "" for a shorter one.
 func Length(text string, most int) string {
 	if len(text) > 4*most || utf8.RuneCountInString(text) > most {
 		return "is longer than " + strconv.Itoa(most) + " characters"
@@ -65,15 +65,15 @@ func Length(text string, most int) string {
 	return ""
 }
 
-// blanks show as nothing, or as a box, although Unicode counts them as symbols or letters: BRAILLE PATTERN BLANK,
-// MUSICAL SYMBOL NULL NOTEHEAD, OBJECT REPLACEMENT CHARACTER, REPLACEMENT CHARACTER, and EGYPTIAN HIEROGLYPH FULL BLANK
-// and HALF BLANK.
+// blanks are displayed as nothing or as a box, although Unicode counts them as symbols or letters: BRAILLE PATTERN
+// BLANK, MUSICAL SYMBOL NULL NOTEHEAD, OBJECT REPLACEMENT CHARACTER, REPLACEMENT CHARACTER, and EGYPTIAN HIEROGLYPH
+// FULL BLANK and HALF BLANK.
 const blanks = "\u2800\U0001D159\uFFFC\uFFFD\U00013441\U00013442"
 
-// hidden reports whether a character shows as nothing or changes how others are shown: controls, format characters and
-// all else that is Default_Ignorable (UAX #44), line and paragraph separators, private use and noncharacters. A joiner
-// between two characters that it shapes, and a variation selector after a symbol, are not hidden: several scripts and
-// emoji are written with them.
+// hidden reports whether text[i] is invisible or changes how other characters are displayed: controls, format
+// characters and all others that are Default_Ignorable (UAX #44), line and paragraph separators, private use and
+// noncharacters. A joiner between two characters that it shapes, and a variation selector after a symbol, are not
+// hidden: several scripts and emoji need them.
 func hidden(text []rune, i int) bool {
 	c := text[i]
 	if c < unicode.MaxASCII {
@@ -101,9 +101,9 @@ func hidden(text []rune, i int) bool {
 
 func visible(c rune) bool { return unicode.In(c, unicode.L, unicode.N, unicode.P, unicode.S) }
 
-// Claim says what is wrong with the name of an app that says of itself what only this server may say: that it is
-// verified or official, or, unless own names may be used, that it is the server or the API themselves. Letters that
-// look alike count as the same. own are the names of the server and its APIs.
+// Claim returns what is wrong with the name of an app that claims what only this server may say: that the app is
+// verified or official, or, unless mayOwn is set, that it is the server or one of its APIs, whose names are own.
+// Letters that look alike count as the same.
 func Claim(name string, own []string, mayOwn bool) string {
 	const claims = "claims that the app is verified or official, which only this server says; leave that out"
 	if strings.ContainsAny(name, "✓✔☑✅🗸🗹⍻√\U0001FBB1🏅🎖🛡") {
@@ -111,7 +111,7 @@ func Claim(name string, own []string, mayOwn bool) string {
 	}
 	words := skeleton(name)
 	whole := strings.Join(words, "")
-	// Of the words that claim, only this one is looked for across spaces: no ordinary name holds it by chance.
+	// Only this claim is also found across spaces: no ordinary name contains it by chance.
 	if strings.Contains(whole, badgeWords[0]) ||
 		slices.ContainsFunc(words, func(w string) bool { return slices.Contains(badgeWords, w) }) ||
 		strings.Contains(whole, "partofthisservice") ||
@@ -130,7 +130,7 @@ func Claim(name string, own []string, mayOwn bool) string {
 			continue
 		}
 		if !mayOwn && whole == o {
-			return "is the name of this service itself; give the app one of its own"
+			return "is the name of this service itself; choose another name"
 		}
 		rest, found := strings.CutPrefix(whole, o)
 		if !found {
@@ -139,7 +139,7 @@ func Claim(name string, own []string, mayOwn bool) string {
 		if strings.Contains(whole, o) &&
 			slices.ContainsFunc(words, func(w string) bool { return vouching(w) || slices.Contains(staffWords, w) }) ||
 			found && (vouching(rest) || slices.Contains(staffWords, rest) || slices.Contains(badgeWords, rest)) {
-			return "reads as if the app were part of this service; leave out its name or what is said of it"
+			return "reads as if the app were part of this service; leave out the service's name or the addition to it"
 		}
 	}
 	return ""
@@ -163,11 +163,12 @@ func skeletons(words ...string) (out []string) {
 	return out
 }
 
-// asides are the parts of a name that say something of the rest: what stands in brackets, and what follows a dash,
-// colon, comma or dot between spaces.
+// asides returns the parts of a name that comment on the rest: those in brackets, and those after a dash, colon, comma
+// or dot between spaces.
 func asides(name string) (parts []string) {
 	for i, part := range strings.FieldsFunc(norm.NFKC.String(name), func(c rune) bool {
-		return unicode.In(c, unicode.Ps, unicode.Pe, unicode.Pi, unicode.Pf, unicode.Pd) || strings.ContainsRune(":,;|·•/\\*~!.\"'", c) || unicode.Is(unicode.So, c)
+		return unicode.In(c, unicode.Ps, unicode.Pe, unicode.Pi, unicode.Pf, unicode.Pd, unicode.So) ||
+			strings.ContainsRune(":,;|·•/\\*~!.\"'", c)
 	}) {
 		words := skeleton(part)
 		if len(words) == 1 || i > 0 && len(words) <= 2 {
@@ -180,22 +181,25 @@ func asides(name string) (parts []string) {
 	return parts
 }
 
-// alike are letters that look like Latin ones, among them Lisu and Cherokee ones, small capitals and letters with hooks
-// and strokes that Unicode does not take apart; and digits and signs that stand for letters.
+// alike maps letters that look like Latin ones to these, among them Lisu and Cherokee letters, small capitals, and
+// letters with hooks and strokes that Unicode does not decompose. It also maps digits and signs that replace letters.
 var alike = func() map[rune]rune {
 	m := map[rune]rune{}
 	for latin, others := range map[rune]string{
-		'a': "аα@4ɑᴀⱥꓮᎪ", 'b': "вьβ8ʙɓƀꓐᏴ", 'c': "сϲᴄƈꓚᏟ", 'd': "ԁɗᴅɖđꓓᎠ", 'e': "еεё3ҽᴇɇɛꓰᎬ", 'f': "ғƒϝꜰꓝ", 'g': "ɡԍ9ɢɠꓖᏀ", 'h': "һнℎʜɦħꓧᎻᏂ",
-		'j': "јᴊɉꓙᎫ", 'k': "кκᴋƙꓗᏦ", 'm': "мϻᴍɱꓟᎷ", 'n': "пղηɴɲŋꓠ", 'o': "оοσ0өօᴏøꓳ", 'p': "рρᴘƥꓑᏢ", 'q': "ԛʠ", 'r': "гᴦʀɼɽɾɍꓣᎡᏒ",
-		's': "ѕ5$ꜱʂꓢᏚ", 't': "тτ7ᴛƭʈŧꓔᎢ", 'u': "υսцᴜꓴ", 'v': "ѵνᴠⱱʋꓦᏙ", 'w': "ѡԝшωᴡⱳꓪᎳ", 'x': "хχꓫ", 'y': "уүγʏƴꓬᎩ", 'z': "ᴢ2ȥƶꓜᏃ",
-		// All that is a single stroke is one letter, l among them.
+		'a': "аα@4ɑᴀⱥꓮᎪ", 'b': "вьβ8ʙɓƀꓐᏴ", 'c': "сϲᴄƈꓚᏟ", 'd': "ԁɗᴅɖđꓓᎠ", 'e': "еεё3ҽᴇɇɛꓰᎬ",
+		'f': "ғƒϝꜰꓝ", 'g': "ɡԍ9ɢɠꓖᏀ", 'h': "һнℎʜɦħꓧᎻᏂ",
+		'j': "јᴊɉꓙᎫ", 'k': "кκᴋƙꓗᏦ", 'm': "мϻᴍɱꓟᎷ", 'n': "пղηɴɲŋꓠ", 'o': "оοσ0өօᴏøꓳ",
+		'p': "рρᴘƥꓑᏢ", 'q': "ԛʠ", 'r': "гᴦʀɼɽɾɍꓣᎡᏒ",
+		's': "ѕ5$ꜱʂꓢᏚ", 't': "тτ7ᴛƭʈŧꓔᎢ", 'u': "υսцᴜꓴ", 'v': "ѵνᴠⱱʋꓦᏙ",
+		'w': "ѡԝшωᴡⱳꓪᎳ", 'x': "хχꓫ", 'y': "уүγʏƴꓬᎩ", 'z': "ᴢ2ȥƶꓜᏃ",
+		// All single strokes are one letter, including l.
 		'i': "іι1l|!ıӏɩɪɨꓲʟłꓡᏞ",
 	} {
 		for _, c := range others {
 			m[unicode.ToLower(c)] = latin
 		}
 	}
-	// White letters on black, and the letters that flags are made of.
+	// White letters on black, and the letters that form flags.
 	for _, first := range []rune{'\U0001F150', '\U0001F170', '\U0001F1E6'} {
 		for i := range rune(26) {
 			m[first+i] = 'a' + i
@@ -207,7 +211,7 @@ var alike = func() map[rune]rune {
 	return m
 }()
 
-// skeleton is the words of a text with letters that look alike made the same.
+// skeleton returns the words of a text, with letters that look alike replaced by the same letter.
 func skeleton(text string) []string {
 	text = strings.ToLower(norm.NFKD.String(strings.ToLower(text)))
 	text = strings.Map(func(c rune) rune {
@@ -220,7 +224,7 @@ func skeleton(text string) []string {
 		return c
 	}, text)
 	words := strings.FieldsFunc(text, func(c rune) bool { return !unicode.In(c, unicode.L, unicode.N) })
-	// Letters that stand apart, as in V e r i f i e d, are a word.
+	// Spaced letters, as in V e r i f i e d, are one word.
 	var out []string
 	single := false
 	for _, w := range words {

@@ -1,4 +1,4 @@
-// Package limit holds how often one may do something before one has to wait: plans, which count requests in the
-// database or in memory, and failures, which count guesses in memory. It keeps within a bound, goes by the clock it is
-// given, and knows neither HTTP nor what is being counted.
+// Package limit limits how often something may happen: plans count requests, in the database or in memory, and failures
+// count guesses, in memory. Its memory is bounded, its clock is the caller's, and it does not know HTTP or what is
+// counted.
 package limit

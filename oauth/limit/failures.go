@@ -8,43 +8,43 @@ import (
 	"time"
 )
 
-// Rule says how many failures a key may collect.
+// Rule says how many failures a key may have.
 type Rule struct {
-	// Count failures within Per are free; the next attempt has to wait. Per begins with the first of them.
+	// Count failures within Per are free; then the next attempt has to wait. Per begins with the first failure.
 	Count int
 	Per   time.Duration
-	// DoublingTo, unless it is zero, lets single attempts through once Count is reached: the first after a minute,
-	// each later one after twice the wait before, at most this long. Failures are forgotten Per after the wait.
-	// Zero: nothing is let through until Per is over.
+	// DoublingTo, unless it is zero, allows single attempts after Count failures: the first after a minute, and each later
+	// one after twice the previous wait, at most DoublingTo. Failures are forgotten Per after the wait. If it is zero, no
+	// attempt is allowed until Per is over.
 	DoublingTo time.Duration
-	// Forgiving forgets the failures of a key when an attempt succeeds. It must not be set for a key under which an
-	// attacker may succeed at will, such as an address: signing in to an account of one's own would buy more guesses.
+	// Forgiving forgets the failures of a key when an attempt succeeds. Do not set it for a key under which an attacker
+	// can succeed at will, such as an address: signing in to their own account would give them more guesses.
 	Forgiving bool
 }
 
 const (
 	firstDelay = time.Minute
-	// keysBound is how many keys are remembered; the one that was used longest ago makes room. A key takes about 250
-	// bytes at any length.
+	// keysBound is how many keys are remembered; the least recently used one makes room. A key takes about 250 bytes,
+	// whatever its length.
 	keysBound = 1 << 16
-	// pendingDelay is the wait where nothing has failed yet but attempts that are under way may.
+	// pendingDelay is the wait while attempts are pending that may still fail.
 	pendingDelay = time.Second
 )
 
-// Failures counts failed attempts under several keys at once, one for each rule. An empty key leaves its rule out.
-// Where the attempt is dear, take Reserve and then one of Succeed, Fail and Release: attempts under way count as
-// failures, so that many at once do not get past the rule together. Where it is cheap, take Check and then Add, so
-// that many good attempts at once do not get into each other's way. Its methods are safe for use by many goroutines.
+// Failures counts failed attempts under several keys at once, one for each rule. An empty key skips its rule. For
+// expensive attempts, call Reserve and then one of Succeed, Fail and Release: pending attempts count as failures, so
+// that many at once cannot exceed the rule together. For cheap attempts, call Check and then Add, so that many valid
+// attempts at once do not block each other. Its methods are safe for concurrent use.
 type Failures struct {
 	now   func() time.Time
 	rules []Rule
 
 	mu      sync.Mutex
 	entries map[digest]*list.Element
-	order   *list.List // of *entry, the one used longest ago in front
+	order   *list.List // of *entry, the least recently used in front
 }
 
-// digest stands for a rule and a key, so that a long key takes no more room than a short one.
+// digest identifies a rule and a key, so that a long key takes no more memory than a short one.
 type digest [sha256.Size]byte
 
 type entry struct {
@@ -55,13 +55,13 @@ type entry struct {
 	until    time.Time // no attempt before
 }
 
-// NewFailures takes the clock and the rules; the n-th key given to a method falls under the n-th rule.
+// NewFailures returns Failures that use the clock now. The n-th key of a method call is counted by the n-th rule.
 func NewFailures(now func() time.Time, rules ...Rule) *Failures {
 	return &Failures{now: now, rules: rules, entries: map[digest]*list.Element{}, order: list.New()}
 }
 
-// Reserve takes the right to one attempt under every key, or under none: then ok is false and retryAfter, always above
-// zero, is when to come back.
+// Reserve reserves one attempt under all keys. If one of them has to wait, it reserves nothing, ok is false, and
+// retryAfter, always above zero, is the wait.
 func (f *Failures) Reserve(keys ...string) (ok bool, retryAfter time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -71,7 +71,7 @@ func (f *Failures) Reserve(keys ...string) (ok bool, retryAfter time.Duration) {
 	}
 	for i, key := range keys {
 		if key != "" {
-			f.make(i, key).pending++
+			f.use(i, key).pending++
 		}
 	}
 	return true, 0
@@ -89,7 +89,7 @@ func (f *Failures) Succeed(keys ...string) {
 // Fail settles a reservation whose attempt failed.
 func (f *Failures) Fail(keys ...string) { f.settle(keys, (*entry).fail) }
 
-// Release settles a reservation whose attempt was not made, or has proved nothing.
+// Release settles a reservation whose attempt was not made, or had no result.
 func (f *Failures) Release(keys ...string) { f.settle(keys, func(*entry, Rule, time.Time) {}) }
 
 func (f *Failures) settle(keys []string, outcome func(*entry, Rule, time.Time)) {
@@ -100,15 +100,15 @@ func (f *Failures) settle(keys []string, outcome func(*entry, Rule, time.Time)) 
 		if key == "" {
 			continue
 		}
-		e := f.make(i, key)
-		e.pending = max(0, e.pending-1) // 0: the entry made room for others meanwhile
+		e := f.use(i, key)
+		e.pending = max(0, e.pending-1) // 0: the entry was dropped meanwhile to make room
 		e.forget(f.rules[i], now)
 		outcome(e, f.rules[i], now)
 		f.drop(e)
 	}
 }
 
-// Check reports whether an attempt may be made, and takes nothing.
+// Check reports whether an attempt may be made, without counting it.
 func (f *Failures) Check(keys ...string) (ok bool, retryAfter time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -116,8 +116,8 @@ func (f *Failures) Check(keys ...string) (ok bool, retryAfter time.Duration) {
 	return retryAfter == 0, retryAfter
 }
 
-// Add counts an attempt that failed. It is not ok where others used up a key since Check: the attempt is then to be
-// answered as if it had not been made, and is not counted.
+// Add counts a failed attempt. ok is false if other attempts have used up a key since Check: this one is then not
+// counted, and must be answered as if it had not been made.
 func (f *Failures) Add(keys ...string) (ok bool, retryAfter time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,13 +127,13 @@ func (f *Failures) Add(keys ...string) (ok bool, retryAfter time.Duration) {
 	}
 	for i, key := range keys {
 		if key != "" {
-			f.make(i, key).fail(f.rules[i], now)
+			f.use(i, key).fail(f.rules[i], now)
 		}
 	}
 	return true, 0
 }
 
-// wait is the longest time for which any of the keys has to wait; zero is now.
+// wait returns the longest wait of the keys; zero: none has to wait.
 func (f *Failures) wait(now time.Time, reserving bool, keys []string) time.Duration {
 	var longest time.Duration
 	for i, key := range keys {
@@ -177,7 +177,7 @@ func (e *entry) fail(r Rule, now time.Time) {
 	}
 }
 
-// forget drops failures whose time is over. A clock that was set back makes no one wait longer than the rule says.
+// forget drops failures whose time is over. Even if the clock is set back, no wait is longer than the rule says.
 func (e *entry) forget(r Rule, now time.Time) {
 	if e.failures == 0 {
 		return
@@ -197,8 +197,8 @@ func (e *entry) forget(r Rule, now time.Time) {
 	}
 }
 
-// make finds or makes the entry of a key, as the one used last.
-func (f *Failures) make(rule int, key string) *entry {
+// use returns the entry of a key, which may be new, as the most recently used one.
+func (f *Failures) use(rule int, key string) *entry {
 	d := digestOf(rule, key)
 	if element, ok := f.entries[d]; ok {
 		f.order.MoveToBack(element)
@@ -213,7 +213,7 @@ func (f *Failures) make(rule int, key string) *entry {
 	return e
 }
 
-// drop forgets an entry that says nothing.
+// drop removes an entry without failures and reservations.
 func (f *Failures) drop(e *entry) {
 	if e.failures == 0 && e.pending == 0 {
 		f.order.Remove(f.entries[e.digest])

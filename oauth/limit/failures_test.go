@@ -195,7 +195,8 @@ func TestL11_MemoryIsBoundedAndOldestGoes(t *testing.T) {
 
 func TestL05_ClockSetBackLocksNobodyForLonger(t *testing.T) {
 	c := newClock()
-	f := NewFailures(c.now, Rule{Count: 1, Per: time.Minute}, Rule{Count: 1, Per: time.Minute, DoublingTo: 8 * time.Minute})
+	f := NewFailures(c.now, Rule{Count: 1, Per: time.Minute},
+		Rule{Count: 1, Per: time.Minute, DoublingTo: 8 * time.Minute})
 	fails(t, f, 1, "a", "")
 	fails(t, f, 1, "", "b")
 	c.advance(-time.Hour)

@@ -8,35 +8,35 @@ import (
 	"doorward/storage"
 )
 
-// countersBound is how many counters Memory remembers; the one that was used longest ago makes room.
+// countersBound is how many counters Memory remembers; the least recently used one makes room.
 const countersBound = 1_000_000
 
-// Memory is a Limiter that counts in memory, for one node. It is to be loaded at start, and saved now and then and at
-// the end: what was counted since the last time is lost with the process.
+// Memory is a Limiter that counts in memory, for one node. Call Load at start, and Save at intervals and at the end:
+// counts that were not saved are lost with the process.
 type Memory struct {
 	store *storage.Store
 	bound int
 
 	saving sync.Mutex // one Save at a time
-	saved  uint64     // all uses up to this one are saved
+	saved  uint64     // the last use that is saved
 
 	mu       sync.Mutex
 	counters map[string]*list.Element
-	order    *list.List // of *counted, the one used longest ago in front
+	order    *list.List // of *counted, the least recently used in front
 	uses     uint64
 }
 
 type counted struct {
 	storage.Limit
-	use uint64 // the last; grows along the list
+	use uint64 // number of the last use; increases along the list
 }
 
-// NewMemory takes the database that it is saved in, whose clock it goes by.
+// NewMemory returns a Memory that saves to store and uses its clock.
 func NewMemory(store *storage.Store) *Memory {
 	return &Memory{store: store, bound: countersBound, counters: map[string]*list.Element{}, order: list.New()}
 }
 
-// Take implements Limiter; it fails for faults of the caller only.
+// Take implements Limiter. It fails only for invalid arguments.
 func (m *Memory) Take(_ context.Context, counter string, cost int64, plan Plan) (Result, error) {
 	if err := check(counter, cost, plan); err != nil {
 		return Result{}, err
@@ -62,7 +62,7 @@ func (m *Memory) Take(_ context.Context, counter string, cost int64, plan Plan) 
 	return result(x.LimitState, c, plan, admitted), nil
 }
 
-// put remembers a counter as the one used last.
+// put remembers a counter, as the most recently used one.
 func (m *Memory) put(l storage.Limit, now storage.Time) {
 	m.uses++
 	if element := m.counters[l.Counter]; element != nil {
@@ -70,7 +70,7 @@ func (m *Memory) put(l storage.Limit, now storage.Time) {
 		m.order.MoveToBack(element)
 		return
 	}
-	for range 2 { // more than comes in, so that what has expired goes by and by
+	for range 2 { // drop more than is added, so that expired counters go in time
 		if oldest := m.order.Front(); oldest != nil &&
 			(len(m.counters) >= m.bound || oldest.Value.(*counted).ExpiresAt < now) {
 			delete(m.counters, m.order.Remove(oldest).(*counted).Counter)
@@ -79,7 +79,7 @@ func (m *Memory) put(l storage.Limit, now storage.Time) {
 	m.counters[l.Counter] = m.order.PushBack(&counted{l, m.uses})
 }
 
-// Save writes the counters that were used since it was last done.
+// Save writes the counters that were used since the last Save.
 func (m *Memory) Save(ctx context.Context) error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
@@ -101,7 +101,7 @@ func (m *Memory) Save(ctx context.Context) error {
 	return nil
 }
 
-// Load reads what was saved, before the first request.
+// Load reads the saved counters. Call it before the first request.
 func (m *Memory) Load(ctx context.Context) error {
 	m.saving.Lock()
 	defer m.saving.Unlock()

@@ -7,10 +7,10 @@ import (
 	"doorward/storage"
 )
 
-// SQL is a Limiter that counts in the database, for all nodes together.
+// SQL is a Limiter that counts in the database, across all nodes.
 type SQL struct{ store *storage.Store }
 
-// NewSQL takes the database, whose clock it goes by.
+// NewSQL returns a SQL that counts in store and uses its clock.
 func NewSQL(store *storage.Store) *SQL { return &SQL{store} }
 
 // Take implements Limiter.

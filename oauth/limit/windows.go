@@ -11,15 +11,16 @@ import (
 const (
 	hour = time.Hour
 	day  = 24 * time.Hour
-	// bucket is how long an empty burst bucket takes to be full again.
+	// bucket is how long an empty burst bucket takes to refill.
 	bucket = time.Minute
-	// unlimited is more than can ever be used.
+	// unlimited is more than a window can ever count.
 	unlimited = 1 << 60
 )
 
-// charge works out one request. A burst bucket is kept as the moment when it is full again (the generic cell rate
-// algorithm): each request moves that on by the time that it takes to come back, and must not move it further ahead
-// than the depth of the bucket takes. That time is rounded up to the microsecond, so that nothing comes back early.
+// charge computes the charge of one request. A burst bucket is stored as the time at which it is full again (the
+// generic cell rate algorithm): each request moves that time forward by the time that it takes to refill its share, and
+// is refused if the bucket would then need longer to refill than an empty one. That time is rounded up to the
+// microsecond, so that no share refills early.
 func charge(now storage.Time, cost int64, p Plan) storage.LimitCharge {
 	room := func(size int64) int64 {
 		if size == 0 || cost == 0 {
@@ -41,8 +42,8 @@ func charge(now storage.Time, cost int64, p Plan) storage.LimitCharge {
 		HourRoom:  room(p.Hour),
 		DayOver:   now.Add(-day),
 		DayRoom:   room(p.Day),
-		// No wait is longer than an empty bucket takes, but where the clock was set back. Clocks of nodes that differ
-		// by less do not empty each other's buckets.
+		// A longer wait than an empty bucket needs means that the clock was set back. Nodes whose clocks differ by less do
+		// not reset each other's buckets.
 		BurstNeed:   need,
 		BurstBy:     full - storage.Time(need),
 		BurstEmpty:  full,
@@ -50,8 +51,8 @@ func charge(now storage.Time, cost int64, p Plan) storage.LimitCharge {
 	}
 }
 
-// expiry is when nothing of a counter that is charged now counts any more. It moves once an hour only, so that the
-// index on it stays as it is.
+// expiry returns when a counter that is charged now can be forgotten. It changes only once an hour, so that the index
+// on it rarely does.
 func expiry(now storage.Time, p Plan) storage.Time {
 	longest := hour
 	if p.Day > 0 {
@@ -62,7 +63,7 @@ func expiry(now storage.Time, p Plan) storage.Time {
 	return end - end%step + step
 }
 
-// take is in Go what storage.TakeLimit is in SQL.
+// take does in Go what storage.TakeLimit does in SQL.
 func take(st storage.LimitState, c storage.LimitCharge) (storage.LimitState, bool) {
 	st = setBack(st, c)
 	hourRuns, dayRuns := st.HourBegan > c.HourOver, st.DayBegan > c.DayOver
@@ -81,8 +82,8 @@ func take(st storage.LimitState, c storage.LimitCharge) (storage.LimitState, boo
 	return st, true
 }
 
-// setBack restarts windows that are ahead of a clock which was set back, with what was used of them: so no one waits
-// for longer than a window, and no one gets more by it either.
+// setBack restarts the windows that are in the future because the clock was set back, and keeps their counts: no wait
+// gets longer than a window, and no caller gets more requests.
 func setBack(st storage.LimitState, c storage.LimitCharge) storage.LimitState {
 	st.HourBegan, st.DayBegan = min(st.HourBegan, c.At), min(st.DayBegan, c.At)
 	if st.BurstFull > c.BurstLatest {
@@ -91,12 +92,12 @@ func setBack(st storage.LimitState, c storage.LimitCharge) storage.LimitState {
 	return st
 }
 
-// exceeds reports whether a cost is more than a window ever holds.
+// exceeds reports whether a cost is larger than a window of the plan.
 func exceeds(cost int64, p Plan) bool {
 	return p.Hour > 0 && cost > p.Hour || p.Day > 0 && cost > p.Day || p.Burst > 0 && cost > p.Burst
 }
 
-// result puts into words what a charge has come to; st is the state after it.
+// result describes the outcome of a charge; st is the state after it.
 func result(st storage.LimitState, c storage.LimitCharge, p Plan, allowed bool) Result {
 	st = setBack(st, c)
 	r := Result{Allowed: allowed}
@@ -140,8 +141,7 @@ func result(st storage.LimitState, c storage.LimitCharge, p Plan, allowed bool) 
 	return r
 }
 
-// storable reports whether a counter may have this name: a row of any database can, and it takes no more than its share
-// of the memory.
+// storable reports whether a counter may have this name: each database can store it, and it is short enough for memory.
 func storable(counter string) bool {
 	return counter != "" && len(counter) <= mostName && strings.IndexByte(counter, 0) < 0 && utf8.ValidString(counter)
 }

@@ -1,5 +1,5 @@
-// Package redirecturi says which redirect URIs of clients can be registered, and which registered one a request means
-// (RFC 6749, section 3.1.2; RFC 8252, section 7). Clients and requests are its callers'.
+// Package redirecturi checks redirect URIs for registration, and matches those of requests with registered ones (RFC
+// 6749, section 3.1.2; RFC 8252, section 7). It does not know clients or requests.
 package redirecturi
 
 import (
@@ -11,11 +11,11 @@ import (
 	"doorward/oauth/input"
 )
 
-// loopbackHosts are the names that http redirect URIs may have (RFC 8252, section 7.3); each matches itself alone.
+// loopbackHosts are the hosts that http redirect URIs may have (RFC 8252, section 7.3); each matches only itself.
 var loopbackHosts = []string{"127.0.0.1", "[::1]", "localhost"}
 
-// splitLoopback cuts an http URI of a loopback host into host and what follows the port. Anything else, user
-// information say, is not one.
+// splitLoopback splits an http URI of a loopback host into the host and the part after the port. ok is false for any
+// other URI, such as one with user information.
 func splitLoopback(uri string) (host, rest string, ok bool) {
 	after, ok := strings.CutPrefix(uri, "http://")
 	if !ok {
@@ -45,9 +45,9 @@ func splitLoopback(uri string) (host, rest string, ok bool) {
 	return "", "", false
 }
 
-// may reports by its scheme whether a browser may be sent to a URI: https, http on loopback, a private-use
-// scheme with a dot (RFC 8252, section 7), or one of those without that the operator allows.
-func may(uri string, allowed []string) bool {
+// mayRedirect reports whether the scheme of a URI allows redirects to it: https, http on loopback, a private-use scheme
+// with a dot (RFC 8252, section 7), or one of the schemes without a dot that the operator allows.
+func mayRedirect(uri string, allowed []string) bool {
 	scheme, _, ok := strings.Cut(uri, ":")
 	if ok && scheme == "http" {
 		_, _, ok = splitLoopback(uri)
@@ -56,19 +56,19 @@ func may(uri string, allowed []string) bool {
 	return ok && (scheme == "https" || strings.Contains(scheme, ".") || slices.Contains(allowed, scheme))
 }
 
-// HasBareScheme reports whether a redirect URI has a scheme that no domain name vouches for, as one with a dot does in
-// part (RFC 8252, section 7.1): any program can claim it.
+// HasBareScheme reports whether a redirect URI has a private-use scheme without a dot. Any program can claim it, since
+// it does not contain a domain name of its owner (RFC 8252, section 7.1).
 func HasBareScheme(uri string) bool {
 	scheme, _, ok := strings.Cut(uri, ":")
 	return ok && scheme != "https" && scheme != "http" && !strings.Contains(scheme, ".")
 }
 
-// Match reports whether a requested redirect URI is a registered one: byte for byte (RFC 6749, section
-// 3.1.2.3, RFC 9700, section 2.1), but for the port of a loopback one, which a program takes as it comes (RFC 8252,
-// section 7.3). A scheme that does not register does not match either, however it came into the database.
+// Match reports whether a requested redirect URI is registered, byte for byte (RFC 6749, section 3.1.2.3; RFC 9700,
+// section 2.1), except for the port of a loopback URI, which is chosen at run time (RFC 8252, section 7.3). A URI whose
+// scheme cannot be registered never matches, even if the database contains it.
 func Match(registered []string, requested string, allowed []string) bool {
 	if slices.Contains(registered, requested) {
-		return may(requested, allowed)
+		return mayRedirect(requested, allowed)
 	}
 	host, rest, ok := splitLoopback(requested)
 	if !ok {
@@ -80,12 +80,12 @@ func Match(registered []string, requested string, allowed []string) bool {
 	})
 }
 
-// responseParameters may not be in the query of a redirect URI: a client would take them for ours.
+// responseParameters must not be in the query of a redirect URI: a client would take them for those of the response.
 var responseParameters = []string{
 	"code", "state", "error", "error_description", "error_uri", "iss", "response", "access_token", "id_token",
 }
 
-// Check says what keeps a URI from being registered, or "". Schemes without a dot must be among allowed.
+// Check returns why a URI cannot be registered, or "". allowed lists the private-use schemes without a dot that can.
 func Check(uri string, allowed []string) string {
 	switch {
 	case uri == "":
@@ -93,21 +93,21 @@ func Check(uri string, allowed []string) string {
 	case len(uri) > 2000:
 		return "is longer than 2,000 characters"
 	case strings.ContainsFunc(uri, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "holds spaces or characters outside ASCII; percent-encode them, and write a host name in its xn-- form"
+		return "contains spaces or characters outside ASCII; percent-encode them, and write a host name in its xn-- form"
 	case strings.ContainsAny(uri, `\*"<>^{|}`+"`"):
-		return "holds a character that no URI may hold, or a wildcard; write each URI out"
+		return "contains a character that is not allowed in URIs, or a wildcard; write each URI out"
 	case strings.Contains(uri, "#"):
-		return "has a fragment; remove # and what follows (RFC 6749, section 3.1.2)"
+		return "has a fragment; remove # and all after it (RFC 6749, section 3.1.2)"
 	}
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" {
 		return "is not an absolute URI"
 	}
 	if !strings.HasPrefix(uri, u.Scheme+":") {
-		return "has capital letters in its scheme; write it in small ones"
+		return "has capital letters in its scheme; write it in lower case"
 	}
 	if u.User != nil {
-		return "holds user information; remove what stands before the @"
+		return "contains user information; remove all before the @"
 	}
 	if authority, present := input.AuthorityOf(uri); present && authority != "" {
 		switch {
@@ -121,7 +121,7 @@ func Check(uri string, allowed []string) string {
 	path := strings.ToLower(u.EscapedPath())
 	for _, segment := range strings.Split(strings.ReplaceAll(strings.ReplaceAll(path, "%2e", "."), "%2f", "/"), "/") {
 		if segment == "." || segment == ".." {
-			return "holds . or .. segments; write the path that is meant"
+			return "contains . or .. segments; write the path without them"
 		}
 	}
 	query, err := url.ParseQuery(u.RawQuery)
@@ -136,17 +136,17 @@ func Check(uri string, allowed []string) string {
 	switch {
 	case u.Scheme == "https":
 		if u.Hostname() == "" || u.Opaque != "" {
-			return "names no host"
+			return "does not have a host"
 		}
 	case u.Scheme == "http":
-		if !may(uri, nil) {
+		if !mayRedirect(uri, nil) {
 			if slices.Contains(loopbackHosts, strings.TrimSuffix(u.Host, ":"+u.Port())) && u.Port() != "" {
 				return "has a port that is not a number from 1 to 65535; leave it out, and any port of this " +
 					"loopback host will do (RFC 8252, section 7.3)"
 			}
-			return "is plain http; that is allowed for 127.0.0.1, [::1] and localhost only, use https"
+			return "is plain http, which is allowed only for 127.0.0.1, [::1] and localhost; use https"
 		}
-	case !may(uri, allowed):
+	case !mayRedirect(uri, allowed):
 		return "has a scheme that is neither https nor a private-use one with a dot, " +
 			"like com.example.app:/callback (RFC 8252, section 7.1); " +
 			"the operator of this server can allow others, such as cursor, with redirect_schemes in the configuration"
@@ -154,7 +154,7 @@ func Check(uri string, allowed []string) string {
 	return ""
 }
 
-// AddResponse adds the parameters of a response to a redirect URI, whose registered query stays as it is (RFC 6749,
+// AddResponse adds the parameters of a response to a redirect URI, and leaves its registered query as it is (RFC 6749,
 // section 3.1.2).
 func AddResponse(uri string, response url.Values) string {
 	separator := "?"
@@ -167,7 +167,7 @@ func AddResponse(uri string, response url.Values) string {
 	return uri + separator + response.Encode()
 }
 
-// Origin is the web origin of a redirect URI (RFC 6454), or "" where a browser has none for it.
+// Origin returns the web origin of a redirect URI (RFC 6454), or "" if it has none.
 func Origin(uri string) string {
 	u, err := url.Parse(uri)
 	if err != nil || (u.Scheme != "https" && u.Scheme != "http") {
@@ -180,8 +180,8 @@ func Origin(uri string) string {
 	return u.Scheme + "://" + host
 }
 
-// Host is what a person is shown as the place that an answer goes to: the host, or the scheme of an app's
-// own; loopback tells that it is a program on their own machine.
+// Host returns where a redirect goes, to show to users: the host, or the private-use scheme. loopback reports whether
+// it goes to a program on the user's own machine.
 func Host(uri string) (host string, loopback bool) {
 	u, err := url.Parse(uri)
 	if err != nil {

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// Claims are what is known about the caller of a request. Requests may share the lists in it, so do not change them.
+// Claims describe the caller of a request. Requests may share the slices in it, so do not change them.
 type Claims struct {
 	Subject     string    // the user, or with client_credentials the client; empty: an API key
 	ClientID    string    // the app; empty: none
-	Scopes      []string  // what the credential may do, what was granted and what that implies; ask Covers
+	Scopes      []string  // granted scopes and those that they imply; use Covers to check one
 	Objects     []string  // Config.Objects
 	Credential  string    // access_token, api_key, personal_access_token, foreign_jwt
 	WorkspaceID string    // the workspace that the credential acts in; empty: none
@@ -25,17 +25,18 @@ type Claims struct {
 	KeyID       string    // of an API key or personal access token, for logs; empty: neither
 	Environment string    // live or test; empty: no API key
 	Plan        string    // the plan that limits the credential; empty: none
-	ID          string    // jti, names the credential without showing it
-	ExpiresAt   time.Time // zero: it does not end
-	IssuedAt    time.Time // zero: not told
-	AuthTime    time.Time // when the user last gave the password; zero: not told
+	ID          string    // jti: identifies the credential without revealing it
+	ExpiresAt   time.Time // zero: never
+	IssuedAt    time.Time // zero: unknown
+	AuthTime    time.Time // when the user last entered the password; zero: unknown
 
-	// ForeignIssuer and ForeignSubject are iss and sub of a JWT from an issuer that the server trusts; else empty.
+	// ForeignIssuer and ForeignSubject are iss and sub of a JWT from another issuer that the server trusts; otherwise
+	// empty.
 	ForeignIssuer, ForeignSubject string
 }
 
-// Covers reports whether the caller may do what needs a scope: the scope itself is there or, for object:action with one
-// of Config.Objects, the action.
+// Covers reports whether the caller's scopes include the needed one. If that is object:action with one of
+// Config.Objects, the scope action includes it.
 func (c *Claims) Covers(needed string) bool {
 	if slices.Contains(c.Scopes, needed) {
 		return true
@@ -47,16 +48,17 @@ func (c *Claims) Covers(needed string) bool {
 
 type contextKey struct{}
 
-// FromContext gives the claims of the request that Require let pass. ok is false where it was not asked.
+// FromContext returns the claims of a request that Require has accepted. ok is false if Require did not see the
+// request.
 func FromContext(ctx context.Context) (c Claims, ok bool) {
 	c, ok = ctx.Value(contextKey{}).(Claims)
 	return c, ok
 }
 
-// members are those of an introspection answer (RFC 7662, section 2.2) and of a JWT access token (RFC 9068, section
+// members are those of an introspection response (RFC 7662, section 2.2) and of a JWT access token (RFC 9068, section
 // 2.2).
 type members struct {
-	Active         bool     `json:"active"` // of introspection alone
+	Active         bool     `json:"active"` // only of introspection
 	Issuer         string   `json:"iss"`
 	Audience       audience `json:"aud"`
 	Subject        string   `json:"sub"`
@@ -77,11 +79,11 @@ type members struct {
 	ForeignIssuer  string   `json:"foreign_issuer"`
 	ForeignSubject string   `json:"foreign_subject"`
 
-	Addresses []netip.Prefix `json:"allowed_addresses"` // of introspection alone, as is the next
+	Addresses []netip.Prefix `json:"allowed_addresses"` // only of introspection, as is the next
 	RateLimit *rateLimit     `json:"rate_limit"`
 }
 
-// rateLimit is what the limits say where a cost was sent.
+// rateLimit is the state of the limits, if a cost was sent.
 type rateLimit struct {
 	Allowed    bool  `json:"allowed"`
 	Limit      int64 `json:"limit"`
@@ -90,10 +92,10 @@ type rateLimit struct {
 	RetryAfter int64 `json:"retry_after"` // seconds
 }
 
-// audience is one resource: a credential that others may use as well could be one that they were shown.
+// audience is one resource. A credential for several resources is refused: another one of them could have sent it here.
 type audience string
 
-// UnmarshalJSON takes a string, or a list of one.
+// UnmarshalJSON accepts a string, or a list of one string.
 func (a *audience) UnmarshalJSON(text []byte) error {
 	var one string
 	if json.Unmarshal(text, &one) == nil {
@@ -108,28 +110,28 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// maxTime is a time that no credential names, in Unix seconds. Beyond, sums of times overflow.
+// maxTime is a time in Unix seconds that is later than any in a credential. Sums of later times could overflow.
 const maxTime = 1 << 40
 
-// date is a NumericDate (RFC 7519, section 2): seconds since 1970, perhaps with a fraction or an exponent, which JSON
-// numbers may have. Here it is whole microseconds, rounded down; zero where the member is left out or null.
+// date is a NumericDate (RFC 7519, section 2): a JSON number of seconds since 1970, perhaps with a fraction or an
+// exponent. It is stored in whole microseconds, rounded down; zero if the member is left out or null.
 type date int64
 
-// UnmarshalJSON implements json.Unmarshaler. It refuses what is not a number, or before 1970.
+// UnmarshalJSON implements json.Unmarshaler. It refuses values that are not numbers, and times before 1970.
 func (d *date) UnmarshalJSON(text []byte) error {
 	if string(text) == "null" {
 		*d = 0
 		return nil
 	}
 	seconds, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || !(seconds >= 0) { // NaN too, though no JSON has it
+	if err != nil || !(seconds >= 0) { // also refuses NaN
 		return errors.New("a time is not a number of seconds since 1970")
 	}
 	*d = date(math.Floor(min(seconds, maxTime+1) * 1e6))
 	return nil
 }
 
-// time is the moment; zero where there is none, or one that no credential has.
+// time returns the date as a time.Time; zero if there is none, or if it is beyond maxTime.
 func (d date) time() time.Time {
 	if d <= 0 || d > maxTime*1e6 {
 		return time.Time{}
@@ -137,8 +139,8 @@ func (d date) time() time.Time {
 	return time.UnixMicro(int64(d))
 }
 
-// same reports whether two identifiers of resources are equal by RFC 3986, section 6.2.3: scheme and host without
-// regard to case, an empty path as "/", and the port that the scheme has by itself as none.
+// same reports whether two resource identifiers are equal by RFC 3986, section 6.2.3: the case of scheme and host does
+// not matter, an empty path equals "/", and the default port of the scheme may be left out.
 func same(a, b string) bool { return a == b || canonical(a) == canonical(b) }
 
 func canonical(id string) string {

@@ -16,69 +16,70 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// Config says which API this is, whom it asks and how. Issuer and Resource are required, and one of two ways to judge
-// a credential: credentials for introspection, or VerifyJWT.
+// Config identifies this API and its authorization server, and says how to check credentials. Issuer and Resource are
+// required, and at least one way to check: credentials for introspection, or VerifyJWT.
 //
-// With both, an access token in the form of a JWT from Issuer is verified here, and all else, such as API keys, is
-// asked about. A JWT that is verified here is good until its exp, even if it is revoked meanwhile.
+// With both, JWT access tokens from Issuer are verified here, and all other credentials, such as API keys, are
+// introspected. A JWT that is verified here works until its exp, even if it is revoked before.
 type Config struct {
 	// Issuer is the authorization server's identifier (RFC 8414, section 2), character for character: https, or http on
 	// a loopback host.
 	Issuer string
-	// Resource is this API's identifier, the id of the resource in the server's configuration. A credential counts only
-	// when it is its audience (RFC 8707, RFC 9068, section 4).
+	// Resource is this API's identifier, the id of the resource in the server's configuration. Only credentials with this
+	// audience are accepted (RFC 8707; RFC 9068, section 4).
 	Resource string
 
-	// ClientID and ClientSecret are the API's own credentials, made with "client create --resource-server"; they go by
-	// HTTP Basic. Empty: Key, or no introspection.
+	// ClientID and ClientSecret are the API's own credentials, created with "client create --resource-server". They are
+	// sent by HTTP Basic. Empty: Key is used, or there is no introspection.
 	ClientID, ClientSecret string
-	// Key is an API key with the scope introspect, in place of ClientID and ClientSecret.
+	// Key is an API key with the scope introspect, instead of ClientID and ClientSecret.
 	Key string
-	// IntrospectionURL is the endpoint of RFC 7662; empty: the one in the issuer's metadata (RFC 8414).
+	// IntrospectionURL is the introspection endpoint (RFC 7662); empty: the one in the issuer's metadata (RFC 8414).
 	IntrospectionURL string
-	// Cost is what a request takes from its caller's plan, 0 to 1000; 0 takes nothing and tells how much is left, below
-	// zero does not ask about limits. nil: limits are not asked about. The answers then carry X-RateLimit-Limit,
-	// -Remaining and -Reset, and a request over the limit is 429. It needs introspection, is asked each time whatever
-	// CacheFor says, and for JWTs too.
+	// Cost returns what a request costs of its caller's plan, 0 to 1000. 0 charges nothing, and below zero the limits
+	// are not checked. Responses then have X-RateLimit-Limit, -Remaining and -Reset, and a request over the limit gets
+	// 429. It needs introspection, of each request in spite of CacheFor, and for JWTs too. nil: the limits are not
+	// checked.
 	Cost func(*http.Request) int
-	// CacheFor is how long an answer of the introspection endpoint may be used again, at most five minutes. A
-	// credential that was revoked works so much longer; never past its exp. Answers that refuse are not kept. 0: each
-	// request is asked about, and revocation holds at once.
+	// CacheFor is how long an introspection response may be used again, at most five minutes. A revoked credential keeps
+	// working for as long, but never beyond its exp. Negative responses are not cached. 0: each request is introspected,
+	// and revocation takes effect at once.
 	CacheFor time.Duration
-	// CacheSize bounds the answers that are kept; 0: 10,000.
+	// CacheSize is how many responses are cached at most; 0: 10,000.
 	CacheSize int
 
-	// VerifyJWT has access tokens in the form of JWTs verified here (RFC 9068, ES256 only). The signatures of the last
-	// 10,000 are remembered by the digests of the tokens; key and time are compared each time.
+	// VerifyJWT verifies JWT access tokens here (RFC 9068, ES256 only). The digests of the last 10,000 tokens with a valid
+	// signature are remembered; the key and the times are checked for each request.
 	VerifyJWT bool
-	// JWKSURL is where the server's public keys are; empty: what the issuer's metadata says. No token says so.
+	// JWKSURL is the URL of the server's public keys; empty: the one in the issuer's metadata. URLs in tokens are ignored.
 	JWKSURL string
 
-	// WorkspaceHeader is the header in which a caller names a workspace, such as X-Workspace. A personal access token
-	// must name one then, and no credential may name one that is not its own. Empty: none is read.
+	// WorkspaceHeader is the header in which a request names a workspace, such as X-Workspace. A request with a personal
+	// access token must then name one, and no request may name a workspace in which its credential may not act. Empty: no
+	// header is read.
 	WorkspaceHeader string
-	// ClientAddress tells where a request comes from, for keys that may be used from some addresses only. Behind a
-	// proxy it has to know which headers to believe. nil: the peer of the connection.
+	// ClientAddress returns the address that a request comes from, for keys with allowed IP addresses. Behind a proxy it
+	// has to know which headers to trust. nil: the peer of the connection.
 	ClientAddress func(*http.Request) netip.Addr
 
-	// WriteError writes status and body of a refusal; the headers that RFC 6750 and the limits ask for are set already.
-	// nil: JSON with error, message, statusCode and, on 429, retryAfter.
+	// WriteError writes the status and body of a refusal; the headers of RFC 6750 and of the limits are already set. nil:
+	// JSON with error, message, statusCode and, for 429, retryAfter.
 	WriteError func(http.ResponseWriter, *http.Request, *Refusal)
 
-	// Objects are the resource's objects in the server's configuration: for each of them a scope such as read covers
+	// Objects are the resource's objects in the server's configuration. For each of them, a scope such as read covers
 	// OBJECT:read. nil: a scope covers only itself.
 	Objects []string
 
-	// Name, Documentation (a URL) and Scopes are told to clients by Metadata (RFC 9728, section 2). Empty: left out.
+	// Name, Documentation (a URL) and Scopes are published by Metadata (RFC 9728, section 2). Empty: left out.
 	Name, Documentation string
 	Scopes              []string
 
-	// Client sends what is asked; its redirects are not followed. nil: one with a time-out of five seconds.
+	// Client sends the requests to the authorization server; redirects are not followed. nil: one with a timeout of five
+	// seconds.
 	Client *http.Client
-	// Log takes what refused requests with 500 and 503, which is the operator's to know and not the caller's. nil:
-	// slog.Default().
+	// Log receives the causes of 500 and 503, which the operator must know and the caller must not. nil: slog.Default().
 	Log *slog.Logger
-	// Now tells the time; nil: time.Now.
+	// Now returns the current time; nil: time.Now.
 	Now func() time.Time
 }
 
@@ -88,31 +89,31 @@ const (
 	askTimeout       = 5 * time.Second
 )
 
-// Verifier judges the credentials of requests to one API. It is safe for use by many at once.
+// Verifier checks the credentials of requests to one API. Its methods are safe for concurrent use.
 type Verifier struct {
 	config      Config
 	client      *http.Client
 	metadataURL string                         // of this API (RFC 9728); empty: its identifier is not an https URL
-	cache       *otter.Cache[question, answer] // nil: nothing is kept
+	cache       *otter.Cache[question, answer] // nil: no cache
 	seen        *otter.Cache[[sha256.Size]byte, seen]
 	discovered  discovered
 	keys        keySet
 }
 
-// attributes of a challenge and paths are made from identifiers, so these must hold nothing that means something there.
+// plainURI restricts identifiers, which become part of challenges and paths, to characters without a meaning there.
 var plainURI = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]+$`)
 
 var headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
-// New checks c and sends no request yet: a server that is away at start is not an error. The error tells everything
-// that is wrong at once.
+// New checks c and returns a Verifier. It sends no request, so the server need not be reachable yet. The error lists
+// everything that is wrong.
 func New(c Config) (*Verifier, error) {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if err := reachable(c.Issuer); err != nil {
 		fault("Issuer %q %w", c.Issuer, err)
 	} else if strings.Contains(c.Issuer, "?") {
-		fault("Issuer %q has a query; give the issuer as it stands in the server's metadata", c.Issuer)
+		fault("Issuer %q has a query; give the issuer exactly as in the server's metadata", c.Issuer)
 	}
 	if !plainURI.MatchString(c.Resource) {
 		fault("Resource %q is not an absolute URI without a fragment; give the id of this API's resource", c.Resource)
@@ -131,7 +132,7 @@ func New(c Config) (*Verifier, error) {
 	case c.ClientID != "" && c.Key != "":
 		fault("ClientID and Key are two ways to introspect; give one")
 	case c.ClientID == "" && c.Key == "" && !c.VerifyJWT:
-		fault("there is no way to judge a credential; give ClientID and ClientSecret, Key, or VerifyJWT")
+		fault("there is no way to check a credential; give ClientID and ClientSecret, Key, or VerifyJWT")
 	case c.ClientID == "" && c.Key == "" && (c.Cost != nil || c.CacheFor != 0 || c.IntrospectionURL != ""):
 		fault("Cost, CacheFor and IntrospectionURL need introspection; give ClientID and ClientSecret, or Key")
 	}
@@ -145,7 +146,7 @@ func New(c Config) (*Verifier, error) {
 		fault("CacheSize is %d; give a positive number, or 0 for %d", c.CacheSize, defaultCacheSize)
 	}
 	if c.WorkspaceHeader != "" && !headerName.MatchString(c.WorkspaceHeader) {
-		fault("WorkspaceHeader %q is not the name of a header", c.WorkspaceHeader)
+		fault("WorkspaceHeader %q is not a valid header name", c.WorkspaceHeader)
 	}
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("resource: %w", errors.Join(faults...))
@@ -172,7 +173,7 @@ func New(c Config) (*Verifier, error) {
 	if c.VerifyJWT {
 		cache, err := otter.New(&otter.Options[[sha256.Size]byte, seen]{MaximumSize: maxSeen})
 		if err != nil {
-			return nil, fmt.Errorf("resource: make the cache of JWTs: %w", err)
+			return nil, fmt.Errorf("resource: create the cache of JWTs: %w", err)
 		}
 		v.seen = cache
 	}
@@ -181,14 +182,14 @@ func New(c Config) (*Verifier, error) {
 			MaximumSize: c.CacheSize, ExpiryCalculator: otter.ExpiryWriting[question, answer](c.CacheFor),
 		})
 		if err != nil {
-			return nil, fmt.Errorf("resource: make the cache: %w", err)
+			return nil, fmt.Errorf("resource: create the cache: %w", err)
 		}
 		v.cache = cache
 	}
 	return v, nil
 }
 
-// client is a copy of c, or a new one, that follows no redirect: what it sends are credentials.
+// client returns a copy of c, or a new client, that follows no redirects, since its requests contain credentials.
 func client(c *http.Client) *http.Client {
 	own := http.Client{}
 	if c != nil {
@@ -204,7 +205,7 @@ func client(c *http.Client) *http.Client {
 	return &own
 }
 
-// reachable says what is wrong with a URL that credentials are sent to or keys come from.
+// reachable returns what is wrong with a URL to which credentials are sent or from which keys are fetched.
 func reachable(text string) error {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || strings.Contains(text, "#") || !plainURI.MatchString(text) {
@@ -221,7 +222,7 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && a.Unmap().IsLoopback()
 }
 
-// peer is the address at the other end of a request's connection.
+// peer returns the remote address of a request's connection.
 func peer(r *http.Request) netip.Addr {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

@@ -19,19 +19,19 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// question is what a kept answer is found by: a digest of the token and the workspace, so that no memory holds tokens
-// for longer than their request.
+// question is the key of a cached answer: a digest of the token and the workspace, so that tokens stay in memory only
+// during their request.
 type question [sha256.Size]byte
 
 func questionOf(token, workspace string) question {
-	return sha256.Sum256([]byte(token + "\x00" + workspace)) // neither holds NUL
+	return sha256.Sum256([]byte(token + "\x00" + workspace)) // neither contains NUL
 }
 
-// slug is what the name of a workspace may look like. Others belong to none, and are not sent.
+// slug matches the names that workspaces may have. Others are not sent to the server.
 var slug = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
-// askIn asks about a token in a workspace; below zero, cost is not sent. Where the answer is no, it finds out whether
-// that is because of the workspace: a caller who is told that the token is worth nothing would throw it away.
+// askIn introspects a token in a workspace; a cost below zero is not sent. If the token is not active, askIn finds out
+// whether that is because of the workspace: a client that is told that its token is invalid would discard it.
 func (v *Verifier) askIn(r *http.Request, token, workspace string, cost int) (a answer, err error) {
 	if len(workspace) <= maxWorkspaceSlug && (workspace == "" || slug.MatchString(workspace)) {
 		a, err = v.ask(r.Context(), token, workspace, cost)
@@ -45,7 +45,7 @@ func (v *Verifier) askIn(r *http.Request, token, workspace string, cost int) (a 
 	return answer{}, err
 }
 
-// ask asks about a token, or takes a kept answer.
+// ask introspects a token, or returns a cached answer.
 func (v *Verifier) ask(ctx context.Context, token, workspace string, cost int) (answer, error) {
 	if v.cache == nil || cost >= 0 {
 		return v.introspect(ctx, token, workspace, cost)
@@ -54,14 +54,14 @@ func (v *Verifier) ask(ctx context.Context, token, workspace string, cost int) (
 	if a, ok := v.cache.GetIfPresent(key); ok && !v.config.Now().Before(a.until) {
 		v.cache.Invalidate(key)
 	}
-	// Equal questions wait for one answer. That is not done without a cache: a question that was sent before a token
-	// was revoked must not answer one that came after.
+	// Equal questions share one answer. Without a cache they do not: an answer to a question from before a revocation must
+	// not serve one from after it.
 	return v.cache.Get(
 		ctx,
 		key,
 		otter.LoaderFunc[question, answer](func(ctx context.Context, _ question) (answer, error) {
 			sent := v.config.Now()
-			a, err := v.introspect(context.WithoutCancel(ctx), token, workspace, cost) // others may wait for it
+			a, err := v.introspect(context.WithoutCancel(ctx), token, workspace, cost) // other requests may wait for it
 			a.until = sent.Add(v.config.CacheFor)
 			if end := a.claims.ExpiresAt; !end.IsZero() && end.Before(a.until) {
 				a.until = end
@@ -71,7 +71,7 @@ func (v *Verifier) ask(ctx context.Context, token, workspace string, cost int) (
 	)
 }
 
-// introspect is the request of RFC 7662, section 2.1.
+// introspect sends an introspection request (RFC 7662, section 2.1).
 func (v *Verifier) introspect(ctx context.Context, token, workspace string, cost int) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -92,7 +92,7 @@ func (v *Verifier) introspect(ctx context.Context, token, workspace string, cost
 	}
 	q, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	if err != nil {
-		return answer{}, misused(fmt.Errorf("introspect: %w", err))
+		return answer{}, misconfigured(fmt.Errorf("introspect: %w", err))
 	}
 	q.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	q.Header.Set("Accept", "application/json")
@@ -113,16 +113,16 @@ func (v *Verifier) introspect(ctx context.Context, token, workspace string, cost
 	return answer{claims: m.claims(), limit: m.RateLimit, addresses: m.Addresses}, nil
 }
 
-// maxAnswer bounds what is read of an answer of the server, in bytes.
+// maxAnswer bounds the size of the server's responses, in bytes.
 const maxAnswer = 1 << 20
 
-// fetch sends a request to the authorization server and decodes the JSON of its answer into into. Its errors are
-// refusals.
+// fetch sends a request to the authorization server and decodes the JSON of the response into into. Its errors are
+// *Refusal.
 func (v *Verifier) fetch(q *http.Request, into any) error {
 	what := q.Method + " " + q.URL.String()
 	resp, err := v.client.Do(q)
 	if err != nil {
-		return unavailable(err, 0) // it names method and URL
+		return unavailable(err, 0) // err names the method and URL
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -133,12 +133,12 @@ func (v *Verifier) fetch(q *http.Request, into any) error {
 		wait, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		return unavailable(fmt.Errorf("%s: status %d", what, resp.StatusCode), time.Duration(wait)*time.Second)
 	case resp.StatusCode != http.StatusOK:
-		return misused(fmt.Errorf("%s: status %d; check the URL and the API's own credentials", what, resp.StatusCode))
+		return misconfigured(fmt.Errorf("%s: status %d; check the URL and the API's own credentials", what, resp.StatusCode))
 	case len(body) > maxAnswer:
-		return unavailable(fmt.Errorf("%s: the answer is larger than 1 MiB", what), 0)
+		return unavailable(fmt.Errorf("%s: the response is larger than 1 MiB", what), 0)
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return unavailable(fmt.Errorf("%s: the answer is not what it should be: %w", what, err), 0)
+		return unavailable(fmt.Errorf("%s: the response cannot be decoded: %w", what, err), 0)
 	}
 	return nil
 }

@@ -17,29 +17,29 @@ import (
 )
 
 const (
-	keysFor     = 10 * time.Minute // keys are fetched again after that
-	keysAtMost  = time.Hour        // and are not used beyond that, where they cannot be
-	seekEvery   = time.Minute      // a key that is not among them is looked for once in that
-	retryAfter  = 10 * time.Second // a fetch that failed is tried again after that
-	clockSkew   = 30 * time.Second // that nbf may be ahead
+	keysFor     = 10 * time.Minute // keys are fetched again after this time
+	keysAtMost  = time.Hour        // and not used after this time if that fails
+	seekEvery   = time.Minute      // for an unknown key they are fetched once in this time
+	retryAfter  = 10 * time.Second // a failed fetch is tried again after this time
+	clockSkew   = 30 * time.Second // how far nbf may be in the future
 	maxKeys     = 100
 	jwtParts    = 3
-	accessToken = "access_token" // what a JWT that says nothing of its kind is (RFC 9068)
+	accessToken = "access_token" // of a JWT that does not name its kind (RFC 9068)
 )
 
-// seen is a JWT whose signature was found good, which stays so. Each time is compared whether the key is still one of
-// the server's, and what the members say.
+// seen is a JWT whose signature was found valid, which it stays. Each request still checks that the server has the key,
+// and checks the members.
 type seen struct {
 	kid     string
 	key     *ecdsa.PublicKey
 	members *members
 }
 
-// maxSeen bounds how many JWTs are remembered by their digests. Verifying one again takes some ten times as long as all
-// else that is done for a request.
+// maxSeen bounds how many JWTs are remembered. Verifying a signature takes about ten times as long as all other work
+// for a request.
 const maxSeen = 10_000
 
-// signed verifies a JWT access token of the server's. ours is false where a token does not say that it is one.
+// signed verifies a JWT access token of the server. ours is false if the token does not claim to be one.
 func (v *Verifier) signed(ctx context.Context, token string) (c Claims, ours bool, err error) {
 	digest := sha256.Sum256([]byte(token))
 	if s, ok := v.seen.GetIfPresent(digest); ok {
@@ -66,8 +66,7 @@ func (v *Verifier) signed(ctx context.Context, token string) (c Claims, ours boo
 	return c, true, err
 }
 
-// ours reads a token as a JWT that says it comes from Issuer. Nothing of it is believed yet; whether it is asked about
-// or verified here, a caller checks it.
+// ours parses a token as a JWT that claims to come from Issuer. It verifies nothing.
 func (v *Verifier) ours(token string) (*jwt.JSONWebToken, bool) {
 	if strings.Count(token, ".") != jwtParts-1 {
 		return nil, false
@@ -87,8 +86,8 @@ func (v *Verifier) ours(token string) (*jwt.JSONWebToken, bool) {
 	return t, true
 }
 
-// verify checks header and signature of a JWT access token (RFC 9068, section 4). Of its header, typ, alg and kid are
-// used; a key or an address in it means nothing.
+// verify checks the header and signature of a JWT access token (RFC 9068, section 4). It uses only typ, alg and kid of
+// the header; keys and URLs in it are ignored.
 func (v *Verifier) verify(ctx context.Context, t *jwt.JSONWebToken) (seen, error) {
 	header := t.Headers[0]
 	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
@@ -107,13 +106,13 @@ func (v *Verifier) verify(ctx context.Context, t *jwt.JSONWebToken) (seen, error
 	return seen{header.KeyID, key, &m}, nil
 }
 
-// accept judges what a JWT says, now.
+// accept checks the members of a JWT at the current time.
 func (v *Verifier) accept(m *members) (Claims, error) {
 	now, c := v.config.Now(), m.claims()
 	switch {
 	case m.Issuer != v.config.Issuer, !same(string(m.Audience), v.config.Resource):
 		return Claims{}, errInvalidToken
-	case !c.ExpiresAt.After(now): // also where there is none
+	case !c.ExpiresAt.After(now): // also if there is none
 		return Claims{}, errInvalidToken
 	case m.NotBefore > date(now.Add(clockSkew).UnixMicro()):
 		return Claims{}, errInvalidToken
@@ -124,20 +123,20 @@ func (v *Verifier) accept(m *members) (Claims, error) {
 	return c, nil
 }
 
-// keySet are the server's public keys by kid.
+// keySet holds the server's public keys by kid.
 type keySet struct {
-	turn chan struct{} // of one: the goroutine that fetches
+	turn chan struct{} // capacity 1; held by the goroutine that fetches
 
 	mu     sync.RWMutex
 	keys   map[string]*ecdsa.PublicKey
 	at     time.Time // when they were fetched; zero: never
-	failed time.Time // when that was tried last without success; zero: it went well
-	sought time.Time // when they were fetched for a kid that was not among them
+	failed time.Time // when the last fetch failed; zero: it succeeded
+	sought time.Time // when they were last fetched for an unknown kid
 }
 
-var errKeysAway = errors.New("the server's keys could not be fetched a moment ago")
+var errKeysUnavailable = errors.New("the server's keys could not be fetched a moment ago")
 
-// look finds a key, or says that it is wanted of the server.
+// look finds a key; fetch reports whether the keys must be fetched first.
 func (s *keySet) look(kid string, now time.Time) (key *ecdsa.PublicKey, fetch bool, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -151,7 +150,7 @@ func (s *keySet) look(kid string, now time.Time) (key *ecdsa.PublicKey, fetch bo
 		return key, false, nil
 	case !s.failed.IsZero() && now.Sub(s.failed) < retryAfter:
 		if key == nil {
-			err = unavailable(errKeysAway, retryAfter)
+			err = unavailable(errKeysUnavailable, retryAfter)
 		}
 		return key, false, err
 	case fresh && !s.sought.IsZero() && now.Sub(s.sought) < seekEvery:
@@ -160,7 +159,7 @@ func (s *keySet) look(kid string, now time.Time) (key *ecdsa.PublicKey, fetch bo
 	return key, true, nil
 }
 
-// key is the server's public key of that name.
+// key returns the server's public key with this kid.
 func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
 	s, now := &v.keys, v.config.Now()
 	key, fetch, err := s.look(kid, now)
@@ -177,7 +176,7 @@ func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 	if !fetch {
 		return key, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout) // others wait for it too
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout) // other requests wait for it too
 	defer cancel()
 	keys, err := v.fetchKeys(ctx)
 	s.mu.Lock()
@@ -186,7 +185,7 @@ func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 		s.failed = now
 		if key != nil {
 			v.config.Log.WarnContext(
-				ctx, "the server's keys cannot be fetched; those from before are used on", "error", err,
+				ctx, "the server's keys cannot be fetched; using the cached ones", "error", err,
 			)
 			return key, nil
 		}
@@ -202,8 +201,8 @@ func (v *Verifier) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error
 	return key, nil
 }
 
-// fetchKeys reads the server's key set (RFC 7517, section 5). Keys that are not for ES256 signatures are passed over,
-// since a server may have others for other ends.
+// fetchKeys fetches the server's key set (RFC 7517, section 5). It skips keys that are not for ES256 signatures, which
+// a server may have for other purposes.
 func (v *Verifier) fetchKeys(ctx context.Context) (map[string]*ecdsa.PublicKey, error) {
 	address := v.config.JWKSURL
 	if address == "" {
@@ -215,7 +214,7 @@ func (v *Verifier) fetchKeys(ctx context.Context) (map[string]*ecdsa.PublicKey, 
 	}
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, misused(err)
+		return nil, misconfigured(err)
 	}
 	q.Header.Set("Accept", "application/json")
 	var set struct {

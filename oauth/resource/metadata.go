@@ -17,13 +17,14 @@ const (
 	authorizationServer = "oauth-authorization-server" // RFC 8414, section 3
 )
 
-// wellKnown is the path of a metadata document about something with a path of its own (RFC 8414, section 3.1).
+// wellKnown returns the path of a metadata document, given the path of the URL that it describes (RFC 8414, section
+// 3.1).
 func wellKnown(name, path string) string {
 	return "/.well-known/" + name + strings.TrimSuffix(path, "/")
 }
 
-// MetadataPath is where Metadata belongs on this API's host (RFC 9728, section 3.1). Empty: Resource is not a URL, and
-// the challenges name no metadata.
+// MetadataPath returns the path at which this API's host must serve Metadata (RFC 9728, section 3.1). It is empty if
+// Resource is not an https URL; challenges then name no metadata.
 func (v *Verifier) MetadataPath() string {
 	if v.metadataURL == "" {
 		return ""
@@ -35,8 +36,8 @@ func (v *Verifier) MetadataPath() string {
 	return wellKnown(protectedResource, u.Path)
 }
 
-// Metadata answers with the document of RFC 9728, section 2, by which a client finds out where tokens for this API come
-// from. Any origin may read it.
+// Metadata serves the document of RFC 9728, section 2, from which a client learns which server issues tokens for this
+// API. Pages of any origin may read it.
 func (v *Verifier) Metadata() http.Handler {
 	body, err := json.Marshal(struct {
 		Resource      string   `json:"resource"`
@@ -76,10 +77,11 @@ func (v *Verifier) Metadata() http.Handler {
 	})
 }
 
-// requestHeader is a name that a preflight may ask for.
+// requestHeader matches a header name that a preflight may ask for.
 var requestHeader = regexp.MustCompile("^[A-Za-z0-9-]{1,64}$")
 
-// preflight allows a page of any origin to read the metadata with headers of its own, such as MCP-Protocol-Version.
+// preflight allows pages of any origin to read the metadata with their own request headers, such as
+// MCP-Protocol-Version.
 func preflight(h http.Header, r *http.Request) {
 	h.Set("Access-Control-Allow-Origin", "*")
 	if r.Header.Get("Access-Control-Request-Method") == "" {
@@ -100,14 +102,14 @@ func preflight(h http.Header, r *http.Request) {
 	h.Add("Vary", asked)
 }
 
-// serverMetadata is what is needed of the authorization server's metadata (RFC 8414, section 2).
+// serverMetadata holds the members that are needed of the authorization server's metadata (RFC 8414, section 2).
 type serverMetadata struct {
 	Issuer                string `json:"issuer"`
 	IntrospectionEndpoint string `json:"introspection_endpoint"`
 	JWKSURI               string `json:"jwks_uri"`
 }
 
-// discovered is the authorization server's metadata, kept for discoveredFor.
+// discovered is the authorization server's metadata, cached for discoveredFor.
 type discovered struct {
 	mu sync.Mutex
 	serverMetadata
@@ -116,13 +118,13 @@ type discovered struct {
 
 const discoveredFor = time.Hour
 
-// metadata is the authorization server's. While it cannot be fetched again, the copy is used.
+// metadata returns the authorization server's metadata. While it cannot be fetched again, it returns the cached copy.
 func (v *Verifier) metadata(ctx context.Context) (serverMetadata, error) {
 	d, now := &v.discovered, v.config.Now()
 	d.mu.Lock()
 	kept, fresh := d.serverMetadata, !d.at.IsZero() && now.Sub(d.at) < discoveredFor
 	if !fresh && !d.at.IsZero() {
-		d.at = now // one asks; the others go on with what there is
+		d.at = now // one request fetches; the others use the cached copy
 	}
 	d.mu.Unlock()
 	if fresh {
@@ -141,11 +143,12 @@ func (v *Verifier) metadata(ctx context.Context) (serverMetadata, error) {
 	return m, nil
 }
 
-// discover reads the metadata. What contradicts it is a fault of set-up, which no caller can fix.
+// discover fetches the metadata. Metadata that contradicts the configuration is a set-up error, which no caller can
+// fix.
 func (v *Verifier) discover(ctx context.Context) (serverMetadata, error) {
 	u, err := url.Parse(v.config.Issuer)
 	if err != nil {
-		return serverMetadata{}, misused(err) // New has parsed it
+		return serverMetadata{}, misconfigured(err) // New has parsed it
 	}
 	q, err := http.NewRequestWithContext(
 		ctx,
@@ -154,7 +157,7 @@ func (v *Verifier) discover(ctx context.Context) (serverMetadata, error) {
 		nil,
 	)
 	if err != nil {
-		return serverMetadata{}, misused(err)
+		return serverMetadata{}, misconfigured(err)
 	}
 	q.Header.Set("Accept", "application/json")
 	var m serverMetadata
@@ -162,7 +165,7 @@ func (v *Verifier) discover(ctx context.Context) (serverMetadata, error) {
 		return m, err
 	}
 	if m.Issuer != v.config.Issuer { // RFC 8414, section 3.3
-		return m, misused(fmt.Errorf("%s is the metadata of another issuer, %q", q.URL, m.Issuer))
+		return m, misconfigured(fmt.Errorf("%s is the metadata of another issuer, %q; check Issuer", q.URL, m.Issuer))
 	}
 	for _, x := range []struct {
 		name, url string
@@ -175,7 +178,7 @@ func (v *Verifier) discover(ctx context.Context) (serverMetadata, error) {
 			continue
 		}
 		if err := reachable(x.url); err != nil {
-			return m, misused(fmt.Errorf("%s: %s %q %w", q.URL, x.name, x.url, err))
+			return m, misconfigured(fmt.Errorf("%s: %s %q %w", q.URL, x.name, x.url, err))
 		}
 	}
 	return m, nil

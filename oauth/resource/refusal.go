@@ -15,17 +15,17 @@ const (
 	InsufficientScope = "insufficient_scope"
 )
 
-// Refusal is why a request does not pass.
+// Refusal is the reason why a request is refused.
 type Refusal struct {
-	Status      int    // of the answer
-	Code        string // of RFC 6750, section 3.1; empty: no credential was shown, or the reason is none of those
+	Status      int    // of the response
+	Code        string // of RFC 6750, section 3.1; empty: no credential was sent, or no code applies
 	Description string // a sentence that says what to do
-	Scope       string // what the request needs, where Code is insufficient_scope and a scope is missing
+	Scope       string // the needed scopes, if Code is insufficient_scope and one is missing
 	RetryAfter  time.Duration
-	Err         error // what the operator should know, with 500 and 503; not for the caller
+	Err         error // the cause of a 500 or 503, for the operator; not for the caller
 }
 
-// Error is the description, with the cause where there is one.
+// Error returns the description, with the cause if there is one.
 func (r *Refusal) Error() string {
 	if r.Err != nil {
 		return r.Err.Error()
@@ -33,7 +33,7 @@ func (r *Refusal) Error() string {
 	return r.Description
 }
 
-// Unwrap is the cause.
+// Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Err }
 
 var (
@@ -51,7 +51,7 @@ func badRequest(description string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Code: InvalidRequest, Description: description}
 }
 
-// unavailable says that nothing is known: not a no.
+// unavailable is the refusal if the credential cannot be checked, which does not mean that it is invalid.
 func unavailable(err error, wait time.Duration) *Refusal {
 	wait = min(max(wait, time.Second), time.Minute)
 	return &Refusal{
@@ -60,15 +60,15 @@ func unavailable(err error, wait time.Duration) *Refusal {
 	}
 }
 
-// misused says that the server refuses the API itself, which is not the caller's fault.
-func misused(err error) *Refusal {
+// misconfigured is the refusal if the server refuses the API itself, which is not the caller's fault.
+func misconfigured(err error) *Refusal {
 	return &Refusal{
 		Status:      http.StatusInternalServerError,
 		Description: "The API is not set up to verify callers; its operator must fix the configuration.", Err: err,
 	}
 }
 
-// show puts what is left of a plan into an answer's header.
+// show sets the response headers that tell what is left of a plan.
 func (l *rateLimit) show(h http.Header) {
 	h.Set("X-RateLimit-Limit", strconv.FormatInt(l.Limit, 10))
 	h.Set("X-RateLimit-Remaining", strconv.FormatInt(l.Remaining, 10))
@@ -83,12 +83,12 @@ func (l *rateLimit) refusal() *Refusal {
 	}
 }
 
-// seconds are those of a wait, rounded up.
+// seconds formats a wait in seconds, rounded up.
 func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-// challenge is the value of WWW-Authenticate (RFC 6750, section 3, RFC 9728, section 5.1); empty: none.
+// challenge returns the value of WWW-Authenticate (RFC 6750, section 3; RFC 9728, section 5.1); empty: none.
 func (v *Verifier) challenge(r *Refusal) string {
 	if r.Status != http.StatusUnauthorized && r.Code == "" {
 		return ""
@@ -108,7 +108,7 @@ func (v *Verifier) challenge(r *Refusal) string {
 	return c
 }
 
-// quotable keeps of a text what RFC 6750, section 3 allows in an attribute.
+// quotable replaces the characters of a text that RFC 6750, section 3 does not allow in an attribute.
 func quotable(text string) string {
 	return strings.Map(func(c rune) rune {
 		switch {
@@ -121,7 +121,7 @@ func quotable(text string) string {
 	}, text)
 }
 
-// writeError is what a refusal looks like unless Config says otherwise.
+// writeError is the default of Config.WriteError.
 func writeError(w http.ResponseWriter, _ *http.Request, r *Refusal) {
 	body := struct {
 		Error      string `json:"error"`

@@ -19,13 +19,14 @@ const (
 // token68 is the syntax of a bearer token (RFC 6750, section 2.1).
 var token68 = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 
-// Require is middleware that lets a request pass whose credential covers every scope; without scopes, any credential
-// for this API. The handler behind it finds the caller by FromContext. It reads the one Authorization header and
-// nothing else (RFC 6750, section 2.1), and judges in this order: credential, workspace, address, limit, scopes.
+// Require returns middleware that accepts a request if its credential covers every one of the scopes; without scopes,
+// any credential for this API is accepted. The handler gets the caller from FromContext. Require reads the credential
+// only from the Authorization header (RFC 6750, section 2.1), and checks in this order: credential, workspace, address,
+// limit, scopes.
 //
-// Refusals: 401 without a valid credential, 403 for what it may not do, 400 for a request that says two things at once,
-// 429 over the limit, 503 where the authorization server cannot be asked, 500 where it refuses the API's own
-// credentials.
+// It refuses with 401 without a valid credential, 403 if the credential does not allow the request, 400 for
+// contradictory requests, 429 over the limit, 503 if the authorization server is unavailable, and 500 if it refuses the
+// API's own credentials.
 func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -39,7 +40,7 @@ func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 	}
 }
 
-// admit judges a request; what the limits say goes into the header h of its answer.
+// admit checks a request, and sets the headers of the rate limit in h.
 func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claims, error) {
 	token, err := bearer(r)
 	if err != nil {
@@ -49,7 +50,7 @@ func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claim
 	if err != nil {
 		return Claims{}, err
 	}
-	a, err := v.judge(r, token, workspace)
+	a, err := v.check(r, token, workspace)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -75,7 +76,7 @@ func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claim
 	return c, nil
 }
 
-// bearer is the token in the one Authorization header.
+// bearer returns the token in the one Authorization header.
 func bearer(r *http.Request) (string, error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 {
@@ -92,14 +93,14 @@ func bearer(r *http.Request) (string, error) {
 			return token, nil
 		}
 	}
-	// RFC 6750, section 3.1: where nothing was shown, nothing is wrong with it.
+	// RFC 6750, section 3.1: a request without a credential gets a challenge without an error code.
 	return "", &Refusal{
 		Status:      http.StatusUnauthorized,
-		Description: "Send an access token or API key in the header Authorization, after the word Bearer.",
+		Description: "Send an access token or API key in the Authorization header, after Bearer and a space.",
 	}
 }
 
-// workspace is the slug that a request names; empty: none.
+// workspace returns the slug that a request names; empty: none.
 func (v *Verifier) workspace(r *http.Request) (string, error) {
 	if v.config.WorkspaceHeader == "" {
 		return "", nil
@@ -115,21 +116,21 @@ func (v *Verifier) workspace(r *http.Request) (string, error) {
 		}
 		return values[0], nil
 	}
-	return "", badRequest("The header " + v.config.WorkspaceHeader + " is there twice; send it once.")
+	return "", badRequest("The header " + v.config.WorkspaceHeader + " appears twice; send it once.")
 }
 
-// answer is what came of judging a credential.
+// answer is the result of checking a credential.
 type answer struct {
 	claims    Claims
-	limit     *rateLimit     // nil: not limited, or not asked
-	addresses []netip.Prefix // that it may be used from; none: all
-	until     time.Time      // a kept answer counts
+	limit     *rateLimit     // nil: not limited, or not checked
+	addresses []netip.Prefix // from which it may be used; none: all
+	until     time.Time      // when a cached answer expires
 }
 
 func (v *Verifier) introspects() bool { return v.config.ClientID != "" || v.config.Key != "" }
 
-// judge finds out what a token is worth, in the workspace that the request names.
-func (v *Verifier) judge(r *http.Request, token, workspace string) (answer, error) {
+// check verifies or introspects a token, in the workspace that the request names.
+func (v *Verifier) check(r *http.Request, token, workspace string) (answer, error) {
 	cost := -1
 	if v.config.Cost != nil {
 		cost = v.config.Cost(r)
@@ -148,7 +149,7 @@ func (v *Verifier) judge(r *http.Request, token, workspace string) (answer, erro
 			if cost < 0 {
 				return answer{claims: claims}, nil
 			}
-			// Only the server can count. The question is asked after its cheap part was judged.
+			// Only the server can count, so ask it too, once the cheap checks have passed.
 		}
 	}
 	a, err := v.askIn(r, token, workspace, cost)
@@ -164,15 +165,15 @@ func (v *Verifier) judge(r *http.Request, token, workspace string) (answer, erro
 	return a, nil
 }
 
-// refuse answers with a refusal.
+// refuse writes a refusal.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
 		refusal = unavailable(err, 0)
 	}
-	if refusal.Err != nil && r.Context().Err() == nil { // a client that went away is nothing the operator needs to know
+	if refusal.Err != nil && r.Context().Err() == nil { // not for a client that closed the connection
 		v.config.Log.ErrorContext(
-			r.Context(), "the authorization server cannot tell who is calling", "error", refusal.Err, "status",
+			r.Context(), "the caller could not be verified with the authorization server", "error", refusal.Err, "status",
 			refusal.Status,
 		)
 	}

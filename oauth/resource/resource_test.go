@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,14 +29,26 @@ const exampleAPI = "https://api.example.com/v2"
 
 // catalogue is a server with two resources, objects and plans.
 func catalogue() rig.Options {
-	scopes := []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "delete", Text: "Delete"}}
+	scopes := []catalog.Scope{
+		{Name: "read", Text: "Read"},
+		{Name: "write", Text: "Write"},
+		{Name: "delete", Text: "Delete"},
+	}
 	return rig.Options{
 		Resources: []catalog.Resource{
 			{
-				ID: exampleAPI, Name: "Example API", Objects: []string{"accounts"}, Scopes: scopes, WorkspaceHeader: "X-Workspace", UserPlan: "people",
-				Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free"},
+				ID:              exampleAPI,
+				Name:            "Example API",
+				Objects:         []string{"accounts"},
+				Scopes:          scopes,
+				WorkspaceHeader: "X-Workspace",
+				UserPlan:        "people",
+				Keys:            catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "free"},
 			},
-			{ID: "https://other.example.com", Name: "Other", Scopes: scopes, Keys: catalog.KeyRules{Prefix: "other", Environments: []string{"live"}}},
+			{
+				ID: "https://other.example.com", Name: "Other", Scopes: scopes,
+				Keys: catalog.KeyRules{Prefix: "other", Environments: []string{"live"}},
+			},
 		},
 		Plans: map[string]limit.Plan{"free": {Hour: 2}, "people": {Hour: 50}},
 	}
@@ -68,7 +79,10 @@ func newAPI(t *testing.T, c resource.Config) *api {
 // config asks the server of a rig.
 func config(r *rig.Rig) resource.Config {
 	server := r.ResourceServer()
-	return resource.Config{Issuer: r.Issuer, ClientID: server.ID, ClientSecret: server.Secret, Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() }}
+	return resource.Config{
+		Issuer: r.Issuer, ClientID: server.ID, ClientSecret: server.Secret,
+		Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() },
+	}
 }
 
 // request is one with a bearer token, unless that is empty; headers come in pairs.
@@ -107,7 +121,8 @@ func (a *api) ask(r *http.Request, scopes ...string) (*httptest.ResponseRecorder
 func (a *api) want(w *httptest.ResponseRecorder, status int, code string) {
 	a.t.Helper()
 	challenge := w.Header().Get("WWW-Authenticate")
-	if w.Code != status || code != "" && !strings.Contains(challenge, `error="`+code+`"`) || code == "" && strings.Contains(challenge, "error=") {
+	if w.Code != status || code != "" && !strings.Contains(challenge, `error="`+code+`"`) ||
+		code == "" && strings.Contains(challenge, "error=") {
 		a.t.Errorf("got %d %s %s, want %d %s\n%s", w.Code, challenge, w.Body, status, code, a.log.String())
 	}
 }
@@ -119,17 +134,20 @@ func TestCallerIsKnownToTheHandler(t *testing.T) {
 	access, refresh := r.Tokens(app, "read")
 	w, c := a.ask(request(access), "read", "accounts:read")
 	a.want(w, http.StatusNoContent, "")
-	if c.Subject != r.Alice.ID || c.ClientID != app.ID || c.Credential != "access_token" || c.Role != "owner" || c.Workspace == "" || c.WorkspaceID == "" || c.Plan != "people" {
+	if c.Subject != r.Alice.ID || c.ClientID != app.ID || c.Credential != "access_token" || c.Role != "owner" ||
+		c.Workspace == "" || c.WorkspaceID == "" || c.Plan != "people" {
 		t.Errorf("claims of an access token: %+v", c)
 	}
-	if c.ExpiresAt.Before(r.Store.Now().Time()) || c.IssuedAt.IsZero() || c.AuthTime.IsZero() || c.ID == "" || !cmp.Equal(c.Scopes, []string{"read"}) {
+	if c.ExpiresAt.Before(r.Store.Now().Time()) || c.IssuedAt.IsZero() || c.AuthTime.IsZero() || c.ID == "" ||
+		!cmp.Equal(c.Scopes, []string{"read"}) {
 		t.Errorf("claims of an access token: %+v", c)
 	}
 	ws := r.Workspace("acme", "", r.Alice)
 	key, text := r.Key(ws, apikey.Spec{Scopes: []string{"accounts:read"}, Environment: "test"})
 	w, c = a.ask(request(text), "accounts:read")
 	a.want(w, http.StatusNoContent, "")
-	if c.KeyID != key.ID || c.Subject != "" || c.Environment != "test" || c.Workspace != "acme" || c.WorkspaceID != ws.ID || c.Credential != "api_key" || !c.ExpiresAt.IsZero() {
+	if c.KeyID != key.ID || c.Subject != "" || c.Environment != "test" || c.Workspace != "acme" ||
+		c.WorkspaceID != ws.ID || c.Credential != "api_key" || !c.ExpiresAt.IsZero() {
 		t.Errorf("claims of a key: %+v", c)
 	}
 	w, _ = a.ask(request(text), "read")
@@ -154,7 +172,8 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 		t.Errorf("without a token the challenge is %s", got)
 	}
 	var body map[string]any
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body["error"] != "Unauthorized" || body["statusCode"] != 401.0 || body["message"] == "" {
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body["error"] != "Unauthorized" ||
+		body["statusCode"] != 401.0 || body["message"] == "" {
 		t.Errorf("without a token the body is %s", w.Body)
 	}
 	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "application/json" {
@@ -162,7 +181,8 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 	}
 	w, _ = a.ask(request(access), "read", "write")
 	a.want(w, http.StatusForbidden, "insufficient_scope")
-	if got := w.Header().Get("WWW-Authenticate"); !strings.HasPrefix(got, realm+`, error="insufficient_scope"`) || !strings.HasSuffix(got, `scope="read write", `+metadata) {
+	if got := w.Header().Get("WWW-Authenticate"); !strings.HasPrefix(got, realm+`, error="insufficient_scope"`) ||
+		!strings.HasSuffix(got, `scope="read write", `+metadata) {
 		t.Errorf("without a scope the challenge is %s", got)
 	}
 	for name, q := range map[string]*http.Request{
@@ -200,7 +220,10 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 // machine is an app's own token for a resource.
 func machine(t *testing.T, r *rig.Rig, id string) string {
 	t.Helper()
-	app := r.App(management.ClientSpec{Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id}, Scopes: []string{"read"}})
+	app := r.App(management.ClientSpec{
+		Name: "Machine", Grants: []string{"client_credentials"}, Resources: []string{id},
+		Scopes: []string{"read"},
+	})
 	answer := r.PostAs(app, "/oauth/token", map[string][]string{"grant_type": {"client_credentials"}, "resource": {id}})
 	if answer.Status != http.StatusOK {
 		t.Fatalf("client_credentials: %d %s", answer.Status, answer.Body)
@@ -211,7 +234,10 @@ func machine(t *testing.T, r *rig.Rig, id string) string {
 // A resource server that judges for two APIs is told of both. Each API takes its own credentials only.
 func TestAudienceIsThisAPI(t *testing.T) {
 	r := rig.Memory(t, catalogue())
-	server := r.App(management.ClientSpec{Name: "Both", ResourceServer: true, Resources: []string{exampleAPI, "https://other.example.com"}})
+	server := r.App(management.ClientSpec{
+		Name: "Both", ResourceServer: true,
+		Resources: []string{exampleAPI, "https://other.example.com"},
+	})
 	c := config(r)
 	c.ClientID, c.ClientSecret = server.ID, server.Secret
 	here := newAPI(t, c)
@@ -222,181 +248,6 @@ func TestAudienceIsThisAPI(t *testing.T) {
 	there.want(w, http.StatusNoContent, "")
 	w, _ = here.ask(request(token), "read")
 	here.want(w, http.StatusUnauthorized, "invalid_token")
-}
-
-func TestRevocationHoldsAtOnceWithoutACache(t *testing.T) {
-	r := rig.Memory(t, catalogue())
-	a := newAPI(t, config(r))
-	app := r.App(management.ClientSpec{})
-	access, _ := r.Tokens(app, "read")
-	w, _ := a.ask(request(access), "read")
-	a.want(w, http.StatusNoContent, "")
-	r.PostAs(app, "/oauth/revoke", map[string][]string{"token": {access}})
-	w, _ = a.ask(request(access), "read")
-	a.want(w, http.StatusUnauthorized, "invalid_token")
-
-	access, _ = r.Tokens(app, "read")
-	r.Advance(time.Hour + time.Second)
-	w, _ = a.ask(request(access), "read")
-	a.want(w, http.StatusUnauthorized, "invalid_token")
-}
-
-func TestCacheHoldsForItsTimeAndNeverPastExpiry(t *testing.T) {
-	r := rig.Memory(t, catalogue())
-	c := config(r)
-	c.CacheFor = 5 * time.Second
-	var asked atomic.Int64
-	c.Client = counting(&asked, "/oauth/introspect")
-	a := newAPI(t, c)
-	app := r.App(management.ClientSpec{})
-	access, _ := r.Tokens(app, "read")
-	for range 3 {
-		w, _ := a.ask(request(access), "read")
-		a.want(w, http.StatusNoContent, "")
-	}
-	if asked.Load() != 1 {
-		t.Errorf("three requests ask %d times", asked.Load())
-	}
-	r.PostAs(app, "/oauth/revoke", map[string][]string{"token": {access}})
-	r.Advance(4 * time.Second)
-	w, _ := a.ask(request(access), "read")
-	a.want(w, http.StatusNoContent, "")
-	r.Advance(time.Second)
-	for range 2 { // a no is not kept
-		w, _ = a.ask(request(access), "read")
-		a.want(w, http.StatusUnauthorized, "invalid_token")
-	}
-	if asked.Load() != 3 {
-		t.Errorf("after the cache's time and a refusal it was asked %d times, want 3", asked.Load())
-	}
-
-	access, _ = r.Tokens(app, "read")
-	r.Advance(time.Hour - 2*time.Second) // it ends in two
-	w, _ = a.ask(request(access), "read")
-	a.want(w, http.StatusNoContent, "")
-	r.Advance(2 * time.Second)
-	w, _ = a.ask(request(access), "read")
-	a.want(w, http.StatusUnauthorized, "invalid_token")
-}
-
-// counting is a client that counts the requests to a path.
-func counting(n *atomic.Int64, path string) *http.Client {
-	return &http.Client{Transport: transport(func(q *http.Request) (*http.Response, error) {
-		if q.URL.Path == path {
-			n.Add(1)
-		}
-		return http.DefaultTransport.RoundTrip(q)
-	})}
-}
-
-type transport func(*http.Request) (*http.Response, error)
-
-func (f transport) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }
-
-// Many with one token at once are one question where a cache is allowed.
-func TestEqualQuestionsAtOnceAreOne(t *testing.T) {
-	r := rig.Memory(t, catalogue())
-	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
-	var asked atomic.Int64
-	c := config(r)
-	c.CacheFor, c.Client = time.Second, counting(&asked, "/oauth/introspect")
-	a := newAPI(t, c)
-	var wait sync.WaitGroup
-	for range 64 {
-		wait.Go(func() {
-			h := a.v.Require("read")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
-			w := httptest.NewRecorder()
-			if h.ServeHTTP(w, request(access)); w.Code != http.StatusNoContent {
-				t.Errorf("got %d %s", w.Code, w.Body)
-			}
-		})
-	}
-	wait.Wait()
-	if asked.Load() != 1 {
-		t.Errorf("64 requests with one token ask %d times", asked.Load())
-	}
-}
-
-func TestServerAwayIsNeverANo(t *testing.T) {
-	r := rig.Memory(t, catalogue())
-	app := r.App(management.ClientSpec{})
-	access, _ := r.Tokens(app, "read")
-	c := config(r)
-	a := newAPI(t, c)
-	w, _ := a.ask(request(access), "read")
-	a.want(w, http.StatusNoContent, "")
-
-	r.BreakStorage()
-	w, _ = a.ask(request(access), "read")
-	a.want(w, http.StatusServiceUnavailable, "")
-	if w.Header().Get("Retry-After") == "" || w.Header().Get("WWW-Authenticate") != "" {
-		t.Errorf("the 503 has %v", w.Header())
-	}
-	r.HTTP.Close()
-	fresh := newAPI(t, c) // that has not even read the metadata
-	for _, x := range []*api{a, fresh} {
-		w, _ = x.ask(request(access), "read")
-		x.want(w, http.StatusServiceUnavailable, "")
-		if w.Header().Get("Retry-After") == "" {
-			t.Errorf("the 503 does not say when to try again: %v", w.Header())
-		}
-		if !strings.Contains(x.log.String(), r.URL) || strings.Contains(x.log.String()+w.Body.String(), access) {
-			t.Errorf("the operator is told %q, the caller %s", x.log.String(), w.Body)
-		}
-		if strings.Contains(w.Body.String(), r.URL) {
-			t.Errorf("the caller is told whom the API asks: %s", w.Body)
-		}
-	}
-}
-
-// What a server answers instead of an answer is not believed.
-func TestAnswersThatAreNone(t *testing.T) {
-	for name, x := range map[string]struct {
-		status     int
-		header     string
-		body       string
-		want       int
-		retryAfter string
-	}{
-		"too many failures":   {429, "7", `{"error":"temporarily_unavailable"}`, 503, "7"},
-		"a wait of a year":    {503, "31536000", ``, 503, "60"},
-		"a proxy's error":     {502, "", `<html>`, 503, "1"},
-		"no JSON":             {200, "", `<html>active</html>`, 503, "1"},
-		"cut off":             {200, "", `{"active":true,"aud":"` + exampleAPI, 503, "1"},
-		"too long":            {200, "", `{"active":true,"aud":"` + exampleAPI + `"}` + strings.Repeat(" ", 1<<20), 503, "1"},
-		"wrong credentials":   {401, "", `{"error":"invalid_client"}`, 500, ""},
-		"moved":               {307, "", ``, 500, ""},
-		"no such path":        {404, "", ``, 500, ""},
-		"active as a word":    {200, "", `{"active":"true","aud":"` + exampleAPI + `"}`, 503, "1"},
-		"without an audience": {200, "", `{"active":true}`, 401, ""},
-		"nothing":             {200, "", `{}`, 401, ""},
-		"null":                {200, "", `null`, 401, ""},
-		"two audiences":       {200, "", `{"active":true,"aud":["` + exampleAPI + `","https://x.example"]}`, 503, "1"},
-		"one in a list":       {200, "", `{"active":true,"aud":["` + exampleAPI + `"]}`, 204, ""},
-		"an audience within":  {200, "", `{"active":true,"aud":"https://api.example.com"}`, 401, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			followed := false
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				followed = r.URL.Path == "/elsewhere"
-				if x.header != "" {
-					w.Header().Set("Retry-After", x.header)
-				}
-				w.Header().Set("Location", "/elsewhere")
-				w.WriteHeader(x.status)
-				_, _ = io.WriteString(w, x.body)
-			}))
-			defer server.Close()
-			a := newAPI(t, resource.Config{Issuer: server.URL, IntrospectionURL: server.URL + "/introspect", Key: "sk_live_x"})
-			w, _ := a.ask(request("token"))
-			if w.Code != x.want || w.Header().Get("Retry-After") != x.retryAfter || followed {
-				t.Errorf("got %d, Retry-After %q, followed %v; want %d, %q", w.Code, w.Header().Get("Retry-After"), followed, x.want, x.retryAfter)
-			}
-			if x.want >= 500 && !strings.Contains(a.log.String(), "status="+strconv.Itoa(x.want)) {
-				t.Errorf("the operator is told %q", a.log.String())
-			}
-		})
-	}
 }
 
 func TestLimitsAreToldAndHeld(t *testing.T) {
@@ -411,7 +262,8 @@ func TestLimitsAreToldAndHeld(t *testing.T) {
 	for _, left := range []string{"1", "0"} {
 		w, _ := a.ask(request(key), "read")
 		a.want(w, http.StatusNoContent, "")
-		if h := w.Header(); h.Get("X-RateLimit-Limit") != "2" || h.Get("X-RateLimit-Remaining") != left || h.Get("X-RateLimit-Reset") == "" {
+		if h := w.Header(); h.Get("X-RateLimit-Limit") != "2" || h.Get("X-RateLimit-Remaining") != left ||
+			h.Get("X-RateLimit-Reset") == "" {
 			t.Errorf("want %s left: %v", left, h)
 		}
 	}
@@ -419,7 +271,8 @@ func TestLimitsAreToldAndHeld(t *testing.T) {
 	a.want(w, http.StatusTooManyRequests, "")
 	var body struct{ RetryAfter int }
 	wait, _ := strconv.Atoi(w.Header().Get("Retry-After"))
-	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || wait < 3500 || body.RetryAfter != wait || w.Header().Get("X-RateLimit-Remaining") != "0" {
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || wait < 3500 || body.RetryAfter != wait ||
+		w.Header().Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("over the limit: %v %s", w.Header(), w.Body)
 	}
 	cost = 0
@@ -450,7 +303,8 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 
 	w, claims := a.ask(request(pat, "X-Workspace", "acme"), "write")
 	a.want(w, http.StatusNoContent, "")
-	if claims.Workspace != "acme" || claims.Role != "owner" || claims.Subject != r.Alice.ID || claims.Credential != "personal_access_token" {
+	if claims.Workspace != "acme" || claims.Role != "owner" || claims.Subject != r.Alice.ID ||
+		claims.Credential != "personal_access_token" {
 		t.Errorf("in acme the claims are %+v", claims)
 	}
 	w, _ = a.ask(request(pat, "X-Workspace", "umbrella"), "write") // the role there only reads
@@ -472,7 +326,10 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 	a.want(w, http.StatusForbidden, "insufficient_scope")
 	w, _ = a.ask(request(key), "write")
 	a.want(w, http.StatusNoContent, "")
-	for _, q := range []*http.Request{request(key, "X-Workspace", ""), request(key, "X-Workspace", "acme", "X-Workspace", "acme")} {
+	for _, q := range []*http.Request{
+		request(key, "X-Workspace", ""),
+		request(key, "X-Workspace", "acme", "X-Workspace", "acme"),
+	} {
 		w, _ = a.ask(q, "write")
 		a.want(w, http.StatusBadRequest, "invalid_request")
 	}
@@ -483,10 +340,13 @@ func TestWorkspaceIsTheRequests(t *testing.T) {
 func TestKeyIsUsedFromItsAddressesOnly(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	a := newAPI(t, config(r))
-	_, key := r.Key(r.Workspace("acme", "", r.Alice), apikey.Spec{Addresses: storage.List{"192.0.2.0/24", "2001:db8::/32"}})
+	_, key := r.Key(r.Workspace("acme", "", r.Alice),
+		apikey.Spec{Addresses: storage.List{"192.0.2.0/24", "2001:db8::/32"}})
 	for address, status := range map[string]int{
-		"192.0.2.7:1": http.StatusNoContent, "[::ffff:192.0.2.7]:1": http.StatusNoContent, "[2001:db8::1%eth0]:1": http.StatusNoContent,
-		"192.0.3.7:1": http.StatusForbidden, "": http.StatusForbidden, "a socket": http.StatusForbidden,
+		"192.0.2.7:1":          http.StatusNoContent,
+		"[::ffff:192.0.2.7]:1": http.StatusNoContent,
+		"[2001:db8::1%eth0]:1": http.StatusNoContent,
+		"192.0.3.7:1":          http.StatusForbidden, "": http.StatusForbidden, "a socket": http.StatusForbidden,
 	} {
 		q := request(key, "X-Forwarded-For", "192.0.2.1")
 		q.RemoteAddr = address
@@ -520,99 +380,22 @@ func TestKeyThatIntrospects(t *testing.T) {
 
 func TestBodyIsTheAPIs(t *testing.T) {
 	var got *resource.Refusal
-	a := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x", WriteError: func(w http.ResponseWriter, _ *http.Request, r *resource.Refusal) {
-		got = r
-		w.WriteHeader(r.Status)
-		_, _ = io.WriteString(w, "no")
-	}})
+	a := newAPI(t, resource.Config{
+		Issuer: "https://auth.example.com", Key: "sk_live_x",
+		WriteError: func(w http.ResponseWriter, _ *http.Request, r *resource.Refusal) {
+			got = r
+			w.WriteHeader(r.Status)
+			_, _ = io.WriteString(w, "no")
+		},
+	})
 	w, _ := a.ask(request(""))
-	if a.want(w, http.StatusUnauthorized, ""); w.Body.String() != "no" || got.Status != http.StatusUnauthorized || w.Header().Get("WWW-Authenticate") == "" {
+	if a.want(w, http.StatusUnauthorized, ""); w.Body.String() != "no" || got.Status != http.StatusUnauthorized ||
+		w.Header().Get("WWW-Authenticate") == "" {
 		t.Errorf("got %v %s %+v", w.Header(), w.Body, got)
 	}
 }
 
-func TestMetadataOfTheAPI(t *testing.T) {
-	a := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x", Scopes: []string{"read", "write"}, Name: "Example API"})
-	if got := a.v.MetadataPath(); got != "/.well-known/oauth-protected-resource/v2" {
-		t.Errorf("the document is at %s", got)
-	}
-	w := httptest.NewRecorder()
-	a.v.Metadata().ServeHTTP(w, httptest.NewRequest(http.MethodGet, a.v.MetadataPath(), nil))
-	var got map[string]any
-	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]any{
-		"resource": exampleAPI, "authorization_servers": []any{"https://auth.example.com"}, "bearer_methods_supported": []any{"header"},
-		"scopes_supported": []any{"read", "write"}, "resource_name": "Example API",
-	}
-	if diff := cmp.Diff(want, got); diff != "" || w.Header().Get("Access-Control-Allow-Origin") != "*" {
-		t.Errorf("the document (-want +got):\n%s", diff)
-	}
-	w = httptest.NewRecorder()
-	if a.v.Metadata().ServeHTTP(w, httptest.NewRequest(http.MethodPost, a.v.MetadataPath(), nil)); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "GET, HEAD, OPTIONS" {
-		t.Errorf("a POST gets %d %v", w.Code, w.Header())
-	}
-	urn := newAPI(t, resource.Config{Issuer: "https://auth.example.com", Key: "sk_live_x", Resource: "urn:example:api"})
-	w, _ = urn.ask(request(""))
-	if got := w.Header().Get("WWW-Authenticate"); got != `Bearer realm="urn:example:api"` || urn.v.MetadataPath() != "" {
-		t.Errorf("an API without a URL names metadata: %s", got)
-	}
-}
-
-func TestConfigIsCheckedWhole(t *testing.T) {
-	_, err := resource.New(resource.Config{Issuer: "http://auth.example.com", Resource: "https://api.example.com#x", ClientID: "x", CacheFor: time.Hour, JWKSURL: "ftp://x"})
-	if err == nil {
-		t.Fatal("nothing is wrong")
-	}
-	for _, part := range []string{"Issuer", "Resource", "ClientSecret", "CacheFor", "JWKSURL"} {
-		if !strings.Contains(err.Error(), part) {
-			t.Errorf("%s is not named: %v", part, err)
-		}
-	}
-	good := resource.Config{Issuer: "https://auth.example.com", Resource: exampleAPI}
-	for name, change := range map[string]func(*resource.Config){
-		"no way at all":          func(*resource.Config) {},
-		"two ways to introspect": func(c *resource.Config) { c.Key, c.ClientID, c.ClientSecret = "k", "i", "s" },
-		"a cost of JWTs alone":   func(c *resource.Config) { c.VerifyJWT, c.Cost = true, func(*http.Request) int { return 1 } },
-		"a cache of JWTs alone":  func(c *resource.Config) { c.VerifyJWT, c.CacheFor = true, time.Second },
-		"no header":              func(c *resource.Config) { c.Key, c.WorkspaceHeader = "k", "X Workspace" },
-		"a quote in the name":    func(c *resource.Config) { c.Key, c.Resource = "k", `https://x/"` },
-		"a secret in the URL":    func(c *resource.Config) { c.Key, c.IntrospectionURL = "k", "https://a:b@x/" },
-	} {
-		c := good
-		change(&c)
-		if _, err := resource.New(c); err == nil {
-			t.Errorf("%s is taken", name)
-		}
-	}
-	for _, issuer := range []string{"http://localhost:8080", "http://127.0.0.1", "http://[::1]:1", "https://auth.example.com/tenant"} {
-		if _, err := resource.New(resource.Config{Issuer: issuer, Resource: exampleAPI, VerifyJWT: true}); err != nil {
-			t.Errorf("issuer %s: %v", issuer, err)
-		}
-	}
-}
-
-func TestV43_ScopeCoverageIsTheServers(t *testing.T) {
-	for _, x := range []struct{ have, need string }{
-		{"read", "read"},
-		{"read", "accounts:read"},
-		{"accounts:read", "read"},
-		{"accounts:read", "accounts:read"},
-		{"accounts:read", "accounts:write"},
-		{"", "read"},
-		{"accounts", "accounts:read"},
-		{"read write", "x:write"},
-		{"read", ""},
-		{"read", ":read"},
-		{"b:c", "a:b:c"},
-	} {
-		for _, objects := range [][]string{nil, {"accounts", "a"}} {
-			c := resource.Claims{Scopes: strings.Fields(x.have), Objects: objects}
-			r := catalog.Resource{Objects: objects}
-			if got, want := c.Covers(x.need), r.Covers(c.Scopes, x.need); got != want {
-				t.Errorf("%q covers %q with objects %v: %v, and the server says %v", x.have, x.need, objects, got, want)
-			}
-		}
-	}
+// noContent is a handler that answers 204.
+func noContent() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 }

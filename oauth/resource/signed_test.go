@@ -18,11 +18,15 @@ func TestJ09_TokensOfTheServerAcrossRotation(t *testing.T) {
 	o.Resources[0].JWT = true
 	r := rig.Memory(t, o)
 	app := r.App(management.ClientSpec{})
-	a := newAPI(t, resource.Config{Issuer: r.Issuer, VerifyJWT: true, Objects: []string{"accounts"}, Now: func() time.Time { return r.Store.Now().Time() }})
+	a := newAPI(t, resource.Config{
+		Issuer: r.Issuer, VerifyJWT: true, Objects: []string{"accounts"},
+		Now: func() time.Time { return r.Store.Now().Time() },
+	})
 	before, refresh := r.Tokens(app, "read")
 	w, c := a.ask(request(before), "accounts:read")
 	a.want(w, http.StatusNoContent, "")
-	if c.Subject != r.Alice.ID || c.ClientID != app.ID || c.Credential != "access_token" || c.Role != "owner" || c.Workspace == "" || c.WorkspaceID == "" ||
+	if c.Subject != r.Alice.ID || c.ClientID != app.ID || c.Credential != "access_token" || c.Role != "owner" ||
+		c.Workspace == "" || c.WorkspaceID == "" ||
 		c.ID == "" || c.AuthTime.IsZero() || c.IssuedAt.IsZero() || c.ExpiresAt.Sub(c.IssuedAt) != time.Hour {
 		t.Errorf("claims of a signed token: %+v", c)
 	}
@@ -72,7 +76,10 @@ func TestSignedTokensAreRevokedWhereTheyAreAskedAbout(t *testing.T) {
 		}
 	}
 	r.PostAs(app, "/oauth/revoke", url.Values{"token": {refresh}})
-	for c, status := range map[*resource.Config]int{&asks: http.StatusUnauthorized, &both: http.StatusNoContent, &counts: http.StatusUnauthorized} {
+	for c, status := range map[*resource.Config]int{
+		&asks: http.StatusUnauthorized, &both: http.StatusNoContent,
+		&counts: http.StatusUnauthorized,
+	} {
 		if w, _ := newAPI(t, *c).ask(request(access), "read"); w.Code != status {
 			t.Errorf("verifying %v, counting %v: revoked, it gets %d, want %d", c.VerifyJWT, c.Cost != nil, w.Code, status)
 		}

@@ -2,6 +2,6 @@ package seal
 
 import "encoding/hex"
 
-// AnswerPurpose is the purpose for which Seal and Open keep the answer to a request that may be sent twice: one with an
-// Idempotency-Key, or a form. The digest is that of the request.
+// AnswerPurpose is the purpose, for Seal and Open, of the stored answer to a request that may be sent twice: one with
+// an Idempotency-Key, or a form. digest is that of the request.
 func AnswerPurpose(digest []byte) string { return "idempotent answer " + hex.EncodeToString(digest) }

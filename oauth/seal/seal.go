@@ -1,5 +1,5 @@
-// Package seal keeps the master secret, and seals what comes back from outside or lies in the database under keys
-// derived from it. Which texts are sealed, and for what, its callers know.
+// Package seal encrypts values that travel through browsers or lie in the database, under keys derived from the master
+// secret. It does not know what the values are for; its callers choose their purposes.
 package seal
 
 import (
@@ -20,8 +20,8 @@ import (
 	"doorward/storage"
 )
 
-// Secrets is the master secret, or several while one replaces another: the first seals, all open. Each purpose has
-// a key of its own, derived by HKDF.
+// Secrets holds the master secret, or several while one replaces another: the first seals, and all open. Each purpose
+// has its own key, derived by HKDF.
 type Secrets struct {
 	fingerprints []string
 	flow         []cipher.AEAD
@@ -37,12 +37,12 @@ func New(masters [][]byte) (*Secrets, error) {
 	s := &Secrets{}
 	for _, m := range masters {
 		if len(m) < 32 {
-			return nil, errors.New("a master secret needs 32 bytes or more")
+			return nil, errors.New("a master secret must have 32 bytes or more")
 		}
 		key := func(purpose string) []byte {
 			k, err := hkdf.Key(sha256.New, m, nil, "doorward "+purpose, 32)
 			if err != nil {
-				panic(err) // only for a length that SHA-256 cannot give
+				panic(err) // only for a length that HKDF cannot derive
 			}
 			return k
 		}
@@ -62,21 +62,21 @@ func New(masters [][]byte) (*Secrets, error) {
 	return s, nil
 }
 
-// errOpen says that a sealed text was not sealed by this server, or for another purpose.
+// errOpen means that a value was not sealed by this server, or was sealed for another purpose.
 var errOpen = errors.New("not sealed by this server")
 
-// Seal encrypts text that comes back from outside, or lies in the database. What was sealed for one purpose opens for
-// no other one: a purpose may name the person and the thing that the text is for.
+// Seal encrypts and authenticates text under the first secret. A value opens only for the purpose for which it was
+// sealed, which may name a user or an object.
 func (s *Secrets) Seal(purpose string, text []byte) string {
 	nonce := make([]byte, s.flow[0].NonceSize())
 	_, _ = rand.Read(nonce) // never fails
 	return base64.RawURLEncoding.EncodeToString(s.flow[0].Seal(nonce, nonce, text, []byte(purpose)))
 }
 
-// Open decrypts what Seal returned for the same purpose, whichever of the secrets sealed it.
+// Open decrypts a value that Seal returned for the same purpose, under any of the secrets.
 func (s *Secrets) Open(purpose, sealed string) ([]byte, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
-	if err != nil || strings.ContainsAny(sealed, "\r\n") { // which the decoder skips
+	if err != nil || strings.ContainsAny(sealed, "\r\n") { // the decoder would skip them
 		return nil, errOpen
 	}
 	for _, aead := range s.flow {
@@ -90,7 +90,7 @@ func (s *Secrets) Open(purpose, sealed string) ([]byte, error) {
 	return nil, errOpen
 }
 
-// Reseal seals a text under the first secret; changed is false where it is sealed under that one already.
+// Reseal seals a sealed value under the first secret; changed is false if it already is.
 func (s *Secrets) Reseal(purpose, sealed string) (after string, changed bool, err error) {
 	text, err := s.Open(purpose, sealed)
 	if err != nil {
@@ -103,7 +103,7 @@ func (s *Secrets) Reseal(purpose, sealed string) (after string, changed bool, er
 	return s.Seal(purpose, text), true, nil
 }
 
-// FormToken binds a form to the parts that it was shown for, a flow and a session, say.
+// FormToken returns a token that binds a form to parts, such as its flow and session.
 func (s *Secrets) FormToken(parts ...string) string { return formToken(s.form[0], parts) }
 
 // FormTokenFits reports whether FormToken returned token for the same parts.
@@ -121,8 +121,8 @@ func formToken(key []byte, parts []string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// Successors derives the random bits of the refresh token that follows a presented one, by each of the secrets, the
-// first's first. So a retry gets the same successor, and no token is stored in clear to return it again.
+// Successors derives the random bits of the successor of a presented refresh token, from each of the secrets in order.
+// So a retry gets the same successor, although no token is stored in clear.
 func (s *Secrets) Successors(presented string) [][32]byte {
 	out := make([][32]byte, len(s.refresh))
 	for i, key := range s.refresh {
@@ -133,14 +133,14 @@ func (s *Secrets) Successors(presented string) [][32]byte {
 	return out
 }
 
-// ErrOtherSecret says that the database was used with a master secret that this node does not have.
+// ErrOtherSecret means that the database was used with a master secret that this node does not have.
 var ErrOtherSecret = errors.New(
-	"the database belongs to servers with another secret: give this one the same, or put theirs into its list",
+	"the database belongs to servers with another secret; give this server the same secret, or add theirs to its list",
 )
 
-// BindToDatabase checks these secrets against the fingerprint in the database, and writes one where there is none.
-// Where the database knows a later secret of the list, the first takes its place: all nodes have had it for as long. It
-// returns ErrOtherSecret.
+// BindToDatabase checks these secrets against the fingerprint in the database, and writes one if there is none. If the
+// fingerprint is that of a later secret in the list, that of the first replaces it: by then all nodes must have the
+// first secret. If it is that of none of them, it returns ErrOtherSecret.
 func (s *Secrets) BindToDatabase(ctx context.Context, store *storage.Store) error {
 	ctx = storage.System(ctx)
 	have, err := store.SettingOr(ctx, storage.SettingSecretFingerprint, s.fingerprints[0])
@@ -158,8 +158,8 @@ func (s *Secrets) BindToDatabase(ctx context.Context, store *storage.Store) erro
 	return nil
 }
 
-// CheckBinding returns ErrOtherSecret where the database's fingerprint is of none of these secrets. It changes nothing,
-// and accepts a database without a fingerprint.
+// CheckBinding returns ErrOtherSecret if the fingerprint in the database is that of none of these secrets. It changes
+// nothing, and accepts a database without a fingerprint.
 func (s *Secrets) CheckBinding(ctx context.Context, store *storage.Store) error {
 	have, err := store.Setting(storage.System(ctx), storage.SettingSecretFingerprint)
 	switch {

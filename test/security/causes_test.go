@@ -81,17 +81,17 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 			{"used", "invalid_grant", "the code was used before, at ", app, exchange(used)},
 			{"expired", "invalid_grant", "the code expired at ", app, exchange(expired)},
 			{"unknown", "invalid_grant", "the code is unknown", app, exchange(bearer.NewCredential(bearer.PrefixCode))},
-			{"no code", "invalid_grant", "not an authorization code of this server", app, exchange("nonsense")},
+			{"no code", "invalid_grant", "the value of code does not have the form", app, exchange("nonsense")},
 			{"of another client", "invalid_grant", "issued to another client, " + app.ID, other, exchange(code())},
 			{
-				"wrong verifier", "invalid_grant", "code_verifier does not fit", app,
+				"wrong verifier", "invalid_grant", "code_verifier does not match", app,
 				exchange(code(), "code_verifier", strings.Repeat("x", 43)),
 			},
 			{"short verifier", "invalid_grant", "code_verifier has 3 characters", app, exchange(code(), "code_verifier", "abc")},
 			{"no verifier", "invalid_grant", "code_verifier is missing", app, exchange(code(), "code_verifier", "")},
 			{
 				"other redirect URI", "invalid_grant",
-				`redirect_uri \"http://127.0.0.1:9/cb\\nx\" is not the one of the authorization request, \"` + app.Redirect, app,
+				`redirect_uri \"http://127.0.0.1:9/cb\\nx\" differs from that of the authorization request, \"` + app.Redirect, app,
 				exchange(code(), "redirect_uri", "http://127.0.0.1:9/cb\nx"),
 			},
 			{"revoked family", "invalid_grant", "was revoked at ", app, refresh(revoked)},
@@ -129,10 +129,10 @@ func TestV71_TheLogStatesTheTrueCause(t *testing.T) {
 
 		for _, x := range []struct{ name, id, secret, cause string }{
 			{"unknown", "app_00000000-0000-7000-8000-000000000000", wrongSecret, "there is no client with this id"},
-			{"no id of ours", "my-client\n", wrongSecret, "not one of this server"},
+			{"no id of ours", "my-client\n", wrongSecret, "does not have the form of this server's client ids"},
 			{"disabled", disabled.ID, disabled.Secret, "disabled"},
 			{"wrong secret", app.ID, other.Secret, "the secret is not one of this client's"},
-			{"cut secret", app.ID, app.Secret[:20], "may have been cut"},
+			{"cut secret", app.ID, app.Secret[:20], "may have been truncated"},
 			{"public", public.ID, wrongSecret, "public"},
 		} {
 			a := r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(x.id, x.secret))
