@@ -94,7 +94,9 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	LogFieldsOf(r.Context()).Client(form.Get("client_id"))
 	client, err := s.clients.find(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, pageError("There is no such app here. It may have been removed; its developer can tell.")
+		return nil, pageError(
+			"This app is disabled or does not exist. If you are its developer, check the client ID and enable the app.",
+		)
 	}
 	if err != nil {
 		return nil, err

@@ -274,7 +274,8 @@ func TestAssetsLoadNothingFromElsewhere(t *testing.T) {
 }
 
 func TestAssetPathChangesWithContentOnly(t *testing.T) {
-	if got := templates.AssetPath("mark.svg"); !regexp.MustCompile(`^/assets/mark\.svg\?v=[0-9a-f]{12}$`).MatchString(got) {
+	got := templates.AssetPath("mark.svg")
+	if !regexp.MustCompile(`^/assets/mark\.svg\?v=[0-9a-f]{12}$`).MatchString(got) {
 		t.Errorf("AssetPath = %q", got)
 	}
 	if templates.AssetPath("mark.svg") == templates.AssetPath("copy.js") {
@@ -315,10 +316,12 @@ const attack = `"'><script>alert(1)</script><img src=x onerror=alert(1)>javascri
 
 func TestHostileTextComesOutEscaped(t *testing.T) {
 	pages := []any{
-		templates.LoginPage, templates.SelectPage, templates.ConfirmPage, templates.LogoutPage, templates.SetupPage, templates.ConsentPage, templates.ErrorPage,
+		templates.LoginPage, templates.SelectPage, templates.ConfirmPage, templates.LogoutPage, templates.SetupPage,
+		templates.ConsentPage, templates.ErrorPage,
 		templates.ProfilePage, templates.SecurityPage, templates.ConnectedAppsPage, templates.AppsPage, templates.AppFormPage,
 		templates.AppPage, templates.SecretPage, templates.AdminUsersPage, templates.AdminUserPage, templates.AdminAppsPage,
-		templates.WorkspacesPage, templates.WorkspacePage, templates.MembersPage, templates.JoinPage, templates.UsagePage, templates.AuditPage,
+		templates.WorkspacesPage, templates.WorkspacePage, templates.MembersPage, templates.JoinPage,
+		templates.UsagePage, templates.AuditPage,
 		templates.AdminWorkspacesPage, templates.AdminAuditPage,
 		templates.KeysPage, templates.KeyFormPage, templates.KeySecretPage, templates.KeyPage, templates.NoRolePage,
 	}
@@ -417,21 +420,29 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			{"post /settings/connected-apps/g2/end", nil},
 			{"post /settings/connected-apps/end-all", nil},
 		},
-		"app-new": {{"post /settings/developer/apps", []string{"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh"}}},
+		"app-new": {
+			{"post /settings/developer/apps", []string{"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh"}},
+		},
 		"app-new-errors": {{"post /settings/developer/apps", []string{
-			"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "manages", "pkce_optional", "password",
+			"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "manages",
+			"pkce_optional", "password",
 		}}},
 		"app": {
 			{"post /settings/developer/apps/app_0195a0c0example/secret", []string{"grace"}},
 			{"get /settings/developer/apps/app_0195a0c0example#h-requests", []string{"request"}},
-			{"post /settings/developer/apps/app_0195a0c0example", []string{"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh"}},
+			{
+				"post /settings/developer/apps/app_0195a0c0example", []string{
+					"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh",
+				},
+			},
 			{"post /settings/developer/apps/app_0195a0c0example/disable", nil},
 			{"post /settings/developer/apps/app_0195a0c0example/delete", []string{"confirm"}},
 		},
 		"app-admin": {
 			{"get /admin/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{"post /admin/apps/app_0195a0c0example", []string{
-				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "manages", "pkce_optional",
+				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party",
+				"manages", "pkce_optional",
 			}},
 			{"post /admin/apps/app_0195a0c0example/enable", nil},
 			{"post /admin/apps/app_0195a0c0example/delete", []string{"confirm"}},
@@ -441,7 +452,8 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			"name", "note", "environment", "resource", "scope-0", "rate_limit", "expires", "addresses",
 		}}},
 		"key-new-errors": {{"post /settings/workspaces/engines/api-keys", []string{
-			"name", "note", "environment", "resource", "scope-0", "scope-1", "plan", "rate_limit", "expires", "addresses", "password",
+			"name", "note", "environment", "resource", "scope-0", "scope-1", "plan", "rate_limit",
+			"expires", "addresses", "password",
 		}}},
 		"key": {
 			{"get /settings/workspaces/engines/api-keys/key_1#h-requests", []string{"request"}},
@@ -453,15 +465,27 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 		"key-errors": {
 			{"get /settings/workspaces/engines/api-keys/key_1#h-requests", []string{"request"}},
 			{"post /settings/workspaces/engines/api-keys/key_1/rotate", []string{"grace", "password"}},
-			{"post /settings/workspaces/engines/api-keys/key_1", []string{"name", "note", "scope-0", "plan", "rate_limit", "addresses"}},
+			{
+				"post /settings/workspaces/engines/api-keys/key_1", []string{
+					"name", "note", "scope-0", "plan", "rate_limit", "addresses",
+				},
+			},
 			{"post /settings/workspaces/engines/api-keys/key_1/resume", nil},
 			{"post /settings/workspaces/engines/api-keys/key_1/revoke", []string{"confirm"}},
 		},
-		"token-new": {{"post /settings/developer/personal-access-tokens", []string{"name", "note", "resource", "scope-0", "role", "expires", "addresses"}}},
+		"token-new": {
+			{
+				"post /settings/developer/personal-access-tokens", []string{
+					"name", "note", "resource", "scope-0", "role", "expires", "addresses",
+				},
+			},
+		},
 		"token": {
 			{"get /settings/developer/personal-access-tokens/token_1#h-requests", []string{"request"}},
 			{"post /settings/developer/personal-access-tokens/token_1/rotate", []string{"grace"}},
-			{"post /settings/developer/personal-access-tokens/token_1", []string{"name", "note", "scope-0", "role", "addresses"}},
+			{
+				"post /settings/developer/personal-access-tokens/token_1", []string{"name", "note", "scope-0", "role", "addresses"},
+			},
 			{"post /settings/developer/personal-access-tokens/token_1/pause", nil},
 			{"post /settings/developer/personal-access-tokens/token_1/revoke", nil},
 		},

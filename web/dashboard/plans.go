@@ -7,6 +7,7 @@ import (
 	"doorward/templates"
 )
 
+// inBrackets puts text that is not empty in brackets, after a space.
 func inBrackets(text string) string {
 	if text == "" {
 		return ""
@@ -14,7 +15,7 @@ func inBrackets(text string) string {
 	return " (" + text + ")"
 }
 
-// planText is a plan in words; empty for one without limits.
+// planText says what a plan allows; empty if it has no limits.
 func planText(plan limit.Plan) string {
 	var parts []string
 	if plan.Hour > 0 {
@@ -29,7 +30,7 @@ func planText(plan limit.Plan) string {
 	return strings.Join(parts, ", ")
 }
 
-// planOption is a plan of a workspace in words.
+// planOption is the name of a workspace's plan with what it allows, for a person to read.
 func (s *base) planOption(name string) string {
 	if name == "" {
 		return "No plan"

@@ -8,7 +8,7 @@ import (
 	"doorward/templates"
 )
 
-// ScopeText is a scope in words; one without words stands for itself.
+// ScopeText returns the text of a scope, or its name if it has none.
 func ScopeText(x catalog.Scope) string {
 	if x.Text != "" {
 		return x.Text
@@ -16,9 +16,10 @@ func ScopeText(x catalog.Scope) string {
 	return x.Name
 }
 
-// ScopeKind sorts a scope by how careful a person should be: by what its name says, and by whether it brings others.
+// ScopeKind says how careful a user should be with a scope, as one of the Scope constants. It judges by the name, and
+// by the configuration.
 func ScopeKind(x catalog.Scope) string {
-	words := strings.FieldsFunc(strings.ToLower(x.Name), func(c rune) bool { return c == ':' || c == '/' || c == '.' || c == '?' || c == '#' })
+	words := strings.FieldsFunc(strings.ToLower(x.Name), func(c rune) bool { return strings.ContainsRune(":/.?#", c) })
 	action := x.Name
 	if len(words) > 0 {
 		action = words[len(words)-1]
