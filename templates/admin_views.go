@@ -2,9 +2,9 @@ package templates
 
 import "time"
 
-// AdminUsersView is /admin/users. It posts name, email, password, admin ("1"), and current_password if NeedPassword is set,
-// to /admin/users; nothing to /admin/users/{ID}/disable and /admin/users/{ID}/enable. The search is a GET of /admin/users
-// with q.
+// AdminUsersView is /admin/users. It posts name, email, password, admin ("1"), and current_password if NeedPassword is
+// set, to /admin/users; nothing to /admin/users/{ID}/disable and /admin/users/{ID}/enable. The search is a GET of
+// /admin/users with q.
 type AdminUsersView struct {
 	Page
 	Query   string   // what was searched for; empty shows all
@@ -79,8 +79,8 @@ type AdminApp struct {
 	Created      time.Time
 }
 
-// AdminWorkspacesView is /admin/workspaces. It posts nothing to /admin/workspaces/{ID}/disable and …/enable, and plan to
-// …/plan. The search is a GET of /admin/workspaces with q.
+// AdminWorkspacesView is /admin/workspaces. It posts nothing to /admin/workspaces/{ID}/disable and …/enable, and plan
+// to …/plan. The search is a GET of /admin/workspaces with q.
 type AdminWorkspacesView struct {
 	Page
 	Query      string   // what was searched for; empty shows all

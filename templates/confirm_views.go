@@ -1,7 +1,7 @@
 package templates
 
-// ConfirmView asks for confirmation before something is ended, disabled or removed. It posts confirmed=yes and the chosen
-// Choices to Action.
+// ConfirmView asks for confirmation before something is ended, disabled or removed. It posts confirmed=yes and the
+// chosen Choices to Action.
 type ConfirmView struct {
 	Page
 	Workspace   WorkspaceBar // zero: the page is not about a workspace

@@ -696,8 +696,8 @@ const (
 	standingOperator = "Registered by the operator"
 )
 
-// appStanding says why an app can be trusted: it is part of this service, an administrator has checked it, or the operator
-// registered it. It is empty for other apps.
+// appStanding says why an app can be trusted: it is part of this service, an administrator has checked it, or the
+// operator registered it. It is empty for other apps.
 func appStanding(firstParty, verified, operator bool) string {
 	switch {
 	case firstParty:

@@ -133,9 +133,9 @@ type KeyFormView struct {
 	Reach []Reach
 }
 
-// KeyView is the page of one key. It posts name, note, scope-0, addresses and rate_limit, plan or role to Base/ID; grace
-// ("now", "1h", "24h", "7d"), and password if NeedPassword is set, to Base/ID/rotate; nothing to Base/ID/pause and
-// Base/ID/resume; confirm, for a live key, to Base/ID/revoke.
+// KeyView is the page of one key. It posts name, note, scope-0, addresses and rate_limit, plan or role to Base/ID;
+// grace ("now", "1h", "24h", "7d"), and password if NeedPassword is set, to Base/ID/rotate; nothing to Base/ID/pause
+// and Base/ID/resume; confirm, for a live key, to Base/ID/revoke.
 type KeyView struct {
 	Page
 	KeyPlace

@@ -22,8 +22,8 @@ type Column struct {
 	Sorted string
 }
 
-// listTable is a table with the rows as its children. On narrow screens its rows are shown as cards. The first cell of a
-// row is a th with scope="row"; the others are listCells in the order of the columns.
+// listTable is a table with the rows as its children. On narrow screens its rows are shown as cards. The first cell of
+// a row is a th with scope="row"; the others are listCells in the order of the columns.
 func listTable(label string, columns []Column) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

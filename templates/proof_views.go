@@ -1,7 +1,7 @@
 package templates
 
-// ProofView asks for the password before an action that needs a recent sign-in. It posts the form that was sent, with the
-// field current_password added, to Action.
+// ProofView asks for the password before an action that needs a recent sign-in. It posts the form that was sent, with
+// the field current_password added, to Action.
 type ProofView struct {
 	Page
 	Action  string // the path that the form was sent to

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// lastRequests lists the last requests with a key or an app. Only the first few are unfolded. A form finds a request by its
-// id, to see why it was refused.
+// lastRequests lists the last requests with a key or an app. Only the first few are unfolded. A form finds a request by
+// its id, to see why it was refused.
 func lastRequests(now time.Time, r Requests) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

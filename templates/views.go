@@ -6,8 +6,8 @@ import (
 	"github.com/a-h/templ"
 )
 
-// The values of Page.Section: the current entry of the settings navigation. Pages outside the settings leave it empty. On
-// pages about a workspace the current entry is that of Page.Navigation.
+// The values of Page.Section: the current entry of the settings navigation. Pages outside the settings leave it empty.
+// On pages about a workspace the current entry is that of Page.Navigation.
 const (
 	SectionProfile         = "profile"
 	SectionSecurity        = "security"
@@ -92,8 +92,8 @@ type InvitedTo struct {
 	For       string // the email address that was invited
 }
 
-// SelectView is /login for a signed-in user who must confirm which account to continue with. It posts flow and select to
-// /login.
+// SelectView is /login for a signed-in user who must confirm which account to continue with. It posts flow and select
+// to /login.
 type SelectView struct {
 	Page
 	Flow         string // sealed flow, posted back unchanged
@@ -274,12 +274,12 @@ type AppsView struct {
 
 // AppRow is an app in a list.
 type AppRow struct {
-	ID      string // client_id; part of the path of its page
-	Name    string
-	Kind    string // one of the Kind constants
-	Status  string // "active" or "disabled"
-	Created time.Time
-	Users   int // users who have allowed it
+	ID       string // client_id; part of the path of its page
+	Name     string
+	Kind     string // one of the Kind constants
+	Disabled bool
+	Created  time.Time
+	Users    int // users who have allowed it
 }
 
 // AppFields are the form fields of an app. Field names: name, site, kind, redirect_uris, resource (repeated), scope
@@ -316,8 +316,8 @@ type ResourceChoice struct {
 	Scopes   []ScopeChoice
 }
 
-// ScopeChoice is a scope that an app or key can have. An app's scopes are one set of names: a name that several APIs share
-// applies to each of them.
+// ScopeChoice is a scope that an app or key can have. An app's scopes are one set of names: a name that several APIs
+// share applies to each of them.
 type ScopeChoice struct {
 	Name     string // scope token, posted
 	Text     string // sentence fragment such as "Read your data"

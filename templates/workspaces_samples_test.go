@@ -125,7 +125,7 @@ func workspaceSamples() []sample {
 		Workspace:    engines("admin", templates.TabApps),
 		AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
 		Apps: []templates.AppRow{
-			{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Status: "active", Created: ago(90 * aDay), Users: 12},
+			{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Created: ago(90 * aDay), Users: 12},
 		},
 	}
 

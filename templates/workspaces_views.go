@@ -70,7 +70,8 @@ type WorkspaceRow struct {
 	Disabled bool
 }
 
-// WorkspaceView is /settings/workspaces/{slug}. It posts name and plan there, nothing to …/leave, and confirm to …/delete.
+// WorkspaceView is /settings/workspaces/{slug}. It posts name and plan there, nothing to …/leave, and confirm to
+// …/delete.
 type WorkspaceView struct {
 	Page
 	Workspace WorkspaceBar

@@ -113,7 +113,8 @@ func (s *Apps) ListPage(w http.ResponseWriter, r *http.Request, at appPlace) err
 			return err
 		}
 		view.Apps = append(view.Apps, templates.AppRow{
-			ID: c.ID, Name: c.Name, Kind: kindOf(c), Status: statusOf(c), Created: c.CreatedAt.Time(), Users: int(n),
+			ID: c.ID, Name: c.Name, Kind: kindOf(c), Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
+			Users: int(n),
 		})
 	}
 	rows := page.ReadList(r, at.base, "created", nil,
@@ -143,14 +144,6 @@ func sortApps(list []templates.AppRow, o storage.Order) {
 	})
 }
 
-// statusOf returns "active" or "disabled".
-func statusOf(c storage.Client) string {
-	if c.DisabledAt.IsZero() {
-		return "active"
-	}
-	return "disabled"
-}
-
 // fields returns the form of an app, filled in with p: what is registered, or what was typed.
 func (s *Apps) fields(v *page.Visitor, p management.ClientSpec, kind string) templates.AppFields {
 	f := templates.AppFields{
@@ -167,7 +160,7 @@ func (s *Apps) fields(v *page.Visitor, p management.ClientSpec, kind string) tem
 		for _, x := range res.Scopes {
 			names = append(names, x.Name)
 		}
-		choice.Scopes = scopeTree(&res, names, true, func(name string) bool { return slices.Contains(p.Scopes, name) })
+		choice.Scopes = page.ScopeTree(&res, names, true, func(name string) bool { return slices.Contains(p.Scopes, name) })
 		f.Resources = append(f.Resources, choice)
 	}
 	return f

@@ -40,7 +40,7 @@ func (s *Keys) Confirm(w http.ResponseWriter, r *http.Request, p keyPlace) error
 	if err != nil {
 		return err
 	}
-	used := "It has never been used."
+	used := "It was never used."
 	if !k.LastUsedAt.IsZero() {
 		used = fmt.Sprintf(
 			"Requests with it in the last 24 hours: %s. It was last used on %s", templates.Number(n),

@@ -205,7 +205,7 @@ func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []s
 			names = append(names, x.Name)
 		}
 	}
-	out.Scopes = scopeTree(res, names, personal, has)
+	out.Scopes = page.ScopeTree(res, names, personal, has)
 	for _, object := range res.Objects {
 		choice := templates.ObjectChoice{Name: object}
 		for _, x := range res.Scopes {
@@ -228,44 +228,6 @@ func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []s
 		}
 	}
 	return out
-}
-
-// scopeTree arranges scopes for a form, in the order of the catalogue: a scope that another one includes is listed
-// under the first scope that includes it. person keeps the included scopes that need a user.
-func scopeTree(
-	res *catalog.Resource, names []string, person bool, checked func(name string) bool,
-) (tree []templates.ScopeChoice) {
-	choice := func(name string) templates.ScopeChoice {
-		x, _ := res.Scope(name)
-		return templates.ScopeChoice{
-			Name: name, Text: page.ScopeText(x), Kind: page.ScopeKind(x), Checked: checked(name), UserOnly: x.UserOnly,
-		}
-	}
-	placed := map[string]bool{}
-	for _, name := range names {
-		if slices.ContainsFunc(names, func(other string) bool {
-			return other != name && res.Includes(other, name) && !res.Includes(name, other)
-		}) {
-			continue
-		}
-		top := choice(name)
-		included := slices.DeleteFunc(res.Effective([]string{name}, "", person), func(other string) bool {
-			return other == name
-		})
-		slices.SortStableFunc(included, func(a, b string) int { return slices.Index(names, a) - slices.Index(names, b) })
-		for _, other := range included {
-			if x := choice(other); slices.Contains(names, other) && !placed[other] {
-				placed[other] = true
-				top.Under = append(top.Under, templates.IncludedChoice{
-					Name: x.Name, Text: x.Text, Kind: x.Kind, Checked: x.Checked, UserOnly: x.UserOnly,
-				})
-			} else {
-				top.Also = append(top.Also, x.Text)
-			}
-		}
-		tree = append(tree, top)
-	}
-	return tree
 }
 
 // keyFaults is page.FieldErrors with the names of the form's fields.

@@ -7,6 +7,21 @@ import (
 	"doorward/templates"
 )
 
+// planOption is the name of a workspace's plan with what it allows, for a person to read.
+func (s *base) planOption(name string) string {
+	if name == "" {
+		return "No plan"
+	}
+	plan, known := s.catalog.Plan(name)
+	switch {
+	case !known:
+		return name + " (not in the configuration; has no effect)"
+	case plan == (limit.Plan{}):
+		return name + " (no limits)"
+	}
+	return name + inBrackets(planText(plan))
+}
+
 // inBrackets puts text that is not empty in brackets, after a space.
 func inBrackets(text string) string {
 	if text == "" {
@@ -28,19 +43,4 @@ func planText(plan limit.Plan) string {
 		parts = append(parts, templates.Number(plan.Burst)+" at once")
 	}
 	return strings.Join(parts, ", ")
-}
-
-// planOption is the name of a workspace's plan with what it allows, for a person to read.
-func (s *base) planOption(name string) string {
-	if name == "" {
-		return "No plan"
-	}
-	plan, known := s.catalog.Plan(name)
-	switch {
-	case !known:
-		return name + " (not in the configuration; has no effect)"
-	case plan == (limit.Plan{}):
-		return name + " (no limits)"
-	}
-	return name + inBrackets(planText(plan))
 }

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
 	"doorward/oauth/bearer"
 	"doorward/oauth/identity"
@@ -67,7 +66,7 @@ func (s *Account) showSecurity(
 	}
 	for _, x := range list {
 		view.Sessions = append(view.Sessions, templates.SessionRow{
-			ID: x.ID, Browser: browserName(x.UserAgent), Address: x.Address, Current: x.ID == v.Row.ID,
+			ID: x.ID, Browser: page.BrowserName(x.UserAgent), Address: x.Address, Current: x.ID == v.Row.ID,
 			SignedInAt: x.AuthTime.Time(), LastSeenAt: x.SeenAt.Time(),
 		})
 	}
@@ -186,41 +185,6 @@ func (s *Account) EndOtherSessions(w http.ResponseWriter, r *http.Request, v *pa
 	return s.RedirectWithNotice(w, r, v, "/settings/security", text)
 }
 
-// product is a browser or system: the part of a User-Agent by which it is recognized, and its name.
-type product struct{ part, name string }
-
-// The first product whose part is in a User-Agent counts: most browsers also claim to be Chrome or Safari.
-var (
-	browsers = []product{
-		{"Edg", "Edge"}, {"OPR/", "Opera"}, {"SamsungBrowser", "Samsung Internet"}, {"Firefox/", "Firefox"},
-		{"FxiOS", "Firefox"}, {"CriOS", "Chrome"}, {"Chrome/", "Chrome"}, {"Safari/", "Safari"}, {"curl/", "curl"},
-	}
-	systems = []product{
-		{"iPhone", "iPhone"}, {"iPad", "iPad"}, {"Android", "Android"}, {"Windows", "Windows"}, {"Mac OS X", "macOS"},
-		{"CrOS", "ChromeOS"}, {"Linux", "Linux"},
-	}
-)
-
-// browserName names the browser and system of a User-Agent, so that users recognize their own; empty if unknown.
-func browserName(agent string) string {
-	find := func(list []product) string {
-		for _, p := range list {
-			if strings.Contains(agent, p.part) {
-				return p.name
-			}
-		}
-		return ""
-	}
-	browser, system := find(browsers), find(systems)
-	switch {
-	case browser != "" && system != "":
-		return browser + " on " + system
-	case browser != "":
-		return browser
-	}
-	return system
-}
-
 // ConfirmEndSession serves GET /settings/security/sessions/{id}/end and …/end-others.
 func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	list, err := s.sessionsOf(r, v)
@@ -244,7 +208,7 @@ func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *p
 		view.Title, view.Button = "Sign out this session?", "Sign out"
 	}
 	for _, x := range list {
-		name := browserName(x.UserAgent)
+		name := page.BrowserName(x.UserAgent)
 		if name == "" {
 			name = "Unknown browser"
 		}

@@ -32,3 +32,41 @@ func ScopeKind(x catalog.Scope) string {
 	}
 	return templates.ScopeWrite
 }
+
+// ScopeTree arranges scopes for a form, in the order of the catalogue: a scope that another one includes is listed
+// under the first scope that includes it. person keeps the included scopes that need a user.
+func ScopeTree(
+	res *catalog.Resource, names []string, person bool, checked func(name string) bool,
+) (tree []templates.ScopeChoice) {
+	choice := func(name string) templates.ScopeChoice {
+		x, _ := res.Scope(name)
+		return templates.ScopeChoice{
+			Name: name, Text: ScopeText(x), Kind: ScopeKind(x), Checked: checked(name), UserOnly: x.UserOnly,
+		}
+	}
+	placed := map[string]bool{}
+	for _, name := range names {
+		if slices.ContainsFunc(names, func(other string) bool {
+			return other != name && res.Includes(other, name) && !res.Includes(name, other)
+		}) {
+			continue
+		}
+		top := choice(name)
+		included := slices.DeleteFunc(res.Effective([]string{name}, "", person), func(other string) bool {
+			return other == name
+		})
+		slices.SortStableFunc(included, func(a, b string) int { return slices.Index(names, a) - slices.Index(names, b) })
+		for _, other := range included {
+			if x := choice(other); slices.Contains(names, other) && !placed[other] {
+				placed[other] = true
+				top.Under = append(top.Under, templates.IncludedChoice{
+					Name: x.Name, Text: x.Text, Kind: x.Kind, Checked: x.Checked, UserOnly: x.UserOnly,
+				})
+			} else {
+				top.Also = append(top.Also, x.Text)
+			}
+		}
+		tree = append(tree, top)
+	}
+	return tree
+}
