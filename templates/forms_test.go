@@ -10,7 +10,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-// form is what a form sends, by the paths and names that handlers rely on.
+// form is a form of a page: its method and path, and the names of its fields.
 type form struct {
 	action string
 	fields []string

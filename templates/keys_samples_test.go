@@ -252,7 +252,7 @@ func key() templates.KeyView {
 		}},
 		Events: []templates.KeyEvent{
 			{At: ago(aDay), Text: "Rights now read, write.", Who: "Grace Hopper", Address: "198.51.100.7"},
-			{At: ago(40 * aDay), Text: "Made, with the rights read, write, delete", Who: "", Address: "192.0.2.10"},
+			{At: ago(40 * aDay), Text: "Created with the permissions read, write, delete", Who: "", Address: "192.0.2.10"},
 		},
 	}
 }
@@ -276,9 +276,9 @@ func keySamples() []sample {
 	wrong.State, wrong.Plans, wrong.NeedPassword = "paused", objectFields().Plans, true
 	wrong.Errors = map[string]string{
 		"name":     "The name is missing.",
-		"grace":    "Choose how long the old one keeps working.",
+		"grace":    "Choose how long the old key keeps working.",
 		"password": "Incorrect password.",
-		"confirm":  "Type the name exactly as it is shown.",
+		"confirm":  "Type the name exactly as shown. Nothing was revoked.",
 	}
 	token := key()
 	token.KeyPlace, token.Page, token.KeyFields = tokenPlace(), page(templates.SectionTokens, ada), tokenFields()
@@ -313,7 +313,7 @@ func keySamples() []sample {
 				"Expires", "", "Requests"),
 			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live"}, Missing: true,
 		})},
-		{"keys-none-fits", templates.KeysPage(templates.KeysView{
+		{"keys-no-matches", templates.KeysPage(templates.KeysView{
 			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires",
 				"Expires", "", "Requests"),
 			Page:         inside(keyPlace().Workspace, ada),

@@ -21,7 +21,7 @@ const (
 		"/a-very-long-path-segment-that-does-not-end"
 )
 
-// page is what pages have in common that are not about a workspace.
+// page is the Page of a page that is not about a workspace.
 func page(section string, user *templates.Viewer) templates.Page {
 	p := templates.Page{Nonce: "bm9uY2U", Now: now, User: user, Section: section}
 	if user != nil {
@@ -30,14 +30,14 @@ func page(section string, user *templates.Viewer) templates.Page {
 	return p
 }
 
-// inside is a page about a workspace.
+// inside is the Page of a page about a workspace.
 func inside(bar templates.WorkspaceBar, user *templates.Viewer) templates.Page {
 	p := page("", user)
 	p.Navigation = templates.Navigation{Workspace: bar, Inside: true}
 	return p
 }
 
-// columns are those of a list that is sorted by the first, in the order of their names and texts.
+// columns returns the columns of a list that is sorted by the first one. pairs are their names and texts.
 func columns(pairs ...string) (list []templates.Column) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		c := templates.Column{By: pairs[i], Text: pairs[i+1]}
@@ -56,7 +56,7 @@ func ago(d time.Duration) time.Time { return now.Add(-d) }
 
 const aDay = 24 * time.Hour
 
-// sample is a page with data, under the name of its golden file.
+// sample is a page with data, and the name of its golden file.
 type sample struct {
 	name string
 	page templ.Component
@@ -72,10 +72,12 @@ func fields(administrator bool) templates.AppFields {
 				{Name: "read", Text: "Read your data", Kind: templates.ScopeRead, Checked: true},
 				{Name: "write", Text: "Create and change your data", Kind: templates.ScopeWrite, Checked: true},
 				{Name: "delete", Text: "Delete your data", Kind: templates.ScopeDanger},
-				{Name: "admin", Text: "Everything", Kind: templates.ScopeDanger, Also: []string{"Read your data"},
+				{
+					Name: "admin", Text: "Everything", Kind: templates.ScopeDanger, Also: []string{"Read your data"},
 					Under: []templates.IncludedChoice{
 						{Name: "capture", Text: "Add to your data", Kind: templates.ScopeWrite, UserOnly: true},
-					}},
+					},
+				},
 			},
 		}},
 		Refresh: true, Administrator: administrator,
@@ -245,10 +247,10 @@ func samples() []sample {
 		{
 			"sign-in-link",
 			templates.SignInLinkPage(templates.SignInLinkView{
-				Page: page("", nil), Token: "one-time-word", Email: "ada@example.com",
+				Page: page("", nil), Token: "set-up-token", Email: "ada@example.com",
 			}),
 		},
-		{"setup", templates.SetupPage(templates.SetupView{Page: page("", nil), Token: "one-time-word"})},
+		{"setup", templates.SetupPage(templates.SetupView{Page: page("", nil), Token: "set-up-token"})},
 		{"setup-errors", templates.SetupPage(templates.SetupView{
 			Page: page("", nil), Name: "Grace Hopper", Email: "grace@example",
 			Errors: map[string]string{
@@ -403,7 +405,7 @@ func samples() []sample {
 		{"no-role", templates.NoRolePage(templates.NoRoleView{
 			Page:      inside(keyPlace().Workspace, ada),
 			Workspace: keyPlace().Workspace,
-			Message:   "To manage keys in this workspace takes the role admin; ask an owner for it.",
+			Message:   "Managing API keys in this workspace requires the role admin. Ask an owner.",
 		})},
 		{"admin-users", templates.AdminUsersPage(templates.AdminUsersView{
 			Columns: columns("name", "User", "email", "Email", "created", "Added", "last_seen", "Last signed in", "", "Actions"),

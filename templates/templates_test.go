@@ -21,12 +21,11 @@ import (
 )
 
 var (
-	update  = flag.Bool("update", false, "write the golden files anew")
-	preview = flag.String("preview", "", "write every page and the assets below this folder, to look at")
+	update  = flag.Bool("update", false, "write the golden files")
+	preview = flag.String("preview", "", "write all pages and assets to this folder, to look at them")
 )
 
-// contentHash is left out of golden files: a change of the style sheet is not
-// a change of the pages.
+// contentHash is left out of golden files, so that they do not change with the style sheet.
 var contentHash = regexp.MustCompile(`\?v=[0-9a-f]{12}`)
 
 func render(t *testing.T, c templ.Component) string {
@@ -38,8 +37,7 @@ func render(t *testing.T, c templ.Component) string {
 	return b.String()
 }
 
-// perLine breaks the text before each tag, so that a golden file can be read
-// and its difference seen.
+// perLine starts a new line before each tag, so that golden files and their differences are easy to read.
 func perLine(s string) string {
 	return strings.TrimPrefix(strings.ReplaceAll(s, "<", "\n<"), "\n") + "\n"
 }
@@ -68,7 +66,7 @@ func TestPagesAreAsBefore(t *testing.T) {
 
 var previewAsset = regexp.MustCompile(`"/(assets/[^"?]+)`)
 
-// TestPreview writes the pages as files that a browser opens without a server, with the assets that they name.
+// TestPreview writes the pages with their assets, as files that a browser can open without a server.
 func TestPreview(t *testing.T) {
 	folder := *preview
 	if folder == "" {
@@ -282,8 +280,7 @@ func TestAssetPathChangesWithContentOnly(t *testing.T) {
 	}
 }
 
-// hostile fills every string that a view holds with text that would be markup
-// if it were not escaped.
+// hostile fills every string in a view with text that would be markup if it were not escaped.
 func hostile(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:

@@ -6,7 +6,7 @@ import (
 	"doorward/templates"
 )
 
-// engines is the head of the pages about a shared workspace, for somebody of a role.
+// engines is a shared workspace in which the viewer has a role.
 func engines(role, tab string) templates.WorkspaceBar {
 	return templates.WorkspaceBar{
 		Slug: "engines", Name: "Analytical Engines Ltd", Role: role, Tab: tab,
@@ -18,7 +18,7 @@ func engines(role, tab string) templates.WorkspaceBar {
 	}
 }
 
-// alone is the head of the pages about a personal workspace.
+// alone is the viewer's personal workspace.
 func alone(tab string) templates.WorkspaceBar {
 	return templates.WorkspaceBar{
 		Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Role: "owner", Personal: true, Tab: tab,
@@ -88,8 +88,8 @@ func workspaceSamples() []sample {
 			Since: ago(20 * aDay),
 		},
 	}
-	made := members
-	made.Created = &templates.CreatedInvitation{
+	created := members
+	created.Created = &templates.CreatedInvitation{
 		Email:   "mary@example.com",
 		URL:     "https://auth.example.com/join/dw_in_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE",
 		Expires: now.Add(7 * aDay),
@@ -97,7 +97,7 @@ func workspaceSamples() []sample {
 	wrong := members
 	wrong.Error, wrong.NewEmail = "Nothing was changed. A workspace must have at least one owner. Make another member "+
 		"an owner first.", "mary@"
-	wrong.Errors = map[string]string{"email": "The address is none; write one, like name@example.com."}
+	wrong.Errors = map[string]string{"email": "This is not a valid email address. Enter one such as name@example.com."}
 
 	shared := templates.WorkspaceView{
 		Page:      inside(engines("owner", templates.TabSettings), ada),
@@ -229,7 +229,7 @@ func workspaceSamples() []sample {
 		},
 	}
 	audit.Base, audit.CSVURL = "/settings/workspaces/engines/audit", "/settings/workspaces/engines/audit.csv"
-	server := templates.AdminAuditView{AuditView: audit, In: "engines", By: "nobody@example.com"}
+	server := templates.AdminAuditView{AuditView: audit, In: "engines", By: "charles@example.com"}
 	server.Page, server.Base, server.CSVURL = page(templates.SectionAdminAudit, admin), "/admin/audit",
 		"/admin/audit.csv?workspace=engines"
 	server.Filtered, server.Errors = true, map[string]string{
@@ -247,7 +247,7 @@ func workspaceSamples() []sample {
 	nothing := audit
 	nothing.Days, nothing.NextURL, nothing.Filtered, nothing.From, nothing.PrevURL = nil, "", true, "2026-33-01",
 		"/settings/workspaces/engines/audit"
-	nothing.Errors = map[string]string{"from": "Write the day like 2026-03-04."}
+	nothing.Errors = map[string]string{"from": "Enter a date such as 2026-03-04."}
 
 	return []sample{
 		{"workspaces", templates.WorkspacesPage(templates.WorkspacesView{
@@ -282,7 +282,7 @@ func workspaceSamples() []sample {
 		{"workspace-apps", templates.AppsPage(apps)},
 		{"members", templates.MembersPage(members)},
 		{"members-seen", templates.MembersPage(seen)},
-		{"members-made", templates.MembersPage(made)},
+		{"members-created", templates.MembersPage(created)},
 		{"members-errors", templates.MembersPage(wrong)},
 		{"members-personal", templates.MembersPage(templates.MembersView{
 			Columns: columns("name", "Member", "role", "Role", "joined", "Joined", "", "Actions"),
