@@ -240,19 +240,26 @@ func (m *Manager) PersonAuthority(
 	if err != nil {
 		return Authority{}, storage.Workspace{}, nil, fmt.Errorf("workspaces: %w", err)
 	}
+	a, ws, err := AuthorityAmong(all, userID, slug)
+	return a, ws, all, err
+}
+
+// AuthorityAmong is PersonAuthority for a caller that has already read the person's workspaces, with the personal one
+// first, as storage.Store.WorkspacesOf returns them.
+func AuthorityAmong(all []storage.Workspace, userID, slug string) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: userID, Session: true}
 	if len(all) > 0 && all[0].Personal {
 		a.PersonalID = all[0].ID
 	}
 	i := slices.IndexFunc(all, func(w storage.Workspace) bool { return w.Slug == slug || slug == "" && w.Personal })
 	if i < 0 {
-		return a, storage.Workspace{}, all, bearer.ErrWorkspace
+		return a, storage.Workspace{}, bearer.ErrWorkspace
 	}
 	a.WorkspaceID, a.Role = all[i].ID, all[i].Role
 	if !all[i].DisabledAt.IsZero() {
-		return a, all[i], all, bearer.ErrSuspended
+		return a, all[i], bearer.ErrSuspended
 	}
-	return a, all[i], all, nil
+	return a, all[i], nil
 }
 
 // person returns the user who is responsible for what the authority creates: the caller, or the creator of their API

@@ -96,7 +96,9 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	LogFieldsOf(r.Context()).Client(form.Get("client_id"))
 	client, err := s.clients.find(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, pageError("This app is not registered here. It may have been removed; ask its developer.")
+		return nil, pageError(
+			"This app is disabled or does not exist. If you are its developer, check the client ID and enable the app.",
+		)
 	}
 	if err != nil {
 		return nil, err

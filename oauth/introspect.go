@@ -97,7 +97,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 			LogFieldsOf(ctx).Cause = errNotTheirs
 		}
 		if counted && err != nil && p.KeyID != "" && maySee(caller, p) {
-			s.bearer.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, bearer.ReasonOf(err), false)
+			s.bearer.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, bearer.ReasonOf(p.Kind, err), false)
 		}
 		quiet(ctx, begin)
 		writeJSON(w, http.StatusOK, Introspection{})

@@ -7,13 +7,12 @@ import (
 	"io/fs"
 )
 
-// Assets holds the files under assets/: style sheet, script and mark. They are
-// served below /assets/.
+// Assets holds the files in assets/: style sheet, script and logo. They are served below /assets/.
 //
 //go:embed assets
 var Assets embed.FS
 
-// assetPaths is filled once: the files are part of the binary.
+// assetPaths maps the names of the assets to their paths.
 var assetPaths = func() map[string]string {
 	paths := make(map[string]string)
 	err := fs.WalkDir(Assets, "assets", func(name string, d fs.DirEntry, err error) error {
@@ -34,10 +33,8 @@ var assetPaths = func() map[string]string {
 	return paths
 }()
 
-// AssetPath returns the path that a page names for the asset: "/assets/", its
-// name, and a query that changes with its content, so that the answer may be
-// cached for good. It panics when there is no such asset, which is a fault in
-// this package.
+// AssetPath returns the path of an asset: "/assets/", its name, and a query that changes with its content, so that
+// browsers can cache it forever. It panics if there is no such asset, which is a bug in this package.
 func AssetPath(name string) string {
 	path, ok := assetPaths[name]
 	if !ok {
@@ -46,7 +43,7 @@ func AssetPath(name string) string {
 	return path
 }
 
-// IsAssetPath reports whether path is the address of an asset as it is now.
+// IsAssetPath reports whether path, with its query, is the AssetPath of an asset.
 func IsAssetPath(path string) bool {
 	for _, p := range assetPaths {
 		if p == path {

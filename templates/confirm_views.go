@@ -1,23 +1,21 @@
 package templates
 
-// ConfirmView is the step before something ends: it says what, and a button does it. It posts confirmed=yes to Action,
-// with
-// the choices beside it.
+// ConfirmView asks for confirmation before something is ended, disabled or removed. It posts confirmed=yes and the
+// chosen Choices to Action.
 type ConfirmView struct {
 	Page
-	Workspace WorkspaceBar // of the pages about a workspace
-	Title     string       // a question
-	Ends      []string     // what ends, each a sentence
-	Stays     string       // what does not, and how to undo it
-	Action    string
-	Button    string
-	CancelURL string
-	// Choices are further things to decide, each a check box.
-	ChoicesText string
-	Choices     []ConfirmChoice
+	Workspace   WorkspaceBar // zero: the page is not about a workspace
+	Title       string       // a question
+	Ends        []string     // what will happen, a sentence each
+	Stays       string       // what is not affected, and how to undo it
+	Action      string
+	Button      string
+	CancelURL   string
+	ChoicesText string          // heading of the choices
+	Choices     []ConfirmChoice // none: the page has no choices
 }
 
-// ConfirmChoice is a check box of a confirmation.
+// ConfirmChoice is a checkbox of a confirmation page.
 type ConfirmChoice struct {
 	Name    string
 	Value   string

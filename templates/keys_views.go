@@ -7,78 +7,35 @@ import (
 	"time"
 )
 
-// WorkspaceBar is what each page about one workspace begins with: its name, a
-// way to the same page of another one, and the pages about it.
-type WorkspaceBar struct {
-	Slug     string // part of the paths below /settings/workspaces/
-	Name     string
-	Role     string // of the viewer in it
-	Personal bool   // came with the viewer's account
-	// Tab is the current page: one of the Tab constants.
-	Tab string
-	All []WorkspaceLink
-}
-
-// WorkspaceLink is one of the viewer's workspaces.
-type WorkspaceLink struct {
-	Slug     string
-	Name     string
-	Current  bool
-	Disabled bool
-}
-
-// The values of WorkspaceBar.Tab, which are also what the page's path has after
-// the slug.
-const (
-	TabKeys = "api-keys"
-)
-
-// NoRoleView is shown instead of a page of a workspace that takes a higher role
-// than the viewer's.
-type NoRoleView struct {
-	Page
-	Workspace WorkspaceBar
-	Message   string // who may see the page, and what to do
-}
-
-// KeyPlace is whose keys a page is about: a workspace's API keys, or the
-// viewer's own personal access tokens.
+// KeyPlace says which keys a page is about: the API keys of a workspace, or the viewer's personal access tokens.
 type KeyPlace struct {
-	// Base is the path of the list and the start of all others.
-	Base     string
-	Personal bool
-	// NewText is the text of the button that leads to a new API key; empty: "Create API key".
-	NewText string
-	// Workspace is that of API keys.
-	Workspace WorkspaceBar
+	Base      string // path of the list, and the beginning of all other paths
+	Personal  bool
+	NewText   string       // text of the button for a new API key; empty: "Create API key"
+	Workspace WorkspaceBar // of API keys
 }
 
-// KeysView is the list of keys. It posts q, environment and state to
-// Base/search, which a whole key may be pasted into.
+// KeysView is the list of keys. It posts q, environment and state to Base/search; q may be a whole key.
 type KeysView struct {
 	Page
 	KeyPlace
-	Query       string // part of a name; empty: none
+	Query       string // part of a name; empty: all
 	Environment string // empty: all
 	State       string // empty: all
-	// Environments are those to choose from; the question is shown only when
-	// there is more than one.
+	// Environments are the choices; the filter has them only if there is more than one.
 	Environments []string
-	// Missing says that what was pasted is a key, and none of these.
+	// Missing says that a key was pasted that is not one of these.
 	Missing bool
 	Columns []Column // name, last_used, created and expires, and for API keys the charts
 	Keys    []KeyRow
 	NextURL string // empty on the last page
 	PrevURL string // empty on the first page
-	// CallURL is where a first request can be sent to.
-	CallURL string
-	// Prefix is what a key begins with, for the first request.
-	Prefix string
-	// Reach is where personal access tokens work.
-	Reach []Reach
+	CallURL string // where to send the example request
+	Prefix  string // of the key in the example request
+	Reach   []Reach
 }
 
-// filtered reports whether only some of the keys are wanted.
+// filtered reports whether the list is filtered.
 func (v KeysView) filtered() bool {
 	return v.Query != "" || v.Environment != "" || v.State != "" || v.Missing
 }
@@ -87,17 +44,17 @@ func (v KeysView) filtered() bool {
 type KeyRow struct {
 	ID           string // part of the path of its page
 	Name         string
-	Masked       string // what its text begins and ends with
+	Masked       string // its first and last characters, to recognize it
 	Environment  string // live or test; empty: a personal access token
-	State        string // live, paused, rotating, expired or revoked
+	State        string // active, paused, rotating, expired or revoked
 	Scopes       []string
-	Role         string // the most that a personal access token may be; empty: what its user is
+	Role         string // maximum role of a personal access token; empty: none
 	Creator      string // empty: a program
 	Created      time.Time
 	LastUsed     time.Time // zero: never
 	LastUsedFrom string
 	Expires      time.Time // zero: never
-	// Days are the last 30; none: no chart is shown.
+	// Days is the usage of the last 30 days; none: no chart is shown.
 	Days []UsageDay
 }
 
@@ -106,46 +63,45 @@ type Reach struct {
 	Slug     string
 	Name     string
 	Disabled bool
-	// As is what it is there. Where the role that it is held to is still to be
-	// chosen, what it would be for each, without one first.
+	// As is its role there. While the token's maximum role is still to be chosen, it has an entry for each choice, and the
+	// first one is for no maximum.
 	As []RoleAs
 }
 
-// RoleAs is the lower of the user's role and the one that the token is held to,
-// which is empty where it is not.
-type RoleAs struct{ Token, Effective string }
+// RoleAs is the role of a token in a workspace: the lower of the user's role and the token's maximum.
+type RoleAs struct {
+	Token     string // maximum role of the token; empty: none
+	Effective string
+}
 
-// KeyFields are the fields of a key that can be typed. Field names: name, note,
-// resource, environment, scope-N (repeated; N counts the resources from 0),
-// plan, rate_limit, role, expires and addresses.
+// KeyFields are the form fields of a key. Field names: name, note, resource, environment, scope-N (repeated; N is the
+// index of the resource), plan, rate_limit, role, expires and addresses.
 type KeyFields struct {
 	Name string
 	Note string
-	// Resources are the APIs that it may be for. One alone is posted unseen.
+	// Resources are the APIs that it can be for. A single one is posted in a hidden field.
 	Resources []KeyResource
-	// Environments are shown when there is more than one.
+	// Environments are the choices, shown if there is more than one.
 	Environments []Option
-	// Plans are those it may have instead of the workspace's; shown when there
-	// is more than one.
+	// Plans are the choices, shown if there is more than one. The first is the workspace's plan.
 	Plans []Option
-	// RateLimit is how many requests an hour; empty: what the plan says.
+	// RateLimit is in requests per hour; empty: that of the plan.
 	RateLimit string
-	// PlanText says what the plan allows.
+	// PlanText is the hint for the rate limit: what the plan allows.
 	PlanText string
-	// Roles are what a personal access token may be held to.
+	// Roles are the choices for the maximum role of a personal access token.
 	Roles []Option
-	// Expiries are the choices for its end.
+	// Expiries are the choices for when it expires.
 	Expiries []Option
-	// Addresses are one range or address per line.
+	// Addresses has one IP address or range per line; empty: any address.
 	Addresses string
-	// NeedPassword asks for the user's password, because the last sign-in is
-	// too old. Field: password.
+	// NeedPassword asks for the user's password, because the last sign-in is too old. Field: password.
 	NeedPassword bool
 	// Errors is one sentence by field name.
 	Errors map[string]string
 }
 
-// Option is one answer to a question.
+// Option is one choice of a form.
 type Option struct {
 	Value    string // posted
 	Text     string
@@ -155,21 +111,21 @@ type Option struct {
 
 // KeyResource is an API that a key can be for.
 type KeyResource struct {
-	ID       string // the value that is posted
+	ID       string // posted
 	Name     string
 	Selected bool
 	Scopes   []ScopeChoice
-	// Objects are what a right may be narrowed to; none: it has none.
+	// Objects are what a permission can be narrowed to; none: the API has no objects.
 	Objects []ObjectChoice
 }
 
-// ObjectChoice is one object with what may be done to it.
+// ObjectChoice is an object of an API with the scopes for it.
 type ObjectChoice struct {
 	Name   string
 	Scopes []ScopeChoice // Text is the action
 }
 
-// KeyFormView makes a key. It posts KeyFields to Base.
+// KeyFormView creates a key. It posts KeyFields to Base.
 type KeyFormView struct {
 	Page
 	KeyPlace
@@ -177,9 +133,8 @@ type KeyFormView struct {
 	Reach []Reach
 }
 
-// KeyView is the page of one key. It posts name, note, scope-0, addresses and
-// rate_limit, plan or role to Base/ID; grace ("now", "1h", "24h", "7d"), and
-// password when NeedPassword is set, to Base/ID/rotate; nothing to Base/ID/pause
+// KeyView is the page of one key. It posts name, note, scope-0, addresses and rate_limit, plan or role to Base/ID;
+// grace ("now", "1h", "24h", "7d"), and password if NeedPassword is set, to Base/ID/rotate; nothing to Base/ID/pause
 // and Base/ID/resume; confirm, for a live key, to Base/ID/revoke.
 type KeyView struct {
 	Page
@@ -187,54 +142,41 @@ type KeyView struct {
 	KeyFields
 	// KeyRow is the key as it is stored. Its name is what confirm must equal.
 	KeyRow
-	// Resource is the name of the API.
-	Resource string
-	// Includes are the scopes that come with the key's own.
-	Includes []string
-	// Final says that the key is revoked: nothing about it can change.
-	Final bool
-	// Held says why whoever looks at a paused key cannot resume it; empty: they
-	// can.
-	Held string
-	// CanRotate says that another may take its place.
-	CanRotate bool
-	// Confirm asks for the name before it is revoked.
-	Confirm   bool
-	Revoked   time.Time
-	Ranges    []string // that it may come from; none: any
-	LimitText string   // what its plan allows; empty: nothing is limited
-	// Left is how much of the plan is left now; empty: nothing is limited.
-	Left string
-	// OldDays is for how long keys are better replaced than kept; zero: it is
-	// younger.
-	OldDays int
-	// Replaces are the keys whose place it took, ReplacedBy the one that took
-	// its own.
+	Resource   string   // name of the API
+	Includes   []string // scopes that its own scopes include
+	Final      bool     // revoked, so that it cannot be changed
+	Held       string   // why the viewer cannot resume a paused key; empty: they can
+	CanRotate  bool
+	Confirm    bool      // its name must be typed to revoke it
+	Revoked    time.Time // zero: not revoked
+	Ranges     []string  // allowed IP addresses; none: any
+	LimitText  string    // its rate limit; empty: none
+	Left       string    // how much of the rate limit is left now; empty: there is no limit
+	OldDays    int       // its age in days; zero: it is not old enough to suggest rotating it
 	Replaces   []RelatedKey
-	ReplacedBy *RelatedKey
-	// Lately is how many requests came with it in the last 24 hours.
-	Lately   int64
-	Requests Requests
-	Events   []KeyEvent
-	Reach    []Reach
+	ReplacedBy *RelatedKey // nil: it was not rotated
+	LastDay    int64       // requests in the last 24 hours
+	Requests   Requests
+	Events     []KeyEvent // the newest first
+	Reach      []Reach
 }
 
-// RelatedKey is a key that took another's place, or whose place was taken.
+// RelatedKey is a key that replaces another one in a rotation, or that is replaced.
 type RelatedKey struct {
 	ID           string
 	Masked       string
 	State        string
-	Ends         time.Time // when it stops working; zero: it does not, or has
+	Ends         time.Time // when it stops working; zero: never
 	LastUsed     time.Time // zero: never
 	LastUsedFrom string
-	Lately       int64 // requests in the last 24 hours
+	LastDay      int64 // requests in the last 24 hours
 }
 
 // Requests are the last requests with a key or an app.
 type Requests struct {
-	Path  string       // of the page, to which the search comes back
+	Path  string       // of the page, for the search
 	Last  []KeyRequest // the newest first
-	Asked string       // id of a request that was looked for; empty: none was
+	Asked string       // request id that was searched for; empty: none
 	Found []KeyRequest
 }
 
@@ -243,16 +185,16 @@ type KeyRequest struct {
 	At        time.Time
 	Action    string
 	Status    int
-	Reason    string // why it was refused; empty: it was not
+	Reason    string // why it was refused; empty: it was allowed
 	RequestID string
-	Address   string // empty: an app's, which is not told
+	Address   string // IP address; empty for an app, whose users' addresses are not shown
 }
 
-// KeyEvent is something that was done to a key.
+// KeyEvent is an entry in the history of a key.
 type KeyEvent struct {
 	At      time.Time
 	Text    string // what was done
-	Who     string // empty: a program
+	Who     string // name of a user; empty: a program
 	Address string
 }
 
@@ -261,24 +203,23 @@ type KeySecretView struct {
 	Page
 	KeyPlace
 	Name string
-	Key  string // the text
-	// CallURL is where it can be tried.
+	Key  string
+	// CallURL is where to send the example request.
 	CallURL string
-	// Header names the workspace for a personal access token, and Slug is one.
+	// Header is the request header that names the workspace for a personal access token, and Slug the one in the example.
 	Header, Slug string
-	// OldUntil is until when the key before this one works; zero when there is
-	// none or it has ended.
+	// OldUntil is when the previous key stops working; zero: there is none, or it no longer works.
 	OldUntil time.Time
 	NextURL  string // the page of the key
 }
 
-// soon is how long before its end a key is marked.
+// soon is how long before its expiry a key is marked.
 const soon = 14 * 24 * time.Hour
 
-// shownRequests is how many of the last requests are shown at once.
+// shownRequests is how many of the last requests are shown unfolded.
 const shownRequests = 8
 
-// keyStates are the states to filter by.
+// keyStates are the choices of the filter.
 var keyStates = []string{"active", "paused", "expired", "revoked"}
 
 func stateText(state string) string {
@@ -312,7 +253,7 @@ func environmentText(environment string) string {
 	return "Live"
 }
 
-// statusTone is the tone of a request's status.
+// statusTone is the tone of the badge with a request's status.
 func statusTone(r KeyRequest) string {
 	switch {
 	case r.Reason == "":
@@ -323,7 +264,7 @@ func statusTone(r KeyRequest) string {
 	return "bad"
 }
 
-// roleClass is a role as part of a class; the empty one is the user's own.
+// roleClass is the part of a CSS class that names a maximum role; "own": there is none.
 func roleClass(role string) string {
 	switch role {
 	case "viewer", "member", "admin", "owner":
@@ -332,7 +273,7 @@ func roleClass(role string) string {
 	return "own"
 }
 
-// creatorText is who did something.
+// creatorText is the name of the user who did something, or "a program".
 func creatorText(name string) string {
 	if name == "" {
 		return "a program"
@@ -340,7 +281,7 @@ func creatorText(name string) string {
 	return name
 }
 
-// scopeSummary is the first few scopes and how many more there are.
+// scopeSummary lists the first few scopes, and counts the others.
 func scopeSummary(scopes []string) string {
 	const shown = 4
 	if len(scopes) <= shown {
@@ -349,7 +290,7 @@ func scopeSummary(scopes []string) string {
 	return strings.Join(scopes[:shown], ", ") + " and " + count(len(scopes)-shown, "more", "more")
 }
 
-// The words of the pages for API keys and for personal access tokens.
+// What API keys and personal access tokens are called on their pages.
 
 func (p KeyPlace) title() string {
 	if p.Personal {
@@ -374,7 +315,7 @@ func (p KeyPlace) one() string {
 
 func (p KeyPlace) short() string { return strings.ToLower(p.one()) }
 
-func (p KeyPlace) makeText() string {
+func (p KeyPlace) createText() string {
 	if p.Personal {
 		return "Create personal access token"
 	}
@@ -395,14 +336,14 @@ func (p KeyPlace) missingText() string {
 	return "No key in this workspace matches. What you pasted was not stored."
 }
 
-// narrowed reports whether a right to some objects only is chosen.
+// narrowed reports whether a scope for an object is checked.
 func (r KeyResource) narrowed() bool {
 	return slices.ContainsFunc(r.Objects, func(o ObjectChoice) bool {
 		return slices.ContainsFunc(o.Scopes, func(s ScopeChoice) bool { return s.Checked })
 	})
 }
 
-// settingsFaulty reports whether the settings were refused, so that they are shown.
+// settingsFaulty reports whether the settings form has errors, so that it is unfolded.
 func (v KeyView) settingsFaulty() bool {
 	for field, text := range v.Errors {
 		if text != "" && field != "grace" && field != "password" && field != "confirm" {
@@ -419,13 +360,13 @@ func requestCount(n int64) string {
 	return Number(n) + " requests"
 }
 
-// keyFieldOrder is the order of the fields on the pages, for the summary.
+// keyFieldOrder is the order of the fields on the pages, for the error summary.
 var keyFieldOrder = []string{
 	"name", "note", "environment", "resource", "scope", "role", "plan", "rate_limit", "expires", "addresses", "grace",
 	"password", "confirm",
 }
 
-// curlLine is a first request with a key. header names the workspace where that is needed.
+// curlLine is an example request with a key. If header is not empty, it names the workspace.
 func curlLine(url, key, header, slug string) string {
 	line := "curl " + shellQuote(url) + " \\\n  -H " + doubleQuote("Authorization: Bearer "+key)
 	if header != "" {
@@ -434,7 +375,8 @@ func curlLine(url, key, header, slug string) string {
 	return line
 }
 
-// doubleQuote is shellQuote as people write headers, where nothing in the text is special.
+// doubleQuote quotes a shell argument with double quotes, as people write headers, or like shellQuote if it contains
+// special characters.
 func doubleQuote(s string) string {
 	if strings.ContainsAny(s, "\"\\$`!") {
 		return shellQuote(s)
@@ -442,7 +384,7 @@ func doubleQuote(s string) string {
 	return `"` + s + `"`
 }
 
-// env is the key as lines of a .env file.
+// env is the key as a line of a .env file.
 func (v KeySecretView) env() string {
 	if v.Personal {
 		return "PERSONAL_ACCESS_TOKEN=" + v.Key

@@ -12,18 +12,18 @@ import "strings"
 
 // Column is one column of a list.
 type Column struct {
-	By   string // the name of the order by it, as in the address; empty: the list cannot be sorted by it
+	By   string // name of the column in ?sort; empty: the list cannot be sorted by it
 	Text string
-	// Down says that the first link sorts the greatest or latest first.
+	// Down says that the first click sorts in descending order.
 	Down bool
-	// URL is the same list sorted by the column, the other way round where it is sorted by it already; empty: not sortable.
+	// URL is the list sorted by the column, in the other direction if it already is sorted by it; empty: not sortable.
 	URL string
-	// Sorted is how the list is sorted by the column now: ascending or descending; empty: it is not.
+	// Sorted is ascending or descending if the list is sorted by the column now, otherwise empty.
 	Sorted string
 }
 
-// listTable is a list with columns, whose rows are its children: cards where there is little room, a table elsewhere.
-// The first cell of a row is a th of scope row, the others are listCells in the order of the columns.
+// listTable is a table with the rows as its children. On narrow screens its rows are shown as cards. The first cell of
+// a row is a th with scope="row"; the others are listCells in the order of the columns.
 func listTable(label string, columns []Column) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -194,7 +194,7 @@ func listTable(label string, columns []Column) templ.Component {
 	})
 }
 
-// listCell is a cell under the column of a label, which stands beside it where the row is a card.
+// listCell is a cell. label is the heading of its column, shown beside it if the row is a card.
 func listCell(label string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -245,7 +245,7 @@ func listCell(label string) templ.Component {
 	})
 }
 
-// listActions is the last cell of a row: its forms.
+// listActions is the last cell of a row, with its forms.
 func listActions() templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
@@ -283,6 +283,7 @@ func listActions() templ.Component {
 	})
 }
 
+// sortArrow is the arrow for Column.Sorted.
 func sortArrow(sorted string) string {
 	if strings.HasPrefix(sorted, "desc") {
 		return "↓"

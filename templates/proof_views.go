@@ -1,15 +1,14 @@
 package templates
 
-// ProofView is the page that asks for the password before what gives lasting
-// power. It posts the form that it stands before once more, with the field
-// current_password.
+// ProofView asks for the password before an action that needs a recent sign-in. It posts the form that was sent, with
+// the field current_password added, to Action.
 type ProofView struct {
 	Page
-	Action  string // where the form goes
+	Action  string // the path that the form was sent to
 	Fields  []FormField
-	Fault   string // what is wrong with the password; empty the first time
+	Fault   string // what is wrong with the password; empty: not entered yet
 	BackURL string
 }
 
-// FormField is a field of a form as it was sent.
+// FormField is a field of the form that was sent.
 type FormField struct{ Name, Value string }

@@ -12,11 +12,11 @@ import (
 	"unicode/utf8"
 )
 
-// productName ends every page title and stands beside the mark.
+// productName is at the end of every page title, and beside the logo.
 const productName = "Doorward"
 
-// windowTitle is the text of the browser tab. A page that reports faults says
-// so first, because that is what a screen reader reads out after a reload.
+// windowTitle is the text of the browser tab. A page with errors says so first, because a screen reader reads the title
+// out after a reload.
 func windowTitle(title string, faulty bool) string {
 	if faulty {
 		title = "Error: " + title
@@ -24,7 +24,7 @@ func windowTitle(title string, faulty bool) string {
 	return title + " · " + productName
 }
 
-// display is the name to show for a person.
+// display is the name to show for a user.
 func (v *Viewer) display() string {
 	if v.Name != "" {
 		return v.Name
@@ -50,8 +50,7 @@ func fullTime(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04
 // day is a date in words.
 func day(t time.Time) string { return t.UTC().Format("2 January 2006") }
 
-// relative is t seen from now: "3 days ago", "in 2 hours". Beyond 30 days, and
-// when now is unknown, it is the date, which then says more.
+// relative is t relative to now: "3 days ago", "in 2 hours". Beyond 30 days, or if now is zero, it is the date.
 func relative(now, t time.Time) string {
 	d := now.Sub(t)
 	past := d >= 0
@@ -86,13 +85,12 @@ func count(n int, one, many string) string {
 	return strconv.Itoa(n) + " " + many
 }
 
-// describe joins the ids of the texts that explain a control; empty ones are
-// left out.
+// describe joins the ids of the elements that describe a control. It leaves out empty ones.
 func describe(ids ...string) string {
 	return strings.Join(slices.DeleteFunc(ids, func(id string) bool { return id == "" }), " ")
 }
 
-// when returns s if ok holds.
+// when returns s if ok is true, otherwise an empty string.
 func when(ok bool, s string) string {
 	if ok {
 		return s
@@ -100,17 +98,16 @@ func when(ok bool, s string) string {
 	return ""
 }
 
-// path joins a fixed start, an id and a fixed end; the id is escaped.
+// path joins a fixed beginning, an id, which it escapes, and a fixed end.
 func path(start, id, end string) string { return start + url.PathEscape(id) + end }
 
-// problem is one fault of a form, linked from the summary above it.
+// problem is an entry of a form's error summary.
 type problem struct {
-	Field string // field name; empty: about the whole form
+	Field string // field name, for the link; empty: it is about the whole form
 	Text  string
 }
 
-// problems lists the faults of a form in the order of its fields. A fault of
-// a field that is not in order comes last rather than getting lost.
+// problems lists the errors of a form in the order of its fields. Errors of fields that are not in order come last.
 func problems(general string, errs map[string]string, order ...string) []problem {
 	var list []problem
 	if general != "" {
@@ -129,7 +126,7 @@ func problems(general string, errs map[string]string, order ...string) []problem
 	return list
 }
 
-// kindText is the kind of an app in words.
+// kindText is the type of an app in words.
 func kindText(kind string) string {
 	switch kind {
 	case KindPublic:
@@ -143,13 +140,16 @@ func kindText(kind string) string {
 	}
 }
 
-// kindOption is one answer to the question what kind of app it is.
+// kindOption is a choice for the type of an app.
 type kindOption struct{ Value, Label, Hint string }
 
 func kindOptions(administrator bool) []kindOption {
 	options := []kindOption{
 		{KindWeb, "Server app", "Runs on your server and can keep a secret."},
-		{KindPublic, "Browser, mobile or command-line app", "Runs on the user's device and cannot keep a secret. PKCE protects it."},
+		{
+			KindPublic, "Browser, mobile or command-line app",
+			"Runs on the user's device and cannot keep a secret. PKCE protects it.",
+		},
 		{KindService, "Machine to machine", "Acts for itself, without a user. Gets a secret."},
 	}
 	if administrator {
@@ -161,7 +161,7 @@ func kindOptions(administrator bool) []kindOption {
 	return options
 }
 
-// chosenKind is the kind that the form shows as chosen.
+// chosenKind is the type that is chosen in the form.
 func (f AppFields) chosenKind() string {
 	if f.Kind == "" {
 		return KindWeb
@@ -177,26 +177,25 @@ func (v AppView) heading() string {
 	return v.Name
 }
 
-// appFieldOrder is the order of the fields on the page, for the summary.
+// appFieldOrder is the order of the fields on the page, for the error summary.
 var appFieldOrder = []string{
 	"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh",
 	"first_party", "manages", "pkce_optional", "verified", "grace", "password", "confirm",
 }
 
-// navGroup is a titled part of the settings navigation.
+// navGroup is a part of the settings navigation with a title.
 type navGroup struct {
 	Title string
 	Items []navItem
 }
 
-// navItem is one entry.
+// navItem is an entry of the navigation.
 type navItem struct {
 	Text, URL string
-	Current   bool // the page belongs to it
+	Current   bool // of this page
 }
 
-// workspaceTabs are the sections of a workspace. A new one is one line here; Tab is
-// what its path has after the slug.
+// workspaceTabs are the sections of a workspace. Tab is the path after the workspace's slug.
 var workspaceTabs = []struct{ Tab, Text string }{
 	{TabKeys, "API keys"},
 	{TabApps, "Apps"},
@@ -206,7 +205,7 @@ var workspaceTabs = []struct{ Tab, Text string }{
 	{TabSettings, "Settings"},
 }
 
-// sections are those of the current workspace; none where all are disabled.
+// sections are the entries for the current workspace; none if all workspaces are disabled.
 func (n Navigation) sections() (list []navItem) {
 	if n.Workspace.Slug == "" {
 		return nil
@@ -220,11 +219,10 @@ func (n Navigation) sections() (list []navItem) {
 	return list
 }
 
-// listsWorkspaces reports whether the page is the list of the viewer's workspaces.
+// listsWorkspaces reports whether this page is the list of the viewer's workspaces.
 func (p Page) listsWorkspaces() bool { return !p.Navigation.Inside && p.Section == SectionWorkspaces }
 
-// navigation is what the viewer can reach below the current workspace. A new page is
-// one line here.
+// navigation is the part of the navigation below the current workspace.
 func navigation(p Page) []navGroup {
 	item := func(section, text, to string) navItem {
 		return navItem{Text: text, URL: to, Current: !p.Navigation.Inside && p.Section == section}
@@ -246,18 +244,18 @@ func navigation(p Page) []navGroup {
 	return groups
 }
 
-// tabPath is the end of the path of a page about a workspace.
+// tabPath is the path of a section, after the workspace's slug.
 func tabPath(tab string) string { return when(tab != "", "/"+tab) }
 
-// article is a role as one has it: "a member", "an owner".
-func article(role string) string {
+// RoleWithArticle is a role for a sentence: "a member", "an owner".
+func RoleWithArticle(role string) string {
 	if strings.ContainsAny(role[:min(1, len(role))], "aeiou") {
 		return "an " + role
 	}
 	return "a " + role
 }
 
-// currentText is the text of the current entry, for the folded navigation.
+// currentText is the text of the current entry, for the button that opens the navigation on narrow screens.
 func currentText(p Page) string {
 	if p.listsWorkspaces() {
 		return "Your workspaces"
@@ -273,12 +271,12 @@ func currentText(p Page) string {
 	return "Menu"
 }
 
-// shellQuote makes one word of a POSIX shell out of s.
+// shellQuote quotes s as one argument for a POSIX shell.
 func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// curl is the first call that the app of this view can make.
+// curl is an example request for the app: the first one that it needs.
 func (v SecretView) curl() string {
 	auth := "-u " + shellQuote(v.ClientID+":"+v.Secret)
 	switch v.Kind {
@@ -301,7 +299,7 @@ func (v SecretView) curl() string {
 	}
 }
 
-// env is the same as lines of a .env file.
+// env is what the app needs to know, as lines of a .env file.
 func (v SecretView) env() string {
 	lines := "DOORWARD_CLIENT_ID=" + v.ClientID + "\nDOORWARD_CLIENT_SECRET=" + v.Secret
 	switch v.Kind {

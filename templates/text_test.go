@@ -36,10 +36,10 @@ func TestRelativeTimes(t *testing.T) {
 
 func TestUsageInWords(t *testing.T) {
 	for want, d := range map[string]UsageDay{
-		"No requests in the last 1 days":                              {},
-		"Requests in the last 1 days: 2, none of them refused":        {Allowed: 2},
-		"Requests in the last 1 days: 3, of which 1 was refused":      {Allowed: 2, Limited: 1},
-		"Requests in the last 1 days: 1,004, of which 2 were refused": {Allowed: 1002, Limited: 1, Refused: 1},
+		"No requests in the last 1 days":                             {},
+		"Requests in the last 1 days: 2; none of them was refused":   {Allowed: 2},
+		"Requests in the last 1 days: 3; 1 of them was refused":      {Allowed: 2, Limited: 1},
+		"Requests in the last 1 days: 1,004; 2 of them were refused": {Allowed: 1002, Limited: 1, Refused: 1},
 	} {
 		if got := usageText([]UsageDay{d}); got != want {
 			t.Errorf("%+v is %q, want %q", d, got, want)
@@ -58,7 +58,8 @@ func TestTimesAreShownInUTC(t *testing.T) {
 }
 
 func TestProblemsLoseNoFault(t *testing.T) {
-	got := problems("general", map[string]string{"b": "second", "a": "first", "unknown": "left over", "c": ""}, "a", "b", "c")
+	got := problems("general", map[string]string{"b": "second", "a": "first", "unknown": "left over", "c": ""}, "a", "b",
+		"c")
 	want := []problem{{"", "general"}, {"a", "first"}, {"b", "second"}, {"", "left over"}}
 	if len(got) != len(want) {
 		t.Fatalf("problems = %v, want %v", got, want)
@@ -71,7 +72,14 @@ func TestProblemsLoseNoFault(t *testing.T) {
 }
 
 func TestInitialOfAnyName(t *testing.T) {
-	for name, want := range map[string]string{"ada": "A", " émile": "É", "": "?", "\xff": "?", "\u202eevil": "?", "日本": "日"} {
+	for name, want := range map[string]string{
+		"ada":        "A",
+		" émile":     "É",
+		"":           "?",
+		"\xff":       "?",
+		"\u202eevil": "?",
+		"日本":         "日",
+	} {
 		if got := initial(name); got != want {
 			t.Errorf("initial(%q) = %q, want %q", name, got, want)
 		}
@@ -90,7 +98,7 @@ func TestNavigationShowsAdministrationToAdministratorsOnly(t *testing.T) {
 	for _, group := range navigation(page) {
 		for _, item := range group.Items {
 			if strings.HasPrefix(item.URL, "/admin") {
-				t.Errorf("%s is shown to everybody", item.URL)
+				t.Errorf("%s is shown to all users", item.URL)
 			}
 		}
 	}

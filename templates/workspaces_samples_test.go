@@ -6,17 +6,23 @@ import (
 	"doorward/templates"
 )
 
-// engines is the head of the pages about a shared workspace, for somebody of a role.
+// engines is a shared workspace in which the viewer has a role.
 func engines(role, tab string) templates.WorkspaceBar {
 	return templates.WorkspaceBar{
 		Slug: "engines", Name: "Analytical Engines Ltd", Role: role, Tab: tab,
-		All: []templates.WorkspaceLink{{Slug: "personal-01a205da6a79", Name: "Ada Lovelace"}, {Slug: "engines", Name: "Analytical Engines Ltd", Current: true}, {Slug: "old", Name: "Old mill", Disabled: true}},
+		All: []templates.WorkspaceLink{
+			{Slug: "personal-01a205da6a79", Name: "Ada Lovelace"},
+			{Slug: "engines", Name: "Analytical Engines Ltd", Current: true},
+			{Slug: "old", Name: "Old mill", Disabled: true},
+		},
 	}
 }
 
-// alone is the head of the pages about a personal workspace.
+// alone is the viewer's personal workspace.
 func alone(tab string) templates.WorkspaceBar {
-	return templates.WorkspaceBar{Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Role: "owner", Personal: true, Tab: tab}
+	return templates.WorkspaceBar{
+		Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Role: "owner", Personal: true, Tab: tab,
+	}
 }
 
 func roleOptions(chosen string) []templates.Option {
@@ -30,14 +36,36 @@ func roleOptions(chosen string) []templates.Option {
 
 func workspaceSamples() []sample {
 	members := templates.MembersView{
-		Columns: columns("name", "Member", "role", "Role", "joined", "Joined", "", "Actions"),
-		Page:    inside(engines("owner", templates.TabMembers), ada), Workspace: engines("owner", templates.TabMembers), MayInvite: true, Roles: roleOptions("member"),
+		Columns:   columns("name", "Member", "role", "Role", "joined", "Joined", "", "Actions"),
+		Page:      inside(engines("owner", templates.TabMembers), ada),
+		Workspace: engines("owner", templates.TabMembers),
+		MayInvite: true,
+		Roles:     roleOptions("member"),
 		Members: []templates.MemberRow{
-			{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Self: true, Since: ago(300 * aDay), Roles: roleOptions("owner")},
-			{ID: "user_02", Name: "Charles Babbage", Email: "charles@example.com", Role: "admin", Since: ago(20 * aDay), Roles: roleOptions("admin"), MayRemove: true},
 			{
-				ID: "user_03", Email: "a.person.with.a.rather.long.address@a.department.of.a.university.example.com", Role: "viewer", Disabled: true,
-				Since: ago(time.Hour), Roles: roleOptions("viewer"), MayRemove: true,
+				ID:    "user_01",
+				Name:  "Ada Lovelace",
+				Email: "ada@example.com",
+				Role:  "owner",
+				Self:  true,
+				Since: ago(300 * aDay),
+				Roles: roleOptions("owner"),
+			},
+			{
+				ID:        "user_02",
+				Name:      "Charles Babbage",
+				Email:     "charles@example.com",
+				Role:      "admin",
+				Since:     ago(20 * aDay),
+				Roles:     roleOptions("admin"),
+				MayRemove: true,
+			},
+			{
+				ID:       "user_03",
+				Email:    "a.person.with.a.rather.long.address@a.department.of.a.university.example.com",
+				Role:     "viewer",
+				Disabled: true,
+				Since:    ago(time.Hour), Roles: roleOptions("viewer"), MayRemove: true,
 			},
 		},
 		Invitations: []templates.InvitationRow{
@@ -47,33 +75,68 @@ func workspaceSamples() []sample {
 		NextURL: "/settings/workspaces/engines/members?after=user_03",
 	}
 	seen := members
-	seen.Workspace, seen.MayInvite, seen.NextURL, seen.PrevURL = engines("member", templates.TabMembers), false, "", "/settings/workspaces/engines/members"
-	seen.Members = []templates.MemberRow{{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Since: ago(300 * aDay)}, {ID: "user_02", Name: "Charles Babbage", Email: "charles@example.com", Role: "member", Self: true, Since: ago(20 * aDay)}}
-	made := members
-	made.Made = &templates.MadeInvitation{Email: "mary@example.com", URL: "https://auth.example.com/join/dw_in_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE", Expires: now.Add(7 * aDay)}
+	seen.Workspace, seen.MayInvite, seen.NextURL, seen.PrevURL = engines("member", templates.TabMembers), false, "",
+		"/settings/workspaces/engines/members"
+	seen.Members = []templates.MemberRow{
+		{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Since: ago(300 * aDay)},
+		{
+			ID:    "user_02",
+			Name:  "Charles Babbage",
+			Email: "charles@example.com",
+			Role:  "member",
+			Self:  true,
+			Since: ago(20 * aDay),
+		},
+	}
+	created := members
+	created.Created = &templates.CreatedInvitation{
+		Email:   "mary@example.com",
+		URL:     "https://auth.example.com/join/dw_in_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE",
+		Expires: now.Add(7 * aDay),
+	}
 	wrong := members
-	wrong.Error, wrong.NewEmail = "Nothing was changed. A workspace must have at least one owner. Make another member an owner first.", "mary@"
-	wrong.Errors = map[string]string{"email": "The address is none; write one, like name@example.com."}
+	wrong.Error, wrong.NewEmail = "Nothing was changed. A workspace must have at least one owner. Make another member "+
+		"an owner first.", "mary@"
+	wrong.Errors = map[string]string{"email": "This is not a valid email address. Enter one such as name@example.com."}
 
 	shared := templates.WorkspaceView{
-		Page: inside(engines("owner", templates.TabSettings), ada), Workspace: engines("owner", templates.TabSettings), ID: "ws_0195a0c0example", Name: "Analytical Engines Ltd",
-		Plans:     []templates.Option{{Text: "No plan"}, {Value: "pro", Text: "pro (1,000 requests an hour, 100 at once)", Selected: true}},
-		MayChange: true, MayDelete: true, MayLeave: true, Goes: templates.WorkspaceContent{Keys: 3, Apps: 1, Members: 12},
+		Page:      inside(engines("owner", templates.TabSettings), ada),
+		Workspace: engines("owner", templates.TabSettings),
+		ID:        "ws_0195a0c0example",
+		Name:      "Analytical Engines Ltd",
+		Plans: []templates.Option{
+			{Text: "No plan"},
+			{Value: "pro", Text: "pro (1,000 requests an hour, 100 at once)", Selected: true},
+		},
+		MayChange: true, MayDelete: true, MayLeave: true, Content: templates.WorkspaceContent{Keys: 3, Apps: 1, Members: 12},
 	}
 	faulty := shared
-	faulty.Errors = map[string]string{"name": "The name is missing.", "confirm": "Type the slug exactly as shown. Nothing was deleted."}
+	faulty.Errors = map[string]string{
+		"name":    "The name is missing.",
+		"confirm": "Type the slug exactly as shown. Nothing was deleted.",
+	}
 	own := shared
 	own.Workspace, own.MayDelete, own.MayLeave = alone(templates.TabSettings), false, false
 
 	apps := templates.AppsView{
-		Columns: columns("name", "App", "type", "Type", "created", "Created", "people", "Used by"),
-		Page:    inside(engines("admin", templates.TabApps), ada), Base: "/settings/workspaces/engines/apps", Workspace: engines("admin", templates.TabApps),
+		Columns:      columns("name", "App", "type", "Type", "created", "Created", "people", "Used by"),
+		Page:         inside(engines("admin", templates.TabApps), ada),
+		Base:         "/settings/workspaces/engines/apps",
+		Workspace:    engines("admin", templates.TabApps),
 		AuthorizeURL: "https://auth.example.com/oauth/authorize", TokenURL: "https://auth.example.com/oauth/token",
-		Apps: []templates.AppRow{{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Status: "active", Created: ago(90 * aDay), Users: 12}},
+		Apps: []templates.AppRow{
+			{ID: "app_1", Name: "Acme Sync", Kind: templates.KindWeb, Created: ago(90 * aDay), Users: 12},
+		},
 	}
 
 	join := templates.JoinView{
-		Page: page("", ada), Action: "/join/dw_in_EXAMPLE", Workspace: "Analytical Engines Ltd", Role: "admin", For: "ada@example.com", By: "Charles Babbage", Expires: now.Add(3 * aDay),
+		Page:      page("", ada),
+		Action:    "/join/dw_in_EXAMPLE",
+		Workspace: "Analytical Engines Ltd",
+		Role:      "admin",
+		For:       "ada@example.com",
+		By:        "Charles Babbage",
+		Expires:   now.Add(3 * aDay),
 	}
 	elsewhere := join
 	elsewhere.For, elsewhere.By, elsewhere.Role, elsewhere.Other = "mary@example.com", "", "member", true
@@ -84,62 +147,112 @@ func workspaceSamples() []sample {
 	}
 	day := make([]templates.UsageDay, 24)
 	for i := range day {
-		day[i] = templates.UsageDay{Day: now.Truncate(time.Hour).Add(time.Duration(i-23) * time.Hour), Allowed: int64(i * i % 31)}
+		day[i] = templates.UsageDay{
+			Day: now.Truncate(time.Hour).Add(time.Duration(i-23) * time.Hour), Allowed: int64(i * i % 31),
+		}
 	}
 	usage := templates.UsageView{
 		Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=30d",
-		Page: inside(engines("admin", templates.TabUsage), ada), Workspace: engines("admin", templates.TabUsage), PlanText: "Plan: pro (1,000 requests an hour, 100 at once)", Days: month(1200),
+		Page:      inside(engines("admin", templates.TabUsage), ada),
+		Workspace: engines("admin", templates.TabUsage),
+		PlanText:  "Plan: pro (1,000 requests an hour, 100 at once)",
+		Days:      month(1200),
 		Rows: []templates.UsageRow{
-			{Who: templates.Named{Text: "Night import", URL: "/settings/workspaces/engines/api-keys/key_1"}, Kind: "api_key", Total: templates.UsageDay{Allowed: 14_202, Limited: 560, Refused: 12}},
-			{Who: templates.Named{Text: longName, URL: "/settings/workspaces/engines/apps/app_1"}, Kind: "access_token", Total: templates.UsageDay{Allowed: 902}},
-			{Who: templates.Named{Text: "pat_…x7Qa"}, Kind: "personal_access_token", Owner: "Charles Babbage", Total: templates.UsageDay{Allowed: 40, Refused: 3}},
-			{Who: templates.Named{Text: "key_01a205da-6b79-700e-9a81-73bb64712baf", IsID: true}, Kind: "api_key", Total: templates.UsageDay{Refused: 1}},
+			{
+				Who:   templates.Named{Text: "Night import", URL: "/settings/workspaces/engines/api-keys/key_1"},
+				Kind:  "api_key",
+				Total: templates.UsageDay{Allowed: 14_202, Limited: 560, Refused: 12},
+			},
+			{
+				Who:   templates.Named{Text: longName, URL: "/settings/workspaces/engines/apps/app_1"},
+				Kind:  "access_token",
+				Total: templates.UsageDay{Allowed: 902},
+			},
+			{
+				Who:   templates.Named{Text: "pat_…x7Qa"},
+				Kind:  "personal_access_token",
+				Owner: "Charles Babbage",
+				Total: templates.UsageDay{Allowed: 40, Refused: 3},
+			},
+			{
+				Who:   templates.Named{Text: "key_01a205da-6b79-700e-9a81-73bb64712baf", IsID: true},
+				Kind:  "api_key",
+				Total: templates.UsageDay{Refused: 1},
+			},
 		},
 		More: 7, Rest: templates.UsageDay{Allowed: 7},
 	}
 
 	audit := templates.AuditView{
 		Page: inside(engines("owner", templates.TabAudit), ada), Workspace: engines("owner", templates.TabAudit),
-		What:    []templates.Option{{Text: "Everything"}, {Value: "api_key.", Text: "API keys"}, {Value: "member.", Text: "Members"}},
+		What: []templates.Option{
+			{Text: "Everything"},
+			{Value: "api_key.", Text: "API keys"},
+			{Value: "member.", Text: "Members"},
+		},
 		Who:     []templates.Option{{Text: "Everyone"}, {Value: "user_01", Text: "Ada Lovelace"}},
 		NextURL: "/settings/workspaces/engines/audit?after=event_1",
 		Days: []templates.AuditDay{
 			{Day: now.Truncate(aDay), Events: []templates.AuditRow{
 				{
 					ID: "event_5", At: now, Action: "api_key.rotated", Who: templates.Named{Text: "Ada Lovelace"}, With: "session",
-					Target: templates.Named{Text: "Night import", URL: "/settings/workspaces/engines/api-keys/key_1"},
-					Facts:  []templates.Fact{{Name: "grace", Value: "24h0m0s"}, {Name: "into", Value: "Night import"}}, Address: "192.0.2.10", Request: "9aa87760e82a14d15426521e",
+					Target:  templates.Named{Text: "Night import", URL: "/settings/workspaces/engines/api-keys/key_1"},
+					Facts:   []templates.Fact{{Name: "grace", Value: "one day"}, {Name: "into", Value: "Night import"}},
+					Address: "192.0.2.10",
+					Request: "9aa87760e82a14d15426521e",
 				},
 				{
-					ID: "event_4", At: ago(time.Hour), Action: "api_key.created", With: "api_key", Key: templates.Named{Text: "Deploy", URL: "/settings/workspaces/engines/api-keys/key_2"},
-					Target: templates.Named{Text: "key_01a205da-6b79-700e-9a81-73bb64712baf", IsID: true}, Facts: []templates.Fact{{Name: "scopes", Value: "read write"}}, Address: "2001:db8:85a3:8d3:1319:8a2e:370:7348",
+					ID:      "event_4",
+					At:      ago(time.Hour),
+					Action:  "api_key.created",
+					With:    "api_key",
+					Key:     templates.Named{Text: "Deploy", URL: "/settings/workspaces/engines/api-keys/key_2"},
+					Target:  templates.Named{Text: "key_01a205da-6b79-700e-9a81-73bb64712baf", IsID: true},
+					Facts:   []templates.Fact{{Name: "scopes", Value: "read write"}},
+					Address: "2001:db8:85a3:8d3:1319:8a2e:370:7348",
 				},
 			}},
 			{Day: now.Truncate(aDay).AddDate(0, 0, -1), Events: []templates.AuditRow{
-				{ID: "event_3", At: ago(aDay), Action: "member.role_changed", Who: templates.Named{Text: "user_01a205da-6b79-700e-9a81-73bb64712baf", IsID: true}, With: "session", Target: templates.Named{Text: "Charles Babbage"}, Facts: []templates.Fact{{Name: "from", Value: "member"}, {Name: "to", Value: "admin"}}, Address: "192.0.2.10"},
+				{
+					ID:      "event_3",
+					At:      ago(aDay),
+					Action:  "member.role_changed",
+					Who:     templates.Named{Text: "user_01a205da-6b79-700e-9a81-73bb64712baf", IsID: true},
+					With:    "session",
+					Target:  templates.Named{Text: "Charles Babbage"},
+					Facts:   []templates.Fact{{Name: "from", Value: "member"}, {Name: "to", Value: "admin"}},
+					Address: "192.0.2.10",
+				},
 				{ID: "event_2", At: ago(aDay), Action: "workspace.updated", With: "command"},
 				{ID: "event_1", At: ago(aDay), Action: "something.new"},
 			}},
 		},
 	}
 	audit.Base, audit.CSVURL = "/settings/workspaces/engines/audit", "/settings/workspaces/engines/audit.csv"
-	server := templates.AdminAuditView{AuditView: audit, In: "engines", By: "nobody@example.com"}
-	server.Page, server.Base, server.CSVURL = page(templates.SectionAdminAudit, admin), "/admin/audit", "/admin/audit.csv?workspace=engines"
-	server.Filtered, server.Errors = true, map[string]string{"who": "No user has this email address. Check it, or enter the user ID."}
+	server := templates.AdminAuditView{AuditView: audit, In: "engines", By: "charles@example.com"}
+	server.Page, server.Base, server.CSVURL = page(templates.SectionAdminAudit, admin), "/admin/audit",
+		"/admin/audit.csv?workspace=engines"
+	server.Filtered, server.Errors = true, map[string]string{
+		"who": "No user has this email address. Check it, or enter the user ID.",
+	}
 	server.Days = []templates.AuditDay{{Day: now.Truncate(aDay), Events: []templates.AuditRow{
 		{ID: "event_7", At: now, Action: "signing_key.created", With: "command"},
 		{
 			ID: "event_6", At: now, Action: "workspace.created", Who: templates.Named{Text: "Ada Lovelace"}, With: "session",
-			Workspace: templates.Named{Text: "Analytical Engines Ltd"}, Address: "192.0.2.10", Request: "9aa87760e82a14d15426521e",
+			Workspace: templates.Named{Text: "Analytical Engines Ltd"},
+			Address:   "192.0.2.10",
+			Request:   "9aa87760e82a14d15426521e",
 		},
 	}}}
 	nothing := audit
-	nothing.Days, nothing.NextURL, nothing.Filtered, nothing.From, nothing.PrevURL = nil, "", true, "2026-33-01", "/settings/workspaces/engines/audit"
-	nothing.Errors = map[string]string{"from": "Write the day like 2026-03-04."}
+	nothing.Days, nothing.NextURL, nothing.Filtered, nothing.From, nothing.PrevURL = nil, "", true, "2026-33-01",
+		"/settings/workspaces/engines/audit"
+	nothing.Errors = map[string]string{"from": "Enter a date such as 2026-03-04."}
 
 	return []sample{
 		{"workspaces", templates.WorkspacesPage(templates.WorkspacesView{
-			Page: page(templates.SectionWorkspaces, ada),
+			Page:    page(templates.SectionWorkspaces, ada),
+			Columns: columns("name", "Workspace", "role", "Your role", "plan", "Plan"),
 			Workspaces: []templates.WorkspaceRow{
 				{Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Role: "owner", Personal: true},
 				{Slug: "engines", Name: "Analytical Engines Ltd", Role: "admin", Plan: "pro"},
@@ -147,24 +260,36 @@ func workspaceSamples() []sample {
 			},
 		})},
 		{"workspaces-errors", templates.WorkspacesPage(templates.WorkspacesView{
-			Page: page(templates.SectionWorkspaces, ada), NewName: "Engines", NewSlug: "engines", Workspaces: []templates.WorkspaceRow{{Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Personal: true}},
+			Page:    page(templates.SectionWorkspaces, ada),
+			Columns: columns("name", "Workspace", "role", "Your role", "plan", "Plan"),
+			NewName: "Engines", NewSlug: "engines",
+			Workspaces: []templates.WorkspaceRow{
+				{Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Role: "owner", Personal: true},
+			},
 			Errors: map[string]string{"slug": "The slug \"engines\" is taken; choose another."},
 		})},
 		{"workspace", templates.WorkspacePage(shared)},
 		{"workspace-errors", templates.WorkspacePage(faulty)},
 		{"workspace-personal", templates.WorkspacePage(own)},
 		{"workspace-member", templates.WorkspacePage(templates.WorkspaceView{
-			Page: inside(engines("member", templates.TabSettings), ada), Workspace: engines("member", templates.TabSettings), ID: "ws_0195a0c0example", Name: "Analytical Engines Ltd", PlanText: "No plan", MayLeave: true,
+			Page:      inside(engines("member", templates.TabSettings), ada),
+			Workspace: engines("member", templates.TabSettings),
+			ID:        "ws_0195a0c0example",
+			Name:      "Analytical Engines Ltd",
+			PlanText:  "No plan",
+			MayLeave:  true,
 		})},
 		{"workspace-apps", templates.AppsPage(apps)},
 		{"members", templates.MembersPage(members)},
 		{"members-seen", templates.MembersPage(seen)},
-		{"members-made", templates.MembersPage(made)},
+		{"members-created", templates.MembersPage(created)},
 		{"members-errors", templates.MembersPage(wrong)},
 		{"members-personal", templates.MembersPage(templates.MembersView{
 			Columns: columns("name", "Member", "role", "Role", "joined", "Joined", "", "Actions"),
 			Page:    inside(alone(templates.TabMembers), ada), Workspace: alone(templates.TabMembers),
-			Members: []templates.MemberRow{{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Self: true, Since: ago(300 * aDay)}},
+			Members: []templates.MemberRow{
+				{ID: "user_01", Name: "Ada Lovelace", Email: "ada@example.com", Role: "owner", Self: true, Since: ago(300 * aDay)},
+			},
 		})},
 		{"join", templates.JoinPage(join)},
 		{"join-other", templates.JoinPage(elsewhere)},
@@ -174,19 +299,38 @@ func workspaceSamples() []sample {
 			Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=24h",
 		})},
 		{"usage-empty", templates.UsagePage(templates.UsageView{
-			Page: inside(alone(templates.TabUsage), ada), Workspace: alone(templates.TabUsage), Days: []templates.UsageDay{{Day: now.Truncate(aDay).AddDate(0, 0, -1)}, {Day: now.Truncate(aDay)}},
+			Page:      inside(alone(templates.TabUsage), ada),
+			Workspace: alone(templates.TabUsage),
+			Days:      []templates.UsageDay{{Day: now.Truncate(aDay).AddDate(0, 0, -1)}, {Day: now.Truncate(aDay)}},
 		})},
 		{"audit", templates.AuditPage(audit)},
 		{"audit-nothing", templates.AuditPage(nothing)},
 		{"admin-audit", templates.AdminAuditPage(server)},
 		{"admin-workspaces", templates.AdminWorkspacesPage(templates.AdminWorkspacesView{
 			Columns: columns("name", "Workspace", "members", "Members", "created", "Created", "", "Actions"),
-			Page:    page(templates.SectionAdminWorkspaces, admin), Query: "eng", PrevURL: "/admin/workspaces?q=eng", NextURL: "/admin/workspaces?after=ws_2&q=eng",
+			Page:    page(templates.SectionAdminWorkspaces, admin),
+			Query:   "eng",
+			PrevURL: "/admin/workspaces?q=eng",
+			NextURL: "/admin/workspaces?after=ws_2&q=eng",
 			Workspaces: []templates.AdminWorkspace{
-				{ID: "ws_1", Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Members: 1, Personal: true, Created: ago(90 * aDay)},
+				{
+					ID:       "ws_1",
+					Slug:     "personal-01a205da6a79",
+					Name:     "Ada Lovelace",
+					Members:  1,
+					Personal: true,
+					Created:  ago(90 * aDay),
+				},
 				{ID: "ws_2", Slug: "engines", Name: longName, Plan: "pro", Members: 12, Disabled: true, Created: ago(2 * aDay)},
 			},
 		})},
-		{"admin-workspaces-none", templates.AdminWorkspacesPage(templates.AdminWorkspacesView{Columns: columns("name", "Workspace", "members", "Members", "created", "Created", "", "Actions"), Page: page(templates.SectionAdminWorkspaces, admin), Query: "zzz"})},
+		{
+			"admin-workspaces-none",
+			templates.AdminWorkspacesPage(templates.AdminWorkspacesView{
+				Columns: columns("name", "Workspace", "members", "Members", "created", "Created", "", "Actions"),
+				Page:    page(templates.SectionAdminWorkspaces, admin),
+				Query:   "zzz",
+			}),
+		},
 	}
 }

@@ -5,91 +5,109 @@ import (
 	"time"
 )
 
-// The values of WorkspaceBar.Tab beside those of the keys' pages.
+// The values of WorkspaceBar.Tab. They are also the path of a section, after the workspace's slug.
 const (
-	TabSettings = "" // the workspace itself
+	TabSettings = "" // the workspace's own page
+	TabKeys     = "api-keys"
 	TabApps     = "apps"
 	TabMembers  = "members"
 	TabUsage    = "usage"
 	TabAudit    = "audit"
 )
 
-// Navigation is where a page of the settings is: the workspace that the sidebar
-// begins with, and whether the page is about it.
-type Navigation struct {
-	// Workspace is the current one. Without a slug the viewer has none that
-	// is enabled.
+// WorkspaceBar describes the workspace that a page is about, and the others that the viewer can switch to.
+type WorkspaceBar struct {
+	Slug     string // part of the paths below /settings/workspaces/
+	Name     string
+	Role     string // of the viewer in it
+	Personal bool   // was created with the viewer's account
+	// Tab is the section that the page belongs to: one of the Tab constants.
+	Tab string
+	All []WorkspaceLink
+}
+
+// WorkspaceLink is one of the viewer's workspaces.
+type WorkspaceLink struct {
+	Slug     string
+	Name     string
+	Current  bool
+	Disabled bool
+}
+
+// NoRoleView is shown instead of a page that needs a higher role in the workspace than the viewer's.
+type NoRoleView struct {
+	Page
 	Workspace WorkspaceBar
-	// Inside says that the page is about the workspace: its Tab is then the
-	// current entry, and not Page.Section.
+	Message   string // who can see the page, and what to do
+}
+
+// Navigation says where a settings page is in the navigation.
+type Navigation struct {
+	// Workspace is the current workspace. If it has no slug, all the viewer's workspaces are disabled.
+	Workspace WorkspaceBar
+	// Inside says that the page is about the workspace. The current entry is then Workspace.Tab, not Page.Section.
 	Inside bool
 }
 
-// WorkspacesView is /settings/workspaces: those that the viewer belongs to. It
-// posts name and slug there.
+// WorkspacesView is /settings/workspaces: the workspaces of the viewer. It posts name and slug of a new one there.
 type WorkspacesView struct {
 	Page
+	Columns    []Column // name, role and plan
 	Workspaces []WorkspaceRow
-	// What was typed for a new one.
-	NewName string
-	NewSlug string
-	// Errors is one sentence by field name: name, slug. The form is unfolded
-	// when there are any.
+	NewName    string // as typed
+	NewSlug    string // as typed
+	// Errors is one sentence by field name: name, slug. If there are any, the form is unfolded.
 	Errors map[string]string
 }
 
-// WorkspaceRow is one workspace in a list.
+// WorkspaceRow is a workspace in the list of the viewer's workspaces.
 type WorkspaceRow struct {
 	Slug     string // part of the path of its pages
 	Name     string
-	Role     string
-	Plan     string // empty: none of its own
+	Role     string // of the viewer
+	Plan     string // empty: none
 	Personal bool
 	Disabled bool
 }
 
-// WorkspaceView is /settings/workspaces/{slug}. It posts name and plan there,
-// nothing to …/leave, and confirm to …/delete.
+// WorkspaceView is /settings/workspaces/{slug}. It posts name and plan there, nothing to …/leave, and confirm to
+// …/delete.
 type WorkspaceView struct {
 	Page
 	Workspace WorkspaceBar
 	ID        string
 	Name      string // as typed, or as stored
 	PlanText  string // the plan and what it allows
-	// Plans are those to choose from; none where the user may not set it.
-	Plans []Option
-	// MayChange shows the form, MayDelete the end of it all.
-	MayChange, MayDelete bool
-	// MayLeave is false for the personal one.
-	MayLeave bool
-	// Goes is what is deleted along with it.
-	Goes WorkspaceContent
+	// Plans are the choices; none if the viewer may not set the plan.
+	Plans     []Option
+	MayChange bool             // shows the form for name and plan
+	MayLeave  bool             // shows the form to leave; false for a personal workspace
+	MayDelete bool             // shows the form to delete the workspace
+	Content   WorkspaceContent // what is deleted with it
 	// Errors is one sentence by field name: name, plan, confirm.
 	Errors map[string]string
 }
 
-// WorkspaceContent is what belongs to a workspace.
+// WorkspaceContent counts what belongs to a workspace.
 type WorkspaceContent struct{ Keys, Apps, Members int }
 
-// MembersView is /settings/workspaces/{slug}/members. It posts role to
-// …/members/{ID}/role, nothing to …/members/{ID}/remove, email and role to
-// …/invitations, and nothing to …/invitations/{ID}/withdraw.
+// MembersView is /settings/workspaces/{slug}/members. It posts role to …/members/{ID}/role, nothing to
+// …/members/{ID}/remove, email and role to …/invitations, and nothing to …/invitations/{ID}/withdraw.
 type MembersView struct {
 	Page
 	Workspace WorkspaceBar
-	Columns   []Column // name, role, joined and the forms
+	Columns   []Column // name, role, joined and the actions
 	Members   []MemberRow
 	NextURL   string // empty on the last page
 	PrevURL   string // empty on the first page
-	// MayInvite shows the invitations and the form for one. Nobody is invited
-	// into a personal workspace.
+	// MayInvite shows the pending invitations and the form for a new one. It is false for a personal workspace.
 	MayInvite   bool
 	Invitations []InvitationRow
 	NewEmail    string   // as typed
-	Roles       []Option // that somebody may be invited to
-	// Made is the invitation that was made just now; nil for none.
-	Made *MadeInvitation
-	// Error is why what was asked for was not done; empty for none.
+	Roles       []Option // choices for the role of a new member
+	// Created is the invitation that was just created; nil: none.
+	Created *CreatedInvitation
+	// Error says why a member was not changed; empty: no error.
 	Error string
 	// Errors is one sentence by field name: email, role.
 	Errors map[string]string
@@ -102,55 +120,51 @@ type MemberRow struct {
 	Email    string
 	Role     string
 	Self     bool
-	Disabled bool // as a user of this server
+	Disabled bool // the user is disabled on this server
 	Since    time.Time
-	// Roles are those that the viewer may give; none: they may change nothing.
-	Roles []Option
-	// MayRemove shows the button for that.
-	MayRemove bool
+	// Roles are the choices for the member's role; none: the viewer may not change it.
+	Roles     []Option
+	MayRemove bool // shows the button
 }
 
-// InvitationRow is an invitation that nobody has taken yet.
+// InvitationRow is a pending invitation.
 type InvitationRow struct {
 	ID      string // part of the path of its form
 	Email   string
 	Role    string
-	By      string // empty: the command
+	By      string // name of the inviter; empty: invited on the command line
 	Expires time.Time
 }
 
-// MadeInvitation is a new invitation with its link, which is shown once.
-type MadeInvitation struct {
+// CreatedInvitation is a new invitation with its link, which is shown once.
+type CreatedInvitation struct {
 	Email   string
 	URL     string
 	Expires time.Time
 }
 
-// JoinView is /join/{word}: an invitation as whom it is for sees it. It posts
-// nothing to Action.
+// JoinView is /join/{word}: an invitation, for the person who was invited. It posts nothing to Action.
 type JoinView struct {
 	Page
 	Action    string // path of this page
 	Workspace string // name
 	Role      string
-	For       string // the address that was invited
-	By        string // who invited; empty: not known
+	For       string // the email address that was invited
+	By        string // name of the inviter; empty: unknown
 	Expires   time.Time
-	// Other says that the viewer has another address than the one invited.
-	Other bool
+	Other     bool // the viewer's email address is not the invited one
 }
 
 // UsageView is /settings/workspaces/{slug}/usage.
 type UsageView struct {
 	Page
 	Workspace WorkspaceBar
-	PlanText  string      // what the workspace's plan allows; empty: no plan of its own
+	PlanText  string      // the workspace's plan and what it allows; empty: none
 	Ranges    []RangeLink // the periods to choose from
 	CSVURL    string      // the same usage as a file
-	Days      []UsageDay  // of the period; hours where it is a day
-	Rows      []UsageRow  // the most used first
-	// More is how many credentials were used beside those in Rows, and Rest
-	// what they were used for.
+	Days      []UsageDay  // the period's days, or hours
+	Rows      []UsageRow  // the most used credentials, by requests
+	// More is how many other credentials were used, and Rest the sum of their requests.
 	More int
 	Rest UsageDay
 }
@@ -161,32 +175,31 @@ type RangeLink struct {
 	Current   bool
 }
 
-// UsageRow is how often a credential was used in all days of the page.
+// UsageRow is how often a credential was used in the period.
 type UsageRow struct {
 	Who   Named
-	Kind  string // as introspection names it
-	Owner string // of a personal access token
+	Kind  string // credential kind, as introspection names it
+	Owner string // name of the user of a personal access token; empty for other credentials
 	Total UsageDay
 }
 
-// Named is somebody or something by its name.
+// Named is the name of a person or thing, with a link to its page.
 type Named struct {
-	Text string // the name; where there is none any more, the id
-	URL  string // empty: no page of it
+	Text string // the name; the id if it was deleted
+	URL  string // empty: it has no page
 	IsID bool   // Text is an id
 }
 
-// AuditView is /settings/workspaces/{slug}/audit. Its form is a GET of the same
-// page with what, who, from and to.
+// AuditView is /settings/workspaces/{slug}/audit. Its form is a GET of the same page with what, who, from and to.
 type AuditView struct {
 	Page
 	Workspace WorkspaceBar
-	What      []Option // groups of actions
-	Who       []Option // people
+	What      []Option // choices for what the events are about
+	Who       []Option // choices for who caused them
 	From, To  string   // days, as typed
-	Filtered  bool
-	Base      string // path of this page
-	CSVURL    string // all that the filter finds, as a file
+	Filtered  bool     // the filter leaves out some events
+	Base      string   // path of this page
+	CSVURL    string   // every event that matches the filter, as a file
 	Days      []AuditDay
 	NextURL   string // empty on the last page
 	PrevURL   string // empty on the first page
@@ -203,7 +216,7 @@ type AdminAuditView struct {
 	By     string // email address or id of a user, as typed; empty: all
 }
 
-// AuditDay is what happened on one day (UTC), the newest first.
+// AuditDay holds the events of one day (UTC), the newest first.
 type AuditDay struct {
 	Day    time.Time
 	Events []AuditRow
@@ -214,47 +227,21 @@ type AuditRow struct {
 	ID     string
 	At     time.Time
 	Action string // such as api_key.created
-	Who    Named  // empty: the server itself
-	With   string // the kind of credential; empty: none
-	Key    Named  // the key or token that it came with
+	Who    Named  // the user; empty: none, or the server itself
+	With   string // credential kind; empty: none
+	Key    Named  // the key, token or app that the request came with
 	Target Named
-	// Workspace is where it happened, on the page about all; empty: the server itself.
+	// Workspace is set on the page about all workspaces. Empty: the event belongs to the server.
 	Workspace Named
 	Facts     []Fact
 	Address   string
-	Request   string // its id
+	Request   string // request id
 }
 
-// Fact is a further detail.
+// Fact is a detail of an event.
 type Fact struct{ Name, Value string }
 
-// AdminWorkspacesView is /admin/workspaces. It posts nothing to
-// /admin/workspaces/{ID}/disable and …/enable. The search is a GET of
-// /admin/workspaces with q.
-type AdminWorkspacesView struct {
-	Page
-	Query      string   // what was searched for; empty shows all
-	Columns    []Column // name, members, created and the forms
-	Workspaces []AdminWorkspace
-	NextURL    string // empty on the last page
-	PrevURL    string // empty on the first page
-	// Plans are the names of those that a workspace may be given.
-	Plans []string
-}
-
-// AdminWorkspace is one workspace in the administrators' list.
-type AdminWorkspace struct {
-	ID       string // part of the path of its forms
-	Slug     string
-	Name     string
-	Plan     string // empty: none of its own
-	Members  int
-	Personal bool
-	Disabled bool
-	Created  time.Time
-}
-
-// credentialText is a kind of credential in words.
+// credentialText is a credential kind, or another way to authenticate, in words.
 func credentialText(kind string) string {
 	switch kind {
 	case "api_key":
@@ -273,7 +260,7 @@ func credentialText(kind string) string {
 	return kind
 }
 
-// auditTexts are actions in words. One that is not here is shown as it is.
+// auditTexts are the actions of the audit log in words. An action without a text is shown as it is.
 var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"access.ended":                  "Revoked an app's access",
 	"api_key.created":               "Created an API key",
@@ -310,12 +297,12 @@ var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"personal_access_token.rotated": "Rotated a personal access token",
 	"personal_access_token.updated": "Changed a personal access token",
 	"session.ended":                 "Signed out a browser",
-	"session.started":               "Started a session",
 	"session.others_ended":          "Signed out all other browsers",
 	"signing_key.created":           "Created a signing key",
-	"signing_key.activated":         "Activated a signing key",
-	"signing_key.retired":           "Retired a signing key",
+	"signing_key.dropped":           "Deleted a signing key",
+	"signing_key.rotated":           "Rotated the signing key",
 	"user.created":                  "Created an account",
+	"user.deleted":                  "Deleted an account",
 	"user.disabled":                 "Disabled an account",
 	"user.enabled":                  "Enabled an account",
 	"user.password_changed":         "Changed their password",
@@ -332,6 +319,7 @@ var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"workspace.updated":             "Changed the workspace",
 }
 
+// auditText is an action in words.
 func auditText(action string) string {
 	if text, ok := auditTexts[action]; ok {
 		return text
@@ -339,13 +327,13 @@ func auditText(action string) string {
 	return action
 }
 
-// factText is the name of a fact in words.
+// factText is the name of a Fact in words.
 func factText(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
-// clock is a time of a day.
+// clock formats the time of day.
 func clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }
 
-// planOptions are the plans that a workspace may be given, the one it has chosen.
+// planOptions are the choices for a workspace's plan. The plan that it has is one of them even if it is not configured.
 func planOptions(names []string, chosen string) []Option {
 	list := []Option{{Text: "No plan", Selected: chosen == ""}}
 	known := chosen == ""

@@ -261,7 +261,7 @@ func (m *routeMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http.
 // each.
 func (s *Server) Patterns() []string { return slices.Clone(s.patterns) }
 
-// headOnly answers HEAD for pages of which a GET may change something: that there is a page, and nothing else.
+// headOnly answers HEAD for pages whose GET may change something: that there is a page, and nothing else.
 func headOnly(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")

@@ -13,14 +13,15 @@ const (
 	ReasonLimit       = "rate limit exceeded"
 	ReasonExpired     = "the credential has expired"
 	ReasonRevoked     = "the credential was revoked"
-	ReasonSuspended   = "the key is paused, or its user or workspace disabled"
+	ReasonSuspended   = "the credential is paused, or its user or workspace is disabled"
+	ReasonApp         = "the app, its user or its workspace is disabled"
 	ReasonWorkspace   = "not a workspace of this credential"
 	ReasonAddress     = "the address is not one that the key may be used from"
 	ReasonPermissions = "the credential lacks a scope or role"
 )
 
-// ReasonOf returns the reason for an error of Principal.
-func ReasonOf(err error) string {
+// ReasonOf returns the reason for an error of Principal about a credential of a kind.
+func ReasonOf(kind string, err error) string {
 	switch {
 	case errors.Is(err, ErrExpired):
 		return ReasonExpired
@@ -28,6 +29,8 @@ func ReasonOf(err error) string {
 		return ReasonRevoked
 	case errors.Is(err, ErrWorkspace):
 		return ReasonWorkspace
+	case kind == KindAccessToken:
+		return ReasonApp
 	}
 	return ReasonSuspended
 }

@@ -44,8 +44,8 @@ var arrows = map[string][]string{
 		"templates", "web/admin", "web/api", "web/dashboard", "web/gateway", "web/page", "web/signin",
 	},
 	"web/signin": {
-		"management", "oauth", "oauth/catalog", "oauth/identity", "oauth/redirecturi", "oauth/seal", "storage", "templates",
-		"web/page",
+		"management", "oauth", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/redirecturi", "oauth/seal", "storage",
+		"templates", "web/page",
 	},
 	"web/dashboard": {
 		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",

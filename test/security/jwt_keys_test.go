@@ -126,7 +126,7 @@ func TestJ09_RotationDisturbsNoCaller(t *testing.T) {
 		j.taken(t, "of the new key", access)
 		after, _ := jwks(t, other)
 		if len(after) != 3 || !slices.Contains(after, old) {
-			t.Errorf("after rotating there are %v, of which the old one is %s", after, old)
+			t.Errorf("after rotating there are %v; the old one is %s", after, old)
 		}
 		advance(50 * time.Minute)
 		if kids, _ := jwks(t, r); !slices.Contains(kids, old) {

@@ -1,4 +1,3 @@
-// Package admin serves the pages for administrators of the server, about its users and its workspaces. Nothing of what
-// is
-// inside a workspace is on them; the pages about all apps share those of package dashboard.
+// Package admin serves the pages for administrators about users and workspaces. They show nothing of what is inside a
+// workspace; the pages about all apps and the audit log are in package dashboard.
 package admin

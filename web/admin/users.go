@@ -17,7 +17,7 @@ import (
 	"doorward/web/page"
 )
 
-// Config is what the pages for administrators are made of. Every field is needed.
+// Config holds what New needs. Every field is required.
 type Config struct {
 	Pages      *page.Pages
 	Store      *storage.Store
@@ -27,7 +27,7 @@ type Config struct {
 	Identity   *identity.Service
 }
 
-// Handlers serves the pages for administrators of the server.
+// Handlers serves the pages for administrators.
 type Handlers struct {
 	*page.Pages
 	store      *storage.Store
@@ -37,12 +37,15 @@ type Handlers struct {
 	identity   *identity.Service
 }
 
-// New makes the handlers.
+// New returns the handlers.
 func New(c Config) *Handlers {
-	return &Handlers{Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, catalog: c.Catalog, identity: c.Identity}
+	return &Handlers{
+		Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, catalog: c.Catalog,
+		identity: c.Identity,
+	}
 }
 
-// lastAdministrator says why the last enabled administrator stays one.
+// lastAdministrator says why the only enabled administrator cannot be disabled or demoted.
 const lastAdministrator = "This is the only administrator. Create or enable another administrator first."
 
 // UserPage serves GET /admin/users/{id}.
@@ -60,12 +63,13 @@ func (s *Handlers) UserPage(w http.ResponseWriter, r *http.Request, v *page.Visi
 	})
 }
 
-// showUser shows a user, with what was typed in the view.
+// showUser renders the page of a user. view has what was typed.
 func (s *Handlers) showUser(
 	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, u storage.User, view templates.AdminUserView,
 ) error {
 	ctx := storage.System(r.Context())
-	view.ID, view.SavedEmail, view.Disabled, view.Self, view.NeedPassword = u.ID, u.Email, !u.DisabledAt.IsZero(), u.ID == v.User.ID, !s.Fresh(v)
+	view.ID, view.SavedEmail, view.Disabled = u.ID, u.Email, !u.DisabledAt.IsZero()
+	view.Self, view.NeedPassword = u.ID == v.User.ID, !s.Fresh(v)
 	with, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
 	if err != nil {
 		return err
@@ -186,7 +190,7 @@ func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *pa
 	return s.ended(w, r, v, u, "The password for "+u.Email+" was changed.", ended)
 }
 
-// ended says what ended for a user.
+// ended redirects to the page of a user, and says what was ended.
 func (s *Handlers) ended(
 	w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text string, e identity.Ended,
 ) error {
@@ -234,12 +238,14 @@ func (s *Handlers) ConfirmSignOut(w http.ResponseWriter, r *http.Request, v *pag
 		Ends:  []string{u.Email + " is signed out of every browser."},
 		Stays: "They can sign in again. Anything not selected here keeps working.", ChoicesText: "Also revoke",
 		Choices: []templates.ConfirmChoice{
-			{Name: "apps", Value: "1", Label: "App access; each app must ask " +
-				"again", Hint: none(page.CountSentence(len(apps), "app", "apps", apps...))},
-			{Name: "tokens", Value: "1", Label: "All personal access tokens; this cannot be " +
-				"undone", Hint: none(page.CountSentence(
-				len(tokens), "token", "tokens", tokens...,
-			))},
+			{
+				Name: "apps", Value: "1", Label: "App access; each app must ask again",
+				Hint: none(page.CountSentence(len(apps), "app", "apps", apps...)),
+			},
+			{
+				Name: "tokens", Value: "1", Label: "All personal access tokens; this cannot be undone",
+				Hint: none(page.CountSentence(len(tokens), "token", "tokens", tokens...)),
+			},
 		},
 	})
 }
@@ -259,7 +265,7 @@ func (s *Handlers) SignOutUser(w http.ResponseWriter, r *http.Request, v *page.V
 	return s.ended(w, r, v, u, u.Email+" is signed out everywhere.", ended)
 }
 
-// kept are the ids of the shared workspaces that a form for disabling a user keeps working.
+// kept returns the ids of the shared workspaces that stay enabled, from the form for disabling a user.
 func (s *Handlers) kept(r *http.Request, userID string) (ids []string, err error) {
 	with, err := s.store.WorkspacesStoppedWith(storage.System(r.Context()), userID)
 	if err != nil {
@@ -287,6 +293,7 @@ func (s *Handlers) UsersPage(w http.ResponseWriter, r *http.Request, v *page.Vis
 	return s.showUsers(w, r, http.StatusOK, v, templates.AdminUsersView{Page: head})
 }
 
+// showUsers renders the list of users. view has what was typed for a new user.
 func (s *Handlers) showUsers(
 	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.AdminUsersView,
 ) error {
@@ -326,15 +333,16 @@ func (s *Handlers) CreateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 		view.Errors = map[string]string{"current_password": fault}
 		return s.showUsers(w, r, status, v, view)
 	}
-	var made page.OneTimeSecret
+	var created page.OneTimeSecret
 	insert, err := s.identity.PrepareUser(r.Context(), identity.NewUser{
 		Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"), Admin: form.Get("admin") != "",
 	})
 	if err == nil {
-		made, _, err = s.CreateOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (page.OneTimeSecret, error) {
-			u, err := insert(ctx)
-			return page.OneTimeSecret{ID: u.ID}, err
-		})
+		created, _, err = s.CreateOnce(storage.System(r.Context()), r, v, "",
+			func(ctx context.Context) (page.OneTimeSecret, error) {
+				u, err := insert(ctx)
+				return page.OneTimeSecret{ID: u.ID}, err
+			})
 	}
 	if view.Errors = page.FieldErrors(err); view.Errors != nil {
 		return s.showUsers(w, r, http.StatusBadRequest, v, view)
@@ -342,14 +350,11 @@ func (s *Handlers) CreateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 	if err != nil {
 		return err
 	}
-	u, err := s.store.UserByID(storage.System(r.Context()), made.ID)
+	u, err := s.store.UserByID(storage.System(r.Context()), created.ID)
 	if err != nil {
 		return err
 	}
-	if err := s.SetNotice(w, r, v, u.Email+" can sign in now."); err != nil {
-		return err
-	}
-	return page.Redirect(w, "/admin/users")
+	return s.RedirectWithNotice(w, r, v, "/admin/users", u.Email+" can sign in now.")
 }
 
 // SetUserDisabled serves POST /admin/users/{id}/disable and …/enable.
@@ -359,7 +364,9 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 	if err != nil {
 		return err
 	}
-	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and app access were not restored."
+	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and app access " +
+		"were not " +
+		"restored."
 	if strings.HasSuffix(r.URL.Path, "/disable") {
 		if id == v.User.ID {
 			return &page.Error{
@@ -393,10 +400,7 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 	if err != nil {
 		return err
 	}
-	if err := s.SetNotice(w, r, v, text); err != nil {
-		return err
-	}
-	return page.Redirect(w, "/admin/users")
+	return s.RedirectWithNotice(w, r, v, "/admin/users", text)
 }
 
 // ConfirmDisableUser serves GET /admin/users/{id}/disable.
@@ -437,7 +441,7 @@ func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v 
 	var keep []templates.ConfirmChoice
 	for _, ws := range own {
 		if !ws.DisabledAt.IsZero() {
-			continue // it is stopped already
+			continue // it is already disabled
 		}
 		text, err := s.workspaceEnds(ctx, ws)
 		if err != nil {

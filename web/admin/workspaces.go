@@ -13,7 +13,7 @@ import (
 	"doorward/web/page"
 )
 
-// workspaceEnds counts what stops with a workspace.
+// workspaceEnds says what stops working when a workspace is disabled.
 func (s *Handlers) workspaceEnds(ctx context.Context, ws storage.Workspace) (string, error) {
 	keys, err := s.ActiveKeyNames(ctx, storage.KeyOwner{WorkspaceID: ws.ID}, storage.KeyFilter{})
 	if err != nil {
@@ -66,7 +66,7 @@ func (s *Handlers) ConfirmDisableWorkspace(w http.ResponseWriter, r *http.Reques
 	})
 }
 
-// WorkspacesPage serves GET /admin/workspaces: what there is, and nothing of what is in it.
+// WorkspacesPage serves GET /admin/workspaces: the list of workspaces, with nothing of what is inside them.
 func (s *Handlers) WorkspacesPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminWorkspaces)
 	if err != nil {
@@ -81,7 +81,9 @@ func (s *Handlers) WorkspacesPage(w http.ResponseWriter, r *http.Request, v *pag
 		return err
 	}
 	view := templates.AdminWorkspacesView{Page: head, Query: query, Plans: s.catalog.PlanNames()}
-	list, view.NextURL, view.PrevURL = page.Paginate(&rows, list, func(ws *storage.ListedWorkspace) string { return ws.ID })
+	list, view.NextURL, view.PrevURL = page.Paginate(&rows, list, func(ws *storage.ListedWorkspace) string {
+		return ws.ID
+	})
 	view.Columns = rows.Head()
 	for _, ws := range list {
 		view.Workspaces = append(view.Workspaces, templates.AdminWorkspace{

@@ -45,14 +45,14 @@ func (s *Apps) AllAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visit
 }
 
 // SetVerified serves POST /admin/apps/{id}/verify and …/unverify.
-func (s *Apps) SetVerified(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+func (s *Apps) SetVerified(w http.ResponseWriter, r *http.Request, at appPlace) error {
 	verified := strings.HasSuffix(r.URL.Path, "/verify")
-	_, err := s.app(at.context(r.Context(), v), at, r.PathValue("id"), func(ctx context.Context, c storage.Client) error {
+	_, err := s.change(r, &at, func(ctx context.Context, c storage.Client) error {
 		return s.management.VerifyClient(ctx, at.by, c.ID, verified)
 	})
 	text := "The app is no longer verified."
 	if verified {
 		text = "The app is now verified, as the consent page shows."
 	}
-	return s.appChanged(w, r, v, adminAppsBase, text, err)
+	return s.changed(w, r, at.v, adminAppsBase, text, err)
 }

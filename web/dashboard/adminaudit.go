@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"context"
 	"errors"
 	"net/http"
 
@@ -21,30 +20,25 @@ func (s *Workspaces) AllAuditPage(w http.ResponseWriter, r *http.Request, v *pag
 	if err != nil {
 		return err
 	}
-	if err := s.showAudit(r, q, &view.AuditView, s.NamesIn(storage.Workspace{}), asSystem); err != nil {
+	if err := s.showAudit(r, q, &view.AuditView, s.NamesIn(storage.Workspace{}), storage.System); err != nil {
 		return err
 	}
 	view.Filtered = view.Filtered || !q.filter.Everywhere
 	return s.Render(w, r, q.status(), view.Nonce, templates.AdminAuditPage(view))
 }
 
-// AllAuditCSV serves GET /admin/audit.csv: all that the page's filter finds.
+// AllAuditCSV serves GET /admin/audit.csv: every event that matches the page's filter.
 func (s *Workspaces) AllAuditCSV(w http.ResponseWriter, r *http.Request, _ *page.Visitor) error {
 	view := templates.AdminAuditView{}
 	q, err := s.serverAudit(r, &view)
 	if err != nil {
 		return err
 	}
-	return s.auditFile(w, r, q, s.NamesIn(storage.Workspace{}), "audit-server.csv", asSystem)
+	return s.auditFile(w, r, q, s.NamesIn(storage.Workspace{}), "audit-server.csv", storage.System)
 }
 
-// asSystem reads as the server, for administrators.
-func asSystem(ctx context.Context, read func(ctx context.Context) error) error {
-	return read(storage.System(ctx))
-}
-
-// serverAudit reads what the audit page of the server is asked for, and fills in its form. Workspaces and users that are
-// gone are found by their ids.
+// serverAudit reads the query of the audit page of the server, and fills in its form. Workspaces and users can be named
+// by their ids too, which still find the events of deleted ones.
 func (s *Workspaces) serverAudit(r *http.Request, view *templates.AdminAuditView) (*auditQuery, error) {
 	q := s.readAudit(r, "/admin/audit", &view.AuditView, true, "workspace", "server", "who")
 	view.In, view.Server, view.By = q.query.Get("workspace"), q.query.Get("server") != "", q.query.Get("who")

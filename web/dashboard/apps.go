@@ -17,12 +17,13 @@ import (
 // Apps are the pages about apps.
 type Apps struct{ *base }
 
-// appsBase is where a person finds the apps they built; administrators find all under adminAppsBase.
+// The paths of the lists of apps: those of the visitor's personal workspace, and, for administrators, all.
 const (
 	appsBase      = "/settings/developer/apps"
 	adminAppsBase = "/admin/apps"
 )
 
+// kindOf returns the type of an app, as the form has it: one of the Kind constants.
 func kindOf(c storage.Client) string {
 	switch {
 	case c.ResourceServer:
@@ -35,64 +36,67 @@ func kindOf(c storage.Client) string {
 	return templates.KindWeb
 }
 
-// appPlace is where apps are looked at: a workspace's, or, for administrators, all.
+// appPlace says which apps a page is about: those of a workspace, or, for administrators, all.
 type appPlace struct {
+	v           *page.Visitor
 	base        string // path of the list
 	section     string
 	by          management.Authority
 	workspaceID string                 // empty: all
-	bar         templates.WorkspaceBar // of the pages about a workspace
+	bar         templates.WorkspaceBar // head of the page; zero: the page has none
 }
 
 // appHandler answers a page about apps.
-type appHandler func(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error
+type appHandler func(w http.ResponseWriter, r *http.Request, at appPlace) error
 
 // Own serves a page about the apps of the visitor's personal workspace.
 func (s *Apps) Own(h appHandler) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-		by, ws, all, err := s.authority(r, v, "")
+		p, err := s.place(r, v, "")
 		if err != nil {
 			return err
 		}
-		s.EnterWorkspace(w, r, v, ws, all, templates.TabApps)
-		return h(w, r, v, appPlace{base: appsBase, section: templates.SectionApps, by: by, workspaceID: ws.ID})
+		s.EnterWorkspace(w, r, v, p.ws, p.all, templates.TabApps)
+		return h(w, r, appPlace{v: v, base: appsBase, section: templates.SectionApps, by: p.by, workspaceID: p.ws.ID})
 	}
 }
 
-// OfWorkspace serves a page about the apps of the workspace that the path names.
+// OfWorkspace serves a page about the apps of the workspace in the path.
 func (s *Apps) OfWorkspace(h appHandler) page.UserHandler {
 	return s.Permitted(management.MayManageApps, templates.SectionWorkspaces, templates.TabApps,
-		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
-			return h(w, r, v, appPlace{
-				base: page.WorkspacesPath + "/" + ws.Slug + "/" + templates.TabApps, section: templates.SectionWorkspaces, by: by,
-				workspaceID: ws.ID, bar: workspaceBar(ws, all, templates.TabApps),
+		func(w http.ResponseWriter, r *http.Request, p place) error {
+			return h(w, r, appPlace{
+				v: p.v, base: p.path(templates.TabApps), section: templates.SectionWorkspaces, by: p.by, workspaceID: p.ws.ID,
+				bar: p.bar(templates.TabApps),
 			})
 		})
 }
 
-// All serves a page about whatever app there is, to administrators.
+// All serves a page about any app on the server, to administrators.
 func (s *Apps) All(h appHandler) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-		return h(w, r, v, appPlace{base: adminAppsBase, section: templates.SectionAdminApps, by: s.Administrator(v)})
+		return h(w, r, appPlace{
+			v: v, base: adminAppsBase, section: templates.SectionAdminApps, by: s.Administrator(v),
+		})
 	}
 }
 
-// context is the one in which the apps of a place are read and changed.
-func (at *appPlace) context(ctx context.Context, v *page.Visitor) context.Context {
+// context returns a context for reading and changing the apps.
+func (at *appPlace) context(ctx context.Context) context.Context {
 	if at.workspaceID == "" {
 		return storage.System(ctx)
 	}
-	return storage.Tenant(ctx, v.User.ID, at.workspaceID)
+	return storage.Tenant(ctx, at.v.User.ID, at.workspaceID)
 }
 
 // ListPage serves GET …/apps.
-func (s *Apps) ListPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
-	head, err := s.PageWithNotice(w, r, v, at.section)
+func (s *Apps) ListPage(w http.ResponseWriter, r *http.Request, at appPlace) error {
+	head, err := s.PageWithNotice(w, r, at.v, at.section)
 	if err != nil {
 		return err
 	}
 	var list []storage.Client
-	err = s.store.InTx(at.context(r.Context(), v), func(ctx context.Context) (err error) {
+	err = s.store.InTx(at.context(r.Context()), func(ctx context.Context) (err error) {
 		list, err = s.store.ClientsOfWorkspace(ctx, at.workspaceID)
 		return err
 	})
@@ -109,7 +113,8 @@ func (s *Apps) ListPage(w http.ResponseWriter, r *http.Request, v *page.Visitor,
 			return err
 		}
 		view.Apps = append(view.Apps, templates.AppRow{
-			ID: c.ID, Name: c.Name, Kind: kindOf(c), Status: statusOf(c), Created: c.CreatedAt.Time(), Users: int(n),
+			ID: c.ID, Name: c.Name, Kind: kindOf(c), Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
+			Users: int(n),
 		})
 	}
 	rows := page.ReadList(r, at.base, "created", nil,
@@ -121,7 +126,7 @@ func (s *Apps) ListPage(w http.ResponseWriter, r *http.Request, v *page.Visitor,
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppsPage(view))
 }
 
-// sortApps sorts the apps of a workspace, which are read whole.
+// sortApps sorts the apps of a workspace. They are few enough to be read all at once.
 func sortApps(list []templates.AppRow, o storage.Order) {
 	slices.SortStableFunc(list, func(a, b templates.AppRow) int {
 		if o.Descending {
@@ -139,14 +144,7 @@ func sortApps(list []templates.AppRow, o storage.Order) {
 	})
 }
 
-func statusOf(c storage.Client) string {
-	if c.DisabledAt.IsZero() {
-		return "active"
-	}
-	return "disabled"
-}
-
-// fields are the form of an app as it is shown: what is registered, or what was typed.
+// fields returns the form of an app, filled in with p: what is registered, or what was typed.
 func (s *Apps) fields(v *page.Visitor, p management.ClientSpec, kind string) templates.AppFields {
 	f := templates.AppFields{
 		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
@@ -155,19 +153,20 @@ func (s *Apps) fields(v *page.Visitor, p management.ClientSpec, kind string) tem
 	}
 	for i, res := range s.catalog.Resources() {
 		choice := templates.ResourceChoice{
-			ID: res.ID, Name: res.Name, Selected: slices.Contains(p.Resources, res.ID) || (len(p.Resources) == 0 && i == 0),
+			ID: res.ID, Name: res.Name,
+			Selected: slices.Contains(p.Resources, res.ID) || (len(p.Resources) == 0 && i == 0),
 		}
 		var names []string
 		for _, x := range res.Scopes {
 			names = append(names, x.Name)
 		}
-		choice.Scopes = scopeTree(&res, names, true, func(name string) bool { return slices.Contains(p.Scopes, name) })
+		choice.Scopes = page.ScopeTree(&res, names, true, func(name string) bool { return slices.Contains(p.Scopes, name) })
 		f.Resources = append(f.Resources, choice)
 	}
 	return f
 }
 
-// typed reads the form of an app. What only administrators may set is read only from them.
+// typed reads the form of an app. The fields for administrators are ignored if anyone else sends them.
 func typed(r *http.Request, v *page.Visitor) (p management.ClientSpec, kind string) {
 	form := r.PostForm
 	kind = form.Get("kind")
@@ -175,10 +174,8 @@ func typed(r *http.Request, v *page.Visitor) (p management.ClientSpec, kind stri
 		Name: form.Get("name"), Site: form.Get("site"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))),
 		Resources: form["resource"],
 	}
-	for _, line := range strings.FieldsFunc(form.Get("redirect_uris"), func(c rune) bool {
-		return c == '\n' ||
-			c == '\r'
-	}) {
+	lines := strings.FieldsFunc(form.Get("redirect_uris"), func(c rune) bool { return c == '\n' || c == '\r' })
+	for _, line := range lines {
 		if line = strings.TrimSpace(line); line != "" {
 			p.RedirectURIs = append(p.RedirectURIs, line)
 		}
@@ -197,29 +194,30 @@ func typed(r *http.Request, v *page.Visitor) (p management.ClientSpec, kind stri
 	}
 	if v.User.Admin {
 		p.Administrator = true
-		p.FirstParty, p.PKCEOptional, p.Verified, p.Manages = form.Get("first_party") != "", form.Get("pkce_optional") != "", form.Get("verified") != "", form.Get("manages") != ""
+		p.FirstParty, p.PKCEOptional = form.Get("first_party") != "", form.Get("pkce_optional") != ""
+		p.Verified, p.Manages = form.Get("verified") != "", form.Get("manages") != ""
 	}
 	return p, kind
 }
 
 // FormPage serves GET …/apps/new.
-func (s *Apps) FormPage(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
+func (s *Apps) FormPage(w http.ResponseWriter, r *http.Request, at appPlace) error {
 	view := templates.AppFormView{
-		Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar,
-		AppFields: s.fields(v, management.ClientSpec{}, templates.KindWeb),
+		Page: s.NewPage(at.v, at.section), Base: at.base, Workspace: at.bar,
+		AppFields: s.fields(at.v, management.ClientSpec{}, templates.KindWeb),
 	}
-	view.NeedPassword = !s.Fresh(v)
+	view.NeedPassword = !s.Fresh(at.v)
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
 }
 
-// Create serves POST …/apps. The answer shows the secret, once, and is not kept by the browser.
-func (s *Apps) Create(w http.ResponseWriter, r *http.Request, v *page.Visitor, at appPlace) error {
-	p, kind := typed(r, v)
-	v, fault, status, err := s.StepUp(w, r, v, r.PostForm.Get("password"))
+// Create serves POST …/apps. It redirects to a page that shows the secret, once, and is not cached by the browser.
+func (s *Apps) Create(w http.ResponseWriter, r *http.Request, at appPlace) error {
+	p, kind := typed(r, at.v)
+	v, fault, status, err := s.StepUp(w, r, at.v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
-	at.by.Fresh = s.Fresh(v)
+	at.v, at.by.Fresh = v, s.Fresh(v)
 	refuse := func(status int, faults map[string]string) error {
 		view := templates.AppFormView{
 			Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind),
@@ -230,16 +228,19 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, v *page.Visitor, a
 	if fault != "" {
 		return refuse(status, map[string]string{"password": fault})
 	}
-	if !slices.Contains([]string{templates.KindWeb, templates.KindPublic, templates.KindService, templates.KindResourceServer}, kind) {
+	switch kind {
+	case templates.KindWeb, templates.KindPublic, templates.KindService, templates.KindResourceServer:
+	default:
 		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose an app type."})
 	}
-	x, view, err := s.CreateOnce(at.context(r.Context(), v), r, v, at.workspaceID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
-		p.WorkspaceID, p.CreatedBy = at.workspaceID, v.User.ID
-		var c storage.Client
-		c, x.Secret, err = s.management.CreateClient(ctx, at.by, p)
-		x.ID = c.ID
-		return x, err
-	})
+	p.WorkspaceID, p.CreatedBy = at.workspaceID, v.User.ID
+	x, view, err := s.CreateOnce(at.context(r.Context()), r, v, at.workspaceID,
+		func(ctx context.Context) (x page.OneTimeSecret, err error) {
+			var c storage.Client
+			c, x.Secret, err = s.management.CreateClient(ctx, at.by, p)
+			x.ID = c.ID
+			return x, err
+		})
 	if faults := page.FieldErrors(err); faults != nil {
 		return refuse(http.StatusBadRequest, faults)
 	}
@@ -249,9 +250,5 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, v *page.Visitor, a
 	if kind != templates.KindPublic {
 		return page.Redirect(w, at.base+"/shown?view="+view)
 	}
-	next := at.base + "/" + x.ID
-	if err := s.SetNotice(w, r, v, "The app is registered. It is public, so it has no secret."); err != nil {
-		return err
-	}
-	return page.Redirect(w, next)
+	return s.RedirectWithNotice(w, r, v, at.base+"/"+x.ID, "The app is registered. It is public, so it has no secret.")
 }

@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,16 +12,17 @@ import (
 	"time"
 
 	"doorward/management"
+	"doorward/oauth/input"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
 )
 
-// auditGroups are what events can be about: how their actions begin, in words. What is the account's own is noted in
-// personal workspaces only.
+// auditGroups are the choices for what events are about, by the prefix of their actions. Events about an account are
+// recorded in its personal workspace only.
 var auditGroups = []struct {
-	begin, text string
-	personal    bool
+	prefix, text string
+	personal     bool
 }{
 	{"", "Everything", false},
 	{"api_key.", "API keys", false},
@@ -41,46 +41,36 @@ var auditGroups = []struct {
 }
 
 // AuditPage serves GET /settings/workspaces/{slug}/audit.
-func (s *Workspaces) AuditPage(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
+func (s *Workspaces) AuditPage(w http.ResponseWriter, r *http.Request, p place) error {
+	head, err := s.PageWithNotice(w, r, p.v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
-	view := templates.AuditView{Page: head, Workspace: workspaceBar(ws, all, templates.TabAudit)}
-	q := s.workspaceAudit(r, ws, &view)
-	names := s.NamesIn(ws)
+	view := templates.AuditView{Page: head, Workspace: p.bar(templates.TabAudit)}
+	q := s.workspaceAudit(r, p.ws, &view)
+	names := s.NamesIn(p.ws)
 	if view.Who, err = s.auditPeople(r.Context(), names, q.filter.UserID); err != nil {
 		return err
 	}
-	if err := s.showAudit(r, q, &view, names, func(ctx context.Context, read func(ctx context.Context) error) error {
-		return s.readAs(ctx, by, read)
-	}); err != nil {
+	if err := s.showAudit(r, q, &view, names, p.tenant); err != nil {
 		return err
 	}
 	return s.Render(w, r, q.status(), view.Nonce, templates.AuditPage(view))
 }
 
-// AuditCSV serves GET /settings/workspaces/{slug}/audit.csv: all that the page's filter finds.
-func (s *Workspaces) AuditCSV(
-	w http.ResponseWriter, r *http.Request, _ *page.Visitor, by management.Authority, ws storage.Workspace,
-	_ []storage.Workspace,
-) error {
+// AuditCSV serves GET /settings/workspaces/{slug}/audit.csv: every event that matches the page's filter.
+func (s *Workspaces) AuditCSV(w http.ResponseWriter, r *http.Request, p place) error {
 	view := templates.AuditView{}
-	q := s.workspaceAudit(r, ws, &view)
-	return s.auditFile(w, r, q, s.NamesIn(ws), "audit-"+ws.Slug+".csv", func(ctx context.Context, read func(ctx context.Context) error) error {
-		return s.readAs(ctx, by, read)
-	})
+	q := s.workspaceAudit(r, p.ws, &view)
+	return s.auditFile(w, r, q, s.NamesIn(p.ws), "audit-"+p.ws.Slug+".csv", p.tenant)
 }
 
-// auditQuery is what an audit page is asked for.
+// auditQuery says which events an audit page is asked for.
 type auditQuery struct {
 	filter storage.AuditFilter
-	base   string
-	query  url.Values // of the filter, for links
-	faults map[string]string
+	base   string            // path of the page
+	query  url.Values        // of the filter, for links
+	faults map[string]string // by field
 }
 
 func (q *auditQuery) status() int {
@@ -90,7 +80,7 @@ func (q *auditQuery) status() int {
 	return http.StatusOK
 }
 
-// link is the page, or its file, from after an event on.
+// link returns a link to the page, or with the end ".csv" to its file, starting after an event; empty: at the newest.
 func (q *auditQuery) link(end, after string) string {
 	query := maps.Clone(q.query)
 	if after != "" {
@@ -99,7 +89,7 @@ func (q *auditQuery) link(end, after string) string {
 	return strings.TrimSuffix(q.base+end+"?"+query.Encode(), "?")
 }
 
-// workspaceAudit reads what the audit page of a workspace is asked for, and fills in its form.
+// workspaceAudit reads the query of the audit page of a workspace, and fills in its form.
 func (s *Workspaces) workspaceAudit(r *http.Request, ws storage.Workspace, view *templates.AuditView) *auditQuery {
 	q := s.readAudit(r, page.WorkspacePath(ws)+"/"+templates.TabAudit, view, ws.Personal, "who")
 	q.filter.WorkspaceID = ws.ID
@@ -109,7 +99,7 @@ func (s *Workspaces) workspaceAudit(r *http.Request, ws storage.Workspace, view 
 	return q
 }
 
-// readAudit reads the parts of a filter that all audit pages have, and keeps further fields by their names.
+// readAudit reads the parts of the filter that all audit pages have. Links keep the further fields too.
 func (s *Workspaces) readAudit(
 	r *http.Request, base string, view *templates.AuditView, personal bool, further ...string,
 ) *auditQuery {
@@ -125,11 +115,11 @@ func (s *Workspaces) readAudit(
 		if g.personal && !personal {
 			continue
 		}
-		chosen := g.begin == q.query.Get("what")
+		chosen := g.prefix == q.query.Get("what")
 		if chosen {
-			q.filter.Action = g.begin
+			q.filter.Action = g.prefix
 		}
-		view.What = append(view.What, templates.Option{Value: g.begin, Text: g.text, Selected: chosen})
+		view.What = append(view.What, templates.Option{Value: g.prefix, Text: g.text, Selected: chosen})
 	}
 	readDay := func(name string, end time.Duration) storage.Time {
 		if q.query.Get(name) == "" {
@@ -147,12 +137,12 @@ func (s *Workspaces) readAudit(
 	return q
 }
 
-// reader reads in a transaction of somebody who may.
-type reader func(ctx context.Context, read func(ctx context.Context) error) error
+// asReader returns a context that may read the events: storage.System, or that of a tenant.
+type asReader func(ctx context.Context) context.Context
 
 // showAudit fills a page with the events that it is asked for.
 func (s *Workspaces) showAudit(
-	r *http.Request, q *auditQuery, view *templates.AuditView, names *page.Names, in reader,
+	r *http.Request, q *auditQuery, view *templates.AuditView, names *page.Names, as asReader,
 ) (err error) {
 	f := q.filter
 	view.Errors = q.faults
@@ -160,7 +150,7 @@ func (s *Workspaces) showAudit(
 	var events []storage.AuditEvent
 	if len(q.faults) == 0 {
 		f.Limit = page.ListLength + 1
-		if events, err = s.auditEvents(r.Context(), in, names, f); err != nil {
+		if events, err = s.auditEvents(as(r.Context()), names, f); err != nil {
 			return err
 		}
 	}
@@ -176,9 +166,9 @@ func (s *Workspaces) showAudit(
 	return err
 }
 
-// auditFile answers with the events that a filter finds, the newest first.
+// auditFile answers with the events that match a filter as a CSV file, the newest first.
 func (s *Workspaces) auditFile(
-	w http.ResponseWriter, r *http.Request, q *auditQuery, names *page.Names, name string, in reader,
+	w http.ResponseWriter, r *http.Request, q *auditQuery, names *page.Names, name string, as asReader,
 ) error {
 	for _, field := range slices.Sorted(maps.Keys(q.faults)) {
 		return &page.Error{
@@ -189,7 +179,7 @@ func (s *Workspaces) auditFile(
 	f := q.filter
 	f.After, f.Limit = "", page.MaxCSVRows+1
 	var events []storage.AuditEvent
-	err := in(r.Context(), func(ctx context.Context) (err error) {
+	err := s.store.InTx(as(r.Context()), func(ctx context.Context) (err error) {
 		events, err = s.store.AuditEvents(ctx, f)
 		return err
 	})
@@ -219,7 +209,7 @@ func (s *Workspaces) auditFile(
 	return file.Serve(w, name)
 }
 
-// auditPeople are the people whose doings can be asked for: the members, and the one who is chosen.
+// auditPeople are the choices for whose events are shown: the members, and the chosen user even if they are none.
 func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen string) ([]templates.Option, error) {
 	members, err := s.store.Members(storage.System(ctx), names.Workspace.ID, "", management.MaxMembers)
 	if err != nil {
@@ -238,18 +228,18 @@ func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen 
 	return list, nil
 }
 
-// auditEvents reads events, and learns the names of what they are about.
+// auditEvents reads events, and looks up the names of the keys and apps in them.
 func (s *Workspaces) auditEvents(
-	ctx context.Context, in reader, names *page.Names, f storage.AuditFilter,
+	ctx context.Context, names *page.Names, f storage.AuditFilter,
 ) (events []storage.AuditEvent, err error) {
-	err = in(ctx, func(ctx context.Context) (err error) {
+	err = s.store.InTx(ctx, func(ctx context.Context) (err error) {
 		if events, err = s.store.AuditEvents(ctx, f); err != nil {
 			return err
 		}
 		for _, e := range events {
 			ids := append(slices.Collect(maps.Values(e.Detail)), e.Target, e.KeyID, e.ClientID)
 			if names.Workspace.ID == "" {
-				continue // keys are by their ids
+				continue // administrators see the ids of keys, not their names
 			}
 			if err := names.Learn(ctx, ids...); err != nil {
 				return err
@@ -260,7 +250,7 @@ func (s *Workspaces) auditEvents(
 	return events, err
 }
 
-// auditDays puts events into words, each under its day.
+// auditDays groups events by day (UTC), and replaces the ids in them by names.
 func (s *Workspaces) auditDays(
 	ctx context.Context, names *page.Names, events []storage.AuditEvent,
 ) (days []templates.AuditDay, err error) {
@@ -289,8 +279,8 @@ func (s *Workspaces) auditDays(
 		}
 		for _, name := range slices.Sorted(maps.Keys(e.Detail)) {
 			value := of(e.Detail[name])
-			if d, err := time.ParseDuration(value.Text); err == nil && name == "grace" {
-				value.Text = cmp.Or(page.DurationText(d), "none")
+			if name == "grace" {
+				value.Text = graceText(value.Text)
 			}
 			if value.Text != "" {
 				row.Facts = append(row.Facts, templates.Fact{Name: name, Value: value.Text})
@@ -299,4 +289,16 @@ func (s *Workspaces) auditDays(
 		days[len(days)-1].Events = append(days[len(days)-1].Events, row)
 	}
 	return days, err
+}
+
+// graceText is a grace period in words, given as the audit log records it, such as 24h0m0s.
+func graceText(recorded string) string {
+	d, err := input.ParseDuration(recorded)
+	switch {
+	case err != nil:
+		return recorded
+	case d == 0:
+		return "none"
+	}
+	return input.DurationInWords(d)
 }

@@ -34,8 +34,8 @@ func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *pa
 	}
 	for _, a := range apps {
 		text := a.Name + " can no longer act for you"
-		if a.Live > 0 {
-			text += ": " + strings.TrimSuffix(page.CountSentence(a.Live, "connection ends", "connections end"), ".")
+		if a.Connections > 0 {
+			text += ": " + strings.TrimSuffix(page.CountSentence(a.Connections, "connection ends", "connections end"), ".")
 		}
 		view.Ends = append(view.Ends, text+".")
 	}
@@ -45,7 +45,7 @@ func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *pa
 	return s.AskFirst(w, r, view)
 }
 
-// ConnectedAppsPage serves GET /settings/connected-apps: what this person has allowed whom.
+// ConnectedAppsPage serves GET /settings/connected-apps: the apps with access to the visitor's data.
 func (s *Account) ConnectedAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionConnectedApps)
 	if err != nil {
@@ -59,18 +59,18 @@ func (s *Account) ConnectedAppsPage(w http.ResponseWriter, r *http.Request, v *p
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.ConnectedAppsPage(view))
 }
 
-// connectedApps lists each app that the person allowed something, or that holds tokens of theirs without having asked.
+// connectedApps lists the apps that the visitor has allowed, and those that got tokens without having to ask.
 func (s *Account) connectedApps(r *http.Request, v *page.Visitor) ([]templates.ConnectedApp, error) {
 	tenant := storage.Tenant(r.Context(), v.User.ID, "")
 	consents, err := s.store.ConsentsOf(tenant, v.User.ID)
 	if err != nil {
 		return nil, err
 	}
-	grants, err := s.store.LiveGrantsOf(storage.System(r.Context()), v.User.ID) // tenants read no tokens
+	grants, err := s.store.LiveGrantsOf(storage.System(r.Context()), v.User.ID) // tenants cannot read tokens
 	if err != nil {
 		return nil, err
 	}
-	workspaces, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
+	workspaces, err := s.Workspaces(r.Context(), v)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ func (s *Account) connectedApps(r *http.Request, v *page.Visitor) ([]templates.C
 	}
 	for _, g := range grants {
 		app := add(g.ClientID, g.Resource, g.WorkspaceID, g.Scopes, g.CreatedAt.Time())
-		app.Live++
+		app.Connections++
 		if used := g.LastUsedAt.Time(); used.After(app.LastUsed) {
 			app.LastUsed = used
 		}
@@ -131,7 +131,7 @@ func (s *Account) connectedApps(r *http.Request, v *page.Visitor) ([]templates.C
 	return list, nil
 }
 
-// accessTo names an API, and the workspace where the person has several.
+// accessTo names an API and, if the visitor has several workspaces, the one that an app may act in.
 func (s *Account) accessTo(resource, workspaceID string, workspaces []storage.Workspace) templates.ConnectedAccess {
 	x := templates.ConnectedAccess{Resource: resource}
 	if r, ok := s.catalog.Resource(resource); ok {
@@ -147,6 +147,7 @@ func (s *Account) accessTo(resource, workspaceID string, workspaces []storage.Wo
 	return x
 }
 
+// scopeSentence says what a scope of an API allows.
 func (s *Account) scopeSentence(resource, name string) string {
 	if r, ok := s.catalog.Resource(resource); ok {
 		if x, ok := r.Scope(name); ok {
@@ -156,27 +157,23 @@ func (s *Account) scopeSentence(resource, name string) string {
 	return name
 }
 
-// EndAccess serves POST /settings/connected-apps/{id}/end, and without an id, /settings/connected-apps/end-all. It
-// takes
-// effect before it returns: access and refresh tokens find their grant revoked.
+// EndAccess serves POST /settings/connected-apps/{id}/end and /settings/connected-apps/end-all. When it returns, the
+// grants are revoked, so access and refresh tokens no longer work.
 func (s *Account) EndAccess(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	id, all := r.PathValue("id"), strings.HasSuffix(r.URL.Path, "/end-all")
 	if id == "" && !all {
 		return page.NotFound()
 	}
-	own, personalID, err := s.personal(r, v)
+	own, err := s.personal(r, v)
 	if err != nil {
 		return err
 	}
-	if err := s.management.EndAccess(own, v.User.ID, personalID, id); err != nil {
+	if err := s.management.EndAccess(own.tenant(r.Context()), v.User.ID, own.ws.ID, id); err != nil {
 		return err
 	}
 	text := "Access revoked. The app's tokens no longer work."
 	if all {
 		text = "Access revoked for all apps. Their tokens no longer work."
 	}
-	if err := s.SetNotice(w, r, v, text); err != nil {
-		return err
-	}
-	return page.Redirect(w, "/settings/connected-apps")
+	return s.RedirectWithNotice(w, r, v, "/settings/connected-apps", text)
 }

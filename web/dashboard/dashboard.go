@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"doorward/management"
@@ -15,7 +16,7 @@ import (
 	"doorward/web/page"
 )
 
-// Config is what a Dashboard is made of. Every field is needed.
+// Config holds what New needs. Every field is required.
 type Config struct {
 	Pages      *page.Pages
 	Store      *storage.Store
@@ -27,7 +28,7 @@ type Config struct {
 	Identity   *identity.Service
 }
 
-// Dashboard holds the handlers of the settings, by what they are about.
+// Dashboard holds the handlers of the settings pages, grouped by subject.
 type Dashboard struct {
 	Account    *Account
 	Workspaces *Workspaces
@@ -35,15 +36,18 @@ type Dashboard struct {
 	Apps       *Apps
 }
 
-// New makes the handlers.
+// New returns the handlers.
 func New(c Config) *Dashboard {
-	base := &base{Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, identity: c.Identity}
+	base := &base{
+		Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, bearer: c.Bearer, apikey: c.APIKeys,
+		catalog: c.Catalog, identity: c.Identity,
+	}
 	return &Dashboard{
 		Account: &Account{base}, Workspaces: &Workspaces{base}, Keys: &Keys{base}, Apps: &Apps{base},
 	}
 }
 
-// base is what the handlers have in common.
+// base is what all handlers share.
 type base struct {
 	*page.Pages
 	store      *storage.Store
@@ -55,7 +59,7 @@ type base struct {
 	identity   *identity.Service
 }
 
-// whyDisabled says why a workspace is disabled; empty: it is not.
+// whyDisabled says in a sentence why a workspace is disabled; empty if it is enabled.
 func whyDisabled(ws storage.Workspace) string {
 	switch {
 	case ws.DisabledAt.IsZero():
@@ -66,24 +70,27 @@ func whyDisabled(ws storage.Workspace) string {
 	return "An administrator of this server disabled the workspace " + ws.Name + "."
 }
 
-// readAs runs fn in a transaction that reads what is a workspace's own.
-func (s *base) readAs(ctx context.Context, by management.Authority, fn func(ctx context.Context) error) error {
-	return s.store.InTx(storage.Tenant(ctx, by.UserID, by.WorkspaceID), fn)
+// changed redirects to a page after a change, with a notice; if err is set, there was no change, and changed returns
+// it.
+func (s *base) changed(w http.ResponseWriter, r *http.Request, v *page.Visitor, to, text string, err error) error {
+	if err != nil {
+		return err
+	}
+	return s.RedirectWithNotice(w, r, v, to, text)
 }
 
 // usageDays is how many days a chart of a key shows, today included.
 const usageDays = 30
 
-// flushUsage has what was counted lately written, so that a call just made is on the page. Where that fails, the page
-// is
-// some seconds older.
+// flushUsage writes the usage that is still counted in memory, so that the page includes a call made just now. If that
+// fails, the page is a few seconds behind.
 func (s *base) flushUsage(ctx context.Context) {
 	ctx = storage.System(ctx)
 	_ = s.store.FlushTouches(ctx)
 	_ = s.store.FlushUsage(ctx)
 }
 
-// usageDays is how a key was used in each of the last days, in these workspaces together.
+// usageDays returns how a key was used on each of the last usageDays days, in all these workspaces together.
 func (s *base) usageDays(ctx context.Context, keyID string, workspaceIDs ...string) ([]templates.UsageDay, error) {
 	today := s.Now().UTC().Truncate(24 * time.Hour)
 	days := make([]templates.UsageDay, usageDays)
@@ -97,9 +104,7 @@ func (s *base) usageDays(ctx context.Context, keyID string, workspaceIDs ...stri
 		}
 		for _, x := range list {
 			if i := int(x.Hour.Time().Sub(days[0].Day) / (24 * time.Hour)); i >= 0 && i < len(days) {
-				days[i].Allowed += x.Allowed
-				days[i].Limited += x.Limited
-				days[i].Refused += x.Refused
+				days[i].Add(x.Allowed, x.Limited, x.Refused)
 			}
 		}
 	}

@@ -1,5 +1,4 @@
-// Package dashboard serves the settings: a person's account, their workspaces with members, usage and audit log, API
-// keys,
-// personal access tokens, and apps. It shows and checks what people type; what may be done, and does it, is package
-// oauth's.
+// Package dashboard serves the settings pages: the visitor's account, workspaces with their members, usage and audit
+// logs, API keys, personal access tokens, and apps. It reads forms and shows the results; what is allowed, and the
+// changes themselves, are the duty of package management.
 package dashboard

@@ -17,8 +17,8 @@ import (
 	"doorward/web/page"
 )
 
-// Create serves POST …/api-keys and …/personal-access-tokens. The answer shows the key, once, and is not kept by the
-// browser.
+// Create serves POST …/api-keys and …/personal-access-tokens. It redirects to a page that shows the key, once, and is
+// not cached by the browser.
 func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	f := s.typedKey(r, &p)
 	v, fault, status, err := s.StepUp(w, r, p.v, r.PostForm.Get("password"))
@@ -34,7 +34,7 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	if fault != "" {
 		return refuse(status, map[string]string{"password": fault})
 	}
-	err = errors.Join(f.number(), s.end(&f))
+	err = errors.Join(f.readRateLimit(), s.readExpiry(&f))
 	if err == nil {
 		res, _ := s.catalog.Resource(f.Resource)
 		f.ByObject = res != nil && len(f.Scopes) > 0 && !slices.ContainsFunc(f.Scopes, func(name string) bool {
@@ -42,16 +42,17 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 			return !ok
 		})
 		var view string
-		_, view, err = s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
-			var k storage.APIKey
-			if p.personal() {
-				k, x.Secret, err = s.management.CreatePersonalToken(ctx, p.by, f.Spec)
-			} else {
-				k, x.Secret, err = s.management.CreateKey(ctx, p.by, p.ws.Plan, f.Spec)
-			}
-			x.ID = k.ID
-			return x, err
-		})
+		_, view, err = s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID,
+			func(ctx context.Context) (x page.OneTimeSecret, err error) {
+				var k storage.APIKey
+				if p.personal() {
+					k, x.Secret, err = s.management.CreatePersonalToken(ctx, p.by, f.Spec)
+				} else {
+					k, x.Secret, err = s.management.CreateKey(ctx, p.by, p.ws.Plan, f.Spec)
+				}
+				x.ID = k.ID
+				return x, err
+			})
 		if err == nil {
 			return page.Redirect(w, p.base+"/shown?view="+view)
 		}
@@ -63,26 +64,13 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base,
 			BackText: "Back to the list",
-			Message:  "You already have " + templates.Number(apikey.MaxKeys) + ". Revoke some that are no longer used.",
+			Message:  "You already have " + templates.Number(apikey.MaxKeys) + ". Revoke some that you no longer use.",
 		}
 	}
 	return err
 }
 
-func (s *Keys) showKeySecret(
-	w http.ResponseWriter, r *http.Request, p keyPlace, k *storage.APIKey, text string, oldUntil time.Time,
-) error {
-	view := templates.KeySecretView{
-		Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: text, CallURL: s.callURL(),
-		OldUntil: oldUntil, NextURL: p.base + "/" + k.ID,
-	}
-	if res, ok := s.catalog.Resource(k.Resource); ok && p.personal() {
-		view.Header, view.Slug = res.WorkspaceHeader, p.ws.Slug
-	}
-	return s.Render(w, r, http.StatusOK, view.Nonce, templates.KeySecretPage(view))
-}
-
-// key finds the key that a path names, among those of the place.
+// key finds the key with the id in the path, among those of the place.
 func (s *Keys) key(r *http.Request, p *keyPlace) (k storage.APIKey, err error) {
 	id := r.PathValue("id")
 	if !storage.IsID("key", id) && !storage.IsID("token", id) {
@@ -109,7 +97,7 @@ func (s *Keys) KeyPage(w http.ResponseWriter, r *http.Request, p keyPlace) error
 	return s.showKey(w, r, http.StatusOK, p, &k, head, formOf(&k), nil)
 }
 
-// formOf is the settings of a key as its form shows them.
+// formOf returns the form of a key's settings, filled in with the key as it is stored.
 func formOf(k *storage.APIKey) keyForm {
 	f := keyForm{
 		Spec: apikey.Spec{
@@ -123,7 +111,7 @@ func formOf(k *storage.APIKey) keyForm {
 	return f
 }
 
-// oldAge is how old a key may grow before its page says so.
+// oldAge is the age from which a key's page suggests rotating it.
 const oldAge = 90 * 24 * time.Hour
 
 func (s *Keys) showKey(
@@ -154,7 +142,7 @@ func (s *Keys) showKey(
 	}
 	if res, ok := s.catalog.Resource(k.Resource); ok {
 		view.Resource = res.Name
-		view.Includes = slices.DeleteFunc(res.Effective(k.Scopes, "", p.personal()), func(name string) bool { return k.Scopes.Has(name) })
+		view.Includes = slices.DeleteFunc(res.Effective(k.Scopes, "", p.personal()), k.Scopes.Has)
 		view.Resources = []templates.KeyResource{
 			keyResource(res, true, p.personal(), f.Scopes, append([]string{}, res.Effective(k.Scopes, "", true)...)),
 		}
@@ -171,16 +159,14 @@ func (s *Keys) showKey(
 	return s.Render(w, r, status, view.Nonce, templates.KeyPage(view))
 }
 
-// keyLimits says how much an API key may do, and how much of that is left.
+// keyLimits fills in the rate limit of an API key, and how much of it is left.
 func (s *Keys) keyLimits(
 	ctx context.Context, p *keyPlace, k *storage.APIKey, chosen string, view *templates.KeyView,
 ) error {
 	view.PlanText, view.Plans = s.planFields(p, k, chosen)
 	if chosen != "" && !slices.ContainsFunc(view.Plans, func(o templates.Option) bool { return o.Selected }) {
-		// the one it has is no choice any more
-		view.Plans = append(view.Plans, templates.Option{
-			Value: chosen, Text: chosen, Selected: true,
-		})
+		// The key has a plan that can no longer be chosen.
+		view.Plans = append(view.Plans, templates.Option{Value: chosen, Text: chosen, Selected: true})
 	}
 	name, plan := s.apikey.Plan(k, p.ws.Plan)
 	view.LimitText = planText(plan)
@@ -200,7 +186,7 @@ func (s *Keys) keyLimits(
 	return nil
 }
 
-// keyHistory is what was done with a key and to it.
+// keyHistory fills in how a key was used, which keys it replaces, and what was done to it.
 func (s *Keys) keyHistory(
 	ctx context.Context, p *keyPlace, k *storage.APIKey, view *templates.KeyView, names *page.People,
 ) error {
@@ -233,7 +219,7 @@ func (s *Keys) keyHistory(
 		if view.Days, err = s.usageDays(ctx, k.ID, workspaceIDs...); err != nil {
 			return err
 		}
-		if view.Lately, err = s.last24Hours(ctx, k.ID, workspaceIDs); err != nil {
+		if view.LastDay, err = s.last24Hours(ctx, k.ID, workspaceIDs); err != nil {
 			return err
 		}
 		for i := range old {
@@ -241,7 +227,7 @@ func (s *Keys) keyHistory(
 				ID: old[i].ID, Masked: page.Masked(&old[i]), State: s.apikey.State(&old[i]), Ends: old[i].ExpiresAt.Time(),
 				LastUsed: old[i].LastUsedAt.Time(), LastUsedFrom: old[i].LastUsedFrom,
 			}
-			if related.Lately, err = s.last24Hours(ctx, old[i].ID, workspaceIDs); err != nil {
+			if related.LastDay, err = s.last24Hours(ctx, old[i].ID, workspaceIDs); err != nil {
 				return err
 			}
 			view.Replaces = append(view.Replaces, related)
@@ -261,7 +247,7 @@ func (s *Keys) keyHistory(
 			At: events[i].CreatedAt.Time(), Text: eventText(&events[i]), Who: who, Address: events[i].Address,
 		})
 	}
-	if len(old) > 0 { // noted with the key that it took the place of
+	if len(old) > 0 { // the audit log has this event under the old key
 		view.Events = append(view.Events, templates.KeyEvent{
 			At: view.Created, Text: "Created to replace " + page.Masked(&old[0]), Who: view.Creator,
 		})
@@ -269,8 +255,9 @@ func (s *Keys) keyHistory(
 	return nil
 }
 
-// readUsage runs fn where the usage of the place's keys can be read. That of a personal access token is noted in each
-// workspace that it acted in, and read by the system, after the token was found to be the visitor's.
+// readUsage runs fn with a context in which the usage of the place's keys can be read, and the workspaces to read it
+// from. A personal access token is used in several workspaces, so its usage is read as the system; callers have made
+// sure that the token belongs to the visitor.
 func (s *Keys) readUsage(
 	ctx context.Context, p *keyPlace, fn func(ctx context.Context, workspaceIDs []string) error,
 ) error {
@@ -284,7 +271,8 @@ func (s *Keys) readUsage(
 	return fn(storage.System(ctx), ids)
 }
 
-// last24Hours is how many requests came with a key in the last 24 hours, to the hour.
+// last24Hours counts the requests with a key in the last 24 hours. Usage is stored by the hour, so the count may
+// include most of an hour more.
 func (s *Keys) last24Hours(ctx context.Context, keyID string, workspaceIDs []string) (n int64, err error) {
 	for _, ws := range workspaceIDs {
 		list, err := s.store.UsageOf(ctx, ws, keyID, s.store.Now().Add(-24*time.Hour), s.store.Now().Add(time.Hour))
@@ -298,7 +286,7 @@ func (s *Keys) last24Hours(ctx context.Context, keyID string, workspaceIDs []str
 	return n, nil
 }
 
-// eventText is what was done to a key, in words.
+// eventText says in words what was done to a key.
 func eventText(e *storage.AuditEvent) string {
 	_, done, _ := strings.Cut(e.Action, ".")
 	switch done {
@@ -331,7 +319,7 @@ func eventText(e *storage.AuditEvent) string {
 	return page.Sentence(strings.ReplaceAll(done, "_", " "))
 }
 
-// ShownKey serves GET …/shown of keys and tokens.
+// ShownKey serves GET …/shown: a new key or token, once.
 func (s *Keys) ShownKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	x, err := s.TakeSecret(r, p.v)
 	if err != nil {
@@ -348,5 +336,12 @@ func (s *Keys) ShownKey(w http.ResponseWriter, r *http.Request, p keyPlace) erro
 	if err != nil {
 		return err
 	}
-	return s.showKeySecret(w, r, p, &k, x.Secret, x.OldUntil)
+	view := templates.KeySecretView{
+		Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), Name: k.Name, Key: x.Secret, CallURL: s.callURL(),
+		OldUntil: x.OldUntil, NextURL: p.base + "/" + k.ID,
+	}
+	if res, ok := s.catalog.Resource(k.Resource); ok && p.personal() {
+		view.Header, view.Slug = res.WorkspaceHeader, p.ws.Slug
+	}
+	return s.Render(w, r, http.StatusOK, view.Nonce, templates.KeySecretPage(view))
 }

@@ -16,20 +16,20 @@ import (
 	"doorward/web/page"
 )
 
-// graces are the choices for how long the secret before a new one still works.
+// graces are the choices in the forms for how long the old secret keeps working after a rotation.
 var graces = map[string]time.Duration{"now": 0, "1h": time.Hour, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour}
 
-// Confirm serves GET …/{id}/revoke and …/pause of a key or token. A live key is revoked on its own page, where its name
-// has to be typed.
+// Confirm serves GET …/{id}/revoke and …/pause of a key or token. To revoke a live key, its name must be typed on the
+// key's own page.
 func (s *Keys) Confirm(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
 		return err
 	}
-	head := p.base + "/" + k.ID
+	keyURL := p.base + "/" + k.ID
 	pause := strings.HasSuffix(r.URL.Path, "/pause")
 	if !pause && k.Environment == apikey.Live {
-		return page.Redirect(w, head+"#h-end")
+		return page.Redirect(w, keyURL+"#h-end")
 	}
 	s.flushUsage(r.Context())
 	var n int64
@@ -53,10 +53,8 @@ func (s *Keys) Confirm(w http.ResponseWriter, r *http.Request, p keyPlace) error
 	}
 	view := templates.ConfirmView{
 		Page: s.NewPage(p.v, p.section()), Workspace: p.view().Workspace, Title: "Revoke " + k.Name + "?", Button: "Revoke",
-		CancelURL: head,
-		Ends: []string{
-			"Requests with " + page.Masked(&k) + " are refused immediately.", used,
-		}, Stays: "This cannot be undone.",
+		CancelURL: keyURL, Ends: []string{"Requests with " + page.Masked(&k) + " are refused immediately.", used},
+		Stays: "This cannot be undone.",
 	}
 	if pause {
 		view.Title, view.Button, view.Stays = "Pause "+k.Name+"?", "Pause", "You can resume it at any time."
@@ -73,7 +71,7 @@ func (s *Keys) Update(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	}
 	f := s.typedKey(r, &p)
 	f.Scopes = slices.Compact(slices.Sorted(slices.Values(r.PostForm["scope-0"])))
-	err = f.number()
+	err = f.readRateLimit()
 	if err == nil {
 		change := management.KeyChange{Name: ptr(strings.TrimSpace(f.Name)), Note: ptr(strings.TrimSpace(f.Note))}
 		if !slices.Equal(f.Scopes, slices.Sorted(slices.Values(k.Scopes))) {
@@ -95,21 +93,10 @@ func (s *Keys) Update(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	if faults := keyFaults(err); faults != nil {
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), f, faults)
 	}
-	return s.keyChanged(w, r, p, p.base+"/"+k.ID, "Saved.", err)
+	return s.changed(w, r, p.v, p.base+"/"+k.ID, "Saved.", err)
 }
 
 func ptr[T any](v T) *T { return &v }
-
-// keyChanged goes on after a change, with a sentence about it.
-func (s *Keys) keyChanged(w http.ResponseWriter, r *http.Request, p keyPlace, to, text string, err error) error {
-	if err != nil {
-		return err
-	}
-	if err := s.SetNotice(w, r, p.v, text); err != nil {
-		return err
-	}
-	return page.Redirect(w, to)
-}
 
 // Rotate serves POST …/{id}/rotate.
 func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error {
@@ -126,7 +113,8 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	if fault != "" || !known {
 		faults := map[string]string{"password": fault}
 		if fault == "" {
-			status, faults = http.StatusBadRequest, map[string]string{"grace": "Choose how long the old one keeps working."}
+			status = http.StatusBadRequest
+			faults = map[string]string{"grace": "Choose how long the old " + p.noun() + " keeps working."}
 		}
 		return s.showKey(w, r, status, p, &k, s.NewPage(p.v, p.section()), formOf(&k), faults)
 	}
@@ -136,12 +124,13 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 			oldUntil = k.ExpiresAt.Time()
 		}
 	}
-	_, view, err := s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
-		var fresh storage.APIKey
-		fresh, x.Secret, err = s.management.RotateKey(ctx, p.by, p.owner, k.ID, grace)
-		x.ID, x.OldUntil = fresh.ID, oldUntil
-		return x, err
-	})
+	_, view, err := s.CreateOnce(p.tenant(r.Context()), r, p.v, p.ws.ID,
+		func(ctx context.Context) (x page.OneTimeSecret, err error) {
+			var fresh storage.APIKey
+			fresh, x.Secret, err = s.management.RotateKey(ctx, p.by, p.owner, k.ID, grace)
+			x.ID, x.OldUntil = fresh.ID, oldUntil
+			return x, err
+		})
 	if errors.Is(err, apikey.ErrRotated) {
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID,
@@ -152,8 +141,7 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	if faults := page.FieldErrors(err); faults != nil {
 		return &page.Error{
 			Status: http.StatusBadRequest, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID,
-			BackText: "Go back",
-			Message:  page.Joined(faults),
+			BackText: "Go back", Message: page.Joined(faults),
 		}
 	}
 	if err != nil {
@@ -173,10 +161,10 @@ func (s *Keys) SetPaused(w http.ResponseWriter, r *http.Request, p keyPlace) err
 		act, text = s.management.PauseKey, "Paused. Requests with it are refused."
 	}
 	_, err = act(p.tenant(r.Context()), p.by, p.owner, k.ID)
-	return s.keyChanged(w, r, p, p.base+"/"+k.ID, text, err)
+	return s.changed(w, r, p.v, p.base+"/"+k.ID, text, err)
 }
 
-// Revoke serves POST …/{id}/revoke. The name of a live key must be typed.
+// Revoke serves POST …/{id}/revoke. For a live key, the name must be typed to confirm.
 func (s *Keys) Revoke(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	k, err := s.key(r, &p)
 	if err != nil {
@@ -188,5 +176,5 @@ func (s *Keys) Revoke(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 			map[string]string{"confirm": "Type the name exactly as shown. Nothing was revoked."})
 	}
 	_, err = s.management.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)
-	return s.keyChanged(w, r, p, p.base, "Revoked. It no longer works.", err)
+	return s.changed(w, r, p.v, p.base, "Revoked. It no longer works.", err)
 }

@@ -21,13 +21,15 @@ import (
 type keyForm struct {
 	apikey.Spec
 	rateLimit string // as typed
-	expires   string // the choice
-	addresses string
+	expires   string // the choice: a number of days, or one of the constants below
+	addresses string // as typed
 }
 
-// keyResources are those that the place's keys can be for.
+// keyResources returns the resources that the place's keys can be for. API keys need an environment there.
 func (s *Keys) keyResources(p *keyPlace) []catalog.Resource {
-	return slices.DeleteFunc(slices.Clone(s.catalog.Resources()), func(res catalog.Resource) bool { return len(res.Keys.Environments) == 0 && !p.personal() })
+	return slices.DeleteFunc(slices.Clone(s.catalog.Resources()), func(res catalog.Resource) bool {
+		return len(res.Keys.Environments) == 0 && !p.personal()
+	})
 }
 
 // typedKey reads the form of a new key, or of the settings of one.
@@ -38,8 +40,7 @@ func (s *Keys) typedKey(r *http.Request, p *keyPlace) keyForm {
 	}
 	f.Spec = apikey.Spec{
 		Name: form.Get("name"), Note: form.Get("note"), Resource: form.Get("resource"), Environment: form.Get("environment"),
-		Role:      form.Get("role"),
-		Plan:      form.Get("plan"),
+		Role: form.Get("role"), Plan: form.Get("plan"),
 		Addresses: strings.FieldsFunc(f.addresses, func(c rune) bool { return strings.ContainsRune(" ,\t\r\n", c) }),
 	}
 	i := max(0, slices.IndexFunc(s.keyResources(p), func(res catalog.Resource) bool { return res.ID == f.Resource }))
@@ -47,8 +48,8 @@ func (s *Keys) typedKey(r *http.Request, p *keyPlace) keyForm {
 	return f
 }
 
-// number reads the rate limit.
-func (f *keyForm) number() error {
+// readRateLimit sets RateLimit to the number that was typed.
+func (f *keyForm) readRateLimit() error {
 	if f.rateLimit == "" {
 		return nil
 	}
@@ -62,17 +63,17 @@ func (f *keyForm) number() error {
 	return nil
 }
 
-// lifetimes are the choices for how long a key lives, in days.
+// lifetimes are the choices for when a key expires, in days from now.
 var lifetimes = []int{30, 60, 90, 365}
 
 const (
 	neverExpires = "never"
-	longest      = "longest" // as long as the resource allows
+	longest      = "longest" // the longest lifetime that the resource allows
 	standardLife = "90"
 )
 
-// end reads the choice of when the key ends.
-func (s *Keys) end(f *keyForm) error {
+// readExpiry sets ExpiresAt to the choice of when the key expires.
+func (s *Keys) readExpiry(f *keyForm) error {
 	if f.expires == neverExpires {
 		return nil
 	}
@@ -94,7 +95,7 @@ func (s *Keys) end(f *keyForm) error {
 	return nil
 }
 
-// expiries are the choices for a key's end that at least one resource takes.
+// expiries returns the choices for when a key expires that at least one resource allows.
 func (s *Keys) expiries(chosen string) (list []templates.Option) {
 	var most time.Duration
 	bounded := true
@@ -113,7 +114,9 @@ func (s *Keys) expiries(chosen string) (list []templates.Option) {
 		})
 	}
 	if bounded {
-		list = append(list, templates.Option{Value: longest, Text: "in " + page.DurationText(most) + ", the longest allowed"})
+		list = append(list, templates.Option{
+			Value: longest, Text: "in " + input.DurationInWords(most) + ", the longest allowed",
+		})
 	} else {
 		list = append(list, templates.Option{Value: neverExpires, Text: "never"})
 	}
@@ -122,13 +125,13 @@ func (s *Keys) expiries(chosen string) (list []templates.Option) {
 	}
 	i := slices.IndexFunc(list, func(o templates.Option) bool { return o.Value == chosen })
 	if i < 0 {
-		i = len(list) - 1 // 90 days are too long here
+		i = len(list) - 1 // 90 days is too long here
 	}
 	list[i].Selected = true
 	return list
 }
 
-// keyFields are the form of a key as it is shown.
+// keyFields returns the form of a new key, filled in with f.
 func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	fields := templates.KeyFields{
 		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses,
@@ -144,9 +147,8 @@ func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	}
 	for _, name := range s.environments() {
 		fields.Environments = append(fields.Environments, templates.Option{
-			Value: name, Text: map[string]string{
-				apikey.Live: "Live", apikey.Test: "Test",
-			}[name], Hint: s.environmentHint(p, name),
+			Value: name, Text: map[string]string{apikey.Live: "Live", apikey.Test: "Test"}[name],
+			Hint:     s.environmentHint(p, name),
 			Selected: name == f.Environment || f.Environment == "" && name == apikey.Live,
 		})
 	}
@@ -156,18 +158,20 @@ func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	return fields
 }
 
+// environmentHint says what the keys of an environment are for, and how much they may do.
 func (s *Keys) environmentHint(p *keyPlace, name string) string {
 	text := "For production."
 	if name == apikey.Test {
 		text = "For testing."
 	}
-	if _, plan := s.apikey.Plan(&storage.APIKey{Resource: s.catalog.Resources()[0].ID, Environment: name}, p.ws.Plan); plan != (limit.Plan{}) {
+	key := storage.APIKey{Resource: s.catalog.Resources()[0].ID, Environment: name}
+	if _, plan := s.apikey.Plan(&key, p.ws.Plan); plan != (limit.Plan{}) {
 		text += " At most " + planText(plan) + "."
 	}
 	return text
 }
 
-// planFields says what a key's plan allows, and which others it may have.
+// planFields returns the hint for a key's rate limit, and the plans that the key may have.
 func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
 	without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
 	_, plan := s.apikey.Plan(&without, p.ws.Plan)
@@ -187,9 +191,8 @@ func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text s
 	return text, options
 }
 
-// keyResource is a resource with the scopes that can be chosen: all, or those that effective ones cover. Scopes that
-// count
-// only for people are not offered for API keys.
+// keyResource returns a resource with the scopes to choose from: all, or only those that held covers, if held is not
+// nil. Scopes that need a user are not offered for API keys.
 func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []string) templates.KeyResource {
 	out := templates.KeyResource{ID: res.ID, Name: res.Name, Selected: chosen}
 	has := func(name string) bool { return chosen && slices.Contains(checked, name) }
@@ -202,7 +205,7 @@ func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []s
 			names = append(names, x.Name)
 		}
 	}
-	out.Scopes = scopeTree(res, names, personal, has)
+	out.Scopes = page.ScopeTree(res, names, personal, has)
 	for _, object := range res.Objects {
 		choice := templates.ObjectChoice{Name: object}
 		for _, x := range res.Scopes {
@@ -227,43 +230,7 @@ func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []s
 	return out
 }
 
-// scopeTree is scopes to choose from, in the order of the catalogue, each under the one that includes it: those come
-// together. What several include stands under the first of them.
-func scopeTree(
-	res *catalog.Resource, names []string, person bool, checked func(name string) bool,
-) (tree []templates.ScopeChoice) {
-	choice := func(name string) templates.ScopeChoice {
-		x, _ := res.Scope(name)
-		return templates.ScopeChoice{
-			Name: name, Text: page.ScopeText(x), Kind: page.ScopeKind(x), Checked: checked(name), UserOnly: x.UserOnly,
-		}
-	}
-	placed := map[string]bool{}
-	for _, name := range names {
-		if slices.ContainsFunc(names, func(other string) bool {
-			return other != name && res.Includes(other, name) && !res.Includes(name, other)
-		}) {
-			continue
-		}
-		top := choice(name)
-		included := slices.DeleteFunc(res.Effective([]string{name}, "", person), func(other string) bool { return other == name })
-		slices.SortStableFunc(included, func(a, b string) int { return slices.Index(names, a) - slices.Index(names, b) })
-		for _, other := range included {
-			if x := choice(other); slices.Contains(names, other) && !placed[other] {
-				placed[other] = true
-				top.Under = append(top.Under, templates.IncludedChoice{
-					Name: x.Name, Text: x.Text, Kind: x.Kind, Checked: x.Checked, UserOnly: x.UserOnly,
-				})
-			} else {
-				top.Also = append(top.Also, x.Text)
-			}
-		}
-		tree = append(tree, top)
-	}
-	return tree
-}
-
-// keyFaults are FieldErrors under the names that the forms have.
+// keyFaults is page.FieldErrors with the names of the form's fields.
 func keyFaults(err error) map[string]string {
 	faults := page.FieldErrors(err)
 	for from, to := range map[string]string{"rate limit": "rate_limit", "key": "", "kind": ""} {

@@ -18,39 +18,41 @@ import (
 // Keys are the pages about API keys and personal access tokens.
 type Keys struct{ *base }
 
-// keyPlace is whose keys a page is about: a workspace's API keys, or the visitor's own personal access tokens.
+// keyPlace says which keys a page is about: the API keys of a workspace, or the visitor's personal access tokens. For
+// tokens the workspace is the visitor's personal one, whose audit log records changes to them.
 type keyPlace struct {
-	v     *page.Visitor
-	by    management.Authority
-	ws    storage.Workspace // for personal access tokens the personal one, where what is done to them is noted
-	all   []storage.Workspace
-	owner storage.KeyOwner
-	base  string
-	// newText is what the button says that leads to a new key.
-	newText string
+	place
+	owner   storage.KeyOwner
+	base    string // path of the list
+	newText string // text of the button for a new API key; empty: the default
 }
 
 // keyHandler answers a page about keys.
 type keyHandler func(w http.ResponseWriter, r *http.Request, p keyPlace) error
 
-// OfWorkspace serves h to those who may manage the keys of the workspace that the path names.
+// OfWorkspace serves a page about the API keys of the workspace in the path, to members who may manage them.
 func (s *Keys) OfWorkspace(h keyHandler) page.UserHandler {
 	return s.Permitted(management.MayManageKeys, templates.SectionKeys, templates.TabKeys,
-		func(w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace) error {
+		func(w http.ResponseWriter, r *http.Request, p place) error {
 			return h(w, r, keyPlace{
-				v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{WorkspaceID: ws.ID},
-				base: page.WorkspacesPath + "/" + ws.Slug + "/" + templates.TabKeys, newText: s.catalog.Resources()[0].Keys.NewText,
+				place: p, owner: storage.KeyOwner{WorkspaceID: p.ws.ID}, base: p.path(templates.TabKeys),
+				newText: s.catalog.Resources()[0].Keys.NewText,
 			})
 		})
 }
 
+// personal reports whether the page is about personal access tokens.
 func (p *keyPlace) personal() bool { return p.owner.UserID != "" }
 
-// tenant is the context in which the place's tables are read and changed.
-func (p *keyPlace) tenant(ctx context.Context) context.Context {
-	return storage.Tenant(ctx, p.v.User.ID, p.ws.ID)
+// noun is what one of the place's keys is called in a sentence.
+func (p *keyPlace) noun() string {
+	if p.personal() {
+		return "token"
+	}
+	return "key"
 }
 
+// section is the entry of the navigation that the place's pages belong to.
 func (p *keyPlace) section() string {
 	if p.personal() {
 		return templates.SectionTokens
@@ -58,12 +60,12 @@ func (p *keyPlace) section() string {
 	return templates.SectionKeys
 }
 
-// view is what the views of the place's pages have in common.
+// view is the part that all views about the place's keys share.
 func (p *keyPlace) view() templates.KeyPlace {
 	place := templates.KeyPlace{Base: p.base, Personal: p.personal()}
 	if !p.personal() {
 		place.NewText = p.newText
-		place.Workspace = workspaceBar(p.ws, p.all, templates.TabKeys)
+		place.Workspace = p.bar(templates.TabKeys)
 	}
 	return place
 }
@@ -88,14 +90,14 @@ func (s *Keys) ListPage(w http.ResponseWriter, r *http.Request, p keyPlace) erro
 		State: page.Clean(query.Get("state"), 10),
 	}
 	if looksLikeSecret.MatchString(f.Search) {
-		f.Search = "" // it came by hand, and is not shown again
+		f.Search = "" // typed into the address bar; not shown again
 	}
 	return s.showKeys(w, r, p, f, templates.KeysView{
 		Page: head, Query: f.Search, Environment: f.Environment, State: f.State,
 	})
 }
 
-// keyList is how the list of the place's keys is shown, the last used first. A search that was posted is in no link.
+// keyList reads how to sort and page the list of keys: by default the last used first. The links keep the filter f.
 func keyList(r *http.Request, p *keyPlace, f storage.KeyFilter) page.List {
 	columns := []templates.Column{
 		{By: "name", Text: "Name"},
@@ -154,7 +156,7 @@ func (s *Keys) showKeys(
 	} else {
 		view.Environments = s.environments()
 		res := s.catalog.Resources()[0]
-		// test, where there is one
+		// That of a test key, if there are any: "test" sorts after "live".
 		view.Prefix = apikey.Prefix(
 			res.Keys.Prefix, slices.Max(append([]string{apikey.Live}, res.Keys.Environments...)),
 		)
@@ -162,10 +164,10 @@ func (s *Keys) showKeys(
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.KeysPage(view))
 }
 
-// callURL is where a credential can be tried.
+// callURL is the endpoint for trying out a credential.
 func (s *Keys) callURL() string { return s.oauth.Issuer() + "/v1/auth/test" }
 
-// environments are those that keys of any resource have.
+// environments returns every environment in which some resource has API keys.
 func (s *Keys) environments() (list []string) {
 	for _, res := range s.catalog.Resources() {
 		list = append(list, res.Keys.Environments...)
@@ -174,11 +176,11 @@ func (s *Keys) environments() (list []string) {
 	return slices.Compact(list)
 }
 
-// looksLikeSecret is text that could be a key or most of one, also with a typing error in it.
+// looksLikeSecret matches text that could be a key, or most of one, even with a typing error.
 var looksLikeSecret = regexp.MustCompile(`[0-9A-Za-z]{24,}`)
 
-// Search serves POST …/search. A key that is pasted is looked up by its digest, and is neither shown nor put into an
-// address; a name and filters go on as the list's query.
+// Search serves POST …/search. A pasted key is looked up by its digest; it appears on no page and in no URL. A name and
+// filters become the query of the list's URL.
 func (s *Keys) Search(w http.ResponseWriter, r *http.Request, p keyPlace) error {
 	form := r.PostForm
 	text := strings.TrimSpace(form.Get("q"))
@@ -194,7 +196,9 @@ func (s *Keys) Search(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 			}
 		}
 		if len(list) == 0 {
-			return s.showKeys(w, r, p, storage.KeyFilter{}, templates.KeysView{Page: s.NewPage(p.v, p.section()), Missing: true})
+			return s.showKeys(w, r, p, storage.KeyFilter{}, templates.KeysView{
+				Page: s.NewPage(p.v, p.section()), Missing: true,
+			})
 		}
 		return page.Redirect(w, p.base+"/"+list[0].ID)
 	}

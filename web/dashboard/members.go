@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strings"
 
 	"doorward/management"
 	"doorward/oauth/catalog"
@@ -15,36 +14,34 @@ import (
 )
 
 // MembersPage serves GET /settings/workspaces/{slug}/members.
-func (s *Workspaces) MembersPage(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
+func (s *Workspaces) MembersPage(w http.ResponseWriter, r *http.Request, p place) error {
+	head, err := s.PageWithNotice(w, r, p.v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
-	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, templates.MembersView{Page: head}, "")
+	return s.showMembers(w, r, http.StatusOK, p, templates.MembersView{Page: head}, "")
 }
 
-// showMembers renders the members of a workspace; role is the one that is chosen in the form of an invitation.
-func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace,
-	view templates.MembersView, role string,
+// showMembers renders the members of a workspace. role is the chosen one in the invitation form; empty: member.
+func (s *Workspaces) showMembers(
+	w http.ResponseWriter, r *http.Request, status int, p place, view templates.MembersView, role string,
 ) error {
 	ctx := storage.System(r.Context())
-	view.Workspace = workspaceBar(ws, all, templates.TabMembers)
-	rows := page.ReadList(r, page.WorkspacePath(ws)+"/"+templates.TabMembers, "joined", nil,
+	view.Workspace = p.bar(templates.TabMembers)
+	rows := page.ReadList(r, p.path(templates.TabMembers), "joined", nil,
 		templates.Column{By: "name", Text: "Member"}, templates.Column{By: "role", Text: "Role", Down: true},
 		templates.Column{By: "joined", Text: "Joined", Down: true}, templates.Column{Text: "Actions"})
-	members, err := s.store.SortedMembers(ctx, ws.ID, rows.Order, page.ListLength+1)
+	members, err := s.store.SortedMembers(ctx, p.ws.ID, rows.Order, page.ListLength+1)
 	if err != nil {
 		return err
 	}
 	members, view.NextURL, view.PrevURL = page.Paginate(&rows, members, func(m *storage.Member) string { return m.UserID })
 	view.Columns = rows.Head()
-	manages, makesOwners := by.May(management.MayManageMembers) == nil && !ws.Personal, by.May(management.MayManageOwners) == nil
+	manages := p.by.May(management.MayManageMembers) == nil && !p.ws.Personal
+	makesOwners := p.by.May(management.MayManageOwners) == nil
 	for _, m := range members {
 		row := templates.MemberRow{
-			ID: m.UserID, Name: m.Name, Email: m.Email, Role: m.Role, Self: m.UserID == v.User.ID, Disabled: m.Disabled,
+			ID: m.UserID, Name: m.Name, Email: m.Email, Role: m.Role, Self: m.UserID == p.v.User.ID, Disabled: m.Disabled,
 			Since: m.Since.Time(),
 		}
 		if manages && (m.Role != catalog.RoleOwner || makesOwners) {
@@ -58,7 +55,7 @@ func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status 
 			role = catalog.RoleMember
 		}
 		view.Roles = rolesToGive(role, makesOwners)
-		open, err := s.store.InvitationsOf(ctx, ws.ID)
+		open, err := s.store.InvitationsOf(ctx, p.ws.ID)
 		if err != nil {
 			return err
 		}
@@ -76,31 +73,27 @@ func (s *Workspaces) showMembers(w http.ResponseWriter, r *http.Request, status 
 	return s.Render(w, r, status, view.Nonce, templates.MembersPage(view))
 }
 
-// rolesToGive are the roles that somebody may give, or all below owner.
+// rolesToGive are the choices for a member's role: all, or all below owner.
 func rolesToGive(chosen string, owners bool) (list []templates.Option) {
 	for _, role := range catalog.Roles {
 		if role != catalog.RoleOwner || owners {
-			list = append(list, templates.Option{
-				Value: role, Text: strings.ToUpper(role[:1]) + role[1:], Selected: role == chosen,
-			})
+			list = append(list, templates.Option{Value: role, Text: templates.RoleText(role), Selected: role == chosen})
 		}
 	}
 	return list
 }
 
-// memberChanged answers a change of a member: what storage refuses becomes a sentence on their list.
-func (s *Workspaces) memberChanged(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace, text string, err error,
-) error {
+// memberChanged answers the request to change a member: with the list of members, which says what is wrong if err is
+// set.
+func (s *Workspaces) memberChanged(w http.ResponseWriter, r *http.Request, p place, text string, err error) error {
 	refuse := func(status int, message string) error {
-		return s.showMembers(w, r, status, v, by, ws, all, templates.MembersView{
-			Page: s.NewPage(v, templates.SectionWorkspaces), Error: message,
+		return s.showMembers(w, r, status, p, templates.MembersView{
+			Page: s.NewPage(p.v, templates.SectionWorkspaces), Error: message,
 		}, "")
 	}
 	faults := page.FieldErrors(err)
 	switch {
-	case errors.Is(err, storage.ErrConflict) && ws.Personal:
+	case errors.Is(err, storage.ErrConflict) && p.ws.Personal:
 		return refuse(http.StatusConflict, "Nothing was changed. A personal workspace has one member.")
 	case errors.Is(err, storage.ErrConflict):
 		return refuse(
@@ -112,120 +105,101 @@ func (s *Workspaces) memberChanged(
 	case err != nil:
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, text)
+	return s.RedirectWithNotice(w, r, p.v, p.path(templates.TabMembers), text)
 }
 
 // ChangeRole serves POST …/members/{id}/role.
-func (s *Workspaces) ChangeRole(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
+func (s *Workspaces) ChangeRole(w http.ResponseWriter, r *http.Request, p place) error {
 	role := r.PostForm.Get("role")
-	err := s.management.ChangeRole(r.Context(), by, ws, r.PathValue("id"), role)
-	return s.memberChanged(w, r, v, by, ws, all, "The role was changed. It applies from the next request.", err)
+	err := s.management.ChangeRole(r.Context(), p.by, p.ws, r.PathValue("id"), role)
+	return s.memberChanged(w, r, p, "The role was changed. It applies from the next request.", err)
 }
 
 // RemoveMember serves POST …/members/{id}/remove.
-func (s *Workspaces) RemoveMember(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
+func (s *Workspaces) RemoveMember(w http.ResponseWriter, r *http.Request, p place) error {
 	id := r.PathValue("id")
-	if id == v.User.ID {
-		return s.Leave(w, r, v, by, ws, all)
+	if id == p.v.User.ID {
+		return s.Leave(w, r, p)
 	}
-	err := s.management.RemoveMember(r.Context(), by, ws, id)
-	return s.memberChanged(w, r, v, by, ws, all, "The member was removed. API keys and apps they created remain.", err)
+	err := s.management.RemoveMember(r.Context(), p.by, p.ws, id)
+	return s.memberChanged(w, r, p, "The member was removed. API keys and apps they created remain.", err)
 }
 
-// Invite serves POST …/invitations. The page that follows shows the link, once.
-func (s *Workspaces) Invite(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
+// Invite serves POST …/invitations. It redirects to a page that shows the link, once.
+func (s *Workspaces) Invite(w http.ResponseWriter, r *http.Request, p place) error {
 	email, role := r.PostForm.Get("email"), r.PostForm.Get("role")
-	_, once, err := s.CreateOnce(storage.System(r.Context()), r, v, ws.ID, func(ctx context.Context) (x page.OneTimeSecret, err error) {
-		var i storage.Invitation
-		i, x.Secret, err = s.management.Invite(ctx, by, ws, email, role)
-		x.ID = i.ID
-		return x, err
-	})
+	_, once, err := s.CreateOnce(storage.System(r.Context()), r, p.v, p.ws.ID,
+		func(ctx context.Context) (x page.OneTimeSecret, err error) {
+			var i storage.Invitation
+			i, x.Secret, err = s.management.Invite(ctx, p.by, p.ws, email, role)
+			x.ID = i.ID
+			return x, err
+		})
 	if errors.Is(err, storage.ErrConflict) {
-		return s.memberChanged(w, r, v, by, ws, all, "", err)
+		return s.memberChanged(w, r, p, "", err)
 	}
-	view := templates.MembersView{Page: s.NewPage(v, templates.SectionWorkspaces)}
+	view := templates.MembersView{Page: s.NewPage(p.v, templates.SectionWorkspaces)}
 	if view.Errors = page.FieldErrors(err); view.Errors != nil {
 		view.NewEmail = page.Clean(email, 320)
-		return s.showMembers(w, r, http.StatusBadRequest, v, by, ws, all, view, role)
+		return s.showMembers(w, r, http.StatusBadRequest, p, view, role)
 	}
 	if err != nil {
 		return err
 	}
-	return page.Redirect(w, page.WorkspacePath(ws)+"/"+templates.TabMembers+"/shown?view="+once)
+	return page.Redirect(w, p.path(templates.TabMembers)+"/shown?view="+once)
 }
 
 // Withdraw serves POST …/invitations/{id}/withdraw.
-func (s *Workspaces) Withdraw(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	err := s.management.DropInvitation(r.Context(), by, ws, r.PathValue("id"))
-	return s.memberChanged(w, r, v, by, ws, all, "The invitation was withdrawn. Its link no longer works.", err)
+func (s *Workspaces) Withdraw(w http.ResponseWriter, r *http.Request, p place) error {
+	err := s.management.DropInvitation(r.Context(), p.by, p.ws, r.PathValue("id"))
+	return s.memberChanged(w, r, p, "The invitation was withdrawn. Its link no longer works.", err)
 }
 
-// ShownInvitation serves GET …/members/shown.
-func (s *Workspaces) ShownInvitation(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	x, err := s.TakeSecret(r, v)
+// ShownInvitation serves GET …/members/shown: the link of a new invitation, once.
+func (s *Workspaces) ShownInvitation(w http.ResponseWriter, r *http.Request, p place) error {
+	x, err := s.TakeSecret(r, p.v)
 	if err != nil {
 		return err
 	}
 	if x.Secret == "" {
-		e := page.AlreadyShown(page.WorkspacePath(ws)+"/"+templates.TabMembers, page.OneTimeSecret{})
-		e.Heading, e.Message = "This link was already shown", "It is shown only once. Nothing new was created. If you did "+
-			"not copy it, invite the person again to get a new link."
+		e := page.AlreadyShown(p.path(templates.TabMembers), page.OneTimeSecret{})
+		e.Heading = "This link was already shown"
+		e.Message = "It is shown only once. Nothing new was created. If you did not copy it, invite the person again " +
+			"to get a " +
+			"new link."
 		return e
 	}
 	i, _, err := s.management.Invitation(r.Context(), x.Secret)
 	if err != nil {
 		return err
 	}
-	view := templates.MembersView{Page: s.NewPage(v, templates.SectionWorkspaces)}
-	view.Made = &templates.MadeInvitation{
+	view := templates.MembersView{Page: s.NewPage(p.v, templates.SectionWorkspaces)}
+	view.Created = &templates.CreatedInvitation{
 		Email: i.Email, URL: s.management.InvitationURL(x.Secret), Expires: i.ExpiresAt.Time(),
 	}
-	return s.showMembers(w, r, http.StatusOK, v, by, ws, all, view, "")
+	return s.showMembers(w, r, http.StatusOK, p, view, "")
 }
 
 // ConfirmMember serves GET …/members/{id}/remove.
-func (s *Workspaces) ConfirmMember(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
+func (s *Workspaces) ConfirmMember(w http.ResponseWriter, r *http.Request, p place) error {
 	id := r.PathValue("id")
-	if id == v.User.ID {
-		return page.Redirect(w, page.WorkspacePath(ws)+"/leave")
+	if id == p.v.User.ID {
+		return page.Redirect(w, p.path(templates.TabSettings)+"/leave")
 	}
-	if err := by.May(management.MayManageMembers); err != nil {
+	if err := p.by.May(management.MayManageMembers); err != nil {
 		return err
 	}
-	return s.askMember(w, r, v, ws, all, id, false)
+	return s.askMember(w, r, p, id, false)
 }
 
 // ConfirmLeave serves GET /settings/workspaces/{slug}/leave.
-func (s *Workspaces) ConfirmLeave(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, _ management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	return s.askMember(w, r, v, ws, all, v.User.ID, true)
+func (s *Workspaces) ConfirmLeave(w http.ResponseWriter, r *http.Request, p place) error {
+	return s.askMember(w, r, p, p.v.User.ID, true)
 }
 
-func (s *Workspaces) askMember(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, ws storage.Workspace, all []storage.Workspace, userID string,
-	self bool,
-) error {
+// askMember asks for confirmation before a member is removed, or, with self, before the visitor leaves.
+func (s *Workspaces) askMember(w http.ResponseWriter, r *http.Request, p place, userID string, self bool) error {
+	v, ws := p.v, p.ws
 	ctx := storage.System(r.Context())
 	members, err := s.store.Members(ctx, ws.ID, "", management.MaxMembers)
 	if err != nil {
@@ -253,16 +227,16 @@ func (s *Workspaces) askMember(
 	}
 	m := members[i]
 	view := templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
-		Title: "Remove " + m.Email + "?", Button: "Remove member",
-		CancelURL: page.WorkspacePath(ws) + "/" + templates.TabMembers,
-		Stays:     "To add them again, send a new invitation. App access is not restored.",
+		Page: s.NewPage(v, templates.SectionWorkspaces), Workspace: p.bar(templates.TabMembers),
+		Title: "Remove " + m.Email + "?", Button: "Remove member", CancelURL: p.path(templates.TabMembers),
+		Stays: "To add them again, send a new invitation. App access is not restored.",
 	}
-	first := m.Email + " is no longer " + aRole(m.Role) + " of " + ws.Name + "."
+	first := m.Email + " is no longer " + templates.RoleWithArticle(m.Role) + " of " + ws.Name + "."
 	if self {
 		view.Title, view.Button, view.CancelURL = "Leave "+ws.Name+"?", "Leave workspace", page.WorkspacePath(ws)
 		view.Workspace.Tab = templates.TabSettings
-		view.Stays, first = "To come back, you need an invitation.", "You are no longer "+aRole(m.Role)+" of "+ws.Name+"."
+		view.Stays = "To come back, you need an invitation."
+		first = "You are no longer " + templates.RoleWithArticle(m.Role) + " of " + ws.Name + "."
 	}
 	view.Ends = page.NonEmpty(first,
 		page.CountSentence(len(apps), "app loses its access here", "apps lose their access here", apps...),
@@ -276,22 +250,12 @@ func (s *Workspaces) askMember(
 	return s.AskFirst(w, r, view)
 }
 
-func aRole(role string) string {
-	if strings.HasPrefix(role, "a") || strings.HasPrefix(role, "o") {
-		return "an " + role
-	}
-	return "a " + role
-}
-
 // ConfirmWithdrawal serves GET …/invitations/{id}/withdraw.
-func (s *Workspaces) ConfirmWithdrawal(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	if err := by.May(management.MayManageMembers); err != nil {
+func (s *Workspaces) ConfirmWithdrawal(w http.ResponseWriter, r *http.Request, p place) error {
+	if err := p.by.May(management.MayManageMembers); err != nil {
 		return err
 	}
-	open, err := s.store.InvitationsOf(storage.System(r.Context()), ws.ID)
+	open, err := s.store.InvitationsOf(storage.System(r.Context()), p.ws.ID)
 	if err != nil {
 		return err
 	}
@@ -300,10 +264,12 @@ func (s *Workspaces) ConfirmWithdrawal(
 		return page.NotFound()
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionWorkspaces), Workspace: workspaceBar(ws, all, templates.TabMembers),
+		Page: s.NewPage(p.v, templates.SectionWorkspaces), Workspace: p.bar(templates.TabMembers),
 		Title: "Withdraw invitation for " + open[i].Email + "?", Button: "Withdraw invitation",
-		CancelURL: page.WorkspacePath(ws) + "/" + templates.TabMembers,
-		Ends:      []string{"The link that lets " + open[i].Email + " join as " + aRole(open[i].Role) + " stops working."},
-		Stays:     "You can invite them again with a new link.",
+		CancelURL: p.path(templates.TabMembers),
+		Ends: []string{
+			"The link that lets " + open[i].Email + " join as " + templates.RoleWithArticle(open[i].Role) + " stops working.",
+		},
+		Stays: "You can invite them again with a new link.",
 	})
 }

@@ -7,29 +7,7 @@ import (
 	"doorward/templates"
 )
 
-func inBrackets(text string) string {
-	if text == "" {
-		return ""
-	}
-	return " (" + text + ")"
-}
-
-// planText is a plan in words; empty for one without limits.
-func planText(plan limit.Plan) string {
-	var parts []string
-	if plan.Hour > 0 {
-		parts = append(parts, templates.Number(plan.Hour)+" requests per hour")
-	}
-	if plan.Day > 0 {
-		parts = append(parts, templates.Number(plan.Day)+" per day")
-	}
-	if plan.Burst > 0 {
-		parts = append(parts, templates.Number(plan.Burst)+" at once")
-	}
-	return strings.Join(parts, ", ")
-}
-
-// planOption is a plan of a workspace in words.
+// planOption is the name of a workspace's plan with what it allows, for a person to read.
 func (s *base) planOption(name string) string {
 	if name == "" {
 		return "No plan"
@@ -42,4 +20,27 @@ func (s *base) planOption(name string) string {
 		return name + " (no limits)"
 	}
 	return name + inBrackets(planText(plan))
+}
+
+// inBrackets puts text that is not empty in brackets, after a space.
+func inBrackets(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
+}
+
+// planText says what a plan allows; empty if it has no limits.
+func planText(plan limit.Plan) string {
+	var parts []string
+	if plan.Hour > 0 {
+		parts = append(parts, templates.Number(plan.Hour)+" requests per hour")
+	}
+	if plan.Day > 0 {
+		parts = append(parts, templates.Number(plan.Day)+" per day")
+	}
+	if plan.Burst > 0 {
+		parts = append(parts, templates.Number(plan.Burst)+" at once")
+	}
+	return strings.Join(parts, ", ")
 }

@@ -8,9 +8,8 @@ import (
 	"doorward/web/page"
 )
 
-// requestsOf are the last requests with a key or an app and, where somebody asks for one by its request id, that one.
-// ctx
-// speaks for who may read them.
+// requestsOf returns the last requests with a key or an app, and the request whose id was asked for, if any. ctx
+// belongs to a tenant that may read them.
 func (s *base) requestsOf(ctx context.Context, id, path, asked string) (templates.Requests, error) {
 	view := templates.Requests{Path: path, Asked: page.Clean(asked, 64)}
 	list, err := s.store.RecentRequestsOf(ctx, id)

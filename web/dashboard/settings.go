@@ -6,15 +6,15 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 
+	"doorward/oauth/bearer"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
 )
 
-// Account are the pages about a person's own account.
+// Account are the pages about the visitor's own account.
 type Account struct{ *base }
 
 // ProfilePage serves GET /settings/profile.
@@ -45,10 +45,7 @@ func (s *Account) Profile(w http.ResponseWriter, r *http.Request, v *page.Visito
 	if err != nil {
 		return err
 	}
-	if err := s.SetNotice(w, r, v, "Saved."); err != nil {
-		return err
-	}
-	return page.Redirect(w, "/settings/profile")
+	return s.RedirectWithNotice(w, r, v, "/settings/profile", "Saved.")
 }
 
 // SecurityPage serves GET /settings/security: the password and the browsers that are signed in.
@@ -69,7 +66,7 @@ func (s *Account) showSecurity(
 	}
 	for _, x := range list {
 		view.Sessions = append(view.Sessions, templates.SessionRow{
-			ID: x.ID, Browser: browserName(x.UserAgent), Address: x.Address, Current: x.ID == v.Row.ID,
+			ID: x.ID, Browser: page.BrowserName(x.UserAgent), Address: x.Address, Current: x.ID == v.Row.ID,
 			SignedInAt: x.AuthTime.Time(), LastSeenAt: x.SeenAt.Time(),
 		})
 	}
@@ -85,11 +82,11 @@ func (s *Account) sessionsOf(r *http.Request, v *page.Visitor) (list []storage.S
 	return list, err
 }
 
-// ChangePassword serves POST /settings/security/password. All other browsers are signed out by it.
+// ChangePassword serves POST /settings/security/password. It signs out every other browser.
 func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	form := r.PostForm
-	// It starts a session of its own: counted before anything is done, and apart from what can be done without the
-	// password.
+	// The change ends in a new session, so it counts as a sign-in. It is counted first, and apart from changes that do not
+	// need the password.
 	if err := s.management.TakeSignIn(r.Context(), v.User.ID); err != nil {
 		return err
 	}
@@ -114,7 +111,7 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 	case err != nil:
 		return err
 	}
-	// A new id after a change of what the session rests on.
+	// The session proves the old password; a new one takes its place.
 	user, err := s.store.UserByID(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return err
@@ -122,20 +119,19 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 	if v, err = s.StartSessionBy(w, r, v, user, "password", func(context.Context) error { return nil }); err != nil {
 		return err
 	}
-	if err := s.SetNotice(w, r, v, "Your password was changed. Every other browser was signed out."); err != nil {
-		return err
-	}
-	return page.Redirect(w, "/settings/security")
+	return s.RedirectWithNotice(
+		w, r, v, "/settings/security", "Your password was changed. Every other browser was signed out.",
+	)
 }
 
-// personal is a context in which the visitor speaks for themselves, and their personal workspace, which what is theirs
-// alone is noted in.
-func (s *Account) personal(r *http.Request, v *page.Visitor) (context.Context, string, error) {
-	w, err := s.store.PersonalWorkspace(storage.System(r.Context()), v.User.ID)
-	if err != nil {
-		return nil, "", err
+// personal returns the visitor's personal workspace, whose audit log records changes to what belongs to them alone. It
+// may be disabled.
+func (s *base) personal(r *http.Request, v *page.Visitor) (place, error) {
+	p, err := s.placeOf(r, v, "")
+	if errors.Is(err, bearer.ErrSuspended) {
+		err = nil
 	}
-	return storage.Tenant(r.Context(), v.User.ID, w.ID), w.ID, nil
+	return p, err
 }
 
 // EndOneSession serves POST /settings/security/sessions/{id}/end.
@@ -147,38 +143,35 @@ func (s *Account) EndOneSession(w http.ResponseWriter, r *http.Request, v *page.
 		}
 		return page.Redirect(w, "/login")
 	}
-	own, personalID, err := s.personal(r, v)
+	own, err := s.personal(r, v)
 	if err != nil {
 		return err
 	}
-	err = s.store.InTx(own, func(ctx context.Context) error {
+	err = s.store.InTx(own.tenant(r.Context()), func(ctx context.Context) error {
 		if err := s.store.EndSession(ctx, v.User.ID, id); err != nil {
 			return err
 		}
-		return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", WorkspaceID: personalID, Target: id}, "")
+		return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", WorkspaceID: own.ws.ID, Target: id}, "")
 	})
 	if err != nil {
 		return err
 	}
-	if err := s.SetNotice(w, r, v, "The browser was signed out."); err != nil {
-		return err
-	}
-	return page.Redirect(w, "/settings/security")
+	return s.RedirectWithNotice(w, r, v, "/settings/security", "The browser was signed out.")
 }
 
 // EndOtherSessions serves POST /settings/security/sessions/end-others.
 func (s *Account) EndOtherSessions(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-	own, personalID, err := s.personal(r, v)
+	own, err := s.personal(r, v)
 	if err != nil {
 		return err
 	}
 	var n int64
-	err = s.store.InTx(own, func(ctx context.Context) (err error) {
+	err = s.store.InTx(own.tenant(r.Context()), func(ctx context.Context) (err error) {
 		if n, err = s.store.EndOtherSessions(ctx, v.User.ID, v.Row.ID); err != nil || n == 0 {
 			return err
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{
-			Action: "session.others_ended", WorkspaceID: personalID, Target: v.User.ID,
+			Action: "session.others_ended", WorkspaceID: own.ws.ID, Target: v.User.ID,
 			Detail: map[string]string{"sessions": strconv.FormatInt(n, 10)},
 		}, "")
 	})
@@ -189,34 +182,7 @@ func (s *Account) EndOtherSessions(w http.ResponseWriter, r *http.Request, v *pa
 	if n == 0 {
 		text = "No other browser was signed in."
 	}
-	if err := s.SetNotice(w, r, v, text); err != nil {
-		return err
-	}
-	return page.Redirect(w, "/settings/security")
-}
-
-// browserName tells a browser by its User-Agent, for a person who wants to recognize their own.
-func browserName(agent string) string {
-	pick := func(pairs ...[2]string) string {
-		for _, p := range pairs {
-			if strings.Contains(agent, p[0]) {
-				return p[1]
-			}
-		}
-		return ""
-	}
-	browser := pick([2]string{"Edg", "Edge"}, [2]string{"OPR/", "Opera"}, [2]string{"SamsungBrowser", "Samsung " +
-		"Internet"}, [2]string{"Firefox/", "Firefox"},
-		[2]string{"FxiOS", "Firefox"}, [2]string{"CriOS", "Chrome"}, [2]string{"Chrome/", "Chrome"}, [2]string{"Safari/", "Safari"}, [2]string{"curl/", "curl"})
-	system := pick([2]string{"iPhone", "iPhone"}, [2]string{"iPad", "iPad"}, [2]string{"Android", "Android"}, [2]string{"Windows", "Windows"},
-		[2]string{"Mac OS X", "macOS"}, [2]string{"CrOS", "ChromeOS"}, [2]string{"Linux", "Linux"})
-	switch {
-	case browser != "" && system != "":
-		return browser + " on " + system
-	case browser != "":
-		return browser
-	}
-	return system
+	return s.RedirectWithNotice(w, r, v, "/settings/security", text)
 }
 
 // ConfirmEndSession serves GET /settings/security/sessions/{id}/end and …/end-others.
@@ -242,7 +208,7 @@ func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *p
 		view.Title, view.Button = "Sign out this session?", "Sign out"
 	}
 	for _, x := range list {
-		name := browserName(x.UserAgent)
+		name := page.BrowserName(x.UserAgent)
 		if name == "" {
 			name = "Unknown browser"
 		}

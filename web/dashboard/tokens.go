@@ -1,33 +1,30 @@
 package dashboard
 
 import (
-	"errors"
 	"net/http"
-	"strings"
 
-	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
 )
 
-// tokensBase is where a person's own personal access tokens are.
+// tokensBase is the path of the list of the visitor's personal access tokens.
 const tokensBase = "/settings/developer/personal-access-tokens" //nolint:gosec // a path
 
-// Own serves h to the visitor, about their own personal access tokens.
+// Own serves a page about the visitor's personal access tokens.
 func (s *Keys) Own(h keyHandler) page.UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-		by, ws, all, err := s.management.PersonAuthority(r.Context(), v.User.ID, "")
-		if err != nil && !errors.Is(err, bearer.ErrSuspended) { // the tokens work in other workspaces
+		p, err := s.personal(r, v) // the tokens work in other workspaces even if it is disabled
+		if err != nil {
 			return err
 		}
-		by.Fresh = s.Fresh(v)
-		return h(w, r, keyPlace{v: v, by: by, ws: ws, all: all, owner: storage.KeyOwner{UserID: v.User.ID}, base: tokensBase})
+		return h(w, r, keyPlace{place: p, owner: storage.KeyOwner{UserID: v.User.ID}, base: tokensBase})
 	}
 }
 
-// reach is in which workspaces a personal access token that is held to a role works, and as what.
+// reach lists the workspaces in which a personal access token works, and its role in each. role is the maximum role of
+// the token; empty: there is none.
 func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 	for _, ws := range all {
 		list = append(list, templates.Reach{
@@ -39,7 +36,7 @@ func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 	return list
 }
 
-// reaches is reach for every role that a token may be held to, for a page on which one is chosen.
+// reaches is reach for every maximum role that a token can have, for the page on which one is chosen.
 func reaches(all []storage.Workspace) []templates.Reach {
 	list := reach(all, "")
 	for i := range list {
@@ -50,7 +47,7 @@ func reaches(all []storage.Workspace) []templates.Reach {
 	return list
 }
 
-// roleHints say what a token that is held to a role may do.
+// roleHints explain the choices for the maximum role of a token.
 var roleHints = map[string]string{
 	"":                 "Your role in each workspace.",
 	catalog.RoleViewer: "Can only view.",
@@ -58,7 +55,7 @@ var roleHints = map[string]string{
 	catalog.RoleAdmin:  "Can do what admins can, but not what requires an owner.",
 }
 
-// roleOptions are what a token may be held to. Held to owner it would be what it is without.
+// roleOptions are the choices for the maximum role of a token. Owner is left out: it would be the same as none.
 func roleOptions(chosen string, hints bool) (list []templates.Option) {
 	for _, role := range []string{"", catalog.RoleViewer, catalog.RoleMember, catalog.RoleAdmin} {
 		o := templates.Option{Value: role, Text: roleText(role), Selected: role == chosen}
@@ -70,14 +67,15 @@ func roleOptions(chosen string, hints bool) (list []templates.Option) {
 	return list
 }
 
+// roleText is a maximum role in words.
 func roleText(role string) string {
 	if role == "" {
 		return "My own role"
 	}
-	return strings.ToUpper(role[:1]) + role[1:]
+	return templates.RoleText(role)
 }
 
-// roleOptionsWithin are those of roleOptions that are not above a bound.
+// roleOptionsWithin are the roleOptions up to the role most; empty: all of them.
 func roleOptionsWithin(chosen, most string) (list []templates.Option) {
 	for _, o := range roleOptions(chosen, false) {
 		if most == "" || o.Value != "" && catalog.AtLeast(most, o.Value) {

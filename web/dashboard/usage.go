@@ -8,18 +8,17 @@ import (
 	"strconv"
 	"time"
 
-	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
 )
 
-// usageRows is how many credentials the page of a workspace's usage names.
+// usageRows is how many credentials the usage page of a workspace lists; it adds up the others.
 const usageRows = 100
 
-// period is for how long the page shows usage.
+// period is a span of time that the usage page can show.
 type period struct {
-	name, text string // as the address and the page have it
+	name, text string // in the URL and on the page
 	bars       int
 	bar        time.Duration // an hour or a day
 }
@@ -31,7 +30,7 @@ var periods = []period{
 	{"90d", "90 days", 90, 24 * time.Hour},
 }
 
-// periodOf is what ?range asks for; by default 30 days.
+// periodOf returns the period that ?range names; by default 30 days.
 func periodOf(r *http.Request) period {
 	i := slices.IndexFunc(periods, func(p period) bool { return p.name == r.URL.Query().Get("range") })
 	if i < 0 {
@@ -40,7 +39,7 @@ func periodOf(r *http.Request) period {
 	return periods[i]
 }
 
-// filter is the usage of a workspace in the period up to and with the current hour or day.
+// filter selects the usage of a workspace in the period that ends with the current hour or day.
 func (p period) filter(now time.Time, workspaceID string) storage.UsageFilter {
 	last := now.UTC().Truncate(p.bar)
 	return storage.UsageFilter{
@@ -50,32 +49,29 @@ func (p period) filter(now time.Time, workspaceID string) storage.UsageFilter {
 }
 
 // UsagePage serves GET /settings/workspaces/{slug}/usage.
-func (s *Workspaces) UsagePage(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
+func (s *Workspaces) UsagePage(w http.ResponseWriter, r *http.Request, p place) error {
+	head, err := s.PageWithNotice(w, r, p.v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
 	s.flushUsage(r.Context())
-	chosen, base := periodOf(r), page.WorkspacePath(ws)+"/"+templates.TabUsage
+	chosen, base := periodOf(r), p.path(templates.TabUsage)
 	view := templates.UsageView{
-		Page: head, Workspace: workspaceBar(ws, all, templates.TabUsage), CSVURL: base + ".csv?range=" + chosen.name,
+		Page: head, Workspace: p.bar(templates.TabUsage), CSVURL: base + ".csv?range=" + chosen.name,
 	}
 	for _, p := range periods {
 		view.Ranges = append(view.Ranges, templates.RangeLink{
 			Text: p.text, URL: base + "?range=" + p.name, Current: p == chosen,
 		})
 	}
-	if ws.Plan != "" {
-		view.PlanText = "Plan: " + s.planOption(ws.Plan)
+	if p.ws.Plan != "" {
+		view.PlanText = "Plan: " + s.planOption(p.ws.Plan)
 	}
-	names := s.NamesIn(ws)
+	names := s.NamesIn(p.ws)
 	totals := map[string]*templates.UsageRow{}
 	var ids []string
-	filter := chosen.filter(s.Now(), ws.ID)
-	err = s.readAs(r.Context(), by, func(ctx context.Context) (err error) {
+	filter := chosen.filter(s.Now(), p.ws.ID)
+	err = s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
 		list, err := s.store.UsagePage(ctx, filter)
 		if err != nil {
 			return err
@@ -112,7 +108,7 @@ func (s *Workspaces) UsagePage(
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.UsagePage(view))
 }
 
-// bars is a chart of usage: one bar for each hour or day of the period.
+// bars returns the chart of usage: one bar for each hour or day of the period.
 func bars(p period, f storage.UsageFilter, list []storage.Usage) []templates.UsageDay {
 	days := make([]templates.UsageDay, p.bars)
 	for i := range days {
@@ -128,17 +124,14 @@ func bars(p period, f storage.UsageFilter, list []storage.Usage) []templates.Usa
 
 // UsageCSV serves GET /settings/workspaces/{slug}/usage.csv: a row for each credential and each hour or day of the
 // period in which it was used, the oldest first.
-func (s *Workspaces) UsageCSV(
-	w http.ResponseWriter, r *http.Request, _ *page.Visitor, by management.Authority, ws storage.Workspace,
-	_ []storage.Workspace,
-) error {
+func (s *Workspaces) UsageCSV(w http.ResponseWriter, r *http.Request, p place) error {
 	s.flushUsage(r.Context())
 	chosen := periodOf(r)
-	filter := chosen.filter(s.Now(), ws.ID)
+	filter := chosen.filter(s.Now(), p.ws.ID)
 	filter.Limit = page.MaxCSVRows + 1
 	var list []storage.Usage
-	names := s.NamesIn(ws)
-	err := s.readAs(r.Context(), by, func(ctx context.Context) (err error) {
+	names := s.NamesIn(p.ws)
+	err := s.store.InTx(p.tenant(r.Context()), func(ctx context.Context) (err error) {
 		if list, err = s.store.UsagePage(ctx, filter); err != nil || len(list) > page.MaxCSVRows {
 			return cmp.Or(err, page.TooManyRows())
 		}
@@ -168,10 +161,10 @@ func (s *Workspaces) UsageCSV(
 			return err
 		}
 	}
-	return file.Serve(w, "usage-"+ws.Slug+"-"+chosen.name+".csv")
+	return file.Serve(w, "usage-"+p.ws.Slug+"-"+chosen.name+".csv")
 }
 
-// mostUsed are the ids of credentials, the most used first.
+// mostUsed returns the ids of credentials, the most used first.
 func mostUsed(totals map[string]*templates.UsageRow) []string {
 	ids := make([]string, 0, len(totals))
 	for id := range totals {

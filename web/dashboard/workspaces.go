@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -8,12 +9,13 @@ import (
 	"strings"
 
 	"doorward/management"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
 )
 
-// Workspaces are the pages about workspaces, their members, usage and audit log.
+// Workspaces are the pages about workspaces, their members, usage and audit logs.
 type Workspaces struct{ *base }
 
 // ListPage serves GET /settings/workspaces.
@@ -28,19 +30,43 @@ func (s *Workspaces) ListPage(w http.ResponseWriter, r *http.Request, v *page.Vi
 func (s *Workspaces) showWorkspaces(
 	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.WorkspacesView,
 ) error {
-	list, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
+	list, err := s.Workspaces(r.Context(), v)
 	if err != nil {
 		return err
 	}
 	for _, ws := range list {
 		view.Workspaces = append(view.Workspaces, templates.WorkspaceRow{
-			Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Plan: ws.Plan, Personal: ws.Personal, Disabled: !ws.DisabledAt.IsZero(),
+			Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Plan: ws.Plan, Personal: ws.Personal,
+			Disabled: !ws.DisabledAt.IsZero(),
 		})
 	}
+	rows := page.ReadList(r, page.WorkspacesPath, "", nil,
+		templates.Column{By: "name", Text: "Workspace"}, templates.Column{By: "role", Text: "Your role", Down: true},
+		templates.Column{By: "plan", Text: "Plan"})
+	sortWorkspaces(view.Workspaces, rows.Order)
+	view.Columns = rows.Head()
 	return s.Render(w, r, status, view.Nonce, templates.WorkspacesPage(view))
 }
 
-// Create serves POST /settings/workspaces. A slug that is left out is made from the name.
+// sortWorkspaces sorts the visitor's workspaces. Without an order they stay as they are read: the personal one first.
+func sortWorkspaces(list []templates.WorkspaceRow, o storage.Order) {
+	slices.SortStableFunc(list, func(a, b templates.WorkspaceRow) int {
+		if o.Descending {
+			a, b = b, a
+		}
+		switch o.By {
+		case "name":
+			return cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name))
+		case "role":
+			return slices.Index(catalog.Roles, a.Role) - slices.Index(catalog.Roles, b.Role)
+		case "plan":
+			return cmp.Compare(a.Plan, b.Plan)
+		}
+		return 0
+	})
+}
+
+// Create serves POST /settings/workspaces. If there is no slug, one is derived from the name.
 func (s *Workspaces) Create(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	name, slug := r.PostForm.Get("name"), strings.TrimSpace(r.PostForm.Get("slug"))
 	slugs := []string{slug}
@@ -48,13 +74,14 @@ func (s *Workspaces) Create(w http.ResponseWriter, r *http.Request, v *page.Visi
 		slugs = management.SlugsFor(name)
 	}
 	by := management.Authority{UserID: v.User.ID, Session: true, Fresh: s.Fresh(v)}
-	var made page.OneTimeSecret
+	var created page.OneTimeSecret
 	var err error
 	for _, slug := range slugs {
-		made, _, err = s.CreateOnce(storage.System(r.Context()), r, v, "", func(ctx context.Context) (page.OneTimeSecret, error) {
-			ws, err := s.management.CreateWorkspace(ctx, by, name, slug, "", v.User.ID)
-			return page.OneTimeSecret{ID: ws.Slug}, err
-		})
+		created, _, err = s.CreateOnce(storage.System(r.Context()), r, v, "",
+			func(ctx context.Context) (page.OneTimeSecret, error) {
+				ws, err := s.management.CreateWorkspace(ctx, by, name, slug, "", v.User.ID)
+				return page.OneTimeSecret{ID: ws.Slug}, err
+			})
 		if !errors.Is(err, storage.ErrExists) {
 			break
 		}
@@ -69,38 +96,34 @@ func (s *Workspaces) Create(w http.ResponseWriter, r *http.Request, v *page.Visi
 		return err
 	}
 	return s.RedirectWithNotice(
-		w, r, v, page.WorkspacesPath+"/"+made.ID+"/"+templates.TabMembers,
+		w, r, v, page.WorkspacesPath+"/"+created.ID+"/"+templates.TabMembers,
 		"The workspace was created. Invite the people you work with.",
 	)
 }
 
 // SettingsPage serves GET /settings/workspaces/{slug}.
-func (s *Workspaces) SettingsPage(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	head, err := s.PageWithNotice(w, r, v, templates.SectionWorkspaces)
+func (s *Workspaces) SettingsPage(w http.ResponseWriter, r *http.Request, p place) error {
+	head, err := s.PageWithNotice(w, r, p.v, templates.SectionWorkspaces)
 	if err != nil {
 		return err
 	}
-	return s.showWorkspace(
-		w, r, http.StatusOK, v, by, ws, all, templates.WorkspaceView{Page: head, Name: ws.Name}, ws.Plan,
-	)
+	view := templates.WorkspaceView{Page: head, Name: p.ws.Name}
+	return s.showWorkspace(w, r, http.StatusOK, p, view, p.ws.Plan)
 }
 
-// showWorkspace renders the settings of a workspace; plan is the one that is chosen in the form.
-func (s *Workspaces) showWorkspace(w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, by management.Authority, ws storage.Workspace, all []storage.Workspace,
-	view templates.WorkspaceView, plan string,
+// showWorkspace renders the settings of a workspace. plan is the chosen one in the form.
+func (s *Workspaces) showWorkspace(
+	w http.ResponseWriter, r *http.Request, status int, p place, view templates.WorkspaceView, plan string,
 ) error {
-	view.Workspace, view.ID, view.PlanText = workspaceBar(ws, all, templates.TabSettings), ws.ID, s.planOption(ws.Plan)
-	view.MayChange, view.MayLeave = by.May(management.MayChangeWorkspace) == nil, !ws.Personal
-	view.MayDelete = !ws.Personal && by.May(management.MayDeleteWorkspace) == nil
+	view.Workspace, view.ID, view.PlanText = p.bar(templates.TabSettings), p.ws.ID, s.planOption(p.ws.Plan)
+	view.MayChange, view.MayLeave = p.by.May(management.MayChangeWorkspace) == nil, !p.ws.Personal
+	view.MayDelete = !p.ws.Personal && p.by.May(management.MayDeleteWorkspace) == nil
 	names := append([]string{""}, s.catalog.PlanNames()...)
-	if !slices.Contains(names, ws.Plan) {
-		names = append(names, ws.Plan) // no longer in the configuration
+	if !slices.Contains(names, p.ws.Plan) {
+		names = append(names, p.ws.Plan) // removed from the configuration
 	}
 	var no *management.Forbidden
-	switch err := s.management.MaySetPlan(r.Context(), &by); {
+	switch err := s.management.MaySetPlan(r.Context(), &p.by); {
 	case errors.As(err, &no):
 		names = nil
 	case err != nil:
@@ -111,28 +134,26 @@ func (s *Workspaces) showWorkspace(w http.ResponseWriter, r *http.Request, statu
 	}
 	if view.MayDelete {
 		var err error
-		if view.Goes, err = s.contentOf(r.Context(), v, ws); err != nil {
+		if view.Content, err = s.contentOf(r.Context(), &p); err != nil {
 			return err
 		}
 	}
 	return s.Render(w, r, status, view.Nonce, templates.WorkspacePage(view))
 }
 
-// contentOf counts what goes with a workspace.
-func (s *Workspaces) contentOf(
-	ctx context.Context, v *page.Visitor, ws storage.Workspace,
-) (n templates.WorkspaceContent, err error) {
-	members, err := s.store.Members(storage.System(ctx), ws.ID, "", management.MaxMembers)
+// contentOf counts what is deleted together with a workspace.
+func (s *Workspaces) contentOf(ctx context.Context, p *place) (n templates.WorkspaceContent, err error) {
+	members, err := s.store.Members(storage.System(ctx), p.ws.ID, "", management.MaxMembers)
 	if err != nil {
 		return n, err
 	}
 	n.Members = len(members)
-	err = s.store.InTx(storage.Tenant(ctx, v.User.ID, ws.ID), func(ctx context.Context) error {
-		apps, err := s.store.CountClientsOfWorkspace(ctx, ws.ID)
+	err = s.store.InTx(p.tenant(ctx), func(ctx context.Context) error {
+		apps, err := s.store.CountClientsOfWorkspace(ctx, p.ws.ID)
 		if err != nil {
 			return err
 		}
-		keys, err := s.store.CountKeysOfWorkspace(ctx, ws.ID)
+		keys, err := s.store.CountKeysOfWorkspace(ctx, p.ws.ID)
 		n.Apps, n.Keys = int(apps), int(keys)
 		return err
 	})
@@ -140,39 +161,33 @@ func (s *Workspaces) contentOf(
 }
 
 // Update serves POST /settings/workspaces/{slug}.
-func (s *Workspaces) Update(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	name, plan := r.PostForm.Get("name"), ws.Plan
+func (s *Workspaces) Update(w http.ResponseWriter, r *http.Request, p place) error {
+	name, plan := r.PostForm.Get("name"), p.ws.Plan
 	var chosen *string
 	if r.PostForm.Has("plan") {
 		plan = r.PostForm.Get("plan")
 		chosen = &plan
 	}
-	_, err := s.management.UpdateWorkspace(r.Context(), by, ws, &name, chosen)
+	_, err := s.management.UpdateWorkspace(r.Context(), p.by, p.ws, &name, chosen)
 	if faults := page.FieldErrors(err); faults != nil {
-		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all,
+		return s.showWorkspace(w, r, http.StatusBadRequest, p,
 			templates.WorkspaceView{
-				Page: s.NewPage(v, templates.SectionWorkspaces), Name: page.Clean(name, 300), Errors: faults,
+				Page: s.NewPage(p.v, templates.SectionWorkspaces), Name: page.Clean(name, 300), Errors: faults,
 			}, plan)
 	}
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), "Saved.")
+	return s.RedirectWithNotice(w, r, p.v, p.path(templates.TabSettings), "Saved.")
 }
 
 // Leave serves POST /settings/workspaces/{slug}/leave.
-func (s *Workspaces) Leave(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	_ []storage.Workspace,
-) error {
-	err := s.management.RemoveMember(r.Context(), by, ws, v.User.ID)
+func (s *Workspaces) Leave(w http.ResponseWriter, r *http.Request, p place) error {
+	err := s.management.RemoveMember(r.Context(), p.by, p.ws, p.v.User.ID)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err,
-			BackURL: page.WorkspacePath(ws), BackText: "Back to the workspace",
+			BackURL: p.path(templates.TabSettings), BackText: "Back to the workspace",
 			Message: "A workspace must have at least one owner, and you are the only one. Make another member an owner first, " +
 				"or delete the workspace.",
 		}
@@ -180,33 +195,30 @@ func (s *Workspaces) Leave(
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath, "You have left "+ws.Name+".")
+	return s.RedirectWithNotice(w, r, p.v, page.WorkspacesPath, "You have left "+p.ws.Name+".")
 }
 
-// Delete serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed.
-func (s *Workspaces) Delete(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, by management.Authority, ws storage.Workspace,
-	all []storage.Workspace,
-) error {
-	if err := by.May(management.MayDeleteWorkspace); err != nil {
+// Delete serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed to confirm.
+func (s *Workspaces) Delete(w http.ResponseWriter, r *http.Request, p place) error {
+	if err := p.by.May(management.MayDeleteWorkspace); err != nil {
 		return err
 	}
-	if strings.TrimSpace(r.PostForm.Get("confirm")) != ws.Slug {
-		return s.showWorkspace(w, r, http.StatusBadRequest, v, by, ws, all, templates.WorkspaceView{
-			Page: s.NewPage(v, templates.SectionWorkspaces), Name: ws.Name,
+	if strings.TrimSpace(r.PostForm.Get("confirm")) != p.ws.Slug {
+		return s.showWorkspace(w, r, http.StatusBadRequest, p, templates.WorkspaceView{
+			Page: s.NewPage(p.v, templates.SectionWorkspaces), Name: p.ws.Name,
 			Errors: map[string]string{"confirm": "Type the slug exactly as shown. Nothing was deleted."},
-		}, ws.Plan)
+		}, p.ws.Plan)
 	}
-	err := s.management.DeleteWorkspace(r.Context(), by, ws)
+	err := s.management.DeleteWorkspace(r.Context(), p.by, p.ws)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err,
-			BackURL: page.WorkspacePath(ws), BackText: "Back to the workspace",
+			BackURL: p.path(templates.TabSettings), BackText: "Back to the workspace",
 			Message: "It is your personal workspace. It is deleted with your account.",
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.WorkspacesPath, ws.Name+" and everything in it was deleted.")
+	return s.RedirectWithNotice(w, r, p.v, page.WorkspacesPath, p.ws.Name+" and everything in it was deleted.")
 }

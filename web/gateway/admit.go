@@ -213,7 +213,7 @@ func (x *admitting) unusable(p *bearer.Principal, err error) error {
 	x.step("%v", err)
 	refusal, cause := (*Refusal)(nil), CredentialRefusal(p, err)
 	if errors.As(cause, &refusal) && WasIssuedHere(p) && !errors.Is(err, bearer.ErrUnknown) {
-		x.Principal, x.Reason = p, bearer.ReasonOf(err)
+		x.Principal, x.Reason = p, bearer.ReasonOf(p.Kind, err)
 	}
 	return cause
 }

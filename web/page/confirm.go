@@ -12,31 +12,32 @@ import (
 	"doorward/templates"
 )
 
-// Confirmed serves act to the form of a confirmation page, and ask, which is that page, to any other form: it changes
-// nothing, and is refused to those whom act would refuse.
+// Confirmed returns a handler for a form whose effect must be confirmed. The form of the confirmation page is handled
+// by act. Any other form is answered with ask, which is that page; ask changes nothing, and checks the same permissions
+// as act.
 func Confirmed(ask, act UserHandler) UserHandler {
 	return func(w http.ResponseWriter, r *http.Request, v *Visitor) error {
-		// The name of a key, typed, is as good; revokeKey compares it.
+		// For a key, its typed name confirms as well; Keys.Revoke compares it.
 		typed := strings.HasSuffix(r.URL.Path, "/revoke") && r.PostForm.Has("confirm")
 		if r.PostForm.Get("confirmed") != "yes" && !typed {
 			return ask(w, r, v)
 		}
 		for end, undo := range map[string]string{"/disable": "/enable", "/pause": "/resume"} {
 			if base, ok := strings.CutSuffix(r.URL.EscapedPath(), end); ok {
-				v.session.Values[valueUndo] = base + undo // kept with the notice of what was done
+				v.session.Values[valueUndo] = base + undo // shown with the notice that act sets
 			}
 		}
 		return act(w, r, v)
 	}
 }
 
-// AskFirst answers with a page that asks whether to do what the form was sent for.
+// AskFirst answers with a page that asks for confirmation. The page sends its form to the path of the request.
 func (s *Pages) AskFirst(w http.ResponseWriter, r *http.Request, view templates.ConfirmView) error {
 	view.Action = r.URL.EscapedPath()
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.ConfirmPage(view))
 }
 
-// AppNames are the names of the apps that hold grants, each once.
+// AppNames returns the names of the apps that hold grants, each once.
 func (s *Pages) AppNames(ctx context.Context, grants []storage.Grant) (names []string, err error) {
 	var seen []string
 	for _, g := range grants {
@@ -53,7 +54,7 @@ func (s *Pages) AppNames(ctx context.Context, grants []storage.Grant) (names []s
 	return names, nil
 }
 
-// ActiveKeyNames are the keys or tokens of an owner that are neither revoked nor expired.
+// ActiveKeyNames returns the names of the keys or tokens that match f and are neither revoked nor expired.
 func (s *Pages) ActiveKeyNames(
 	ctx context.Context, owner storage.KeyOwner, f storage.KeyFilter,
 ) (names []string, err error) {
@@ -70,7 +71,8 @@ func (s *Pages) ActiveKeyNames(
 	return names, nil
 }
 
-// CountSentence is a sentence about how many of something end, with the first names; empty without any.
+// CountSentence says how many of something there are, and the first few names: "2 apps: Acme Sync, Notes." It is empty
+// if n is zero.
 func CountSentence(n int, one, many string, names ...string) string {
 	const most = 5
 	if n == 0 {
@@ -90,7 +92,7 @@ func CountSentence(n int, one, many string, names ...string) string {
 	return text + ": " + listed + "."
 }
 
-// NonEmpty leaves out what there is nothing of.
+// NonEmpty returns the list without its empty strings.
 func NonEmpty(list ...string) []string {
 	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
 }

@@ -13,8 +13,8 @@ import (
 	"doorward/storage"
 )
 
-// cookieName puts the prefix before a name by which browsers hold a cookie to its own host, Secure and Path=/. Over
-// plain http, which only a loopback issuer has, they would refuse it.
+// cookieName returns the name of a cookie, with the prefix __Host- if the issuer is https: browsers then insist on
+// Secure, Path=/ and no Domain. They reject the prefix over plain http, which only a loopback issuer uses.
 func cookieName(name string, secure bool) string {
 	if secure {
 		return "__Host-" + name
@@ -22,22 +22,22 @@ func cookieName(name string, secure bool) string {
 	return name
 }
 
-// cookieLength is that of 32 random bytes in base64url.
+// cookieLength is the length of the value that RandomText returns.
 const cookieLength = 43
 
-// RandomText is 32 random bytes in base64url.
+// RandomText returns 32 random bytes in base64url.
 func RandomText() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// Cookie reads one of our other cookies; http.ErrNoCookie where the browser does not send it.
+// Cookie returns a cookie other than that of the session; http.ErrNoCookie if the browser does not send it.
 func (s *Pages) Cookie(r *http.Request, name string) (*http.Cookie, error) {
 	return r.Cookie(cookieName(name, s.secure))
 }
 
-// SetCookie sets one of our other cookies; a lifetime of zero or less removes it.
+// SetCookie sets a cookie other than that of the session. A lifetime of zero or less removes it.
 func (s *Pages) SetCookie(w http.ResponseWriter, name, value string, lifetime time.Duration) {
 	age := int(lifetime.Seconds())
 	if age <= 0 {
@@ -50,15 +50,16 @@ func (s *Pages) SetCookie(w http.ResponseWriter, name, value string, lifetime ti
 	})
 }
 
-// deviceMark tells a browser in which this account signed in before. It opens nothing: it only lets its owner try a
-// password while somebody elsewhere keeps the account throttled. A changed password makes it worthless.
+// deviceMark is the value of a cookie that marks a browser in which this user has signed in before. It grants no
+// access: it only lets the user try a password while attempts from elsewhere keep the account throttled. It becomes
+// invalid when the password changes.
 func (s *Pages) deviceMark(user storage.User) string {
 	return s.secrets.FormToken(
 		"device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano),
 	)
 }
 
-// knownDevice reports whether the browser holds the mark of the account behind an address.
+// knownDevice reports whether the browser holds the deviceMark of the user with an email address.
 func (s *Pages) knownDevice(ctx context.Context, r *http.Request, email string) (bool, error) {
 	c, err := s.Cookie(r, "doorward-device")
 	if err != nil || len(c.Value) != cookieLength {
@@ -76,7 +77,7 @@ func (s *Pages) knownDevice(ctx context.Context, r *http.Request, email string) 
 	), nil
 }
 
-// Attempt is a password that somebody gave for an account.
+// Attempt describes an attempt to sign in with a password.
 func (s *Pages) Attempt(r *http.Request, email, password string) (identity.Attempt, error) {
 	known, err := s.knownDevice(r.Context(), r, email)
 	return identity.Attempt{Email: email, Password: password, Address: s.address(r), KnownDevice: known}, err

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// MaxCSVRows is how many rows an export may have. One that would have more is refused, so that none is cut unseen.
+// MaxCSVRows is how many rows an export may have. A larger one is refused, so that rows are not left out unnoticed.
 const MaxCSVRows = 20_000
 
-// CSV is a table that is written as a file (RFC 4180): a header, then rows, in UTF-8 with CRLF.
+// CSV builds a CSV file (RFC 4180): a header, then rows, in UTF-8 with CRLF.
 type CSV struct {
 	body bytes.Buffer
 	w    *csv.Writer
@@ -24,11 +24,11 @@ func NewCSV(columns ...string) *CSV {
 	c := &CSV{}
 	c.w = csv.NewWriter(&c.body)
 	c.w.UseCRLF = true
-	_ = c.w.Write(columns) // into memory
+	_ = c.w.Write(columns) // a buffer does not fail
 	return c
 }
 
-// Add adds a row. An Error says that there are too many.
+// Add adds a row. The error is TooManyRows if there are too many.
 func (c *CSV) Add(values ...string) error {
 	if c.rows++; c.rows > MaxCSVRows {
 		return TooManyRows()
@@ -39,7 +39,7 @@ func (c *CSV) Add(values ...string) error {
 	return c.w.Write(values)
 }
 
-// TooManyRows says that an export has more rows than a file may.
+// TooManyRows is the page for an export that would have more than MaxCSVRows.
 func TooManyRows() error {
 	return &Error{
 		Status: http.StatusUnprocessableEntity, Heading: "Too many rows for one file",
@@ -48,7 +48,7 @@ func TooManyRows() error {
 	}
 }
 
-// harmless is a value that no spreadsheet takes for a formula: before what could begin one there is an apostrophe.
+// harmless puts an apostrophe before a value that a spreadsheet could read as a formula.
 func harmless(value string) string {
 	if value != "" && strings.ContainsRune("=+-@\t\r\n", rune(value[0])) {
 		return "'" + value
@@ -56,10 +56,10 @@ func harmless(value string) string {
 	return value
 }
 
-// CSVTime is a moment in a file: RFC 3339, in UTC.
+// CSVTime formats a time for a file: RFC 3339, in UTC.
 func CSVTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
-// Serve answers with the file, to be saved under a name, which must be plain ASCII without quotes.
+// Serve answers with the file as a download. name must be plain ASCII without quotes.
 func (c *CSV) Serve(w http.ResponseWriter, name string) error {
 	c.w.Flush()
 	h := w.Header()
@@ -70,6 +70,6 @@ func (c *CSV) Serve(w http.ResponseWriter, name string) error {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
-	_, _ = w.Write(c.body.Bytes()) // a browser that went away is no fault of ours
+	_, _ = w.Write(c.body.Bytes()) // the browser may be gone
 	return nil
 }

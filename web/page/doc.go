@@ -1,5 +1,4 @@
-// Package page is what every page needs: who visits it and in which session, forms and the proof that some of them ask
-// for, notices, names of people and things, errors, and the headers that each page is sent with. Packages of pages
-// embed
-// Pages; what a page is about they know, and this package does not.
+// Package page holds what every page needs: the visitor and their session, forms and the password that some of them ask
+// for again, notices, the names of people and things, error pages, and response headers. Packages of pages embed Pages;
+// this package does not know what their pages are about.
 package page

@@ -17,7 +17,7 @@ import (
 	"doorward/templates"
 )
 
-// Error is what a person is told instead of a page. Cause is for the log alone.
+// Error is an error page. Cause is for the log only.
 type Error struct {
 	Status     int
 	Heading    string
@@ -25,12 +25,12 @@ type Error struct {
 	RetryAfter time.Duration
 	BackURL    string
 	BackText   string
-	// in place of BackURL: the redirect URI of an app with our answer, which may have a scheme of its own
+	// AnswerURL replaces BackURL: an app's redirect URI with the response to it. Its scheme may be one of the app's own.
 	AnswerURL string
 	Cause     error
 }
 
-// Error implements error; the text is for the log.
+// Error implements error, for the log.
 func (e *Error) Error() string {
 	if e.Cause != nil {
 		return e.Heading + ": " + e.Cause.Error()
@@ -38,10 +38,10 @@ func (e *Error) Error() string {
 	return e.Heading
 }
 
-// Unwrap returns the cause; nil where there is none.
+// Unwrap returns the cause; nil if there is none.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// NotFound is the page for an address that leads nowhere, or to something the visitor may not see.
+// NotFound is the page for a URL that does not exist, or that the visitor may not see.
 func NotFound() *Error {
 	return &Error{
 		Status: http.StatusNotFound, Heading: "Page not found", Message: "The page doesn't exist, or it was removed.",
@@ -49,12 +49,12 @@ func NotFound() *Error {
 	}
 }
 
-// NotVerified refuses a form that did not come from its own page, with 403.
+// NotVerified is the page, with 403, for a form that did not come from its own page.
 func NotVerified(message string) *Error {
 	return &Error{Status: http.StatusForbidden, Heading: "We couldn't verify this form", Message: message}
 }
 
-// asPageError is the one place where errors of other packages become words for a person.
+// asPageError turns errors of other packages into pages. It is the only place that does.
 func asPageError(err error) *Error {
 	var own *Error
 	if errors.As(err, &own) {
@@ -67,7 +67,8 @@ func asPageError(err error) *Error {
 	var no *management.Forbidden
 	var tooMany *management.TooManyChanges
 	switch {
-	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
+	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
 		return &Error{
 			Status: http.StatusServiceUnavailable, Heading: "Not available right now",
@@ -82,7 +83,7 @@ func asPageError(err error) *Error {
 		return &Error{
 			Status: http.StatusTooManyRequests, Heading: "Too many changes", RetryAfter: tooMany.RetryAfter, Cause: err,
 			Message: "You, or programs acting for you, have made too many changes in a short time. Nothing was changed. Wait " +
-				inWords(tooMany.RetryAfter) + ", then try again. You can still revoke and delete.",
+				wait(tooMany.RetryAfter) + ", then try again. You can still revoke and delete.",
 		}
 	case errors.As(err, &authorize):
 		return &Error{
@@ -105,12 +106,12 @@ func asPageError(err error) *Error {
 	}
 }
 
-// TooManyAttempts says what to do about passwords that were wrong too often.
+// TooManyAttempts says what to do after too many wrong passwords.
 func TooManyAttempts(t *identity.Throttled) string {
-	return "Too many attempts have failed. Wait " + inWords(t.RetryAfter) + ", then try again."
+	return "Too many attempts have failed. Wait " + wait(t.RetryAfter) + ", then try again."
 }
 
-// WriteError answers with a page, whatever went wrong.
+// WriteError answers with the page for an error, and notes the error for the log.
 func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asPageError(err)
 	if n := oauth.LogFieldsOf(r.Context()); n.Cause == nil {
@@ -130,17 +131,17 @@ func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	s.pageHeaders(w, view.Nonce)
 	var body bytes.Buffer
 	if err := templates.ErrorPage(view).Render(r.Context(), &body); err != nil {
-		// A context that ended keeps templ from rendering; the person may still be there.
+		// templ does not render after the context has ended, but the browser may still be waiting.
 		body.Reset()
-		_ = templates.ErrorPage(view).Render(context.WithoutCancel(r.Context()), &body) // a buffer takes everything
+		_ = templates.ErrorPage(view).Render(context.WithoutCancel(r.Context()), &body) // a buffer does not fail
 	}
 	challenge(w, e.Status)
 	w.WriteHeader(e.Status)
-	_, _ = w.Write(body.Bytes()) // a browser that went away is no fault of ours
+	_, _ = w.Write(body.Bytes()) // the browser may be gone
 }
 
-// wayOn is the link of an error page that names none, so that no page is a dead end: to the same page where waiting may
-// help, else to the settings, past the sign-in page where that is needed.
+// wayOn is the link on an error page that has none of its own, so that no page is a dead end: to the same page if
+// trying again may help, otherwise to the settings (through the sign-in page if necessary).
 func wayOn(r *http.Request, status int) (to, text string) {
 	again := r.URL.RequestURI()
 	sameHost := strings.HasPrefix(again, "/") && !strings.HasPrefix(again, "//") && !strings.Contains(again, "\\")

@@ -10,21 +10,21 @@ import (
 	"doorward/templates"
 )
 
-// ListLength is how many rows a page of a list has.
+// ListLength is how many rows one page of a list has.
 const ListLength = 50
 
-// List is one page of a list as its address asks for it: ?sort=name, or ?sort=-name for the other direction, and the
-// row after which it begins.
+// List is one page of a list, as its URL asks for it: sorted by ?sort=name, or ?sort=-name for descending order, and
+// starting after the row that ?after and ?at name.
 type List struct {
 	Order   storage.Order
 	base    string
-	keep    url.Values // what else is in the address: searches and filters
+	keep    url.Values // the rest of the query: search and filters
 	columns []templates.Column
-	first   string // the order without ?sort
+	first   string // the order if there is no ?sort
 }
 
-// ReadList reads how a list of these columns is to be shown. The first is its order where the address names none, such
-// as "-created"; keep is what else its links have in their queries.
+// ReadList reads how to sort a list with these columns, and where to start. first is the order if the URL names none,
+// such as "-created"; empty: that in which the rows are read. The links keep the values of keep in their queries.
 func ReadList(r *http.Request, base, first string, keep url.Values, columns ...templates.Column) List {
 	l := List{base: base, keep: keep, columns: columns, first: first}
 	query := r.URL.Query()
@@ -34,7 +34,7 @@ func ReadList(r *http.Request, base, first string, keep url.Values, columns ...t
 	return l
 }
 
-// set sorts by a column of the list, and leaves the order as it is where there is no such column.
+// set sorts by a column. If the list cannot be sorted by it, the order stays as it is.
 func (l *List) set(sort string) {
 	by := strings.TrimPrefix(sort, "-")
 	if by != "" && slices.ContainsFunc(l.columns, func(c templates.Column) bool { return c.By == by }) {
@@ -42,6 +42,7 @@ func (l *List) set(sort string) {
 	}
 }
 
+// sort is the order as ?sort has it.
 func (l *List) sort() string {
 	if l.Order.Descending {
 		return "-" + l.Order.By
@@ -49,7 +50,7 @@ func (l *List) sort() string {
 	return l.Order.By
 }
 
-// link is the list sorted in a way, from after a row or, where after is empty, from its beginning.
+// link returns a link to the list in an order, starting after a row; if after is empty, at the beginning.
 func (l *List) link(sort, after, value string) string {
 	v := url.Values{}
 	for name, values := range l.keep {
@@ -67,7 +68,7 @@ func (l *List) link(sort, after, value string) string {
 	return strings.TrimSuffix(l.base+"?"+v.Encode(), "?")
 }
 
-// Head is the columns with their links.
+// Head returns the columns with their links.
 func (l *List) Head() []templates.Column {
 	head := slices.Clone(l.columns)
 	for i := range head {
@@ -91,14 +92,14 @@ func (l *List) Head() []templates.Column {
 	return head
 }
 
-// Row is a row of a list that storage sorts.
+// Row is a row of a list that package storage sorts.
 type Row[T any] interface {
 	*T
 	OrderValue(by string) string
 }
 
-// Paginate turns a list that was read one row too long into a page and the link to the next. The first page is the only
-// one that can be gone back to by a link; the browser knows the others.
+// Paginate cuts a list that was read with one row too many to a page, and returns the links to the next page and to the
+// first one. To go back by one page, the browser's own button serves.
 func Paginate[T any, P Row[T]](l *List, list []T, id func(P) string) (page []T, next, prev string) {
 	if l.Order.After != "" {
 		prev = l.link(l.sort(), "", "")

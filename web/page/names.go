@@ -8,26 +8,26 @@ import (
 	"doorward/templates"
 )
 
-// Names finds what the ids on a workspace's pages stand for, each once. What there is no more keeps its id.
+// Names finds the names for the ids on a workspace's pages, and looks up each id once. Deleted things keep their ids.
 type Names struct {
 	s         *Pages
 	Workspace storage.Workspace
 	people    *People
 	known     map[string]templates.Named
-	Owners    map[string]string // of personal access tokens that were looked up
-	// invited are the addresses of open invitations by their ids, once one was asked for.
+	Owners    map[string]string // names of the users of personal access tokens, by token id
+	// invited holds the email addresses of open invitations by id; nil until the first one is looked up.
 	invited map[string]string
 }
 
-// NamesIn returns an empty Names for the pages of a workspace or, where it is zero, for those of administrators, who see
-// the names of workspaces, apps and people, and the ids of keys.
+// NamesIn returns a Names for the pages of a workspace. If ws is zero, it is for the pages of administrators, who see
+// the names of workspaces, apps and people, but only the ids of keys.
 func (s *Pages) NamesIn(ws storage.Workspace) *Names {
 	return &Names{
 		s: s, Workspace: ws, people: s.NewPeople(), known: map[string]templates.Named{}, Owners: map[string]string{},
 	}
 }
 
-// Learn looks up the workspace's own keys and apps among ids. ctx speaks for its tenant.
+// Learn looks up those ids that belong to keys and apps of the workspace, for Of. ctx belongs to its tenant.
 func (n *Names) Learn(ctx context.Context, ids ...string) error {
 	for _, id := range ids {
 		if _, ok := n.known[id]; ok {
@@ -38,12 +38,14 @@ func (n *Names) Learn(ctx context.Context, ids ...string) error {
 		case storage.IsID("key", id):
 			var k storage.APIKey
 			if k, err = n.s.store.Key(ctx, storage.KeyOwner{WorkspaceID: n.Workspace.ID}, id); err == nil {
-				n.known[id] = templates.Named{Text: k.Name, URL: WorkspacePath(n.Workspace) + "/" + templates.TabKeys + "/" + id}
+				url := WorkspacePath(n.Workspace) + "/" + templates.TabKeys + "/" + id
+				n.known[id] = templates.Named{Text: k.Name, URL: url}
 			}
 		case storage.IsID("app", id):
 			var c storage.Client
 			if c, err = n.s.store.ClientByID(ctx, id); err == nil && c.WorkspaceID == n.Workspace.ID {
-				n.known[id] = templates.Named{Text: c.Name, URL: WorkspacePath(n.Workspace) + "/" + templates.TabApps + "/" + id}
+				url := WorkspacePath(n.Workspace) + "/" + templates.TabApps + "/" + id
+				n.known[id] = templates.Named{Text: c.Name, URL: url}
 			}
 		}
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
@@ -53,9 +55,8 @@ func (n *Names) Learn(ctx context.Context, ids ...string) error {
 	return nil
 }
 
-// Of is what an id stands for: what was learnt, else a person, the workspace, a personal access token of a member, an
-// app
-// of somebody else that a member let in, or an open invitation.
+// Of returns the name for an id: of a key or app that Learn found, a user, the workspace, a personal access token, an
+// app of another workspace, or an open invitation. Without a name it returns the id itself.
 func (n *Names) Of(ctx context.Context, id string) (templates.Named, error) {
 	if x, ok := n.known[id]; ok || id == "" {
 		return x, nil

@@ -1,16 +1,14 @@
 package page
 
-import (
-	"net/http"
-)
+import "net/http"
 
-// SetNotice keeps a sentence for the next page that this browser is shown.
+// SetNotice stores a sentence to show on the next page in this browser.
 func (s *Pages) SetNotice(w http.ResponseWriter, r *http.Request, v *Visitor, text string) error {
 	v.session.Values[valueNotice] = text
 	return s.sessions.Save(r, w, v.session)
 }
 
-// takeNotice gives the sentence that SetNotice kept, once, and the path that undoes what it says.
+// takeNotice returns the sentence that SetNotice stored, once, and the path that undoes the change, if there is one.
 func (s *Pages) takeNotice(w http.ResponseWriter, r *http.Request, v *Visitor) (text, undo string, err error) {
 	text, ok := v.session.Values[valueNotice].(string)
 	if !ok {
@@ -22,7 +20,7 @@ func (s *Pages) takeNotice(w http.ResponseWriter, r *http.Request, v *Visitor) (
 	return text, undo, s.sessions.Save(r, w, v.session)
 }
 
-// RedirectWithNotice goes on after a change, with a sentence about it.
+// RedirectWithNotice redirects to a page after a change, and shows a sentence about the change there.
 func (s *Pages) RedirectWithNotice(w http.ResponseWriter, r *http.Request, v *Visitor, to, text string) error {
 	if err := s.SetNotice(w, r, v, text); err != nil {
 		return err

@@ -16,7 +16,7 @@ import (
 	"doorward/storage"
 )
 
-// Digest is one digest of several texts, wherever one ends and the next begins.
+// Digest returns one digest of several strings. Strings that are split differently have different digests.
 func Digest(parts ...string) []byte {
 	sum := sha256.New()
 	for _, part := range parts {
@@ -25,30 +25,28 @@ func Digest(parts ...string) []byte {
 	return sum.Sum(nil)
 }
 
-// OneTimeSecret is a secret that was created and is shown once.
+// OneTimeSecret is a new secret, to be shown once.
 type OneTimeSecret struct {
 	ID       string    `json:"id"` // of the key, app, invitation or user, or the slug of the workspace
 	Secret   string    `json:"secret,omitempty"`
-	OldUntil time.Time `json:"old_until,omitzero"` // the end of the one that it replaces
+	OldUntil time.Time `json:"old_until,omitzero"` // when the secret that it replaces stops working; zero: there is none
 }
 
 var errSentTwice = errors.New("the form was sent twice")
 
-// CreateOnce creates what a form of ours asks for, in a transaction, once however often the form is sent, and keeps the
-// secret, sealed, for
-// the page that shows it to this session: view is its name, for TakeSecret. For the form that was sent again, x has the
-// ID
-// alone. A form without its id, which no page of ours sends, creates one each time.
+// CreateOnce runs create in a transaction, once even if the same form is sent several times. It stores the secret,
+// sealed, for the page that shows it to this session; view is the name by which TakeSecret finds it. If the form was
+// sent before, x has only the ID. A form without an id, which our pages do not send, creates something each time.
 func (s *Pages) CreateOnce(
 	ctx context.Context, r *http.Request, v *Visitor, workspaceID string,
 	create func(ctx context.Context) (OneTimeSecret, error),
 ) (x OneTimeSecret, view string, err error) {
-	said := maps.Clone(r.PostForm)
-	delete(said, "password")
-	if len(said.Get("form")) != cookieLength {
-		said.Set("form", rand.Text())
+	form := maps.Clone(r.PostForm)
+	delete(form, "password")
+	if len(form.Get("form")) != cookieLength {
+		form.Set("form", rand.Text())
 	}
-	view = base64.RawURLEncoding.EncodeToString(Digest("form", r.URL.Path, said.Encode()))
+	view = base64.RawURLEncoding.EncodeToString(Digest("form", r.URL.Path, form.Encode()))
 	digest := viewDigest(v, view)
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		if x, err = create(ctx); err != nil {
@@ -68,7 +66,7 @@ func (s *Pages) CreateOnce(
 		return err
 	})
 	if err != nil {
-		// The same form may have been quicker, and created what this one stumbled over.
+		// The error may come from the same form, which was faster.
 		if kept, _, lookup := s.keptSecret(storage.System(ctx), digest); lookup == nil {
 			return OneTimeSecret{ID: kept.ID}, view, nil
 		}
@@ -79,9 +77,8 @@ func (s *Pages) CreateOnce(
 // viewDigest binds the page of a secret to the session that created it.
 func viewDigest(v *Visitor, view string) []byte { return Digest("secret", v.Row.ID, view) }
 
-// keptSecret is what CreateOnce kept, and how it is sealed. Sealed under a secret that is gone it is as if it were
-// shown.
-// storage.ErrNotFound: nothing is kept.
+// keptSecret returns what CreateOnce stored, opened and as it is sealed. If the master secret it was sealed under is
+// gone, x is empty, as if the secret had been shown. storage.ErrNotFound: nothing is stored.
 func (s *Pages) keptSecret(ctx context.Context, digest []byte) (x OneTimeSecret, sealed string, err error) {
 	kept, err := s.store.KeptAnswer(ctx, digest)
 	if err != nil {
@@ -97,7 +94,8 @@ func (s *Pages) keptSecret(ctx context.Context, digest []byte) (x OneTimeSecret,
 	return x, kept.Answer, nil
 }
 
-// TakeSecret opens what CreateOnce kept, for this session and once. Later, and for everybody else, it has no Secret.
+// TakeSecret returns what CreateOnce stored for this session. The second time, and in any other session, it comes
+// without the Secret.
 func (s *Pages) TakeSecret(r *http.Request, v *Visitor) (x OneTimeSecret, err error) {
 	ctx, digest := storage.System(r.Context()), viewDigest(v, r.URL.Query().Get("view"))
 	x, sealed, err := s.keptSecret(ctx, digest)
@@ -119,7 +117,7 @@ func (s *Pages) TakeSecret(r *http.Request, v *Visitor) (x OneTimeSecret, err er
 	}
 	err = s.store.ResealAnswer(ctx, digest, sealed, s.secrets.Seal(seal.AnswerPurpose(digest), text))
 	if errors.Is(err, storage.ErrConsumed) {
-		return shown, nil // another request was quicker
+		return shown, nil // another request was faster
 	}
 	if err != nil {
 		return OneTimeSecret{}, err
@@ -127,10 +125,10 @@ func (s *Pages) TakeSecret(r *http.Request, v *Visitor) (x OneTimeSecret, err er
 	return x, nil
 }
 
-// AlreadyShown is the page in the place of a secret that was shown before.
+// AlreadyShown is the page for a secret that was shown before. base is the path of the list that x belongs to.
 func AlreadyShown(base string, x OneTimeSecret) *Error {
 	e := &Error{
-		Status: http.StatusGone, Heading: "This secret was already shown", BackURL: base, BackText: "Go on",
+		Status: http.StatusGone, Heading: "This secret was already shown", BackURL: base, BackText: "Continue",
 		Message: "It is shown only once, in the browser where it was created. Nothing new was created. If you did not copy " +
 			"it, create a new one.",
 	}

@@ -24,7 +24,7 @@ import (
 	"doorward/templates"
 )
 
-// Config is what Pages are made of. Every field is needed.
+// Config holds what New needs. Every field is required.
 type Config struct {
 	Store         *storage.Store
 	OAuth         *oauth.Server
@@ -32,11 +32,11 @@ type Config struct {
 	APIKeys       *apikey.Keys
 	Secrets       *seal.Secrets
 	Identity      *identity.Service
-	ClientAddress func(*http.Request) netip.Addr // where a request comes from
+	ClientAddress func(*http.Request) netip.Addr // the IP address of the client
 	Secure        bool                           // the issuer is https: cookies are Secure
 }
 
-// Pages is what every page needs. Other packages embed it beside what their own pages are about.
+// Pages is what every page needs. The handlers of other packages embed it.
 type Pages struct {
 	store      *storage.Store
 	oauth      *oauth.Server
@@ -49,30 +49,30 @@ type Pages struct {
 	sessions   *sessionStore
 }
 
-// New makes Pages.
+// New returns Pages.
 func New(c Config) *Pages {
 	return &Pages{
-		store: c.Store, oauth: c.OAuth, management: c.Management, apikey: c.APIKeys, secrets: c.Secrets, identity: c.Identity, address: c.ClientAddress,
-		secure: c.Secure, sessions: newSessionStore(c.Store, c.Secure),
+		store: c.Store, oauth: c.OAuth, management: c.Management, apikey: c.APIKeys, secrets: c.Secrets,
+		identity: c.Identity, address: c.ClientAddress, secure: c.Secure, sessions: newSessionStore(c.Store, c.Secure),
 	}
 }
 
-// SessionCookie is the name of the cookie of a session.
+// SessionCookie is the name of the session cookie.
 func (s *Pages) SessionCookie() string { return s.sessions.name }
 
 // Now is the server's clock, which tests move.
 func (s *Pages) Now() time.Time { return s.store.Now().Time() }
 
-// maxForm bounds the body of a page's form; a sealed flow is part of some.
+// maxForm is the maximum size of a form's body. Some forms contain a sealed flow.
 const maxForm = 64 << 10 // bytes
 
-// Handler answers a page; an error becomes a page of its own.
+// Handler serves a page. If it returns an error, an error page is served.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// UserHandler answers a page for a user who is signed in.
+// UserHandler is a Handler for a visitor who is signed in.
 type UserHandler = func(w http.ResponseWriter, r *http.Request, v *Visitor) error
 
-// ForAnyone serves a page that needs nobody signed in.
+// ForAnyone serves a page that does not need a signed-in user.
 func (s *Pages) ForAnyone(h Handler) http.Handler {
 	return s.ForAnyoneRaw(func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method == http.MethodPost {
@@ -97,7 +97,7 @@ func (s *Pages) ForAnyoneRaw(h Handler) http.Handler {
 	}))
 }
 
-// EncodedBody is what is said about a form that oauth.IsEncoded finds compressed.
+// EncodedBody is the page for a form whose body is compressed, which oauth.IsEncoded reports.
 func EncodedBody(w http.ResponseWriter) *Error {
 	w.Header().Set("Accept-Encoding", "identity")
 	return &Error{
@@ -105,7 +105,7 @@ func EncodedBody(w http.ResponseWriter) *Error {
 	}
 }
 
-// parsePost reads a form, and nothing from the query.
+// parsePost parses the form in the body.
 func parsePost(r *http.Request) error {
 	if contentType := r.Header.Get("Content-Type"); contentType != "" &&
 		!strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
@@ -127,7 +127,7 @@ func parsePost(r *http.Request) error {
 	return nil
 }
 
-// ForUsers serves a page to whoever is signed in; others are asked to sign in first and come back.
+// ForUsers serves a page to signed-in users. Other visitors are asked to sign in, and come back after that.
 func (s *Pages) ForUsers(h UserHandler) http.Handler {
 	return s.ForAnyone(func(w http.ResponseWriter, r *http.Request) error {
 		v, err := s.VisitorOfForm(w, r)
@@ -150,7 +150,7 @@ func (s *Pages) ForUsers(h UserHandler) http.Handler {
 	})
 }
 
-// ForAdministrators serves a page to administrators; to everybody else there is none.
+// ForAdministrators serves a page to administrators. For other users it does not exist.
 func (s *Pages) ForAdministrators(h UserHandler) http.Handler {
 	return s.ForUsers(func(w http.ResponseWriter, r *http.Request, v *Visitor) error {
 		if !v.User.Admin {
@@ -160,7 +160,7 @@ func (s *Pages) ForAdministrators(h UserHandler) http.Handler {
 	})
 }
 
-// NewPage is what all views have in common. A visitor of nil is nobody.
+// NewPage returns what all views share. v may be nil for a page that does not say who is signed in.
 func (s *Pages) NewPage(v *Visitor, section string) templates.Page {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
@@ -173,7 +173,7 @@ func (s *Pages) NewPage(v *Visitor, section string) templates.Page {
 	return p
 }
 
-// PageWithNotice is page with the notice that was kept for the visitor.
+// PageWithNotice is NewPage with the notice that SetNotice stored for the visitor.
 func (s *Pages) PageWithNotice(
 	w http.ResponseWriter, r *http.Request, v *Visitor, section string,
 ) (templates.Page, error) {
@@ -186,8 +186,8 @@ func (s *Pages) PageWithNotice(
 	return p, nil
 }
 
-// pageHeaders sets what every page is sent with. Answers to forms may lead to the targets, beside ourselves: browsers
-// hold the redirect after a form to the policy of the page that had it.
+// pageHeaders sets the headers of every page. The responses to its forms may redirect to this server and to
+// formTargets: browsers apply the policy of the page with the form to the redirects after it.
 func (s *Pages) pageHeaders(w http.ResponseWriter, nonce string, formTargets ...string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -202,16 +202,16 @@ func (s *Pages) pageHeaders(w http.ResponseWriter, nonce string, formTargets ...
 	h.Set("Cache-Control", "no-store")
 }
 
-// challenge says beside a 401 on a page how to sign in: by a form, which has no scheme of its own (RFC 9110, section
-// 15.5.2). Browsers ignore a scheme that they do not know.
+// challenge sets WWW-Authenticate on a page with status 401 (RFC 9110, section 15.5.2). Signing in by a form has no
+// registered scheme; browsers ignore unknown ones.
 func challenge(w http.ResponseWriter, status int) {
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Form realm="doorward", action="/login"`)
 	}
 }
 
-// Render answers with a page. It is made whole before the first byte goes out, so that a fault gives an error page,
-// not half of one.
+// Render answers with a page. It renders the whole page before it sends anything, so that an error leads to an error
+// page instead of half a page.
 func (s *Pages) Render(
 	w http.ResponseWriter, r *http.Request, status int, nonce string, c templ.Component, formTargets ...string,
 ) error {
@@ -222,16 +222,16 @@ func (s *Pages) Render(
 	s.pageHeaders(w, nonce, formTargets...)
 	if strings.HasPrefix(r.URL.Path, "/settings/") || strings.HasPrefix(r.URL.Path, "/admin/") ||
 		strings.HasPrefix(r.URL.Path, JoinPath) {
-		// Not on login and consent, which apps open in windows of their own and wait for.
+		// Not on sign-in and consent pages: apps open them in a new window and wait for it.
 		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 	}
 	challenge(w, status)
 	w.WriteHeader(status)
-	_, _ = w.Write(body.Bytes()) // a browser that went away is no fault of ours
+	_, _ = w.Write(body.Bytes()) // the browser may be gone
 	return nil
 }
 
-// Redirect sends the browser on after a form (RFC 9700, section 4.12: 303, so that no form is sent on).
+// Redirect redirects the browser with status 303, so that it does not send a form again (RFC 9700, section 4.12).
 func Redirect(w http.ResponseWriter, to string) error {
 	h := w.Header()
 	h.Set("Location", to)
@@ -241,10 +241,10 @@ func Redirect(w http.ResponseWriter, to string) error {
 	return nil
 }
 
-// requestTimeout is how long a request may keep the database busy; what takes longer is answered with 503.
+// requestTimeout is how long a request may take.
 const requestTimeout = 8 * time.Second
 
-// Bounded ends a request that keeps the database busy for too long; the answer is then 503.
+// Bounded cancels the context of a request after requestTimeout; database calls then fail, and the response is a 503.
 func Bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
@@ -253,7 +253,7 @@ func Bounded(next http.Handler) http.Handler {
 	})
 }
 
-// CanonicalPath reports whether http.ServeMux would take the path as it is, instead of redirecting to a cleaner one.
+// CanonicalPath reports whether http.ServeMux would serve the path as it is, instead of redirecting to a clean one.
 func CanonicalPath(u *url.URL) bool {
 	p := u.Path
 	if p == "" || p[0] != '/' || strings.ContainsAny(p, "\x00\\") {

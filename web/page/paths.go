@@ -7,14 +7,14 @@ import (
 	"doorward/storage"
 )
 
-// JoinPath is where invitations lead; their word follows.
+// JoinPath is the path of an invitation, up to its token.
 const JoinPath = "/join/"
 
 // DefaultPage is where a user starts after signing in.
 const DefaultPage = "/settings/profile"
 
-// SafeReturn is where to go on after signing in: a path of ours, else the settings. Anything that a browser could read
-// as another host is refused, and so is what signing in makes no sense before.
+// SafeReturn returns to if it is the path of a page that users sign in for, otherwise DefaultPage. It rejects anything
+// that a browser could read as a URL on another host.
 func SafeReturn(to string) string {
 	if len(to) > 2000 || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") ||
 		strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r == '\\' || r > '~' }) {
@@ -31,8 +31,8 @@ func SafeReturn(to string) string {
 	return to
 }
 
-// WorkspacesPath is where the pages about a person's workspaces are.
+// WorkspacesPath is the path of the list of the visitor's workspaces.
 const WorkspacesPath = "/settings/workspaces"
 
-// WorkspacePath is where the pages about one workspace begin.
+// WorkspacePath is the path of a workspace's settings; its other pages are below it.
 func WorkspacePath(ws storage.Workspace) string { return WorkspacesPath + "/" + ws.Slug }

@@ -7,16 +7,17 @@ import (
 	"doorward/storage"
 )
 
-// People finds the names of users, each once.
+// People finds the names of users, and looks up each user once.
 type People struct {
 	s     *Pages
 	known map[string]string
 }
 
-// NewPeople returns an empty People.
+// NewPeople returns a People that has looked up no users yet.
 func (s *Pages) NewPeople() *People { return &People{s: s, known: map[string]string{}} }
 
-// Name is how to call a user; empty where there is none any more.
+// Name returns the name of a user, or the email address if there is no name. It is "a deleted user" if the account is
+// gone, and empty for an empty id.
 func (p *People) Name(ctx context.Context, id string) (string, error) {
 	if id == "" {
 		return "", nil
@@ -38,5 +39,5 @@ func (p *People) Name(ctx context.Context, id string) (string, error) {
 	return name, nil
 }
 
-// Masked is a key as it may be shown.
+// Masked returns the first and last characters of a key, by which users recognize it.
 func Masked(k *storage.APIKey) string { return k.Prefix + "…" + k.Tail }

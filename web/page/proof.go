@@ -12,8 +12,9 @@ import (
 	"doorward/templates"
 )
 
-// StepUp asks for the password again when it was given too long ago. It returns the visitor with a session that is
-// fresh, or a sentence for the password field with the status that it is sent with.
+// StepUp makes sure that the visitor has entered their password recently, here with password. It returns the visitor
+// with a fresh session; or, if the password is missing or wrong, a sentence for its field and the status of the
+// response.
 func (s *Pages) StepUp(
 	w http.ResponseWriter, r *http.Request, v *Visitor, password string,
 ) (_ *Visitor, fault string, status int, err error) {
@@ -42,15 +43,16 @@ func (s *Pages) StepUp(
 	return v, "", 0, err
 }
 
-// uncounted are the last words of the addresses of forms that oauth.Server.TakeChange is not asked about: what ends
-// something once and for good, or changes nothing; and the password, which TakeSignIn counts, so that programs that act
-// for a person cannot keep them from changing it.
+// uncounted are the last path segments of the forms that do not count against the limit on changes
+// (management.Manager.TakeChange): those that end something for good, or change nothing. The form for a new password
+// counts as a sign-in instead (TakeSignIn), so that programs acting for a user cannot use up the user's changes and so
+// keep them from changing the password.
 var uncounted = []string{
 	"revoke", "delete", "remove", "withdraw", "leave", "end", "end-others", "end-all", "password", "search",
 }
 
-// proven serves h. Where h answers oauth.ErrStale, having done nothing, it asks for the password and then serves h once
-// more, so that every form that gives lasting power asks in the same way.
+// proven serves h. If h returns management.ErrStale, in which case it has changed nothing, proven asks for the password
+// and then serves h again. So every form that needs a recent sign-in asks for it in the same way.
 func (s *Pages) proven(w http.ResponseWriter, r *http.Request, v *Visitor, h UserHandler) error {
 	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.Path)) {
 		if err := s.management.TakeChange(r.Context(), &management.Authority{UserID: v.User.ID}); err != nil {
@@ -68,11 +70,11 @@ func (s *Pages) proven(w http.ResponseWriter, r *http.Request, v *Visitor, h Use
 	return h(w, r, v)
 }
 
-// ProofField is the field of a form in which a person gives their password again.
+// ProofField is the form field for the password of a user who has to enter it again.
 const ProofField = "current_password"
 
-// Prove makes a session fresh with the password that a form brings. Where it brings none, or a wrong one, prove answers
-// with a page that asks for it and sends the form again (done); such forms may lead to the targets.
+// Prove is StepUp with the password in the form's ProofField. If it is missing or wrong, Prove answers with a page that
+// asks for it and sends the form again, and returns done. The form may redirect to formTargets.
 func (s *Pages) Prove(
 	w http.ResponseWriter, r *http.Request, v *Visitor, formTargets ...string,
 ) (_ *Visitor, done bool, err error) {
@@ -94,12 +96,12 @@ func (s *Pages) Prove(
 	return v, true, s.Render(w, r, status, view.Nonce, templates.ProofPage(view), formTargets...)
 }
 
-// Fresh reports whether the password was given lately enough to make a secret.
+// Fresh reports whether the visitor entered their password recently enough to create a secret.
 func (s *Pages) Fresh(v *Visitor) bool {
 	return s.store.Now().Sub(v.Row.AuthTime) <= freshness
 }
 
-// Administrator is the authority of an administrator on the pages for them.
+// Administrator returns the authority of an administrator on the pages for administrators.
 func (s *Pages) Administrator(v *Visitor) management.Authority {
 	return management.Authority{Administrator: true, UserID: v.User.ID, Session: true, Fresh: s.Fresh(v)}
 }

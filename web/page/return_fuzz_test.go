@@ -18,10 +18,14 @@ var dotSegment = regexp.MustCompile(`(?i)(^|/)(\.|%2e){1,2}(/|$)`)
 
 func FuzzSafeReturn(f *testing.F) {
 	for _, to := range []string{
-		"", "/", "/settings/security", "/settings/developer/apps/app_1?x=1#f", "/admin/users?q=a&after=b", "/settings/%41", "//evil.example", `/\evil.example`,
-		`\/evil.example`, "/\t/evil.example", "/settings/\r\nX: y", "https://evil.example", "https:evil.example", "javascript:alert(1)", "/settings/../..//evil.example",
-		"/settings/%2e%2e/x", "/settings//x", "/settings/.%2e/x", "/settings/;/x", "/settings/%", "/settings/%5c..%5c", "/settings/%00", "/settings/ü", "/?//evil.example",
-		"/#//evil.example", "/login", "http://a@evil.example", "/settings/\x7f", "/settings/a?b=//evil.example#//evil.example", "/admin/%2f/x",
+		"", "/", "/settings/security", "/settings/developer/apps/app_1?x=1#f", "/admin/users?q=a&after=b", "/settings/%41",
+		"//evil.example", `/\evil.example`,
+		`\/evil.example`, "/\t/evil.example", "/settings/\r\nX: y", "https://evil.example", "https:evil.example",
+		"javascript:alert(1)", "/settings/../..//evil.example",
+		"/settings/%2e%2e/x", "/settings//x", "/settings/.%2e/x", "/settings/;/x", "/settings/%", "/settings/%5c..%5c",
+		"/settings/%00", "/settings/ü", "/?//evil.example",
+		"/#//evil.example", "/login", "http://a@evil.example", "/settings/\x7f",
+		"/settings/a?b=//evil.example#//evil.example", "/admin/%2f/x",
 		"/join/dw_in_x", "/join//evil.example", "/join/../login", "/join", "/joint/x",
 	} {
 		f.Add(to)
@@ -54,7 +58,8 @@ func FuzzSafeReturn(f *testing.F) {
 			if u.Scheme != base.Scheme || u.Host != base.Host || u.User != nil {
 				t.Fatalf("%q leads to %s", got, u)
 			}
-			if !strings.HasPrefix(u.Path, "/settings/") && !strings.HasPrefix(u.Path, "/admin/") && !strings.HasPrefix(u.Path, "/join/") && u.Path != "/" {
+			if !strings.HasPrefix(u.Path, "/settings/") && !strings.HasPrefix(u.Path, "/admin/") &&
+				!strings.HasPrefix(u.Path, "/join/") && u.Path != "/" {
 				t.Fatalf("%q leads to the path %q", got, u.Path)
 			}
 		}

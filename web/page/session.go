@@ -20,12 +20,12 @@ import (
 const (
 	SessionIdle     = 24 * time.Hour      // without a request
 	sessionAbsolute = 14 * 24 * time.Hour // since the sign-in
-	freshness       = 5 * time.Minute     // after which creating a secret asks for the password again
-	deviceLifetime  = 90 * 24 * time.Hour // of the cookie that tells a known browser
+	freshness       = 5 * time.Minute     // since the password was entered; after that, creating a secret asks for it
+	deviceLifetime  = 90 * 24 * time.Hour // of the cookie that marks a known browser
 )
 
-// sessionStore is gorilla's sessions.Store over ours: the cookie holds a random text, its digest and all values are a
-// row, so that a session ends when the row does.
+// sessionStore implements gorilla's sessions.Store on package storage. The cookie holds a random value; its digest and
+// the session's values are a row, so that deleting the row ends the session.
 type sessionStore struct {
 	store  *storage.Store
 	name   string
@@ -36,7 +36,7 @@ func newSessionStore(store *storage.Store, secure bool) *sessionStore {
 	return &sessionStore{store: store, name: cookieName("doorward", secure), secure: secure}
 }
 
-// Keys of a session's values. Those that are not strings are the row itself and its user, and are not written back.
+// Keys of a session's values. The row and the user come from storage; the others are strings, and are stored.
 const (
 	valueRow    = "row"
 	valueUser   = "user"
@@ -49,7 +49,8 @@ func (s *sessionStore) Get(r *http.Request, name string) (*sessions.Session, err
 	return sessions.GetRegistry(r).Get(s, name)
 }
 
-// New implements sessions.Store. A cookie that opens nothing gives an empty session; only storage makes an error.
+// New implements sessions.Store. If the cookie belongs to no session, the session is empty; errors are those of
+// storage.
 func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, error) {
 	session := sessions.NewSession(s, name)
 	session.IsNew = true
@@ -57,7 +58,7 @@ func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, err
 		Path: "/", MaxAge: int(sessionAbsolute.Seconds()), Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	}
 	cookies := r.CookiesNamed(name)
-	// Of two cookies one was planted, and nobody knows which.
+	// Of two cookies, one was planted by another site, and it is not known which.
 	if len(cookies) != 1 || len(cookies[0].Value) != cookieLength {
 		return session, nil
 	}
@@ -82,8 +83,8 @@ func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, err
 	return session, nil
 }
 
-// Save implements sessions.Store: it writes the values of a session that is there. Sessions begin in start and end in
-// end, each with a cookie of its own.
+// Save implements sessions.Store: it stores the values of an existing session. It sets no cookie: StartSession and
+// EndSession do.
 func (s *sessionStore) Save(r *http.Request, _ http.ResponseWriter, session *sessions.Session) error {
 	if session.IsNew {
 		return nil
@@ -99,6 +100,7 @@ func (s *sessionStore) Save(r *http.Request, _ http.ResponseWriter, session *ses
 	return nil
 }
 
+// encodeValues returns the values that are strings, as JSON.
 func encodeValues(session *sessions.Session) (string, error) {
 	data := map[string]string{}
 	for k, v := range session.Values {
@@ -115,21 +117,22 @@ func encodeValues(session *sessions.Session) (string, error) {
 	return string(text), nil
 }
 
-// Visitor is who sends a request: nil fields mean that nobody is signed in.
+// Visitor is the browser that sends a request, with its session and user. Both are zero if no one is signed in.
 type Visitor struct {
-	session *sessions.Session
-	Row     storage.Session
-	User    storage.User
-	nav     templates.Navigation // where the page is; ForUsers and EnterWorkspace set it
+	session    *sessions.Session
+	Row        storage.Session
+	User       storage.User
+	workspaces []storage.Workspace  // nil until Pages.Workspaces has read them
+	nav        templates.Navigation // set by ForUsers and EnterWorkspace
 }
 
 // SignedIn reports whether the visitor is signed in.
 func (v *Visitor) SignedIn() bool { return v.User.ID != "" }
 
-// AuthTime is when the password was last given in this session; zero when nobody is signed in.
+// AuthTime is when the password was last entered in this session; zero if the visitor is not signed in.
 func (v *Visitor) AuthTime() storage.Time { return v.Row.AuthTime }
 
-// Visitor finds the session of a request. The former cookie of a session opens nothing.
+// Visitor finds the session of a request. A session's former cookie, from before renewSession, does not open it.
 func (s *Pages) Visitor(r *http.Request) (*Visitor, error) {
 	v, err := s.holder(r)
 	if err != nil {
@@ -144,8 +147,8 @@ func (s *Pages) Visitor(r *http.Request) (*Visitor, error) {
 	return v, nil
 }
 
-// VisitorOfForm is visitor for a form that may hold the user's password. With it the former cookie is good: the form is
-// the one with which the user gave their password a moment ago, sent twice.
+// VisitorOfForm is Visitor for a form that may contain the user's password. With the password, the former cookie is
+// accepted too: it comes when the form with which the user has just entered the password is sent twice.
 func (s *Pages) VisitorOfForm(w http.ResponseWriter, r *http.Request) (*Visitor, error) {
 	v, err := s.holder(r)
 	password := cmp.Or(r.PostForm.Get(ProofField), r.PostForm.Get("password"))
@@ -163,7 +166,7 @@ func (s *Pages) VisitorOfForm(w http.ResponseWriter, r *http.Request) (*Visitor,
 	return v, nil
 }
 
-// act notes for the audit log who acts.
+// act records the visitor as the actor, for the audit log.
 func (v *Visitor) act(ctx context.Context) {
 	if v.SignedIn() {
 		a := storage.ActorOf(ctx)
@@ -171,7 +174,7 @@ func (v *Visitor) act(ctx context.Context) {
 	}
 }
 
-// holder is whose cookie a request has, the former one of a session included.
+// holder is Visitor, but accepts the former cookie of a session.
 func (s *Pages) holder(r *http.Request) (*Visitor, error) {
 	session, err := s.sessions.Get(r, s.sessions.name)
 	if err != nil {
@@ -183,8 +186,8 @@ func (s *Pages) holder(r *http.Request) (*Visitor, error) {
 	return v, nil
 }
 
-// StartSession signs a user in: a new session with a new cookie takes the place of the browser's old one, so that a
-// cookie somebody planted before is worth nothing.
+// StartSession signs a user in. A new session with a new cookie replaces the browser's old one, so that a cookie that
+// was planted before the sign-in is useless.
 func (s *Pages) StartSession(
 	w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User,
 ) (*Visitor, error) {
@@ -194,8 +197,8 @@ func (s *Pages) StartSession(
 	return s.StartSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
 }
 
-// StartSessionBy is StartSession for a user who proved who they are with a credential, which use uses up in the same
-// transaction.
+// StartSessionBy is StartSession for a user who has authenticated with a credential, named for the audit log. use runs
+// in the same transaction and uses the credential up, if it can be used only once.
 func (s *Pages) StartSessionBy(
 	w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User, credential string,
 	use func(context.Context) error,
@@ -207,7 +210,7 @@ func (s *Pages) StartSessionBy(
 		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
 	}
 	if old.SignedIn() && old.User.ID == user.ID {
-		// The password once more: the session goes on under a new id and does not live longer for it.
+		// The user entered the password again: the session gets a new id, but does not last longer.
 		row.CreatedAt, row.ExpiresAt = old.Row.CreatedAt, old.Row.ExpiresAt
 	}
 	err := s.openSession(w, r, user, credential, text, row.ExpiresAt.Sub(now), func(ctx context.Context) error {
@@ -225,19 +228,18 @@ func (s *Pages) StartSessionBy(
 	return &Visitor{session: session, Row: row, User: user}, nil
 }
 
-// renewGrace is how long the cookie before still opens a session whose user has given their password again.
+// renewGrace is how long the former cookie is accepted after renewSession, in VisitorOfForm.
 const renewGrace = time.Minute
 
-// renewSession notes that the user of a session has given their password again. The session stays, with another cookie,
-// so
-// that a stolen one is soon worth nothing, and never worth the proof. That cookie follows from the one
-// before: a form that was sent twice proves the same twice, and is answered with the same cookie, whichever answer the
-// browser takes.
+// renewSession records that the user of a session has entered their password again. The session stays, but gets a new
+// cookie: a stolen one soon stops working, and never counts as fresh. The new cookie is derived from the old one, so
+// that a form that is sent twice gets the same cookie in both responses; it does not matter which of them the browser
+// keeps.
 func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *Visitor) (*Visitor, error) {
 	if err := s.management.TakeSignIn(r.Context(), v.User.ID); err != nil {
 		return nil, err
 	}
-	before := r.CookiesNamed(s.sessions.name)[0].Value // visitor has found the session by it
+	before := r.CookiesNamed(s.sessions.name)[0].Value // Visitor found the session by it
 	text := s.secrets.FormToken("session", v.Row.ID, before)
 	now := s.store.Now()
 	err := s.openSession(w, r, v.User, "password", text, v.Row.ExpiresAt.Sub(now), func(ctx context.Context) error {
@@ -252,11 +254,12 @@ func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *Visitor)
 	}
 	v.Row.AuthTime, v.Row.Digest, v.Row.Former = now, storage.Digest(text), false
 	v.session.Values[valueRow] = v.Row
+	v.workspaces = nil // checking a password takes time; read the memberships again
 	return v, nil
 }
 
-// openSession notes that a user has proved with a credential who they are, with the change that this makes to their
-// sessions, and gives the browser the cookie for it. The password must still be what it was when the proof was judged.
+// openSession records in one transaction that a user has authenticated with a credential, and the change to their
+// sessions; then it sets the cookie. It fails if the password was changed since it was checked.
 func (s *Pages) openSession(
 	w http.ResponseWriter, r *http.Request, user storage.User, credential, cookie string, lifetime time.Duration,
 	change func(context.Context) error,

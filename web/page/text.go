@@ -14,19 +14,17 @@ import (
 	"doorward/oauth/input"
 )
 
-// inWords says how long to wait.
-func inWords(d time.Duration) string {
-	if d <= 90*time.Second {
-		n := input.CeilSeconds(d)
-		if n <= 1 {
-			return "a second"
-		}
-		return strconv.FormatInt(n, 10) + " seconds"
+// wait says in words how long to wait: rounded up to seconds, or, above 90 seconds, to minutes.
+func wait(d time.Duration) string {
+	unit := time.Second
+	if d > 90*time.Second {
+		unit = time.Minute
 	}
-	return strconv.FormatInt(int64((d+time.Minute-1)/time.Minute), 10) + " minutes"
+	return input.DurationInWords(max(unit, (d + unit - 1).Truncate(unit)))
 }
 
-// Clean makes a stranger's text fit for a log: cut, and without characters that change how a line looks.
+// Clean makes untrusted text fit for a page or a log: at most limit characters, and control and formatting characters
+// replaced by question marks.
 func Clean(text string, limit int) string {
 	if len(text) <= limit && plain(text) {
 		return text
@@ -44,7 +42,7 @@ func Clean(text string, limit int) string {
 	return text
 }
 
-// plain reports whether text is printable ASCII, as nearly all of it is.
+// plain reports whether text is printable ASCII, as nearly all text is.
 func plain(text string) bool {
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] > '~' {
@@ -54,7 +52,7 @@ func plain(text string) bool {
 	return true
 }
 
-// Joined is all that FieldErrors found, as one text.
+// Joined returns the sentences of FieldErrors as one text.
 func Joined(faults map[string]string) string {
 	var all []string
 	for _, field := range slices.Sorted(maps.Keys(faults)) {
@@ -63,7 +61,8 @@ func Joined(faults map[string]string) string {
 	return strings.Join(all, " ")
 }
 
-// Held is why something that is stopped cannot be started by whoever looks at it; empty: they can.
+// Held says why the visitor may not resume or enable something, if err is a management.Forbidden; otherwise it is
+// empty.
 func Held(err error) string {
 	var no *management.Forbidden
 	if errors.As(err, &no) {
@@ -72,7 +71,8 @@ func Held(err error) string {
 	return ""
 }
 
-// FieldErrors turns what is wrong with a form into a sentence for each field; nil when err is about something else.
+// FieldErrors turns the errors of a form into a sentence for each field. It returns nil if err is, or contains, another
+// error.
 func FieldErrors(err error) map[string]string {
 	faults := map[string]string{}
 	add := func(field, message string) {
@@ -99,7 +99,7 @@ func FieldErrors(err error) map[string]string {
 	return faults
 }
 
-// fieldLabels are what the sentences of oauth.Invalid begin with.
+// fieldLabels are the subjects for the messages of input.Invalid, by field.
 var fieldLabels = map[string]string{
 	"name": "The name", "site": "The website", "redirect_uris": "The redirect URIs:", "scope": "The scope",
 	"resource": "The API", "grant": "The grant",
@@ -109,7 +109,7 @@ var fieldLabels = map[string]string{
 	"slug": "The slug", "email": "That",
 }
 
-// Sentence is text with a capital first letter and a full stop.
+// Sentence returns text with a capital first letter and a full stop.
 func Sentence(text string) string {
 	text = strings.TrimSpace(text)
 	if text == "" {
@@ -122,27 +122,7 @@ func Sentence(text string) string {
 	return text
 }
 
-// Seconds is a wait for Retry-After: whole seconds, at least one.
+// Seconds formats a wait for Retry-After: in whole seconds, at least one.
 func Seconds(d time.Duration) string {
 	return strconv.FormatInt(max(1, input.CeilSeconds(d)), 10)
-}
-
-// DurationText says how long something lasts, in the two largest units that it has, rounded down: it is a promise.
-func DurationText(d time.Duration) string {
-	var parts []string
-	for _, unit := range []struct {
-		length time.Duration
-		name   string
-	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
-		n := d / unit.length
-		d %= unit.length
-		if n > 0 && len(parts) < 2 {
-			text := strconv.FormatInt(int64(n), 10) + " " + unit.name
-			if n > 1 {
-				text += "s"
-			}
-			parts = append(parts, text)
-		}
-	}
-	return strings.Join(parts, " ")
 }

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -10,21 +11,21 @@ import (
 	"doorward/templates"
 )
 
-// workspaceCookie holds the id of the workspace that was used last in this browser. It grants nothing: it counts only
-// among the workspaces that the visitor belongs to at the time.
+// workspaceCookie is the cookie with the id of the workspace that was used last in this browser. It grants no access:
+// an id counts only if the visitor is a member of that workspace.
 const workspaceCookie = "doorward-workspace"
 
 const workspaceLifetime = 90 * 24 * time.Hour
 
-// RememberWorkspace has the browser remember that a workspace was used.
+// RememberWorkspace makes a workspace the one that was used last in this browser.
 func (s *Pages) RememberWorkspace(w http.ResponseWriter, r *http.Request, id string) {
 	if c, err := s.Cookie(r, workspaceCookie); err != nil || c.Value != id {
 		s.SetCookie(w, workspaceCookie, id, workspaceLifetime)
 	}
 }
 
-// LastWorkspace finds the workspace that was used last in this browser among those in list. It reports false if it is
-// not one of them.
+// LastWorkspace returns the workspace of the list that was used last in this browser. It reports false if that
+// workspace is not in the list.
 func (s *Pages) LastWorkspace(r *http.Request, list []storage.Workspace) (storage.Workspace, bool) {
 	c, err := s.Cookie(r, workspaceCookie)
 	if err != nil {
@@ -37,10 +38,24 @@ func (s *Pages) LastWorkspace(r *http.Request, list []storage.Workspace) (storag
 	return list[i], true
 }
 
-// locate finds the current workspace of a visitor whose page is not about one: the one used last, else the first that
-// is enabled, which is the personal one unless that is disabled.
+// Workspaces returns the workspaces that the visitor is a member of, the personal one first. They are read once for
+// each request.
+func (s *Pages) Workspaces(ctx context.Context, v *Visitor) ([]storage.Workspace, error) {
+	if v.workspaces != nil {
+		return v.workspaces, nil
+	}
+	all, err := s.store.WorkspacesOf(storage.System(ctx), v.User.ID)
+	if err != nil {
+		return nil, err
+	}
+	v.workspaces = all
+	return all, nil
+}
+
+// locate sets the current workspace of a visitor whose page is not about one: the workspace that was used last, or else
+// the first one that is enabled. That is the personal one, unless it is disabled.
 func (s *Pages) locate(r *http.Request, v *Visitor) error {
-	all, err := s.store.WorkspacesOf(storage.System(r.Context()), v.User.ID)
+	all, err := s.Workspaces(r.Context(), v)
 	if err != nil {
 		return err
 	}
@@ -53,8 +68,8 @@ func (s *Pages) locate(r *http.Request, v *Visitor) error {
 	return nil
 }
 
-// EnterWorkspace makes a workspace the current one: the page is about it, and the next pages stay in it. all are those
-// that the visitor belongs to; tab is the section of the page, one of the Tab constants.
+// EnterWorkspace makes a workspace the current one, for this page, which is about it, and for the next ones. all are
+// the visitor's workspaces; tab is the section of the page, one of the Tab constants.
 func (s *Pages) EnterWorkspace(
 	w http.ResponseWriter, r *http.Request, v *Visitor, ws storage.Workspace, all []storage.Workspace, tab string,
 ) {
@@ -62,10 +77,10 @@ func (s *Pages) EnterWorkspace(
 	s.RememberWorkspace(w, r, ws.ID)
 }
 
-// Workspace is the slug of the visitor's current workspace; empty if all of theirs are disabled.
+// Workspace is the slug of the visitor's current workspace; empty if all their workspaces are disabled.
 func (v *Visitor) Workspace() string { return v.nav.Workspace.Slug }
 
-// WorkspaceBar is a workspace as its pages and the navigation show it, with the others to choose from.
+// WorkspaceBar describes a workspace for its pages and for the navigation, with all workspaces to choose from.
 func WorkspaceBar(ws storage.Workspace, all []storage.Workspace, tab string) templates.WorkspaceBar {
 	bar := templates.WorkspaceBar{Slug: ws.Slug, Name: ws.Name, Role: ws.Role, Personal: ws.Personal, Tab: tab}
 	for _, x := range all {
@@ -76,7 +91,8 @@ func WorkspaceBar(ws storage.Workspace, all []storage.Workspace, tab string) tem
 	return bar
 }
 
-// WorkspaceTab is the section of a workspace that a path below /settings/workspaces/{slug} belongs to.
+// WorkspaceTab returns the section of a workspace that a path below /settings/workspaces/{slug} belongs to, as one of
+// the Tab constants.
 func WorkspaceTab(path string) string {
 	_, below, _ := strings.Cut(strings.TrimPrefix(path, WorkspacesPath+"/"), "/")
 	section, _, _ := strings.Cut(below, "/")

@@ -14,7 +14,7 @@ import (
 	"doorward/web/page"
 )
 
-// Config is what the pages for signing in are made of. Every field is needed.
+// Config holds what New needs. Every field is required.
 type Config struct {
 	Pages      *page.Pages
 	Store      *storage.Store
@@ -25,7 +25,7 @@ type Config struct {
 	CountLogin func(outcome string) // "ok", "wrong" or "throttled"
 }
 
-// Handlers serves the pages on which people sign in and decide about apps.
+// Handlers serves the pages for signing in and for deciding about apps.
 type Handlers struct {
 	*page.Pages
 	store      *storage.Store
@@ -36,13 +36,16 @@ type Handlers struct {
 	countLogin func(outcome string)
 }
 
-// New makes the handlers.
+// New returns the handlers.
 func New(c Config) *Handlers {
-	return &Handlers{Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, secrets: c.Secrets, identity: c.Identity, countLogin: c.CountLogin}
+	return &Handlers{
+		Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, secrets: c.Secrets,
+		identity: c.Identity, countLogin: c.CountLogin,
+	}
 }
 
-// Authorize serves GET and POST /oauth/authorize (RFC 6749, section 4.1.1). It validates and asks nothing: where
-// nothing has to be asked it answers with a code, else it sends the browser to login or consent.
+// Authorize serves GET and POST /oauth/authorize (RFC 6749, section 4.1.1). It shows no page: it redirects to the app
+// with a code, or, if the user has to sign in or decide first, to the page for that.
 func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodPost && oauth.IsEncoded(r.Header) {
 		return page.EncodedBody(w)
@@ -82,7 +85,8 @@ func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 	return page.Redirect(w, to)
 }
 
-// refuse tells the app, or, where it is not trusted with sending people around unasked, the person.
+// refuse redirects to the app with an error. If the app may not redirect users without their consent, it shows them a
+// page instead.
 func (s *Handlers) refuse(
 	w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, refused *oauth.AuthorizeError,
 ) error {
@@ -102,7 +106,7 @@ func (s *Handlers) refuse(
 	return page.Redirect(w, refused.RedirectTo)
 }
 
-// approveFailed sorts out what Approve may return: an answer for the app, or a page.
+// approveFailed answers a request for which Approve or Deny failed: with a redirect to the app, or a page.
 func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeRequest, err error) error {
 	var refused *oauth.AuthorizeError
 	var e *page.Error
@@ -117,8 +121,9 @@ func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReques
 	case errors.Is(err, storage.ErrNotFound):
 		e = &page.Error{
 			Status: http.StatusForbidden, Heading: "You no longer have permission",
-			Message: "Your account or membership was removed, or the app was deleted, while this page was open. No access was granted.",
-			Cause:   err,
+			Message: "Your account or membership was removed, or the app was deleted, while this page was open. No access was " +
+				"granted.",
+			Cause: err,
 		}
 	default:
 		return err
@@ -127,21 +132,22 @@ func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReques
 	return e
 }
 
-// place is where an authorization would act: the person, one of their workspaces, and what they allowed there before.
+// place says for whom and where an app would act: for a user, in one of their workspaces. It also knows what the user
+// allowed the app there before.
 type place struct {
 	visitor    *page.Visitor
-	workspaces []storage.Workspace // in which they may let an app act, the personal one first
-	more       bool                // they belong to others, in which they may not
-	workspace  storage.Workspace   // the one of their last answer, else the first; zero where there is none
-	answered   bool                // workspace is that of their last answer to this app
-	known      []string
+	workspaces []storage.Workspace // those in which the user may allow apps, the personal one first
+	more       bool                // the user has further workspaces, in which they may not
+	workspace  storage.Workspace   // that of the last decision, or else the first; zero: there is none
+	answered   bool                // workspace is that of the last decision about this app
+	known      []string            // scopes that the user allowed before
 }
 
-// hasNoWorkspace tells that there is no workspace in which the person may let an app act.
+// hasNoWorkspace reports whether there is no workspace in which the user may allow apps.
 func (p *place) hasNoWorkspace() bool { return len(p.workspaces) == 0 }
 
-// place finds the workspace that tokens will act in: the one that the person chose when this app asked for this API
-// last. Where they may not act there any more, nothing is known, so that they are asked.
+// place finds the workspace that the tokens will act in: the one that the user chose when they last allowed this app
+// access to this API. If they may not allow apps there now, known is empty, so that they are asked again.
 func (s *Handlers) place(ctx context.Context, a *oauth.AuthorizeRequest, v *page.Visitor) (*place, error) {
 	all, err := s.store.WorkspacesOf(storage.System(ctx), v.User.ID)
 	if err != nil {
@@ -168,8 +174,8 @@ func (s *Handlers) place(ctx context.Context, a *oauth.AuthorizeRequest, v *page
 	return p, nil
 }
 
-// preselect chooses the workspace that the consent page offers first: that of the last answer to this app, else the one
-// used last, else the app's own, else the personal one.
+// preselect chooses the workspace that is preselected on the consent page. In this order: that of the last decision
+// about this app, the one used last, the app's own, the personal one.
 func (s *Handlers) preselect(r *http.Request, a *oauth.AuthorizeRequest, p *place) {
 	if p.answered {
 		return
@@ -181,7 +187,7 @@ func (s *Handlers) preselect(r *http.Request, a *oauth.AuthorizeRequest, p *plac
 	p.choose(func(ws storage.Workspace) bool { return ws.ID == a.Client.WorkspaceID })
 }
 
-// choose chooses another workspace, if there is one like that.
+// choose chooses the first workspace for which like returns true, and reports whether there is one.
 func (p *place) choose(like func(storage.Workspace) bool) bool {
 	i := slices.IndexFunc(p.workspaces, like)
 	if i >= 0 {
@@ -190,16 +196,15 @@ func (p *place) choose(like func(storage.Workspace) bool) bool {
 	return i >= 0
 }
 
-// decision is the person's yes to scopes. A flow id says that they were asked.
+// decision is the approval of scopes. flowID is empty if the user did not have to be asked.
 func (p *place) decision(scopes []string, flowID string) oauth.Decision {
 	return oauth.Decision{
 		UserID: p.visitor.User.ID, SessionID: p.visitor.Row.ID, WorkspaceID: p.workspace.ID, Role: p.workspace.Role,
-		AuthTime: p.visitor.AuthTime(),
-		Scopes:   scopes, FlowID: flowID,
+		AuthTime: p.visitor.AuthTime(), Scopes: scopes, FlowID: flowID,
 	}
 }
 
-// resume continues an authorization after a sign-in, as authorize would have done with the session.
+// resume continues an authorization after a sign-in, as Authorize does for a user who is signed in.
 func (s *Handlers) resume(
 	w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, sealed string,
 ) error {
@@ -221,8 +226,8 @@ func (s *Handlers) resume(
 	return page.Redirect(w, to)
 }
 
-// reopen makes the request of a flow again. It answers by itself (done) where the app has to be told that the request
-// is no longer good. A flow that is for no app is a fault of whoever sent it.
+// reopen validates the authorization request of a flow again. If it is no longer valid, and the app has to be told,
+// reopen redirects and returns done. A flow without an app is an error.
 func (s *Handlers) reopen(
 	w http.ResponseWriter, r *http.Request, f *oauth.Flow,
 ) (a *oauth.AuthorizeRequest, done bool, err error) {

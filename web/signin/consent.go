@@ -10,17 +10,16 @@ import (
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/catalog"
+	"doorward/oauth/input"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
 )
 
-// openConsent finds what a consent page is about: the request of the flow, and who answers it. It answers by itself
-// (done)
-// where somebody has to sign in first, and where the flow was answered before: the same choice leads to the same place;
-// for
-// a page that only asks, choice is empty.
+// openConsent returns the authorization request of a flow, and the visitor who decides about it. It answers itself, and
+// returns done, if the visitor has to sign in first, or if the flow was answered before. The same choice then leads to
+// the same redirect. choice is that of the form; empty: the request is for the page.
 func (s *Handlers) openConsent(
 	w http.ResponseWriter, r *http.Request, sealed, choice string,
 ) (a *oauth.AuthorizeRequest, v *page.Visitor, done bool, err error) {
@@ -67,7 +66,7 @@ func (s *Handlers) ConsentPage(w http.ResponseWriter, r *http.Request) error {
 	return s.showConsent(w, r, http.StatusOK, a, p, sealed, nil, "")
 }
 
-// noWorkspace is for people of whom no app may get anything.
+// noWorkspace is the page for users who cannot allow apps in any workspace.
 func noWorkspace() *page.Error {
 	return &page.Error{
 		Status: http.StatusForbidden, Heading: "No workspace available",
@@ -80,7 +79,7 @@ func (s *Handlers) consentToken(f *oauth.Flow, v *page.Visitor) []string {
 	return []string{"consent", f.ID, v.Row.ID, v.User.ID}
 }
 
-// choiceOf is what a consent form says, in one text: the same choice again gets the same answer.
+// choiceOf sums up the decision in a consent form. Forms with the same choice get the same answer.
 func choiceOf(form url.Values) string {
 	decision := form.Get("decision")
 	if decision == "deny" {
@@ -92,7 +91,7 @@ func choiceOf(form url.Values) string {
 	)
 }
 
-// showConsent renders the page; checked is what was ticked before an error, nil for all.
+// showConsent renders the consent page. checked are the scopes that are checked; nil: all.
 func (s *Handlers) showConsent(
 	w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string,
 	checked []string, fault string,
@@ -108,30 +107,32 @@ func (s *Handlers) showConsent(
 		NotGranted: "It will not see your password or get any permissions beyond those listed here.",
 	}
 	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
-		view.Lasts = "It stays connected for up to " + page.DurationText(s.oauth.Lifetimes().RefreshAbsolute) + ", or " +
-			"until it has not been used for " + page.DurationText(s.oauth.Lifetimes().Refresh) + "."
+		view.Lasts = "It stays connected for up to " + input.DurationInWords(s.oauth.Lifetimes().RefreshAbsolute) +
+			", or until it has not been used for " + input.DurationInWords(s.oauth.Lifetimes().Refresh) + "."
 	} else {
-		view.Lasts = "It gets access once, for " + page.DurationText(s.oauth.Lifetimes().Access) + "."
+		view.Lasts = "It gets access once, for " + input.DurationInWords(s.oauth.Lifetimes().Access) + "."
 	}
 	if a.Client.Manages && slices.Contains(a.Scopes, catalog.ScopeAdmin) {
 		view.Lasts += " API keys, apps and members it creates for you remain after you revoke its access."
 	}
-	// What was allowed before is folded, but where another workspace may be chosen, for which it may be new.
+	// What was allowed before is folded. With a choice of workspaces it is not: in another one it may be new.
 	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1
 	if fold {
 		fold = slices.ContainsFunc(a.Scopes, func(name string) bool { return !slices.Contains(p.known, name) })
 	}
 	for _, top := range scopeGroups(a.Resource, a.Scopes) {
 		all := strings.Fields(top.Value)
-		top.Checked = checked == nil || !slices.ContainsFunc(all, func(name string) bool { return !slices.Contains(checked, name) })
-		fresh := slices.ContainsFunc(all, func(name string) bool { return !slices.Contains(p.known, name) })
+		isNew := func(name string) bool { return !slices.Contains(p.known, name) }
+		top.Checked = checked == nil ||
+			!slices.ContainsFunc(all, func(name string) bool { return !slices.Contains(checked, name) })
+		fresh := slices.ContainsFunc(all, isNew)
 		if fold && !fresh {
 			view.Known = append(view.Known, top)
 			continue
 		}
 		if fold {
-			// What was allowed before stays allowed whatever becomes of that which would include it now.
-			for _, known := range scopeGroups(a.Resource, slices.DeleteFunc(slices.Clone(all), func(name string) bool { return !slices.Contains(p.known, name) })) {
+			// What was allowed before stays allowed, even if the new scope that includes it is denied.
+			for _, known := range scopeGroups(a.Resource, slices.DeleteFunc(slices.Clone(all), isNew)) {
 				if !slices.ContainsFunc(view.Known, func(x templates.ConsentScope) bool { return x.Value == known.Value }) &&
 					!includesFresh(a, p, known) {
 					view.Known = append(view.Known, known)
@@ -191,7 +192,7 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	if p.hasNoWorkspace() {
 		return noWorkspace()
 	}
-	// As the memberships are now. Without a word about it the only one is meant.
+	// The memberships may have changed since the page was shown. If the form names no workspace, the only one is meant.
 	slug := form.Get("workspace")
 	if (slug != "" || len(p.workspaces) > 1) && !p.choose(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
 		return &page.Error{
@@ -200,14 +201,15 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	var granted []string
-	for _, value := range form["scope"] { // each a scope, with those that it includes after it
+	for _, value := range form["scope"] { // each is a scope, followed by those that it includes
 		granted = append(granted, strings.Split(value, " ")...)
 	}
 	for _, name := range granted {
 		if !slices.Contains(a.Scopes, name) {
 			return &page.Error{
 				Status: http.StatusBadRequest, Heading: "We couldn't read this form",
-				Message: "It contains a permission that the app did not request. No access was granted. Start again from the app.",
+				Message: "It contains a permission that the app did not request. No access was granted. Start again from the " +
+					"app.",
 			}
 		}
 	}
@@ -238,20 +240,23 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	return page.Redirect(w, to)
 }
 
-// includesFresh reports whether a right that was allowed before would bring one that was not: then it is asked about.
+// includesFresh reports whether a scope that was allowed before includes a requested one that was not. Then the user is
+// asked about it again.
 func includesFresh(a *oauth.AuthorizeRequest, p *place, known templates.ConsentScope) bool {
 	return slices.ContainsFunc(a.Scopes, func(name string) bool {
-		return !slices.Contains(p.known, name) && slices.ContainsFunc(strings.Fields(known.Value), func(x string) bool { return a.Resource.Includes(x, name) })
+		return !slices.Contains(p.known, name) && slices.ContainsFunc(strings.Fields(known.Value), func(x string) bool {
+			return a.Resource.Includes(x, name)
+		})
 	})
 }
 
-// scopeGroups are the scopes that were asked for, each with what it includes under it: those asked for too, which it is
-// granted and refused together with, and those that it would bring unasked. A scope that another one includes is shown
-// there only.
+// scopeGroups groups the requested scopes: each with the scopes that it includes. Included scopes that were requested
+// too are granted and denied together with it; the others come with it. A scope that another one includes has no group
+// of its own.
 func scopeGroups(r *catalog.Resource, asked []string) (list []templates.ConsentScope) {
 	for i, name := range asked {
 		inside := slices.ContainsFunc(asked, func(other string) bool {
-			// Of two that include each other the first is the one above.
+			// Of two scopes that include each other, the first one counts.
 			return other != name && r.Includes(other, name) && (!r.Includes(name, other) || slices.Index(asked, other) < i)
 		})
 		if inside {

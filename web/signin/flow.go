@@ -14,13 +14,14 @@ import (
 	"doorward/web/page"
 )
 
-// flowSlots is how many authorizations may be under way in one browser, each with a cookie of its own; the next one
-// takes the place of another.
+// flowSlots is how many authorizations can be in progress in one browser. Each has its own cookie; one more replaces
+// one of them.
 const flowSlots = 16
 
+// flowCookie is the name of the cookie in a slot.
 func (s *Handlers) flowCookie(slot int) string { return "flow-" + strconv.Itoa(slot) }
 
-// sealFlow seals a flow and binds it to this browser by a new cookie.
+// sealFlow seals a flow, and binds it to this browser with a new cookie.
 func (s *Handlers) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow) string {
 	slot := rand.IntN(flowSlots)
 	for i := range flowSlots {
@@ -34,9 +35,9 @@ func (s *Handlers) sealFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flo
 	return s.oauth.SealFlow(f, value)
 }
 
-// openFlow reads the flow of a request. decided reports that it was answered before: then it is returned whatever its
-// age
-// and browser, for SameAnswer and answered. One that is still open must be young enough and have begun in this browser.
+// openFlow opens the flow of a request. An open flow must not have expired, and must have started in this browser.
+// decided reports that the flow was answered before; it is then returned even if it has expired or comes from another
+// browser.
 func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, decided bool, err error) {
 	f, opened := s.oauth.OpenFlow(sealed)
 	if opened != nil && !errors.Is(opened, oauth.ErrFlowExpired) {
@@ -68,7 +69,8 @@ func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, deci
 	return f, false, nil
 }
 
-// startAgain adds the way on from a flow that cannot be finished: for one without an app, to sign in again.
+// startAgain adds a link to the page for a flow that cannot be finished: to the app, or, without one, to the sign-in
+// page.
 func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *page.Error {
 	if f.ReturnTo != "" {
 		e.Message = strings.Replace(e.Message, "Start again from the app.", "Sign in again.", 1)
@@ -81,9 +83,8 @@ func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *pa
 	return e
 }
 
-// linkToApp adds a link to the app, without an answer, where it is safe to lead people there: to an app that this
-// server's
-// operator registered or verified, and to one that the person has just answered, whose host the page had named.
+// linkToApp adds a link to the app, if it is safe to send users there: the operator registered the app, or an
+// administrator verified it, or the user has just answered it on a page that named its host.
 func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
 	text := "Go back to " + a.Client.Name
 	known := a.Client.Verified || management.RegisteredByOperator(&a.Client)
@@ -100,12 +101,11 @@ func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
 	}
 }
 
-// sameAnswer sends the browser where the same choice of the same person sent it before, or says that the flow was
-// answered.
+// sameAnswer redirects as the same choice of the same user did before. Otherwise it says that the flow was answered.
 func (s *Handlers) sameAnswer(
 	w http.ResponseWriter, r *http.Request, f *oauth.Flow, v *page.Visitor, choice string,
 ) error {
-	// The app as it is now: one that was disabled meanwhile gets nothing.
+	// The app may have been disabled in the meantime; then it gets no answer.
 	if _, err := s.oauth.ReopenAuthorize(r.Context(), f); err != nil || !v.SignedIn() {
 		return s.answered(r, f, v)
 	}
@@ -120,9 +120,8 @@ func (s *Handlers) sameAnswer(
 	return page.Redirect(w, to)
 }
 
-// answered is the page about a flow that was answered before, with the way on: to where that answer led as long as the
-// app
-// has made nothing of it, else to the app.
+// answered is the page for a flow that was answered before. It links to the redirect of that answer, if the app has not
+// used it yet; otherwise to the app.
 func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) error {
 	e := &page.Error{
 		Status: http.StatusConflict, Heading: "You already answered this request",
@@ -132,7 +131,7 @@ func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) err
 	var refused *oauth.AuthorizeError
 	switch {
 	case errors.As(err, &refused):
-		return e // the app is gone, or is another one now
+		return e // the app was deleted, or its registration changed
 	case err != nil:
 		return err
 	}
@@ -150,6 +149,7 @@ func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) err
 	return e
 }
 
+// boundSlot finds the cookie of this browser that a flow is bound to.
 func (s *Handlers) boundSlot(r *http.Request, f *oauth.Flow) (slot int, ok bool) {
 	for i := range flowSlots {
 		if c, err := s.Cookie(r, s.flowCookie(i)); err == nil && f.BoundTo(c.Value) {
@@ -166,9 +166,8 @@ func (s *Handlers) endFlow(w http.ResponseWriter, r *http.Request, f *oauth.Flow
 	}
 }
 
-// formTarget is where the redirects after a form may lead, as sources of a Content-Security-Policy: to the app, and on
-// to
-// any host of its scheme, since Chromium holds the app's own redirects after the callback to our policy, too.
+// formTarget returns where the redirects after a form may lead, as sources for Content-Security-Policy: to the app, and
+// to any host with the same scheme, because Chromium applies the policy to the app's further redirects too.
 func formTarget(f *oauth.Flow) []string {
 	scheme, rest, ok := strings.Cut(f.RedirectURI, ":")
 	if !ok {
@@ -180,7 +179,7 @@ func formTarget(f *oauth.Flow) []string {
 	host, _, _ := strings.Cut(strings.TrimPrefix(rest, "//"), "/")
 	host, _, _ = strings.Cut(host, "?")
 	if strings.HasPrefix(host, "[") {
-		return []string{scheme + ":"} // a policy has no word for IPv6 addresses (CSP Level 3, section 2.3.1)
+		return []string{scheme + ":"} // a policy cannot name an IPv6 address (CSP Level 3, section 2.3.1)
 	}
 	return []string{scheme + "://" + host, scheme + ":"}
 }

@@ -15,7 +15,7 @@ import (
 	"doorward/web/page"
 )
 
-// noInvitation is the answer to a link that cannot be used, the same for every reason.
+// noInvitation is the page for a link that cannot be used. It does not say why, so that it reveals nothing.
 func noInvitation(err error) *page.Error {
 	return &page.Error{
 		Status: http.StatusNotFound, Heading: "This invitation is not valid", Cause: err, BackURL: "/",
@@ -32,8 +32,8 @@ func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	word := r.PathValue("word")
-	i, ws, err := s.management.Invitation(r.Context(), word)
+	token := r.PathValue("word")
+	i, ws, err := s.management.Invitation(r.Context(), token)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
@@ -48,7 +48,7 @@ func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request) error {
 		return e
 	}
 	if err != nil {
-		before, joined, lookup := s.joinedBy(r.Context(), v, word)
+		before, joined, lookup := s.joinedBy(r.Context(), v, token)
 		switch {
 		case lookup != nil:
 			return lookup
@@ -60,13 +60,13 @@ func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request) error {
 	return s.showJoin(w, r, http.StatusOK, v, i, ws)
 }
 
-// invitedTo is the invitation that a path leads to; nil if it leads to none that is still open.
+// invitedTo describes the open invitation at a path; nil: there is none.
 func (s *Handlers) invitedTo(ctx context.Context, path string) (*templates.InvitedTo, error) {
-	word, ok := strings.CutPrefix(path, page.JoinPath)
+	token, ok := strings.CutPrefix(path, page.JoinPath)
 	if !ok {
 		return nil, nil
 	}
-	i, ws, err := s.management.Invitation(ctx, word)
+	i, ws, err := s.management.Invitation(ctx, token)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, nil
 	}
@@ -76,15 +76,17 @@ func (s *Handlers) invitedTo(ctx context.Context, path string) (*templates.Invit
 	return &templates.InvitedTo{Workspace: ws.Name, For: i.Email}, nil
 }
 
-// joinedDigest is what it is remembered by that somebody joined by a link.
-func joinedDigest(v *page.Visitor, word string) []byte { return page.Digest("joined", v.User.ID, word) }
+// joinedDigest is the key under which it is stored that a user joined with a link.
+func joinedDigest(v *page.Visitor, token string) []byte {
+	return page.Digest("joined", v.User.ID, token)
+}
 
-// joinedBy finds the workspace that the visitor joined by a link, while they are a member of it. The invitation itself
-// is gone, so that the link is good for nothing else.
+// joinedBy returns the workspace that the visitor joined with a link, if they are still a member of it. The invitation
+// itself no longer exists.
 func (s *Handlers) joinedBy(
-	ctx context.Context, v *page.Visitor, word string,
+	ctx context.Context, v *page.Visitor, token string,
 ) (ws storage.Workspace, joined bool, err error) {
-	ctx, digest := storage.System(ctx), joinedDigest(v, word)
+	ctx, digest := storage.System(ctx), joinedDigest(v, token)
 	kept, err := s.store.KeptAnswer(ctx, digest)
 	if errors.Is(err, storage.ErrNotFound) {
 		return ws, false, nil
@@ -107,6 +109,7 @@ func (s *Handlers) joinedBy(
 	return all[i], true, nil
 }
 
+// showJoin renders the page of an invitation.
 func (s *Handlers) showJoin(
 	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, i storage.Invitation, ws storage.Workspace,
 ) error {
@@ -125,13 +128,13 @@ func (s *Handlers) showJoin(
 
 // Join serves POST /join/{word}.
 func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-	word := r.PathValue("word")
+	token := r.PathValue("word")
 	var ws storage.Workspace
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) (err error) {
-		if ws, err = s.management.TakeInvitation(ctx, v.User, word); err != nil {
+		if ws, err = s.management.TakeInvitation(ctx, v.User, token); err != nil {
 			return err
 		}
-		digest := joinedDigest(v, word)
+		digest := joinedDigest(v, token)
 		return s.store.KeepAnswer(ctx, storage.IdempotentAnswer{
 			Digest: digest, WorkspaceID: ws.ID, UserID: v.User.ID, Request: digest, Status: http.StatusSeeOther,
 			Answer: s.secrets.Seal(seal.AnswerPurpose(digest), []byte(ws.ID)),
@@ -140,7 +143,7 @@ func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor)
 	var other *management.Forbidden
 	switch {
 	case errors.As(err, &other):
-		i, ws, err := s.management.Invitation(r.Context(), word)
+		i, ws, err := s.management.Invitation(r.Context(), token)
 		if errors.Is(err, storage.ErrNotFound) {
 			return noInvitation(err)
 		}
@@ -151,7 +154,7 @@ func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor)
 	case errors.Is(err, storage.ErrExists):
 		return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), "You are already a member of "+ws.Name+".")
 	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrConsumed):
-		before, joined, lookup := s.joinedBy(r.Context(), v, word)
+		before, joined, lookup := s.joinedBy(r.Context(), v, token)
 		if lookup != nil {
 			return lookup
 		}

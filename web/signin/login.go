@@ -13,7 +13,7 @@ import (
 	"doorward/web/page"
 )
 
-// LoginPage serves GET /login: on the way to an app with its flow, or to a page of ours with return_to.
+// LoginPage serves GET /login: for an app with ?flow, or for a page of this server with ?return_to.
 func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.Visitor(r)
 	if err != nil {
@@ -60,6 +60,7 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	return s.showLogin(w, r, http.StatusOK, f, a, view)
 }
 
+// showLogin renders the sign-in page. a is nil for a sign-in without an app.
 func (s *Handlers) showLogin(
 	w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView,
 ) error {
@@ -81,7 +82,7 @@ func (s *Handlers) showLogin(
 	return s.Render(w, r, status, view.Nonce, templates.LoginPage(view), formTarget(f)...)
 }
 
-// switchURL leads from a flow to signing in as somebody else.
+// switchURL is the sign-in page of a flow for another account.
 func switchURL(sealed string) string { return "/login?switch=1&flow=" + sealed }
 
 // Login serves POST /login.
@@ -103,7 +104,7 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if _, bound := s.boundSlot(r, f); decided && !bound {
-		// Sent again after the first answer arrived, which took the flow's cookie along.
+		// The form was sent again after the browser got the first response, which removed the flow's cookie.
 		if storage.EmailKey(email) != storage.EmailKey(old.User.Email) {
 			return s.answered(r, f, old)
 		}
@@ -152,17 +153,20 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	return s.resume(w, r, a, v, sealed)
 }
 
+// selectToken are the values that the token in the form of SelectPage is bound to.
 func selectToken(f *oauth.Flow, v *page.Visitor) []string {
 	return []string{"select", f.ID, v.Row.ID, v.User.ID}
 }
 
-// selectAccount goes on with the account that the visitor is signed in with (OpenID Connect Core, section 3.1.2.1).
+// selectAccount continues with the account that the visitor is signed in to (OpenID Connect Core, section 3.1.2.1).
 func (s *Handlers) selectAccount(
 	w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string,
 ) error {
 	slot, bound := s.boundSlot(r, f)
 	if !bound || !v.SignedIn() || !s.secrets.FormTokenFits(token, selectToken(f, v)...) {
-		e := page.NotVerified("This page is for another account, or you have signed in again since. Reload the page and choose again.")
+		e := page.NotVerified(
+			"This page is for another account, or you have signed in again since. Reload the page and choose again.",
+		)
 		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Reload the page"
 		return e
 	}
@@ -178,9 +182,8 @@ func (s *Handlers) selectAccount(
 	return s.resume(w, r, a, v, sealed)
 }
 
-// afterSignIn is where a sign-in form goes on that was sent again after the first one signed the same person in: the
-// browser
-// has dropped the flow's cookie by then. Empty for anything else.
+// afterSignIn returns where to redirect after a sign-in form that was sent again after the first one had signed in the
+// same user; by then the browser no longer has the flow's cookie. It is empty in any other case.
 func (s *Handlers) afterSignIn(sealed string, v *page.Visitor, email string) string {
 	f, err := s.oauth.OpenFlow(sealed)
 	if err != nil || f.ReturnTo == "" || !v.SignedIn() || storage.EmailKey(email) != storage.EmailKey(v.User.Email) {
@@ -189,7 +192,7 @@ func (s *Handlers) afterSignIn(sealed string, v *page.Visitor, email string) str
 	return page.SafeReturn(f.ReturnTo)
 }
 
-// LogoutPage serves GET /logout: a button, since a link must not sign anybody out.
+// LogoutPage serves GET /logout: a page with a button, because following a link must not sign users out.
 func (s *Handlers) LogoutPage(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.Visitor(r)
 	if err != nil {

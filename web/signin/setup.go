@@ -11,7 +11,7 @@ import (
 	"doorward/web/page"
 )
 
-// setupOver is shown once there is a user. Where none of them is an administrator, it says what to do about that.
+// setupOver is the page when there are users already. If none of them is an administrator, it says what to do.
 func (s *Handlers) setupOver(r *http.Request) error {
 	has, err := s.store.HasAdministrator(storage.System(r.Context()))
 	if err != nil {
@@ -30,7 +30,7 @@ func (s *Handlers) setupOver(r *http.Request) error {
 	}
 }
 
-// SetupPage serves GET /setup, where the first administrator is made.
+// SetupPage serves GET /setup, for creating the first administrator.
 func (s *Handlers) SetupPage(w http.ResponseWriter, r *http.Request) error {
 	has, err := s.store.HasUser(storage.System(r.Context()))
 	if err != nil {
@@ -39,7 +39,7 @@ func (s *Handlers) SetupPage(w http.ResponseWriter, r *http.Request) error {
 	if has {
 		return s.setupOver(r)
 	}
-	view := templates.SetupView{Page: s.NewPage(nil, ""), Word: page.Clean(r.URL.Query().Get("word"), 100)}
+	view := templates.SetupView{Page: s.NewPage(nil, ""), Token: page.Clean(r.URL.Query().Get("word"), 100)}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SetupPage(view))
 }
 
@@ -57,14 +57,14 @@ func (s *Handlers) Setup(w http.ResponseWriter, r *http.Request) error {
 		Email: form.Get("email"), Name: form.Get("name"), Password: form.Get("password"),
 	})
 	view := templates.SetupView{
-		Page: s.NewPage(nil, ""), Word: page.Clean(form.Get("word"), 100), Name: page.Clean(form.Get("name"), 300),
-		Email: page.Clean(form.Get("email"), 320),
+		Page: s.NewPage(nil, ""), Token: page.Clean(form.Get("word"), 100),
+		Name: page.Clean(form.Get("name"), 300), Email: page.Clean(form.Get("email"), 320),
 	}
 	if errors.Is(err, identity.ErrSetupToken) {
 		if has, lookup := s.store.HasUser(storage.System(r.Context())); lookup == nil && has {
-			return s.setUpAlready(w, r) // the same form was quicker
+			return s.setUpAlready(w, r) // the same form was faster
 		}
-		view.Word, view.Errors = "", map[string]string{
+		view.Token, view.Errors = "", map[string]string{
 			"word": "This token is no longer valid. Run doorward setup-link to get a new one.",
 		}
 		return s.Render(w, r, http.StatusForbidden, view.Nonce, templates.SetupPage(view))
@@ -79,7 +79,7 @@ func (s *Handlers) Setup(w http.ResponseWriter, r *http.Request) error {
 	return s.welcome(w, r, user)
 }
 
-// welcome signs the first administrator in.
+// welcome signs in the first administrator.
 func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.User) error {
 	old, err := s.Visitor(r)
 	if err != nil {
@@ -89,18 +89,14 @@ func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.
 	if err != nil {
 		return err
 	}
-	if err := s.SetNotice(w, r, v, "Welcome. You are the first administrator of this server."); err != nil {
-		return err
-	}
-	return page.Redirect(w, page.DefaultPage)
+	return s.RedirectWithNotice(w, r, v, page.DefaultPage, "Welcome. You are the first administrator of this server.")
 }
 
-// setUpAgain is for how long after the set-up its form may be sent again.
+// setUpAgain is for how long after the set-up its form can be sent again.
 const setUpAgain = 10 * time.Minute
 
-// setUpAlready answers a set-up form that was sent twice as the first one was answered: it signs the administrator in
-// whom
-// the first one created, by the password that both have. For everybody else set-up is over.
+// setUpAlready answers a set-up form that was sent twice like the first one: it signs in the administrator who was
+// created, if the password is theirs. Otherwise it answers with setupOver.
 func (s *Handlers) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	u, err := s.store.UserByEmail(storage.System(r.Context()), form.Get("email"))

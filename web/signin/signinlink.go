@@ -11,21 +11,21 @@ import (
 	"doorward/web/page"
 )
 
-// SignInLinkPage serves GET /login/link: a button, since programs that look at links must not use one up.
+// SignInLinkPage serves GET /login/link: a page with a button, because programs that check links must not use one up.
 func (s *Handlers) SignInLinkPage(w http.ResponseWriter, r *http.Request) error {
-	word := r.URL.Query().Get("word")
-	user, err := s.userOfLink(r, word)
+	token := r.URL.Query().Get("word")
+	user, err := s.userOfLink(r, token)
 	if err != nil {
 		return err
 	}
-	view := templates.SignInLinkView{Page: s.NewPage(nil, ""), Word: word, Email: user.Email}
+	view := templates.SignInLinkView{Page: s.NewPage(nil, ""), Token: token, Email: user.Email}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SignInLinkPage(view))
 }
 
 // SignInLink serves POST /login/link.
 func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
-	word := r.PostForm.Get("word")
-	user, err := s.userOfLink(r, word)
+	token := r.PostForm.Get("word")
+	user, err := s.userOfLink(r, token)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v, err := s.StartSessionBy(w, r, old, user, "sign_in_link", func(ctx context.Context) error {
-		return s.store.TakeSignInLink(ctx, storage.Digest(word), user.ID)
+		return s.store.TakeSignInLink(ctx, storage.Digest(token), user.ID)
 	})
 	if errors.Is(err, storage.ErrConsumed) {
 		return linkOver(err)
@@ -43,21 +43,19 @@ func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	oauth.LogFieldsOf(r.Context()).Subject = user.ID
-	if err := s.SetNotice(w, r, v, "You are signed in. The link cannot be used again."); err != nil {
-		return err
-	}
-	return page.Redirect(w, page.DefaultPage)
+	return s.RedirectWithNotice(w, r, v, page.DefaultPage, "You are signed in. The link cannot be used again.")
 }
 
-// userOfLink finds whom a sign-in link lets in.
-func (s *Handlers) userOfLink(r *http.Request, word string) (storage.User, error) {
-	user, err := s.store.UserOfSignInLink(storage.System(r.Context()), storage.Digest(word))
+// userOfLink finds the user whom a sign-in link is for.
+func (s *Handlers) userOfLink(r *http.Request, token string) (storage.User, error) {
+	user, err := s.store.UserOfSignInLink(storage.System(r.Context()), storage.Digest(token))
 	if errors.Is(err, storage.ErrNotFound) {
 		return user, linkOver(err)
 	}
 	return user, err
 }
 
+// linkOver is the page for a sign-in link that does not work.
 func linkOver(cause error) *page.Error {
 	return &page.Error{
 		Status: http.StatusForbidden, Heading: "This link no longer works",

@@ -1,0 +1,105 @@
+package templates
+
+import "time"
+
+// AdminUsersView is /admin/users. It posts name, email, password, admin ("1"), and current_password if NeedPassword is
+// set, to /admin/users; nothing to /admin/users/{ID}/disable and /admin/users/{ID}/enable. The search is a GET of
+// /admin/users with q.
+type AdminUsersView struct {
+	Page
+	Query   string   // what was searched for; empty shows all
+	Columns []Column // name, email, created, last_seen and the actions
+	Users   []AdminUser
+	NextURL string // empty on the last page
+	PrevURL string // empty on the first page
+
+	// NewName, NewEmail and NewAdmin are what was typed for a new user.
+	NewName  string
+	NewEmail string
+	NewAdmin bool
+	// NeedPassword asks for the administrator's own password, because the last sign-in is too old. Field:
+	// current_password.
+	NeedPassword bool
+	// Errors is one sentence by field name: name, email, password, current_password. If there are any, the form is
+	// unfolded.
+	Errors map[string]string
+}
+
+// AdminUser is one user in the administrators' list.
+type AdminUser struct {
+	ID       string // part of the path of its forms
+	Name     string
+	Email    string
+	Admin    bool
+	Disabled bool
+	Created  time.Time
+	LastSeen time.Time // zero: never
+	Self     bool      // the viewer, who cannot disable themselves
+}
+
+// AdminUserView is /admin/users/{ID}. It posts name, email and admin ("1") to that path; password, keep_apps ("1"),
+// tokens ("1") and, if NeedPassword is set, current_password to …/password; nothing to …/enable. It links to the
+// confirmation pages …/sign-out and …/disable.
+type AdminUserView struct {
+	Page
+	AdminUser         // Name, Email and Admin as they were typed
+	SavedEmail string // as stored
+	// Workspaces are those without another enabled owner, in words.
+	Workspaces []string
+	Tokens     []string // personal access tokens that are neither revoked nor expired, in words
+	// KeepApps and RevokeTokens are what was chosen beside a new password.
+	KeepApps     bool
+	RevokeTokens bool
+	NeedPassword bool              // the administrator's last sign-in is too old
+	Errors       map[string]string // one sentence by field name
+}
+
+// AdminAppsView is /admin/apps. It posts nothing to /admin/apps/{ID}/disable, …/enable, …/verify and …/unverify. The
+// search is a GET of /admin/apps with q.
+type AdminAppsView struct {
+	Page
+	Query   string   // what was searched for; empty shows all
+	Columns []Column // name, type, owner, created and the actions
+	Apps    []AdminApp
+	NextURL string // empty on the last page
+	PrevURL string // empty on the first page
+}
+
+// AdminApp is one client in the administrators' list.
+type AdminApp struct {
+	ID           string // client_id; part of the paths
+	Name         string
+	Owner        string // email address of the creator; empty: created on the command line, or the user is gone
+	Kind         string // one of the Kind constants
+	Verified     bool
+	Operator     bool // registered by the operator of this server
+	FirstParty   bool
+	PKCEOptional bool
+	Disabled     bool
+	Created      time.Time
+}
+
+// AdminWorkspacesView is /admin/workspaces. It posts nothing to /admin/workspaces/{ID}/disable and …/enable, and plan
+// to …/plan. The search is a GET of /admin/workspaces with q.
+type AdminWorkspacesView struct {
+	Page
+	Query      string   // what was searched for; empty shows all
+	Columns    []Column // name, members, created and the actions
+	Workspaces []AdminWorkspace
+	NextURL    string // empty on the last page
+	PrevURL    string // empty on the first page
+	// Plans are the names of the configured plans.
+	Plans []string
+}
+
+// AdminWorkspace is one workspace in the administrators' list.
+type AdminWorkspace struct {
+	ID       string // part of the path of its forms
+	Slug     string
+	Name     string
+	Plan     string // empty: none
+	Members  int
+	Personal bool
+	Disabled bool
+	Created  time.Time
+}

@@ -1,0 +1,386 @@
+package templates_test
+
+import (
+	"time"
+
+	"doorward/templates"
+)
+
+func keyPlace() templates.KeyPlace {
+	return templates.KeyPlace{Base: "/settings/workspaces/engines/api-keys", Workspace: templates.WorkspaceBar{
+		Slug: "engines",
+		Name: "Analytical Engines Ltd",
+		Role: "admin",
+		Tab:  templates.TabKeys,
+		All: []templates.WorkspaceLink{
+			{Slug: "ada", Name: "Ada Lovelace"},
+			{Slug: "engines", Name: "Analytical Engines Ltd", Current: true},
+			{Slug: "old", Name: "Old works", Disabled: true},
+		},
+	}}
+}
+
+func tokenPlace() templates.KeyPlace {
+	return templates.KeyPlace{Base: "/settings/developer/personal-access-tokens", Personal: true}
+}
+
+// month is thirty days of usage, the last of them today.
+func month(most int64) []templates.UsageDay {
+	days := make([]templates.UsageDay, 30)
+	for i := range days {
+		d := &days[i]
+		d.Day = now.UTC().Truncate(aDay).AddDate(0, 0, i-29)
+		if most > 0 && i > 6 {
+			d.Allowed = most * int64(4+(i*7)%13) / 16
+			d.Limited = max(0, most*int64((i*5)%11-7)/40)
+			d.Refused = max(0, int64((i*3)%17-13))
+		}
+	}
+	return days
+}
+
+func keyRows() []templates.KeyRow {
+	return []templates.KeyRow{
+		{
+			ID:           "key_1",
+			Name:         "Night import",
+			Masked:       "sk_live_…q8Zt",
+			Environment:  "live",
+			State:        "active",
+			Scopes:       []string{"read", "write"},
+			Creator:      "Ada Lovelace",
+			Created:      ago(40 * aDay),
+			LastUsed:     ago(4 * time.Minute),
+			LastUsedFrom: "192.0.2.10",
+			Expires:      now.Add(50 * aDay),
+			Days:         month(900),
+		},
+		{
+			ID:          "key_2",
+			Name:        longName,
+			Masked:      "sk_test_…1mXa",
+			Environment: "test",
+			State:       "rotating",
+			Creator:     "Grace Hopper",
+			Scopes: []string{
+				"accounts:read", "accounts:write", "contacts:read", "contacts:write", "opportunities:read", "reports:read",
+			},
+			Created:      ago(80 * aDay),
+			LastUsed:     ago(3 * time.Hour),
+			LastUsedFrom: "2001:db8:85a3:8d3:1319:8a2e:370:7348",
+			Expires:      now.Add(9 * aDay),
+			Days:         month(20),
+		},
+		{
+			ID:          "key_3",
+			Name:        "Dashboard",
+			Masked:      "sk_live_…0pQr",
+			Environment: "live",
+			State:       "paused",
+			Scopes:      []string{"read"},
+			Created:     ago(5 * aDay),
+			Days:        month(0),
+		},
+		{
+			ID:          "key_4",
+			Name:        "Old dashboard",
+			Masked:      "sk_live_…Zz01",
+			Environment: "live",
+			State:       "expired",
+			Scopes:      []string{"read"},
+			Created:     ago(95 * aDay),
+			Expires:     ago(5 * aDay),
+			Days:        month(0),
+		},
+		{
+			ID:          "key_5",
+			Name:        "Lost laptop",
+			Masked:      "sk_live_…44aB",
+			Environment: "live",
+			State:       "revoked",
+			Scopes:      []string{"admin"},
+			Created:     ago(200 * aDay),
+			Days:        month(0),
+		},
+	}
+}
+
+func reachNow() []templates.Reach {
+	return []templates.Reach{
+		{
+			Slug: "ada",
+			Name: "Ada Lovelace",
+			As: []templates.RoleAs{
+				{Token: "", Effective: "owner"},
+				{Token: "viewer", Effective: "viewer"},
+				{Token: "member", Effective: "member"},
+				{Token: "admin", Effective: "admin"},
+			},
+		},
+		{
+			Slug: "engines",
+			Name: "Analytical Engines Ltd",
+			As: []templates.RoleAs{
+				{Token: "", Effective: "member"},
+				{Token: "viewer", Effective: "viewer"},
+				{Token: "member", Effective: "member"},
+				{Token: "admin", Effective: "member"},
+			},
+		},
+		{Slug: "old", Name: "Old works", Disabled: true},
+	}
+}
+
+func keyFields() templates.KeyFields {
+	return templates.KeyFields{
+		Resources: []templates.KeyResource{
+			{ID: "https://api.example.com", Name: "Example API", Selected: true, Scopes: fields(false).Resources[0].Scopes},
+		},
+		Environments: []templates.Option{
+			{Value: "live", Text: "Live", Hint: "The real thing. At most 1,000 requests an hour, 100 at once.", Selected: true},
+			{Value: "test", Text: "Test", Hint: "To try things out. At most 100 requests an hour, 20 at once."},
+		},
+		PlanText: "At most 1,000, which the plan allows. Leave it empty for that.",
+		Expiries: []templates.Option{
+			{Value: "30", Text: "in 30 days, on 3 April 2026"},
+			{Value: "90", Text: "in 90 days, on 2 June 2026", Selected: true},
+			{Value: "never", Text: "never"},
+		},
+	}
+}
+
+// objectFields are those of a server with two resources, one with objects, and everything wrong.
+func objectFields() templates.KeyFields {
+	f := keyFields()
+	f.Name, f.Note, f.RateLimit, f.Addresses = longName, "Asked for by Charles.\nSee the ledger.", "5000", "192.0.2.7/24"
+	object := func(name string, checked ...bool) templates.ObjectChoice {
+		choice := templates.ObjectChoice{Name: name}
+		for i, action := range []string{"read", "write", "delete", "admin"} {
+			choice.Scopes = append(choice.Scopes, templates.ScopeChoice{
+				Name: name + ":" + action, Text: action, Checked: i < len(checked) && checked[i],
+			})
+		}
+		return choice
+	}
+	f.Resources[0].Selected = false
+	f.Resources = append(f.Resources, templates.KeyResource{
+		ID: "https://crm.example.com", Name: "Customers", Selected: true, Scopes: f.Resources[0].Scopes[:2],
+		Objects: []templates.ObjectChoice{object("opportunities", true, true), object("accounts", true), object("contacts")},
+	})
+	f.Plans = []templates.Option{
+		{Text: "as the workspace (5,000 requests an hour)", Selected: true},
+		{Value: "free", Text: "free (100 requests an hour, 20 at once)"},
+	}
+	f.NeedPassword = true
+	f.Errors = map[string]string{
+		"name":        "The name is longer than 100 characters.",
+		"scope":       "The scope is missing; choose at least one.",
+		"environment": "The environment is unknown.",
+		"resource":    "The API has no API keys.",
+		"plan":        "The plan allows more than the workspace's.",
+		"rate_limit":  "The limit is more than the plan allows.",
+		"expires":     "The end is missing; choose when it expires.",
+		"addresses":   "The addresses: \"192.0.2.7/24\" has bits after its range; write 192.0.2.0/24.",
+		"password":    "Incorrect password.",
+	}
+	return f
+}
+
+func tokenFields() templates.KeyFields {
+	f := keyFields()
+	f.Environments, f.PlanText = nil, ""
+	f.Roles = []templates.Option{
+		{Value: "", Text: "My own role", Hint: "Whatever your role in the workspace is.", Selected: true},
+		{Value: "viewer", Text: "Viewer", Hint: "Can only view."},
+		{Value: "member", Text: "Member", Hint: "Can do what members can."},
+		{Value: "admin", Text: "Admin", Hint: "It does all that admins do."},
+	}
+	return f
+}
+
+func key() templates.KeyView {
+	f := keyFields()
+	f.Name, f.Note, f.Environments, f.Expiries = "Night import", "Runs on the second machine.", nil, nil
+	return templates.KeyView{
+		Page:      inside(keyPlace().Workspace, ada),
+		KeyPlace:  keyPlace(),
+		KeyFields: f,
+		KeyRow:    keyRows()[0],
+		Resource:  "Example API",
+		CanRotate: true,
+		Confirm:   true,
+		Ranges:    []string{"192.0.2.0/24", "2001:db8::/32"},
+		LimitText: "1,000 requests an hour, 100 at once (plan pro)",
+		Left:      "988 of 1,000, all of it again at 10:40 UTC on 4 March",
+		OldDays:   97,
+		Replaces: []templates.RelatedKey{
+			{
+				ID:           "key_0",
+				Masked:       "sk_live_…7yTr",
+				State:        "rotating",
+				Ends:         now.Add(20 * time.Hour),
+				LastUsed:     ago(2 * time.Hour),
+				LastUsedFrom: "198.51.100.7",
+				LastDay:      1204,
+			},
+			{ID: "key_00", Masked: "sk_live_…8uIo", State: "revoked", LastUsed: ago(2 * aDay)},
+		},
+		Requests: templates.Requests{Path: keyPlace().Base + "/key_1", Last: []templates.KeyRequest{
+			{
+				At:        ago(4 * time.Minute),
+				Action:    "GET /v1/auth/test",
+				Status:    200,
+				RequestID: "0195a0c0exampleexample01",
+				Address:   "192.0.2.10",
+			},
+			{
+				At:        ago(5 * time.Minute),
+				Action:    "POST /v1/api-keys",
+				Status:    403,
+				Reason:    "the credential lacks a scope or role",
+				RequestID: "0195a0c0exampleexample02",
+				Address:   "192.0.2.10",
+			},
+			{
+				At:        ago(2 * aDay),
+				Action:    "introspected",
+				Status:    429,
+				Reason:    "rate limit exceeded",
+				RequestID: "0195a0c0exampleexample03",
+				Address:   "2001:db8:85a3:8d3:1319:8a2e:370:7348",
+			},
+		}},
+		Events: []templates.KeyEvent{
+			{At: ago(aDay), Text: "Rights now read, write.", Who: "Grace Hopper", Address: "198.51.100.7"},
+			{At: ago(40 * aDay), Text: "Created with the permissions read, write, delete", Who: "", Address: "192.0.2.10"},
+		},
+	}
+}
+
+// keySamples are the pages about API keys and personal access tokens.
+func keySamples() []sample {
+	rotating := key()
+	rotating.KeyRow = keyRows()[1]
+	rotating.Replaces, rotating.CanRotate, rotating.NeedPassword = nil, false, true
+	rotating.ReplacedBy = &templates.RelatedKey{ID: "key_9", Masked: "sk_test_…9oPl", State: "active"}
+	rotating.LastDay = 1
+	for len(rotating.Requests.Last) < 12 {
+		rotating.Requests.Last = append(rotating.Requests.Last, rotating.Requests.Last[:3]...)
+	}
+	rotating.Requests.Asked, rotating.Requests.Found = rotating.Requests.Last[1].RequestID, rotating.Requests.Last[1:2]
+	ended := key()
+	ended.KeyRow = keyRows()[4]
+	ended.Final, ended.Revoked, ended.CanRotate, ended.Replaces, ended.Requests, ended.Events, ended.Ranges = true,
+		ago(aDay), false, nil, templates.Requests{}, nil, nil
+	wrong := key()
+	wrong.State, wrong.Plans, wrong.NeedPassword = "paused", objectFields().Plans, true
+	wrong.Errors = map[string]string{
+		"name":     "The name is missing.",
+		"grace":    "Choose how long the old key keeps working.",
+		"password": "Incorrect password.",
+		"confirm":  "Type the name exactly as shown. Nothing was revoked.",
+	}
+	token := key()
+	token.KeyPlace, token.Page, token.KeyFields = tokenPlace(), page(templates.SectionTokens, ada), tokenFields()
+	token.KeyRow = templates.KeyRow{
+		ID:      "token_1",
+		Name:    "Editor",
+		Masked:  "pat_…q8Zt",
+		State:   "active",
+		Scopes:  []string{"read", "write"},
+		Role:    "member",
+		Created: ago(3 * aDay),
+		Days:    month(30),
+	}
+	token.Requests.Path = tokenPlace().Base + "/token_1"
+	token.Confirm, token.Replaces, token.LimitText, token.Left, token.OldDays, token.Reach = false,
+		nil, "", "", 0, reachNow()
+
+	return []sample{
+		{"keys", templates.KeysPage(templates.KeysView{
+			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires",
+				"Expires", "", "Requests"),
+			Page:         inside(keyPlace().Workspace, ada),
+			KeyPlace:     keyPlace(),
+			Environments: []string{"live", "test"},
+			Keys:         keyRows(),
+			NextURL:      "/settings/workspaces/engines/api-keys?after=key_5&used=0",
+			CallURL:      "https://auth.example.com/v1/auth/test",
+			Prefix:       "sk_test_",
+		})},
+		{"keys-missing", templates.KeysPage(templates.KeysView{
+			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires",
+				"Expires", "", "Requests"),
+			Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), Environments: []string{"live"}, Missing: true,
+		})},
+		{"keys-no-matches", templates.KeysPage(templates.KeysView{
+			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires",
+				"Expires", "", "Requests"),
+			Page:         inside(keyPlace().Workspace, ada),
+			KeyPlace:     keyPlace(),
+			Environments: []string{"live", "test"},
+			Query:        "import",
+			Environment:  "test",
+			State:        "paused",
+		})},
+		{"keys-empty", templates.KeysPage(templates.KeysView{
+			Columns: columns("name", "Name", "last_used", "Last used", "created", "Created", "expires",
+				"Expires", "", "Requests"),
+			Page:         inside(keyPlace().Workspace, ada),
+			KeyPlace:     keyPlace(),
+			Environments: []string{"live", "test"},
+			CallURL:      "https://auth.example.com/v1/auth/test",
+			Prefix:       "sk_test_",
+		})},
+		{
+			"key-new",
+			templates.KeyFormPage(templates.KeyFormView{
+				Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), KeyFields: keyFields(),
+			}),
+		},
+		{
+			"key-new-errors",
+			templates.KeyFormPage(templates.KeyFormView{
+				Page: inside(keyPlace().Workspace, ada), KeyPlace: keyPlace(), KeyFields: objectFields(),
+			}),
+		},
+		{"key-secret", templates.KeySecretPage(templates.KeySecretView{
+			Page:     inside(keyPlace().Workspace, ada),
+			KeyPlace: keyPlace(),
+			Name:     "Night import",
+			Key:      "sk_live_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE",
+			CallURL:  "https://auth.example.com/v1/auth/test",
+			OldUntil: now.Add(aDay),
+			NextURL:  "/settings/workspaces/engines/api-keys/key_1",
+		})},
+		{"key", templates.KeyPage(key())},
+		{"key-rotating", templates.KeyPage(rotating)},
+		{"key-revoked", templates.KeyPage(ended)},
+		{"key-errors", templates.KeyPage(wrong)},
+		{"tokens", templates.KeysPage(templates.KeysView{
+			Columns:  columns("name", "Name", "last_used", "Last used", "created", "Created", "expires", "Expires"),
+			Page:     page(templates.SectionTokens, ada),
+			KeyPlace: tokenPlace(),
+			Keys:     []templates.KeyRow{token.KeyRow},
+			Reach:    reachNow(),
+			CallURL:  "https://auth.example.com/v1/auth/test", Prefix: "pat_",
+		})},
+		{
+			"token-new",
+			templates.KeyFormPage(templates.KeyFormView{
+				Page: page(templates.SectionTokens, ada), KeyPlace: tokenPlace(), KeyFields: tokenFields(), Reach: reachNow(),
+			}),
+		},
+		{"token-secret", templates.KeySecretPage(templates.KeySecretView{
+			Page:     page(templates.SectionTokens, ada),
+			KeyPlace: tokenPlace(),
+			Name:     "Editor",
+			Key:      "pat_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE",
+			CallURL:  "https://auth.example.com/v1/auth/test",
+			Header:   "X-Workspace",
+			Slug:     "ada",
+			NextURL:  "/settings/developer/personal-access-tokens/token_1",
+		})},
+		{"token", templates.KeyPage(token)},
+	}
+}

@@ -1,0 +1,50 @@
+package page
+
+import "strings"
+
+// product is a browser or system: the part of a User-Agent by which it is recognized, and its name.
+type product struct{ part, name string }
+
+// The first product whose part is in a User-Agent counts: most browsers also claim to be Chrome or Safari.
+var (
+	browsers = []product{
+		{"Edg", "Edge"},
+		{"OPR/", "Opera"},
+		{"SamsungBrowser", "Samsung Internet"},
+		{"Firefox/", "Firefox"},
+		{"FxiOS", "Firefox"},
+		{"CriOS", "Chrome"},
+		{"Chrome/", "Chrome"},
+		{"Safari/", "Safari"},
+		{"curl/", "curl"},
+	}
+	systems = []product{
+		{"iPhone", "iPhone"},
+		{"iPad", "iPad"},
+		{"Android", "Android"},
+		{"Windows", "Windows"},
+		{"Mac OS X", "macOS"},
+		{"CrOS", "ChromeOS"},
+		{"Linux", "Linux"},
+	}
+)
+
+// BrowserName names the browser and system of a User-Agent, so that users recognize their own; empty if unknown.
+func BrowserName(agent string) string {
+	find := func(list []product) string {
+		for _, p := range list {
+			if strings.Contains(agent, p.part) {
+				return p.name
+			}
+		}
+		return ""
+	}
+	browser, system := find(browsers), find(systems)
+	switch {
+	case browser != "" && system != "":
+		return browser + " on " + system
+	case browser != "":
+		return browser
+	}
+	return system
+}
