@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"doorward/cmd/doorward/show"
 	"doorward/management"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -80,28 +80,21 @@ type clientList struct{ output }
 // Run lists all clients.
 func (c clientList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		rows := []clientJSON{}
+		rows := []show.Client{}
 		for after := ""; ; {
 			page, err := s.store.Clients(ctx, "", after, pageSize)
 			if err != nil {
 				return fmt.Errorf("list clients: %w", err)
 			}
 			for _, client := range page {
-				rows = append(rows, newClientJSON(client, ""))
+				rows = append(rows, show.NewClient(client, ""))
 				after = client.ID
 			}
 			if len(page) < pageSize {
 				break
 			}
 		}
-		return c.print(a, rows, func(w io.Writer) {
-			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(table, "CLIENT ID\tNAME\tKIND\tSTATE")
-			for _, row := range rows {
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", row.ClientID, row.Name, row.kind(), row.state())
-			}
-			_ = table.Flush()
-		})
+		return c.print(a, rows, func(w io.Writer) { show.Clients(w, rows) })
 	})
 }
 
@@ -208,7 +201,7 @@ func (c clientDelete) Run(ctx context.Context, a *app) error {
 		}
 		return c.print(
 			a,
-			newClientJSON(client, ""),
+			show.NewClient(client, ""),
 			func(w io.Writer) { _, _ = fmt.Fprintf(w, "Deleted %s (%s).\n", client.ID, client.Name) },
 		)
 	})
@@ -258,7 +251,7 @@ func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx co
 		if err != nil {
 			return noClient(id, err)
 		}
-		shown := newClientJSON(client, "")
+		shown := show.NewClient(client, "")
 		if client.WorkspaceID != "" {
 			w, err := s.store.WorkspaceByID(ctx, client.WorkspaceID)
 			if err != nil {
@@ -266,7 +259,7 @@ func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx co
 			}
 			shown.WorkspaceDisabled = !w.DisabledAt.IsZero()
 		}
-		return o.printClientJSON(a, shown)
+		return o.print(a, shown, shown.Write)
 	})
 }
 
@@ -319,157 +312,8 @@ func invalid(err error) error {
 	return usageError{errors.New(strings.Join(lines, "\n"))}
 }
 
-// clientJSON is a client for scripts, by the names of RFC 7591, section 2 where it has them.
-type clientJSON struct {
-	ClientID       string   `json:"client_id"`
-	ClientSecret   string   `json:"client_secret,omitempty"` // only where it was just made
-	Name           string   `json:"client_name"`
-	Site           string   `json:"client_uri,omitempty"`
-	RedirectURIs   []string `json:"redirect_uris"`
-	GrantTypes     []string `json:"grant_types"`
-	Scope          string   `json:"scope"`
-	Resources      []string `json:"resources"`
-	Public         bool     `json:"public"`
-	PKCE           string   `json:"pkce"`
-	FirstParty     bool     `json:"first_party"`
-	ResourceServer bool     `json:"resource_server"`
-	Verified       bool     `json:"verified"`
-	Manages        bool     `json:"manages"`
-	Disabled       bool     `json:"disabled"`
-	DisabledBy     string   `json:"disabled_by,omitempty"` // administrator, or a role in its workspace
-	// WorkspaceDisabled: the client does not work while its workspace is disabled.
-	WorkspaceDisabled bool         `json:"workspace_disabled,omitempty"`
-	WorkspaceID       string       `json:"workspace_id,omitempty"`
-	CreatedAt         time.Time    `json:"created_at"`
-	Secrets           []secretJSON `json:"secrets,omitempty"`
-}
-
-// secretJSON tells the secrets of a client apart without showing them.
-type secretJSON struct {
-	Tail      string     `json:"tail"`
-	CreatedAt time.Time  `json:"created_at"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-}
-
-func newClientJSON(c storage.Client, secret string) clientJSON {
-	row := clientJSON{
-		ClientID:     c.ID,
-		ClientSecret: secret,
-		Name:         c.Name,
-		Site:         c.Site,
-		RedirectURIs: notNil(
-			c.RedirectURIs,
-		),
-		GrantTypes:     notNil(c.GrantTypes),
-		Scope:          c.Scopes.String(),
-		Resources:      notNil(c.Resources),
-		Public:         c.Public,
-		PKCE:           "required",
-		FirstParty:     c.FirstParty,
-		ResourceServer: c.ResourceServer,
-		Verified:       c.Verified,
-		Manages:        c.Manages,
-		Disabled:       !c.DisabledAt.IsZero(),
-		DisabledBy:     c.DisabledBy,
-		WorkspaceID:    c.WorkspaceID,
-		CreatedAt:      seconds(c.CreatedAt),
-		Secrets:        nil,
-	}
-	if c.PKCEOptional {
-		row.PKCE = "optional"
-	}
-	for _, x := range c.Secrets {
-		one := secretJSON{Tail: x.Tail, CreatedAt: seconds(x.CreatedAt), ExpiresAt: nil}
-		if !x.ExpiresAt.IsZero() {
-			at := seconds(x.ExpiresAt)
-			one.ExpiresAt = &at
-		}
-		row.Secrets = append(row.Secrets, one)
-	}
-	return row
-}
-
-// notNil keeps an empty list from becoming null in JSON.
-func notNil(list storage.List) []string { return append([]string{}, list...) }
-
-// seconds is a time as people read it, UTC without fractions.
-func seconds(t storage.Time) time.Time { return t.Time().UTC().Truncate(time.Second) }
-
-func (c clientJSON) kind() string {
-	switch {
-	case c.ResourceServer:
-		return "resource server"
-	case c.Public:
-		return "public"
-	}
-	return "confidential"
-}
-
-func (c clientJSON) state() string {
-	if c.Disabled {
-		return "disabled"
-	}
-	return "enabled"
-}
-
-// printClient shows a client, and its secret where it was just made.
+// printClient shows an app, with its secret if it was just created.
 func (o output) printClient(a *app, client storage.Client, secret string) error {
-	return o.printClientJSON(a, newClientJSON(client, secret))
-}
-
-func (o output) printClientJSON(a *app, c clientJSON) error {
-	return o.print(a, c, func(w io.Writer) {
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		row := func(name, value string) {
-			if value != "" {
-				_, _ = fmt.Fprintf(table, "%s\t%s\n", name, value)
-			}
-		}
-		row("client_id", c.ClientID)
-		row("client_secret", c.ClientSecret)
-		row("name", c.Name)
-		row("site", c.Site)
-		row("kind", c.kind())
-		for _, uri := range c.RedirectURIs {
-			row("redirect URI", uri)
-		}
-		row("grants", strings.Join(c.GrantTypes, " "))
-		row("scope", c.Scope)
-		row("resources", strings.Join(c.Resources, " "))
-		if c.PKCE == "optional" {
-			row("pkce", c.PKCE)
-		}
-		if c.FirstParty {
-			row("first party", "yes")
-		}
-		if c.Verified {
-			row("verified", "yes")
-		}
-		if c.WorkspaceID == "" {
-			row("registered by", "the operator")
-		}
-		if c.Manages {
-			row("manages", "yes")
-		}
-		state := c.state()
-		if c.DisabledBy != "" {
-			state += " by " + pausedBy(c.DisabledBy)
-		}
-		if c.WorkspaceDisabled {
-			state += ", stopped with its workspace"
-		}
-		row("state", state)
-		row("created", c.CreatedAt.Format(time.RFC3339))
-		for _, x := range c.Secrets {
-			until := ""
-			if x.ExpiresAt != nil {
-				until = ", until " + x.ExpiresAt.Format(time.RFC3339)
-			}
-			row("secret", "…"+x.Tail+", since "+x.CreatedAt.Format(time.RFC3339)+until)
-		}
-		_ = table.Flush()
-		if c.ClientSecret != "" {
-			_, _ = fmt.Fprintln(w, "\nThe secret is shown only now.")
-		}
-	})
+	row := show.NewClient(client, secret)
+	return o.print(a, row, row.Write)
 }

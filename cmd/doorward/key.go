@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"doorward/cmd/doorward/show"
 	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/oauth/input"
@@ -52,7 +51,7 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 		if c.Test {
 			environment = apikey.Test
 		}
-		k, text, err := s.management.CreateKey(ctx, management.CommandLine(w.ID), w.Plan, apikey.Spec{
+		k, secret, err := s.management.CreateKey(ctx, management.CommandLine(w.ID), w.Plan, apikey.Spec{
 			Name:        c.Name,
 			Note:        c.Note,
 			Resource:    c.Resource,
@@ -66,9 +65,9 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return invalid(tooMany(w.Slug, "API keys", err))
 		}
-		row := newKeyJSON(s, &k)
-		row.Key, row.Workspace = text, w.Slug
-		return c.printKey(a, row)
+		row := s.shownKey(&k)
+		row.Key, row.Workspace = secret, w.Slug
+		return c.print(a, row, row.Write)
 	})
 }
 
@@ -104,7 +103,7 @@ func (c keyList) Run(ctx context.Context, a *app) error {
 		for i := range rows {
 			rows[i].Workspace = w.Slug
 		}
-		return c.printKeys(a, rows)
+		return c.print(a, rows, func(w io.Writer) { show.Keys(w, rows) })
 	})
 }
 
@@ -256,15 +255,15 @@ func (o output) onKey(
 				return fmt.Errorf("look up the key's workspace: %w", err)
 			}
 		}
-		k, text, err := act(ctx, s, k, w)
+		k, secret, err := act(ctx, s, k, w)
 		if errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("API key %s is revoked permanently; create a new one", id)
 		}
 		if err != nil {
 			return invalid(err)
 		}
-		row := newKeyJSON(s, &k)
-		row.Key, row.Workspace = text, w.Slug
+		row := s.shownKey(&k)
+		row.Key, row.Workspace = secret, w.Slug
 		if row.Requests, err = s.requestsOf(ctx, &k); err != nil {
 			return err
 		}
@@ -276,11 +275,11 @@ func (o output) onKey(
 			if old.Live(s.store.Now()) {
 				row.Replaces = append(
 					row.Replaces,
-					replacedJSON{ID: old.ID, Tail: old.Tail, ExpiresAt: seconds(old.ExpiresAt)},
+					show.Replaced{ID: old.ID, Tail: old.Tail, ExpiresAt: show.Seconds(old.ExpiresAt)},
 				)
 			}
 		}
-		return o.printKey(a, row)
+		return o.print(a, row, row.Write)
 	})
 }
 
@@ -297,15 +296,15 @@ func (s *server) keyOfKind(ctx context.Context, kind, id, called, look string) (
 }
 
 // keysOf lists all keys or personal access tokens of an owner, the newest first.
-func (s *server) keysOf(ctx context.Context, owner storage.KeyOwner) ([]keyJSON, error) {
-	rows := []keyJSON{}
+func (s *server) keysOf(ctx context.Context, owner storage.KeyOwner) ([]show.Key, error) {
+	rows := []show.Key{}
 	for filter := (storage.KeyFilter{Limit: pageSize}); ; {
 		page, err := s.store.Keys(ctx, owner, filter)
 		if err != nil {
 			return nil, fmt.Errorf("list keys: %w", err)
 		}
 		for _, k := range page {
-			rows = append(rows, newKeyJSON(s, &k))
+			rows = append(rows, s.shownKey(&k))
 			filter.After = k.ID
 		}
 		if len(page) < pageSize {
@@ -314,60 +313,12 @@ func (s *server) keysOf(ctx context.Context, owner storage.KeyOwner) ([]keyJSON,
 	}
 }
 
-// keyJSON is an API key or a personal access token for scripts.
-type keyJSON struct {
-	ID           string         `json:"id"`
-	Key          string         `json:"key,omitempty"`   // only where it was just made
-	Token        string         `json:"token,omitempty"` // likewise, of a personal access token
-	Name         string         `json:"name"`
-	Note         string         `json:"note,omitempty"`
-	WorkspaceID  string         `json:"workspace_id,omitempty"`
-	Workspace    string         `json:"workspace,omitempty"`
-	UserID       string         `json:"user_id,omitempty"`
-	Role         string         `json:"role,omitempty"`
-	Resource     string         `json:"resource"`
-	Environment  string         `json:"environment,omitempty"`
-	Scope        string         `json:"scope"`
-	Plan         string         `json:"plan,omitempty"`
-	RateLimit    int64          `json:"rate_limit,omitempty"`
-	Addresses    []string       `json:"addresses,omitempty"`
-	Prefix       string         `json:"prefix"`
-	Tail         string         `json:"tail"`
-	State        string         `json:"state"`
-	PausedBy     string         `json:"paused_by,omitempty"` // administrator, user, or a role in its workspace
-	CreatedAt    time.Time      `json:"created_at"`
-	ExpiresAt    *time.Time     `json:"expires_at,omitempty"`
-	LastUsedAt   *time.Time     `json:"last_used_at,omitempty"`
-	LastUsedFrom string         `json:"last_used_from,omitempty"`
-	RotatedInto  string         `json:"rotated_into,omitempty"`
-	Replaces     []replacedJSON `json:"replaces,omitempty"` // what still works beside it
-	Requests     *requestsJSON  `json:"requests,omitempty"` // where there were some
-}
-
-// requestsJSON is how often a key was used in the last 30 days, and the last times.
-type requestsJSON struct {
-	Allowed int64         `json:"allowed"`
-	Limited int64         `json:"limited"` // refused by a limit
-	Refused int64         `json:"refused"` // by anything else
-	Last    []requestJSON `json:"last"`    // the newest first
-}
-
-// requestJSON is one request, with why it was refused.
-type requestJSON struct {
-	At        time.Time `json:"at"`
-	Action    string    `json:"action"`
-	Status    int       `json:"status"`
-	Reason    string    `json:"reason,omitempty"`
-	RequestID string    `json:"request_id"`
-	Address   string    `json:"address,omitempty"`
-}
-
 // shownRequests is how many of a key's last requests are shown.
 const shownRequests = 10
 
 // requestsOf reads how a key was used; nil where it was not. What a running server has counted it writes every five seconds.
-func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*requestsJSON, error) {
-	r := requestsJSON{Last: []requestJSON{}}
+func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*show.Requests, error) {
+	r := show.Requests{Last: []show.Request{}}
 	if k.WorkspaceID != "" {
 		now := s.store.Now()
 		hours, err := s.store.UsageOf(ctx, k.WorkspaceID, k.ID, now.Add(-30*input.Day), now.Add(time.Hour))
@@ -383,17 +334,14 @@ func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*requestsJS
 		return nil, fmt.Errorf("read the key's last requests: %w", err)
 	}
 	for _, x := range last[:min(len(last), shownRequests)] {
-		r.Last = append(
-			r.Last,
-			requestJSON{
-				At:        seconds(x.At),
-				Action:    x.Action,
-				Status:    x.Status,
-				Reason:    x.Reason,
-				RequestID: x.RequestID,
-				Address:   x.Address,
-			},
-		)
+		r.Last = append(r.Last, show.Request{
+			At:        show.Seconds(x.At),
+			Action:    x.Action,
+			Status:    x.Status,
+			Reason:    x.Reason,
+			RequestID: x.RequestID,
+			Address:   x.Address,
+		})
 	}
 	if r.Allowed+r.Limited+r.Refused == 0 && len(r.Last) == 0 {
 		return nil, nil
@@ -401,160 +349,5 @@ func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*requestsJS
 	return &r, nil
 }
 
-// replacedJSON is a key whose place another takes.
-type replacedJSON struct {
-	ID        string    `json:"id"`
-	Tail      string    `json:"tail"`
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
-func newKeyJSON(s *server, k *storage.APIKey) keyJSON {
-	return keyJSON{
-		ID:          k.ID,
-		Name:        k.Name,
-		Note:        k.Note,
-		WorkspaceID: k.WorkspaceID,
-		UserID:      k.UserID,
-		Role:        k.Role,
-		Resource:    k.Resource,
-		Environment: k.Environment,
-		Scope:       k.Scopes.String(),
-		Plan:        k.Plan,
-		RateLimit:   k.RateLimit,
-		Addresses:   k.Addresses,
-		Prefix:      k.Prefix,
-		Tail:        k.Tail,
-		State:       s.apikey.State(k),
-		PausedBy:    k.PausedBy,
-		CreatedAt: seconds(
-			k.CreatedAt,
-		),
-		ExpiresAt:    secondsOrNever(k.ExpiresAt),
-		LastUsedAt:   secondsOrNever(k.LastUsedAt),
-		LastUsedFrom: k.LastUsedFrom,
-		RotatedInto:  k.RotatedInto,
-	}
-}
-
-// secondsOrNever is a moment that may be never.
-func secondsOrNever(t storage.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	at := seconds(t)
-	return &at
-}
-
-// dayOf is a moment in a table.
-func dayOf(t *time.Time) string {
-	if t == nil {
-		return "never"
-	}
-	return t.Format(time.DateOnly)
-}
-
-// printKeys lists keys as a table.
-func (o output) printKeys(a *app, rows []keyJSON) error {
-	return o.print(a, rows, func(w io.Writer) {
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		_, _ = fmt.Fprintln(table, "ID\tNAME\tTEXT\tSCOPE\tSTATE\tLAST USED\tENDS")
-		for _, row := range rows {
-			_, _ = fmt.Fprintf(
-				table,
-				"%s\t%s\t%s…%s\t%s\t%s\t%s\t%s\n",
-				row.ID,
-				row.Name,
-				row.Prefix,
-				row.Tail,
-				row.Scope,
-				row.State,
-				dayOf(row.LastUsedAt),
-				dayOf(row.ExpiresAt),
-			)
-		}
-		_ = table.Flush()
-	})
-}
-
-// printKey shows a key, and its text where it was just made.
-func (o output) printKey(a *app, k keyJSON) error {
-	return o.print(a, k, func(w io.Writer) {
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		row := func(name, value string) {
-			if value != "" {
-				_, _ = fmt.Fprintf(table, "%s\t%s\n", name, value)
-			}
-		}
-		at := func(name string, t *time.Time) {
-			if t != nil {
-				row(name, t.Format(time.RFC3339))
-			}
-		}
-		row("id", k.ID)
-		row("key", k.Key)
-		row("token", k.Token)
-		row("name", k.Name)
-		row("note", strings.ReplaceAll(k.Note, "\n", " "))
-		row("workspace", k.Workspace)
-		row("user", k.UserID)
-		row("role", k.Role)
-		row("resource", k.Resource)
-		row("environment", k.Environment)
-		row("scope", k.Scope)
-		row("plan", k.Plan)
-		if k.RateLimit > 0 {
-			row("rate limit", strconv.FormatInt(k.RateLimit, 10)+" an hour")
-		}
-		row("addresses", strings.Join(k.Addresses, " "))
-		row("text", k.Prefix+"…"+k.Tail)
-		state := k.State
-		if k.PausedBy != "" {
-			state += " by " + pausedBy(k.PausedBy)
-		}
-		row("state", state)
-		at("created", &k.CreatedAt)
-		at("ends", k.ExpiresAt)
-		at("last used", k.LastUsedAt)
-		row("from", k.LastUsedFrom)
-		row("rotated into", k.RotatedInto)
-		for _, old := range k.Replaces {
-			row("replaces", old.ID+" (…"+old.Tail+"), which works until "+old.ExpiresAt.Format(time.RFC3339))
-		}
-		if r := k.Requests; r != nil {
-			row("30 days", fmt.Sprintf("%d allowed, %d over a limit, %d refused", r.Allowed, r.Limited, r.Refused))
-			for _, x := range r.Last {
-				row(
-					"request",
-					strings.TrimSpace(
-						fmt.Sprintf(
-							"%s  %s  %d  %s  %s",
-							x.At.Format(time.RFC3339),
-							x.Action,
-							x.Status,
-							x.RequestID,
-							x.Reason,
-						),
-					),
-				)
-			}
-		}
-		_ = table.Flush()
-		switch {
-		case k.Key != "":
-			_, _ = fmt.Fprintln(w, "\nThe key is shown only now.")
-		case k.Token != "":
-			_, _ = fmt.Fprintln(w, "\nThe token is shown only now.")
-		}
-	})
-}
-
-// pausedBy says who paused a key.
-func pausedBy(by string) string {
-	switch by {
-	case management.StoppedByAdministrator:
-		return "an administrator of this server"
-	case management.StoppedByUser:
-		return "its user"
-	}
-	return "an " + by + " of the workspace"
-}
+// shownKey describes a key, with its state at this moment.
+func (s *server) shownKey(k *storage.APIKey) show.Key { return show.NewKey(k, s.apikey.State(k)) }

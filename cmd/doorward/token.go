@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"strings"
 
+	"doorward/cmd/doorward/show"
 	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/storage"
@@ -34,7 +36,7 @@ func (c tokenCreate) Run(ctx context.Context, a *app) error {
 		}
 		by := management.CommandLine("")
 		by.UserID = user.ID
-		k, text, err := s.management.CreatePersonalToken(ctx, by, apikey.Spec{
+		k, secret, err := s.management.CreatePersonalToken(ctx, by, apikey.Spec{
 			Name:      c.Name,
 			Resource:  c.Resource,
 			Scopes:    strings.Fields(c.Scope),
@@ -44,9 +46,9 @@ func (c tokenCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return invalid(tooMany(user.Email, "personal access tokens", err))
 		}
-		row := newKeyJSON(s, &k)
-		row.Token = text
-		return c.printKey(a, row)
+		row := s.shownKey(&k)
+		row.Token = secret
+		return c.print(a, row, row.Write)
 	})
 }
 
@@ -66,7 +68,7 @@ func (c tokenList) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		return c.printKeys(a, rows)
+		return c.print(a, rows, func(w io.Writer) { show.Keys(w, rows) })
 	})
 }
 
@@ -91,6 +93,7 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 		if k, err = s.management.RevokeKey(ctx, management.CommandLine(""), k.Owner(), k.ID); err != nil {
 			return invalid(err)
 		}
-		return c.printKey(a, newKeyJSON(s, &k))
+		row := s.shownKey(&k)
+		return c.print(a, row, row.Write)
 	})
 }

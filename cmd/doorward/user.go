@@ -8,9 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
 
+	"doorward/cmd/doorward/show"
 	"doorward/oauth/identity"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -70,28 +69,21 @@ type userList struct{ output }
 // Run lists all users.
 func (c userList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		rows := []userJSON{}
+		rows := []show.User{}
 		for after := ""; ; {
 			page, err := s.store.Users(ctx, "", after, pageSize)
 			if err != nil {
 				return fmt.Errorf("list users: %w", err)
 			}
 			for _, user := range page {
-				rows = append(rows, newUserJSON(user))
+				rows = append(rows, show.NewUser(user))
 				after = user.ID
 			}
 			if len(page) < pageSize {
 				break
 			}
 		}
-		return c.print(a, rows, func(w io.Writer) {
-			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(table, "EMAIL\tNAME\tROLE\tSTATE\tID")
-			for _, row := range rows {
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", row.Email, row.Name, row.role(), row.state(), row.ID)
-			}
-			_ = table.Flush()
-		})
+		return c.print(a, rows, func(w io.Writer) { show.Users(w, rows) })
 	})
 }
 
@@ -178,13 +170,13 @@ func (c userDisable) Run(ctx context.Context, a *app) error {
 		if user, err = s.store.UserByID(ctx, user.ID); err != nil {
 			return fmt.Errorf("look up the user: %w", err)
 		}
-		u := newUserJSON(user)
+		u := show.NewUser(user)
 		for _, w := range with {
 			if w, err = s.store.WorkspaceByID(ctx, w.ID); err != nil {
 				return fmt.Errorf("look up the user's workspaces: %w", err)
 			}
 			if !w.DisabledAt.IsZero() {
-				u.Workspaces = append(u.Workspaces, newWorkspaceJSON(w))
+				u.Workspaces = append(u.Workspaces, show.NewWorkspace(w))
 			}
 		}
 		return c.print(a, u, func(w io.Writer) {
@@ -194,7 +186,7 @@ func (c userDisable) Run(ctx context.Context, a *app) error {
 				u.Email,
 				u.ID,
 			)
-			printWorkspaceList(w, u.Workspaces)
+			show.AffectedWorkspaces(w, u.Workspaces)
 		})
 	})
 }
@@ -277,9 +269,9 @@ func (c userDelete) Run(ctx context.Context, a *app) error {
 		if err := s.identity.DeleteUser(ctx, user.ID); err != nil {
 			return err
 		}
-		u := newUserJSON(user)
+		u := show.NewUser(user)
 		for _, w := range gone {
-			u.Workspaces = append(u.Workspaces, newWorkspaceJSON(w))
+			u.Workspaces = append(u.Workspaces, show.NewWorkspace(w))
 		}
 		return c.print(a, u, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
@@ -288,17 +280,9 @@ func (c userDelete) Run(ctx context.Context, a *app) error {
 				u.Email,
 				u.ID,
 			)
-			printWorkspaceList(w, u.Workspaces)
+			show.AffectedWorkspaces(w, u.Workspaces)
 		})
 	})
-}
-
-func printWorkspaceList(w io.Writer, list []workspaceJSON) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, x := range list {
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", x.Slug, x.Name, x.kind())
-	}
-	_ = table.Flush()
 }
 
 type userPassword struct {
@@ -369,54 +353,21 @@ func (o output) endFor(
 		if err != nil {
 			return err
 		}
-		row := endedJSON{
-			userJSON: newUserJSON(user),
+		row := show.EndedAccess{
+			User:     show.NewUser(user),
 			Sessions: ended.Sessions,
 			Grants:   ended.Grants,
 			Revoked:  ended.Revoked,
-			Tokens:   []keyJSON{},
+			Tokens:   []show.Key{},
 		}
 		for _, k := range ended.Tokens {
 			if k, err = s.store.KeyByID(ctx, k.ID); err != nil {
 				return fmt.Errorf("look up a personal access token: %w", err)
 			}
-			row.Tokens = append(row.Tokens, newKeyJSON(s, &k))
+			row.Tokens = append(row.Tokens, s.shownKey(&k))
 		}
-		return o.print(a, row, func(w io.Writer) {
-			_, _ = fmt.Fprintf(
-				w,
-				"%s %s (%s). Ended: sessions %d, authorizations of apps %d, personal access tokens %d.\n",
-				done,
-				row.Email,
-				row.ID,
-				row.Sessions,
-				row.Grants,
-				row.Revoked,
-			)
-			if len(row.Tokens) == 0 {
-				return
-			}
-			text := "These personal access tokens go on working; --tokens revokes them:"
-			if row.Revoked > 0 {
-				text = "Revoked personal access tokens:"
-			}
-			_, _ = fmt.Fprintln(w, text)
-			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			for _, k := range row.Tokens {
-				_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", k.ID, k.Name, k.Scope, k.State)
-			}
-			_ = table.Flush()
-		})
+		return o.print(a, row, func(w io.Writer) { row.Write(w, done) })
 	})
-}
-
-// endedJSON is a user with what ended for them, for scripts.
-type endedJSON struct {
-	userJSON
-	Sessions int64     `json:"sessions_ended"`
-	Grants   int64     `json:"grants_ended"`
-	Revoked  int64     `json:"tokens_revoked"`
-	Tokens   []keyJSON `json:"tokens"` // personal access tokens that were neither revoked nor expired
 }
 
 // userByEmail finds a user, or says that they are missing.
@@ -471,44 +422,7 @@ func invalidPerson(err error) error {
 	return usageError{errors.New(strings.Join(lines, "\n"))}
 }
 
-// userJSON is a user for scripts.
-type userJSON struct {
-	ID        string    `json:"id"`
-	Email     string    `json:"email"`
-	Name      string    `json:"name"`
-	Admin     bool      `json:"admin"`
-	Disabled  bool      `json:"disabled"`
-	CreatedAt time.Time `json:"created_at"`
-	// Workspaces are those that went with a user who was deleted, or are disabled with one who was disabled.
-	Workspaces []workspaceJSON `json:"workspaces,omitempty"`
-}
-
-func newUserJSON(u storage.User) userJSON {
-	return userJSON{
-		ID:        u.ID,
-		Email:     u.Email,
-		Name:      u.Name,
-		Admin:     u.Admin,
-		Disabled:  !u.DisabledAt.IsZero(),
-		CreatedAt: seconds(u.CreatedAt),
-	}
-}
-
-func (u userJSON) role() string {
-	if u.Admin {
-		return "administrator"
-	}
-	return ""
-}
-
-func (u userJSON) state() string {
-	if u.Disabled {
-		return "disabled"
-	}
-	return "enabled"
-}
-
 func (o output) printUser(a *app, user storage.User, done string) error {
-	u := newUserJSON(user)
+	u := show.NewUser(user)
 	return o.print(a, u, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s (%s).\n", done, u.Email, u.ID) })
 }

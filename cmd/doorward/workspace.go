@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
-	"time"
 
+	"doorward/cmd/doorward/show"
 	"doorward/management"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -56,37 +55,21 @@ type workspaceList struct{ output }
 // Run lists all workspaces.
 func (c workspaceList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		rows := []workspaceJSON{}
+		rows := []show.Workspace{}
 		for after := ""; ; {
 			page, err := s.store.Workspaces(ctx, after, pageSize)
 			if err != nil {
 				return fmt.Errorf("list workspaces: %w", err)
 			}
 			for _, w := range page {
-				rows = append(rows, newWorkspaceJSON(w))
+				rows = append(rows, show.NewWorkspace(w))
 				after = w.ID
 			}
 			if len(page) < pageSize {
 				break
 			}
 		}
-		return c.print(a, rows, func(w io.Writer) {
-			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(table, "SLUG\tNAME\tPLAN\tKIND\tSTATE\tID")
-			for _, row := range rows {
-				_, _ = fmt.Fprintf(
-					table,
-					"%s\t%s\t%s\t%s\t%s\t%s\n",
-					row.Slug,
-					row.Name,
-					row.Plan,
-					row.kind(),
-					row.state(),
-					row.ID,
-				)
-			}
-			_ = table.Flush()
-		})
+		return c.print(a, rows, func(w io.Writer) { show.Workspaces(w, rows) })
 	})
 }
 
@@ -179,25 +162,15 @@ func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return invalid(err)
 		}
-		row := invitationJSON{
+		row := show.Invitation{
 			ID:        i.ID,
 			Workspace: w.Slug,
 			Email:     i.Email,
 			Role:      i.Role,
 			Link:      s.management.InvitationURL(word),
-			ExpiresAt: seconds(i.ExpiresAt),
+			ExpiresAt: show.Seconds(i.ExpiresAt),
 		}
-		return c.print(a, row, func(out io.Writer) {
-			_, _ = fmt.Fprintf(
-				out,
-				"Give %s this link, by which they join %s as %s until %s. It is shown only now:\n\n%s\n",
-				row.Email,
-				row.Workspace,
-				row.Role,
-				row.ExpiresAt.Format(time.RFC3339),
-				row.Link,
-			)
-		})
+		return c.print(a, row, row.Write)
 	})
 }
 
@@ -321,14 +294,8 @@ func (o output) onMember(
 		if err := act(ctx, s, w, user); err != nil {
 			return invalid(err)
 		}
-		row := memberJSON{Workspace: w.Slug, UserID: user.ID, Email: user.Email, Role: role}
-		return o.print(a, row, func(out io.Writer) {
-			as := ""
-			if role != "" {
-				as = " as " + role
-			}
-			_, _ = fmt.Fprintf(out, "%s %s (%s) in %s%s.\n", done, row.Email, row.UserID, row.Workspace, as)
-		})
+		row := show.Member{Workspace: w.Slug, UserID: user.ID, Email: user.Email, Role: role}
+		return o.print(a, row, func(out io.Writer) { row.Write(out, done) })
 	})
 }
 
@@ -395,66 +362,7 @@ func noMember(w storage.Workspace, user storage.User, err error) error {
 	return err
 }
 
-// workspaceJSON is a workspace for scripts.
-type workspaceJSON struct {
-	ID       string `json:"id"`
-	Slug     string `json:"slug"`
-	Name     string `json:"name"`
-	Plan     string `json:"plan"` // empty: none of its own
-	Personal bool   `json:"personal"`
-	Disabled bool   `json:"disabled"`
-	// DisabledFor is an owner, where the workspace is disabled because none of its owners is enabled.
-	DisabledFor string `json:"disabled_for,omitempty"`
-}
-
-// memberJSON is a membership for scripts.
-type memberJSON struct {
-	Workspace string `json:"workspace"`
-	UserID    string `json:"user_id"`
-	Email     string `json:"email"`
-	Role      string `json:"role,omitempty"` // empty: it is over
-}
-
-// invitationJSON is an invitation for scripts.
-type invitationJSON struct {
-	ID        string    `json:"id"`
-	Workspace string    `json:"workspace"`
-	Email     string    `json:"email"`
-	Role      string    `json:"role"`
-	Link      string    `json:"link"`
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
-func newWorkspaceJSON(w storage.Workspace) workspaceJSON {
-	return workspaceJSON{
-		ID:          w.ID,
-		Slug:        w.Slug,
-		Name:        w.Name,
-		Plan:        w.Plan,
-		Personal:    w.Personal,
-		Disabled:    !w.DisabledAt.IsZero(),
-		DisabledFor: w.DisabledFor,
-	}
-}
-
-func (w workspaceJSON) kind() string {
-	if w.Personal {
-		return "personal"
-	}
-	return "shared"
-}
-
-func (w workspaceJSON) state() string {
-	if w.DisabledFor != "" {
-		return "disabled, as its owners are"
-	}
-	if w.Disabled {
-		return "disabled"
-	}
-	return "enabled"
-}
-
 func (o output) printWorkspace(a *app, w storage.Workspace, done string) error {
-	row := newWorkspaceJSON(w)
+	row := show.NewWorkspace(w)
 	return o.print(a, row, func(out io.Writer) { _, _ = fmt.Fprintf(out, "%s %s (%s).\n", done, row.Slug, row.ID) })
 }
