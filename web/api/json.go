@@ -16,6 +16,7 @@ import (
 
 	"doorward/oauth"
 	"doorward/storage"
+	"doorward/web/api/openapi"
 	"doorward/web/gateway"
 )
 
@@ -241,7 +242,7 @@ func decode(body []byte, into any) error {
 	}
 	err := eachMember(body, func(name string, value json.RawMessage) error {
 		for i := range target.NumField() {
-			if f := target.Type().Field(i); memberName(f) == name {
+			if f := target.Type().Field(i); openapi.MemberName(f) == name {
 				return decodeMember(f, value, target.Field(i))
 			}
 		}
@@ -265,22 +266,16 @@ func decodeMember(f reflect.StructField, value json.RawMessage, field reflect.Va
 		return nil
 	}
 	if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
-		return badRequest(fmt.Sprintf("The member %q must be %s.", memberName(f), kindOf(field.Type())))
+		return badRequest(fmt.Sprintf("The member %q must be %s.", openapi.MemberName(f), kindOf(field.Type())))
 	}
 	// An empty one too: it would count as left out, and what is left out may mean the most there is.
 	if list := f.Tag.Get("enum"); list != "" &&
 		!slices.Contains(strings.Split(list, ","), reflect.Indirect(field).String()) {
 		return badRequest(
-			fmt.Sprintf("The member %q must be one of %s.", memberName(f), strings.ReplaceAll(list, ",", ", ")),
+			fmt.Sprintf("The member %q must be one of %s.", openapi.MemberName(f), strings.ReplaceAll(list, ",", ", ")),
 		)
 	}
 	return nil
-}
-
-// memberName is the name of a struct's field in JSON.
-func memberName(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-	return name
 }
 
 func isChange(t reflect.Type) bool {

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"doorward/management"
+	"doorward/web/api/openapi"
 	"doorward/web/gateway"
 )
 
@@ -91,7 +92,9 @@ func on[Query, In, Out any](
 }
 
 // needsBody reports whether a request must have a body: without one it would lack a required member, or change nothing.
-func (o *operation) needsBody() bool { return o.method == patch || len(required(o.in, true)) > 0 }
+func (o *operation) needsBody() bool {
+	return o.method == patch || len(openapi.Required(o.in, true)) > 0
+}
 
 // table is all that the API does.
 func (a *API) table() []operation {
