@@ -44,7 +44,7 @@ type clientCreate struct {
 	Workspace      string   `help:"Workspace that owns the app. Default: none, and only administrators see the app." placeholder:"SLUG"`
 }
 
-// Run registers a client and shows its secret, this once.
+// Run registers a client and prints it with its secret, which is not shown again.
 func (c clientCreate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		workspace, err := s.workspaceOfFlag(ctx, c.Workspace)
@@ -123,7 +123,7 @@ type clientUpdate struct {
 	Verified    *bool    `negatable:"" help:"Mark the app as verified; the consent page shows it."`
 }
 
-// Run changes what was given.
+// Run changes the settings that were given.
 func (c clientUpdate) Run(ctx context.Context, a *app) error {
 	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
 		client, err := s.store.ClientByID(ctx, c.ID)
@@ -143,17 +143,22 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 		if c.PKCE != nil {
 			spec.PKCEOptional = *c.PKCE == "optional"
 		}
-		for dst, given := range map[*[]string][]string{&spec.RedirectURIs: c.RedirectURI, &spec.Resources: c.Resource, &spec.Grants: c.Grant} {
-			if given != nil {
-				*dst = given
-			}
-		}
+		replaceIf(&spec.RedirectURIs, c.RedirectURI)
+		replaceIf(&spec.Resources, c.Resource)
+		replaceIf(&spec.Grants, c.Grant)
 		_, err = s.management.UpdateClient(ctx, management.CommandLine(""), c.ID, spec)
 		return invalid(err)
 	})
 }
 
-// setIf sets what was given.
+// replaceIf sets a list if a flag gave one.
+func replaceIf(dst *[]string, given []string) {
+	if given != nil {
+		*dst = given
+	}
+}
+
+// setIf sets a value if a flag gave one.
 func setIf[T any](dst, given *T) {
 	if given != nil {
 		*dst = *given
@@ -189,7 +194,7 @@ type clientDelete struct {
 	ID string `arg:"" help:"The client_id."`
 }
 
-// Run deletes a client and shows what it was.
+// Run deletes a client.
 func (c clientDelete) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		client, err := s.store.ClientByID(ctx, c.ID)
@@ -213,7 +218,7 @@ type secretRotate struct {
 	Grace durationFlag `default:"24h" help:"How long the old secret keeps working, at most 30d. Default: 24h." placeholder:"DURATION"`
 }
 
-// Run makes a new secret and shows it, this once.
+// Run creates a new client secret and prints it; it is not shown again.
 func (c secretRotate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		secret, _, err := s.management.RotateSecret(ctx, management.CommandLine(""), c.ID, time.Duration(c.Grace))
@@ -228,10 +233,10 @@ func (c secretRotate) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// pageSize is how many rows a listing reads at once.
+// pageSize is how many rows a list command reads at a time.
 const pageSize = 500
 
-// administer runs an administrative command on the database of the server.
+// administer runs an administrative command. Changes are recorded in the audit log as made by the CLI.
 func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *server) error) error {
 	s, err := a.open(ctx)
 	if err != nil {
@@ -241,7 +246,7 @@ func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *s
 	return act(storage.WithActor(storage.System(ctx), &storage.Actor{Credential: "command"}), s)
 }
 
-// onClient acts on one client and shows how it is afterwards.
+// onClient runs act on one client and prints the client.
 func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx context.Context, s *server) error) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		if err := act(ctx, s); err != nil {
@@ -265,12 +270,12 @@ func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx co
 
 func noClient(id string, err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("there is no app %s; doorward client list shows all", input.Quote(id))
+		return fmt.Errorf("there is no app with the client_id %s; to list all, run: doorward client list", input.Quote(id))
 	}
 	return err
 }
 
-// flagOfField is the flag that sets a field of a registration; those that stand alone on the command line have none.
+// flagOfField is the flag that sets a field. Fields that are positional arguments have none.
 var flagOfField = map[string]string{
 	"name":          "--name",
 	"site":          "--site",
@@ -292,7 +297,7 @@ var flagOfField = map[string]string{
 	"addresses":     "--address",
 }
 
-// invalid says of each thing wrong with a registration which flag it comes from, and what is not allowed.
+// invalid turns refusals and invalid fields into a usageError that names the flags, and returns other errors unchanged.
 func invalid(err error) error {
 	var forbidden *management.Forbidden
 	if errors.As(err, &forbidden) {

@@ -40,7 +40,7 @@ type keyCreate struct {
 	Address   []string      `sep:"none" help:"Allowed IP address or CIDR range; repeat for several. Default: any." placeholder:"CIDR"`
 }
 
-// Run makes an API key and shows its text, this once.
+// Run creates an API key and prints it with its secret, which is not shown again.
 func (c keyCreate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		w, err := s.workspaceOfFlag(ctx, c.Workspace)
@@ -71,11 +71,11 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// tooMany says what to do where an owner has as many keys as they may, and passes other errors through.
+// tooMany explains apikey.ErrTooMany, and returns other errors unchanged. What names the owner's keys.
 func tooMany(owner, what string, err error) error {
 	if errors.Is(err, apikey.ErrTooMany) {
 		return fmt.Errorf(
-			"%s has %d %s that are neither revoked nor expired, which is the maximum; revoke one that is not used",
+			"%s has %d %s that are neither revoked nor expired, which is the limit; revoke one that is no longer used",
 			owner,
 			apikey.MaxKeys,
 			what,
@@ -89,7 +89,7 @@ type keyList struct {
 	Workspace string `help:"Workspace that owns the keys. Default: the keys with which APIs introspect, which have no workspace." placeholder:"SLUG"`
 }
 
-// Run lists API keys, those that are revoked or have ended among them.
+// Run lists API keys, including revoked and expired ones.
 func (c keyList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		w, err := s.workspaceOfFlag(ctx, c.Workspace)
@@ -109,7 +109,7 @@ func (c keyList) Run(ctx context.Context, a *app) error {
 
 type keyShow struct {
 	output
-	ID string `arg:"" help:"The key's id."`
+	ID string `arg:"" help:"The key's ID."`
 }
 
 // Run shows one API key.
@@ -126,13 +126,13 @@ func (c keyShow) Run(ctx context.Context, a *app) error {
 
 type keyUpdate struct {
 	output
-	ID    string  `arg:"" help:"The key's id."`
+	ID    string  `arg:"" help:"The key's ID."`
 	Name  *string `help:"The key's name." placeholder:"NAME"`
 	Note  *string `help:"Description; empty removes it." placeholder:"TEXT"`
 	Scope *string `help:"Replaces all scopes, separated by spaces. A key never gains scopes." placeholder:"\"A B\""`
 }
 
-// Run changes what was given.
+// Run changes the settings that were given.
 func (c keyUpdate) Run(ctx context.Context, a *app) error {
 	return c.onKey(
 		ctx,
@@ -152,7 +152,7 @@ func (c keyUpdate) Run(ctx context.Context, a *app) error {
 
 type keyPause struct {
 	output
-	ID string `arg:"" help:"The key's id."`
+	ID string `arg:"" help:"The key's ID."`
 }
 
 // Run pauses an API key.
@@ -170,10 +170,10 @@ func (c keyPause) Run(ctx context.Context, a *app) error {
 
 type keyResume struct {
 	output
-	ID string `arg:"" help:"The key's id."`
+	ID string `arg:"" help:"The key's ID."`
 }
 
-// Run lets an API key work again.
+// Run resumes an API key.
 func (c keyResume) Run(ctx context.Context, a *app) error {
 	return c.onKey(
 		ctx,
@@ -188,7 +188,7 @@ func (c keyResume) Run(ctx context.Context, a *app) error {
 
 type keyRevoke struct {
 	output
-	ID string `arg:"" help:"The key's id."`
+	ID string `arg:"" help:"The key's ID."`
 }
 
 // Run revokes an API key.
@@ -206,32 +206,29 @@ func (c keyRevoke) Run(ctx context.Context, a *app) error {
 
 type keyRotate struct {
 	output
-	ID    string       `arg:"" help:"The key's id."`
+	ID    string       `arg:"" help:"The key's ID."`
 	Grace durationFlag `default:"24h" help:"How long the old key keeps working, at most 30d. Default: 24h." placeholder:"DURATION"`
 }
 
-// Run makes a key in the place of one and shows its text, this once.
+// Run replaces an API key and prints the new one with its secret, which is not shown again.
 func (c keyRotate) Run(ctx context.Context, a *app) error {
 	return c.onKey(
 		ctx,
 		a,
 		c.ID,
 		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			fresh, text, err := s.management.RotateKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID, time.Duration(c.Grace))
+			by, grace := management.CommandLine(w.ID), time.Duration(c.Grace)
+			replacement, secret, err := s.management.RotateKey(ctx, by, k.Owner(), k.ID, grace)
 			if errors.Is(err, apikey.ErrRotated) {
-				err = fmt.Errorf(
-					"API key %s is %s and can no longer be rotated; create a new one",
-					k.ID,
-					s.apikey.State(&k),
-				)
+				err = fmt.Errorf("API key %s is %s and cannot be rotated; create a new one", k.ID, s.apikey.State(&k))
 			}
-			return fresh, text, err
+			return replacement, secret, err
 		},
 	)
 }
 
-// onKey acts on one API key, in the workspace that it belongs to, and shows the key that act returns, with its text
-// where that was just made.
+// onKey runs act on one API key and its workspace, which is empty for a key without one. It prints the key that act
+// returns, with its secret if act returns that too.
 func (o output) onKey(
 	ctx context.Context,
 	a *app,
@@ -244,7 +241,7 @@ func (o output) onKey(
 			storage.KindAPIKey,
 			id,
 			"API key",
-			"doorward key list shows those that introspect, and with --workspace SLUG those of a workspace",
+			"to list a workspace's keys, run: doorward key list --workspace SLUG; to list introspection keys, omit --workspace",
 		)
 		if err != nil {
 			return err
@@ -257,7 +254,7 @@ func (o output) onKey(
 		}
 		k, secret, err := act(ctx, s, k, w)
 		if errors.Is(err, storage.ErrNotFound) {
-			return fmt.Errorf("API key %s is revoked permanently; create a new one", id)
+			return fmt.Errorf("API key %s was revoked, which cannot be undone; create a new one", id)
 		}
 		if err != nil {
 			return invalid(err)
@@ -269,7 +266,7 @@ func (o output) onKey(
 		}
 		before, err := s.store.KeysRotatedInto(ctx, k.Owner(), k.ID)
 		if err != nil {
-			return fmt.Errorf("look up what the key replaces: %w", err)
+			return fmt.Errorf("look up the keys that it replaces: %w", err)
 		}
 		for _, old := range before {
 			if old.Live(s.store.Now()) {
@@ -283,19 +280,20 @@ func (o output) onKey(
 	})
 }
 
-// keyOfKind finds an API key or a personal access token, or says that it is missing.
-func (s *server) keyOfKind(ctx context.Context, kind, id, called, look string) (storage.APIKey, error) {
+// keyOfKind finds an API key or a personal access token. For the error when there is none, called is the kind in words,
+// and hint says how to list them.
+func (s *server) keyOfKind(ctx context.Context, kind, id, called, hint string) (storage.APIKey, error) {
 	k, err := s.store.KeyByID(ctx, id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) || err == nil && k.Kind != kind:
-		return k, missing(fmt.Sprintf("there is no %s with the id %s; %s", called, input.Quote(id), look))
+		return k, missing(fmt.Sprintf("there is no %s with the ID %s; %s", called, input.Quote(id), hint))
 	case err != nil:
 		return k, fmt.Errorf("look up the %s: %w", called, err)
 	}
 	return k, nil
 }
 
-// keysOf lists all keys or personal access tokens of an owner, the newest first.
+// keysOf lists all keys or personal access tokens of an owner, newest first.
 func (s *server) keysOf(ctx context.Context, owner storage.KeyOwner) ([]show.Key, error) {
 	rows := []show.Key{}
 	for filter := (storage.KeyFilter{Limit: pageSize}); ; {
@@ -313,10 +311,11 @@ func (s *server) keysOf(ctx context.Context, owner storage.KeyOwner) ([]show.Key
 	}
 }
 
-// shownRequests is how many of a key's last requests are shown.
+// shownRequests is how many of a key's most recent requests are shown.
 const shownRequests = 10
 
-// requestsOf reads how a key was used; nil where it was not. What a running server has counted it writes every five seconds.
+// requestsOf reads how often a key was used, or returns nil if it was not. A running server writes its counts every five
+// seconds.
 func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*show.Requests, error) {
 	r := show.Requests{Last: []show.Request{}}
 	if k.WorkspaceID != "" {
@@ -349,5 +348,5 @@ func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*show.Reque
 	return &r, nil
 }
 
-// shownKey describes a key, with its state at this moment.
+// shownKey describes a key and its current state.
 func (s *server) shownKey(k *storage.APIKey) show.Key { return show.NewKey(k, s.apikey.State(k)) }

@@ -16,7 +16,7 @@ type signingKeyCommand struct {
 
 type signingKeyList struct{ output }
 
-// Run lists the signing keys, the newest first.
+// Run lists the signing keys, newest first.
 func (c signingKeyList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		keys, err := s.keyring.List(ctx)
@@ -33,27 +33,27 @@ func (c signingKeyList) Run(ctx context.Context, a *app) error {
 
 type signingKeyRotate struct {
 	output
-	Compromised bool `help:"The current key may be compromised: revoke it and every token signed with it, immediately."`
+	Compromised bool `help:"The current key may be compromised: revoke it and every token that it signed, immediately."`
 }
 
-// Run lets the next key sign.
+// Run makes the next key the signing key.
 func (c signingKeyRotate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		k, err := s.keyring.Rotate(ctx, c.Compromised)
 		if err != nil {
 			return err
 		}
-		return c.print(a, show.NewSigningKey(&k), func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s signs now.\n", k.ID) })
+		return c.print(a, show.NewSigningKey(&k), func(w io.Writer) { _, _ = fmt.Fprintf(w, "New tokens are now signed with %s.\n", k.ID) })
 	})
 }
 
 type secretCommand struct {
-	Reseal secretReseal `cmd:"" help:"Encrypt everything that the database keeps under an older master secret with the first one."`
+	Reseal secretReseal `cmd:"" help:"Encrypt all stored data with the first master secret, so that the older ones can be removed."`
 }
 
 type secretReseal struct{ output }
 
-// Run seals everything under the first master secret.
+// Run encrypts all stored data with the first master secret.
 func (c secretReseal) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		done, err := s.keyring.Reseal(ctx, seal.AnswerPurpose)
@@ -62,12 +62,12 @@ func (c secretReseal) Run(ctx context.Context, a *app) error {
 		}
 		row := struct {
 			SigningKeys int `json:"signing_keys"`
-			Answers     int `json:"answers"` // kept for an Idempotency-Key
+			Answers     int `json:"answers"` // stored responses to requests with an Idempotency-Key
 		}{done.SigningKeys, done.Answers}
 		return c.print(a, row, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
 				w,
-				"Encrypted with the first secret: %d signing keys, %d stored responses. Everything else already was.\n",
+				"Encrypted %d signing keys and %d stored responses with the first secret. All others already were.\n",
 				row.SigningKeys,
 				row.Answers,
 			)

@@ -27,7 +27,7 @@ type tokenCreate struct {
 	Expires  *durationFlag `help:"When the token expires, from now. Default: never." placeholder:"DURATION"`
 }
 
-// Run makes a personal access token and shows its text, this once.
+// Run creates a personal access token and prints it with its secret, which is not shown again.
 func (c tokenCreate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.User)
@@ -57,7 +57,7 @@ type tokenList struct {
 	User string `required:"" help:"Email address of the user." placeholder:"ADDRESS"`
 }
 
-// Run lists a user's personal access tokens, those that are revoked or have ended among them.
+// Run lists a user's personal access tokens, including revoked and expired ones.
 func (c tokenList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.User)
@@ -74,7 +74,7 @@ func (c tokenList) Run(ctx context.Context, a *app) error {
 
 type tokenRevoke struct {
 	output
-	ID string `arg:"" help:"The token's id."`
+	ID string `arg:"" help:"The token's ID."`
 }
 
 // Run revokes a personal access token.
@@ -85,7 +85,7 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 			storage.KindPersonalAccessToken,
 			c.ID,
 			"personal access token",
-			"doorward token list --user ADDRESS shows a user's",
+			"to list a user's tokens, run: doorward token list --user ADDRESS",
 		)
 		if err != nil {
 			return err

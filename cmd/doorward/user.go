@@ -32,11 +32,11 @@ type userCreate struct {
 	output
 	Email         string `required:"" help:"Email address with which the user signs in." placeholder:"ADDRESS"`
 	Name          string `help:"The user's name." placeholder:"NAME"`
-	Admin         bool   `help:"Make the user an administrator of this server."`
+	Admin         bool   `help:"Create the user as an administrator of this server."`
 	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
 }
 
-// Run makes a user.
+// Run creates a user.
 func (c userCreate) Run(ctx context.Context, a *app) error {
 	password, err := a.readLine("password")
 	if err != nil {
@@ -54,7 +54,7 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		if n, err := s.store.CountAdministrators(ctx); err == nil && n == 0 {
-			// The link of setup-link is for an empty server and is gone with the first user.
+			// setup-link works only until the first user exists.
 			_, _ = fmt.Fprintln(
 				a.stderr,
 				"This server has no administrator yet; create one with: doorward user update ADDRESS --admin",
@@ -90,13 +90,13 @@ func (c userList) Run(ctx context.Context, a *app) error {
 type userUpdate struct {
 	output
 	Address              string  `arg:"" name:"email" help:"Email address of the user."`
-	Email                *string `name:"email" help:"New email address. The user's sessions end." placeholder:"ADDRESS"`
+	Email                *string `name:"email" help:"New email address; signs the user out." placeholder:"ADDRESS"`
 	Name                 *string `help:"The user's name; empty removes it." placeholder:"NAME"`
 	Admin                *bool   `negatable:"" help:"Make the user an administrator of this server; --no-admin removes the role."`
 	LeaveNoAdministrator bool    `help:"With --no-admin: continue even if no administrator is left."`
 }
 
-// Run changes what was given.
+// Run changes the settings that were given.
 func (c userUpdate) Run(ctx context.Context, a *app) error {
 	if c.Email == nil && c.Name == nil && c.Admin == nil {
 		return usageError{errors.New("say what to change: --email, --name, --admin or --no-admin")}
@@ -114,7 +114,8 @@ func (c userUpdate) Run(ctx context.Context, a *app) error {
 		)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf(
-				"%s is the last administrator who is not disabled: make another one first, or add --leave-no-administrator",
+				"%s is the last enabled administrator; make another user an administrator first, "+
+					"or add --leave-no-administrator",
 				user.Email,
 			)
 		}
@@ -129,7 +130,7 @@ type userSignOut struct {
 	Tokens bool   `help:"Also revoke all personal access tokens."`
 }
 
-// Run ends a user's sessions and what else was asked for, and lists their personal access tokens.
+// Run signs a user out, revokes what the flags name, and lists the user's personal access tokens.
 func (c userSignOut) Run(ctx context.Context, a *app) error {
 	return c.endFor(
 		ctx,
@@ -145,11 +146,11 @@ func (c userSignOut) Run(ctx context.Context, a *app) error {
 type userDisable struct {
 	output
 	Email          string   `arg:"" help:"Email address of the user."`
-	KeepWorkspace  []string `sep:"none" help:"Shared workspace to keep enabled although no other owner is enabled; repeat for several." placeholder:"SLUG"`
-	KeepWorkspaces bool     `help:"Keep all shared workspaces enabled, also those without another enabled owner."`
+	KeepWorkspace  []string `sep:"none" help:"Shared workspace to keep enabled even without another enabled owner; repeat for several." placeholder:"SLUG"`
+	KeepWorkspaces bool     `help:"Keep all shared workspaces enabled, even without another enabled owner."`
 }
 
-// Run disables a user and shows the workspaces that were disabled with them.
+// Run disables a user and lists the workspaces that were disabled too.
 func (c userDisable) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.Email)
@@ -182,7 +183,7 @@ func (c userDisable) Run(ctx context.Context, a *app) error {
 		return c.print(a, u, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
 				w,
-				"Disabled %s (%s). These workspaces have no other enabled owner and are disabled too:\n",
+				"Disabled %s (%s). These workspaces have no other enabled owner and were disabled too:\n",
 				u.Email,
 				u.ID,
 			)
@@ -191,7 +192,8 @@ func (c userDisable) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// kept are the ids of the workspaces that go on working. At a terminal the person is asked where no flag says it.
+// kept returns the IDs of the workspaces that stay enabled. With is the workspaces that would be disabled. If no flag
+// answers the question, it is asked at the terminal.
 func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (ids []string, err error) {
 	var shared []storage.Workspace
 	for _, w := range with {
@@ -203,7 +205,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 	if len(slugs) == 0 && !c.KeepWorkspaces && !c.JSON && len(shared) > 0 && a.terminal() {
 		_, _ = fmt.Fprintf(
 			a.stderr,
-			"%s is the only enabled owner of these workspaces. They are disabled too, with their keys and apps:\n",
+			"%s is the only enabled owner of these workspaces, which will be disabled with their keys and apps:\n",
 			user.Email,
 		)
 		for _, w := range shared {
@@ -211,7 +213,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 		}
 		_, _ = fmt.Fprint(
 			a.stderr,
-			"Type the slugs of those that are to go on working, with spaces between, or only press Enter: ",
+			"To keep some of them enabled, enter their slugs, separated by spaces. To disable all, press Enter: ",
 		)
 		if slugs, err = a.readWords(); err != nil {
 			return nil, err
@@ -222,7 +224,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 		if i < 0 {
 			return nil, usageError{
 				fmt.Errorf(
-					"%s is not a shared workspace of which %s is the only enabled owner; nothing was changed",
+					"%s is not a shared workspace whose only enabled owner is %s; nothing was changed",
 					input.Quote(slug),
 					user.Email,
 				),
@@ -255,7 +257,7 @@ type userDelete struct {
 	Email string `arg:"" help:"Email address of the user."`
 }
 
-// Run deletes a user and shows who it was, and the workspaces that went with them.
+// Run deletes a user and lists the workspaces that were deleted with them.
 func (c userDelete) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.Email)
@@ -264,7 +266,7 @@ func (c userDelete) Run(ctx context.Context, a *app) error {
 		}
 		gone, err := s.store.SoleWorkspaces(ctx, user.ID)
 		if err != nil {
-			return fmt.Errorf("look up what goes with the user: %w", err)
+			return fmt.Errorf("look up the user's workspaces: %w", err)
 		}
 		if err := s.identity.DeleteUser(ctx, user.ID); err != nil {
 			return err
@@ -276,7 +278,7 @@ func (c userDelete) Run(ctx context.Context, a *app) error {
 		return c.print(a, u, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
 				w,
-				"Deleted %s (%s), and with them the workspaces of which they were the only owner:\n",
+				"Deleted %s (%s) and the workspaces that had no other owner:\n",
 				u.Email,
 				u.ID,
 			)
@@ -293,7 +295,7 @@ type userPassword struct {
 	Tokens        bool   `help:"Also revoke all personal access tokens."`
 }
 
-// Run sets a user's password, ends what acts for them, and lists their personal access tokens.
+// Run sets a user's password, revokes their sessions and what the flags name, and lists their personal access tokens.
 func (c userPassword) Run(ctx context.Context, a *app) error {
 	password, err := a.readLine("password")
 	if err != nil {
@@ -321,23 +323,23 @@ type userSignInLink struct {
 	Email string `arg:"" help:"Email address of the user."`
 }
 
-// Run makes a sign-in link, which replaces the one before, and prints it.
+// Run prints a new sign-in link. It replaces the user's previous one.
 func (c userSignInLink) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.Email)
 		if err != nil {
 			return err
 		}
-		word, err := s.identity.SignInLink(ctx, user.ID)
+		token, err := s.identity.SignInLink(ctx, user.ID)
 		if err != nil {
 			return err
 		}
-		link := s.config.Issuer + "/login/link?" + url.Values{"word": {word}}.Encode()
+		link := s.config.Issuer + "/login/link?" + url.Values{"word": {token}}.Encode()
 		return c.print(a, map[string]string{"url": link}, func(w io.Writer) { _, _ = fmt.Fprintln(w, link) })
 	})
 }
 
-// endFor ends what acts for one user and shows what ended.
+// endFor runs act on one user and prints what it ended. Done begins the sentence, such as "Signed out".
 func (o output) endFor(
 	ctx context.Context,
 	a *app,
@@ -370,13 +372,13 @@ func (o output) endFor(
 	})
 }
 
-// userByEmail finds a user, or says that they are missing.
+// userByEmail finds a user. If there is none, the error says so and is a storage.ErrNotFound.
 func (s *server) userByEmail(ctx context.Context, email string) (storage.User, error) {
 	user, err := s.store.UserByEmail(ctx, email)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return user, missing(
-			"there is nobody with the address " + input.Quote(email) + "; doorward user list shows all",
+			"there is no user with the email address " + input.Quote(email) + "; to list all users, run: doorward user list",
 		)
 	case err != nil:
 		return user, fmt.Errorf("look up the user: %w", err)
@@ -384,7 +386,7 @@ func (s *server) userByEmail(ctx context.Context, email string) (storage.User, e
 	return user, nil
 }
 
-// onUser acts on one user and shows them as they are afterwards.
+// onUser runs act on one user and says what was done. Done begins the sentence, such as "Updated".
 func (o output) onUser(
 	ctx context.Context,
 	a *app,
@@ -406,7 +408,7 @@ func (o output) onUser(
 	})
 }
 
-// invalidPerson makes a wrong use of what identity found wrong.
+// invalidPerson turns identity.Invalid errors into a usageError, and returns other errors unchanged.
 func invalidPerson(err error) error {
 	if err == nil {
 		return nil

@@ -1,4 +1,4 @@
-// Package show is what the CLI prints about users, workspaces, apps, keys and tokens: JSON for scripts, tables for people.
+// Package show prints users, workspaces, apps, keys and tokens for the CLI: as JSON for scripts and as tables for people.
 // It reads no configuration and no database.
 package show
 
