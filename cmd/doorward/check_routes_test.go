@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestCheckNamesRoutesThatLoseRequestsToOnesThatAskForLess(t *testing.T) {
+func TestCheckReportsRoutesShadowedByWeakerOnes(t *testing.T) {
 	for name, tc := range map[string]struct{ routes, want string }{
 		"public":           {"- {path: /v1/*/public, public: true}\n- {path: /v1/admin/**, scopes: [admin]}", "resources[0].routes[1] (/v1/admin/**, line 6): asks for admin, but routes[0] (/v1/*/public, line 5) before it asks for nothing (public) and takes GET /v1/admin/public; if"},
 		"fewer":            {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read, write]}", "routes[1] (/v1/keys, line 6): asks for read and write, but routes[0] (/v1/**, line 5) before it asks for read and takes GET /v1/keys;"},
@@ -48,7 +48,7 @@ func TestCheckNamesRoutesThatLoseRequestsToOnesThatAskForLess(t *testing.T) {
 
 func indent(text, by string) string { return by + strings.ReplaceAll(text, "\n", "\n"+by) + "\n" }
 
-// TestCheckRefusesScopesThatNoCredentialCanHave: a typing error in a scope would close a route to everybody.
+// TestCheckRefusesScopesThatNoCredentialCanHave checks typing errors in scopes, which would close a route.
 func TestCheckRefusesScopesThatNoCredentialCanHave(t *testing.T) {
 	c := newCLI(t)
 	c.writeConfig("resources:\n- id: https://a.example\n  objects: [accounts]\n  routes:\n" + indent(
@@ -70,9 +70,9 @@ func TestCheckRefusesScopesThatNoCredentialCanHave(t *testing.T) {
 	}
 }
 
-// A general route that takes another spelling of a stricter route's path is reported, unless the resource says that its API
-// takes both for the same.
-func TestV22_CheckNamesRoutesThatLetOtherSpellingsThrough(t *testing.T) {
+// A general route that matches another spelling of a stricter route's path is reported, unless paths: loose makes both
+// the same.
+func TestV22_CheckReportsRoutesThatLetOtherSpellingsThrough(t *testing.T) {
 	const routes = `
     routes:
       - {methods: [POST], path: /v1/capture, scopes: [admin]}
@@ -110,10 +110,10 @@ func TestV22_CheckNamesRoutesThatLetOtherSpellingsThrough(t *testing.T) {
 	}
 	c.writeConfig("resources:\n  - id: https://a.example\n    paths: loose\n    routes:\n      - {path: /v1/x, scopes: [read]}\n      - {path: /V1/X/, scopes: [write]}\n")
 	if _, stderr, code := c.run("", "check"); code == 0 {
-		t.Errorf("a route that never decides passes: %s", stderr)
+		t.Errorf("a route that is never reached is accepted: %s", stderr)
 	}
 	c.writeConfig("resources:\n  - id: https://a.example\n    paths: lose\n    routes: []\n")
 	if _, _, code := c.run("", "check"); code == 0 {
-		t.Error("paths: lose passes")
+		t.Error("paths: lose is accepted")
 	}
 }

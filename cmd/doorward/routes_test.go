@@ -52,7 +52,7 @@ routes:
 		t.Errorf("-want +got:\n%s", diff)
 	}
 
-	// The same as JSON, without the comments, from a file.
+	// The same routes as JSON, from a file, without comments.
 	writeFile(t, "pets.yaml", pets)
 	stdout, stderr, code := c.run("", "routes", "from-openapi", "pets.yaml", "--json")
 	var rows []map[string]any
@@ -67,8 +67,8 @@ routes:
 	}
 }
 
-// TestRoutesPageShowsWhatIsPrinted holds the examples of docs/routes.md to the program.
-func TestRoutesPageShowsWhatIsPrinted(t *testing.T) {
+// TestRoutesPageShowsRealOutput compares the examples in docs/routes.md with the program's output.
+func TestRoutesPageShowsRealOutput(t *testing.T) {
 	page, err := os.ReadFile("../../docs/routes.md")
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ routes:
 	}
 }
 
-func TestDocumentsThatGiveNoRoutesSayWhatToDo(t *testing.T) {
+func TestDocumentsWithoutRoutesSayWhatToDo(t *testing.T) {
 	const head = "openapi: 3.0.0\n"
 	for name, tc := range map[string]struct{ document, want string }{
 		"empty":            {" \n", "standard input: is empty; name the OpenAPI document"},
@@ -135,7 +135,7 @@ func TestDocumentsThatGiveNoRoutesSayWhatToDo(t *testing.T) {
 		"too many in JSON": {`{"a": [0` + strings.Repeat(",0", 4_000_000) + "]}", "holds more than 4000000 values"},
 		"too large":        {strings.Repeat(" ", openapi.MaxBytes) + "a", "is larger than 32 MiB"},
 		"too many":         {head + "paths:\n" + manyPaths(10_000+1), "has more than 10000 operations"},
-		"too much":         {head + "paths:\n" + strings.ReplaceAll(manyPaths(10_000), "/p", "/"+strings.Repeat("long", 30)), "more than the 1048576 bytes of a configuration hold"},
+		"too much":         {head + "paths:\n" + strings.ReplaceAll(manyPaths(10_000), "/p", "/"+strings.Repeat("long", 30)), "do not fit into a configuration of 1048576 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) { newCLI(t).fails(1, tc.want, tc.document, "routes", "from-openapi", "-") })
 	}

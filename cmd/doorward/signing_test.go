@@ -12,7 +12,7 @@ import (
 
 const signingConfig = "resources:\n  - {id: 'https://api.example.com', tokens: jwt}\n"
 
-// signing is an operator whose access tokens are JWTs, with the keys that serve makes when it starts.
+// signing sets up an operator with JWT access tokens, and creates the signing keys as serve does when it starts.
 func (c *cli) signing() {
 	c.t.Helper()
 	if err := os.WriteFile("doorward.yaml", []byte(signingConfig), 0o600); err != nil {
@@ -27,7 +27,7 @@ func (c *cli) signing() {
 	})
 }
 
-// onServer does something with the operator's configuration and database, as a running server would.
+// onServer runs do with a server that is wired from the operator's configuration and database.
 func (c *cli) onServer(do func(s *server)) {
 	c.t.Helper()
 	a := &app{configFile: c.vars["DOORWARD_CONFIG"], getenv: environ(c.vars)}
@@ -83,7 +83,7 @@ func testSigningKeys(t *testing.T, c *cli) {
 	}
 }
 
-// What was sealed under the old secret opens under the new one alone, once it was sealed anew.
+// After resealing, data that was sealed with the old secret can be opened with the new one alone.
 func TestSecretReseal(t *testing.T) { onEachEngine(t, testSecretReseal) }
 
 func testSecretReseal(t *testing.T, c *cli) {
@@ -132,7 +132,7 @@ func testSecretReseal(t *testing.T, c *cli) {
 	})
 }
 
-// A secret that is lost takes the private halves with it; the way out is one command.
+// Without the master secret the private keys are lost; one command fixes that.
 func TestSigningKeysAfterALostSecret(t *testing.T) {
 	c := newCLI(t)
 	c.vars["DOORWARD_SECRET"] = oldSecret
