@@ -90,7 +90,7 @@ func TestCheckReportsFaultsAndRisks(t *testing.T) {
 	}
 	c.vars["DOORWARD_CONFIG"] = "c.yaml"
 	wantReport(t, c.object("", "check"), nil, []string{
-		"issuer:", "listen: others reach 0.0.0.0:8080 without TLS", "admin_listen:", "secret:", "tokens.access_lifetime:", "tokens.refresh_reuse_window:",
+		"issuer:", "listen: other machines can reach 0.0.0.0:8080 without TLS", "admin_listen:", "secret:", "tokens.access_lifetime:", "tokens.refresh_reuse_window:",
 		"plans.odd:", "(Old): works without PKCE", `(Old): is registered for the scope "delete"`, "(Device): is first-party",
 	})
 

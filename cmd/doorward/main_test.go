@@ -267,7 +267,7 @@ func TestCommandsBindTheDatabaseToTheSecret(t *testing.T) {
 	if err := os.Rename("data/secret", "data/kept"); err != nil {
 		t.Fatal(err)
 	}
-	c.fails(1, "data/secret is missing, and the database is in use", "", "client", "list")
+	c.fails(1, "data/secret is missing, and the database needs the secret", "", "client", "list")
 	c.vars["DOORWARD_SECRET"] = testSecret
 	c.fails(1, "another secret", "", "client", "list")
 	c.vars["DOORWARD_SECRET"] = "file:data/kept"
