@@ -57,7 +57,7 @@ func (r *risks) checkConfig(c Config) {
 	if len(c.TrustedProxies) == 0 && issuer.Scheme == "https" {
 		r.add(
 			"trusted_proxies: is empty, so all users behind your proxy share its address and its limits, " +
-				"and the proxy's headers about TLS are ignored; write the proxy's address",
+				"and its X-Forwarded-Proto is ignored; write the proxy's address",
 		)
 	}
 	if c.AdminListen != "" && !IsLoopback(HostOf(c.AdminListen)) {
@@ -67,7 +67,7 @@ func (r *risks) checkConfig(c Config) {
 		)
 	}
 	if len(c.Secret) == 0 {
-		r.add("secret: is empty, so it is stored in %s; back up that file with the database", c.SecretFile())
+		r.add("secret: is empty, so it is stored in %s; back up that file", c.SecretFile())
 	}
 	if c.Lifetimes.Access > input.Day {
 		r.add(
@@ -110,7 +110,7 @@ func (r *risks) checkFiles(configFile string, c Config) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
 			r.add(
-				"%s: contains %s, and its mode %04o allows other users of this machine to access it; run: chmod 600 %s",
+				"%s: contains %s, and its mode %04o lets other users of this machine access it; run: chmod 600 %s",
 				name,
 				files[name],
 				info.Mode().Perm(),

@@ -99,7 +99,7 @@ type userUpdate struct {
 // Run changes the settings that were given.
 func (c userUpdate) Run(ctx context.Context, a *app) error {
 	if c.Email == nil && c.Name == nil && c.Admin == nil {
-		return usageError{errors.New("say what to change: --email, --name, --admin or --no-admin")}
+		return usageError{errors.New("nothing to change; add --email, --name, --admin or --no-admin")}
 	}
 	return c.onUser(ctx, a, c.Address, "Updated", func(ctx context.Context, s *server, user storage.User) error {
 		_, err := s.identity.UpdateUser(

@@ -11,7 +11,7 @@ func TestV01_V06_V64_CommandsChangeAUser(t *testing.T) {
 	c.must("", "migrate")
 	c.must(goodPassword, "user", "create", "--email", "root@example.com", "--admin", "--password-stdin")
 	c.people("ann@example.com", "bob@example.com")
-	c.fails(2, "say what to change", "", "user", "update", "ann@example.com")
+	c.fails(2, "nothing to change", "", "user", "update", "ann@example.com")
 	c.fails(2, "email", "", "user", "update", "ann@example.com", "--email", "nonsense", "--name", "x")
 	c.fails(2, "an account with this address", "", "user", "update", "ann@example.com", "--email", "bob@example.com")
 	c.fails(1, "last enabled administrator", "", "user", "update", "root@example.com", "--no-admin")
