@@ -20,18 +20,18 @@ func TestRoutesComeFromOpenAPI(t *testing.T) {
 	pets := string(data)
 	c := newCLI(t)
 	got := c.must(pets, "routes", "from-openapi", "-")
-	want := `# From standard input. Put it under a resource; the first route that matches decides, none is 403.
-# The resource's scopes must hold: pets:delete, read, write.
-# Each templated segment is *, any one: no document says which of them are the resource's objects. Write {object} where they are.
-# Once, at GET /pets/{id}/photo.{kind}: security is optional there, so it is public.
-# Once, at PUT /pets/{id}: one of several requirements is enough there; the first with scopes was used.
+	want := `# From standard input. Put it under a resource. The first route that matches decides; without a match, the response is 403.
+# The resource's scopes must include: pets:delete, read, write.
+# Each templated segment is * (any one segment), because the document does not say which are the resource's objects. Write {object} for those.
+# Once, at GET /pets/{id}/photo.{kind}: security is optional, so the route is public.
+# Once, at PUT /pets/{id}: one of several requirements is enough; the first with scopes was used.
 # 2 times, first at GET /v1/pets/*: paths that differ only in a fragment or the names of templates; the route needs what all of them need.
 # 2 times, first at /v1/pets/*: GET and HEAD need different things; the route, which is for both, needs what both need.
 # 2 times, first at /pets/{id}/photo.{kind}: a template is a part of a segment, or a route cannot have its text; the segment became *.
-# 2 times, first at GET /v1/pets/*/*: the path is public, but the route matches more, so it asks for a credential.
-# Once, at old: a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send theirs there.
+# 2 times, first at GET /v1/pets/*/*: the path is public, but the route matches more, so it needs a credential.
+# Once, at old: a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send a bearer token there.
 # Once, at /pets/mine: TRACE was left out; the gateway does not forward it.
-# Once, at /v1: the path of the first server; others have other paths, and each operation has a route for each of them.
+# Once, at /v1: the servers have different paths, so each operation has a route for each of them.
 # Left out: OPTIONS /other host/caf%C3%A9: its servers are on another host than the API's, files.example.com.
 routes:
   - {methods: [GET], path: /v1/pets/mine, scopes: [read]}
@@ -93,8 +93,8 @@ func TestRoutesWithoutSecurityAreByMethod(t *testing.T) {
 	c := newCLI(t)
 	got := c.must("\ufeff{\n\t\"openapi\": \"3.1.0\", \"paths\": {\"\\/a\": {\"get\": {}, \"post\": {}, \"put\": {}, \"patch\": {}, \"delete\": {}, \"options\": {}, \"head\": {\"description\": \"\\ud83d\\ude00\"}}}}",
 		"routes", "from-openapi", "-")
-	want := `# From standard input. Put it under a resource; the first route that matches decides, none is 403.
-# The resource's scopes must hold: delete, read, write.
+	want := `# From standard input. Put it under a resource. The first route that matches decides; without a match, the response is 403.
+# The resource's scopes must include: delete, read, write.
 # 7 times, first at GET /a: no security is given, so the method decides: read, write or delete.
 routes:
   - {methods: [GET, OPTIONS], path: /a, scopes: [read]}

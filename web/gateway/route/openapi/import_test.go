@@ -254,10 +254,10 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 		"scopes null":          {one("[{oauth: }]"), nil, refused, "is empty; a list belongs there"},
 		"scope null":           {one("[{oauth: [null]}]"), nil, refused, "a scope is empty"},
 		"scope a mapping":      {one("[{oauth: [{a: b}]}]"), nil, refused, "a scope is a mapping"},
-		"scope with a space":   {one("[{oauth: ['a b']}]"), nil, refused, `it asks for the scope "a b", which is not a scope's name`},
+		"scope with a space":   {one("[{oauth: ['a b']}]"), nil, refused, `it requires the scope "a b", which is not a scope's name`},
 		"scope built in":       {one("[{oauth: [introspect]}]"), nil, refused, "which is built in"},
-		"scheme unknown":       {one("[{none: []}]"), nil, refused, `it asks for the security scheme "none", which is not in components.securitySchemes`},
-		"one that is known":    {one("[{none: []}, {oauth: [a]}]"), nil, []string{"GET /a a"}, `Not used: d.yaml:7: it asks for the security scheme "none"`},
+		"scheme unknown":       {one("[{none: []}]"), nil, refused, `it requires the security scheme "none", which is not in components.securitySchemes`},
+		"one that is known":    {one("[{none: []}, {oauth: [a]}]"), nil, []string{"GET /a a"}, `Not used: d.yaml:7: it requires the security scheme "none"`},
 		"scheme twice":         {one("[{oauth: [a], oauth: []}]"), nil, refused, "twice"},
 		"too many":             {one("[" + strings.Repeat("{oauth: []},", 101) + "]"), nil, refused, "more than 100 requirements"},
 		"operation null":       {"security: []\npaths: {/a: {get: }}", nil, refused, "GET /a is empty"},
@@ -355,7 +355,7 @@ func TestV42_OneUnusualElementDoesNotStopTheRest(t *testing.T) {
 		"a variant leaves the rest": {
 			"paths: {'/b?x': {get: {security: []}}, '/{c}': {get: {security: [{oauth: [c]}]}}}", nil, []string{"GET /b c", "GET /* c"}, "",
 		},
-		"scopes of a bearer scheme": {"paths: {/a: {get: {security: [{key: ['a:b']}]}}}", nil, []string{"GET /a a:b"}, "scopes of a scheme that has none in this version of OpenAPI; they were kept"},
+		"scopes of a bearer scheme": {"paths: {/a: {get: {security: [{key: ['a:b']}]}}}", nil, []string{"GET /a a:b"}, "the scheme has scopes, which this version of OpenAPI does not define; they were kept"},
 		"unreachable paths": {
 			"security: []\npaths: {/a/../b: {get: {}}, /a//b: {get: {}}, '/a%2Fb': {get: {}}, '/a;b': {get: {}}, '/a\\b': {get: {}}, /ok: {get: {}}}", nil,
 			[]string{"GET /ok public"},
@@ -412,7 +412,7 @@ func TestV51_GetAndHeadNeedTheSame(t *testing.T) {
 func TestV52_APublicRouteIsNotWidened(t *testing.T) {
 	runImportCases(t, map[string]importCase{
 		"part of a segment":   {"paths: {'/r/{id}.pdf': {get: {security: []}}}", nil, []string{"GET /r/* any credential"}, "the path is public, but the route matches more"},
-		"two in a segment":    {"paths: {'/r/{a}-{b}': {get: {security: []}}}", nil, []string{"GET /r/* any credential"}, "so it asks for a credential"},
+		"two in a segment":    {"paths: {'/r/{a}-{b}': {get: {security: []}}}", nil, []string{"GET /r/* any credential"}, "so it needs a credential"},
 		"the segment as well": {"paths: {'/r/{id}.pdf': {get: {security: []}}, '/r/{id}': {get: {security: []}}}", nil, []string{"GET /r/* public"}, ""},
 		"the segment guarded": {"paths: {'/r/{id}.pdf': {get: {security: []}}, '/r/{id}': {get: {security: [{oauth: [a]}]}}}", nil, []string{"GET /r/* a"}, ""},
 		"with a scope":        {"paths: {'/r/{id}.pdf': {get: {security: [{oauth: [a]}]}}, '/r/{id}': {get: {security: []}}}", nil, []string{"GET /r/* a"}, ""},
