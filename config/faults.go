@@ -37,7 +37,8 @@ func (f Fault) String() string {
 	return b.String() + f.text
 }
 
-// Faults are all the errors in a configuration, so that an operator can fix them at once. Each is a line of the message.
+// Faults are all the errors in a configuration, so that an operator can fix them at once. Each is a line of the
+// message.
 type Faults []Fault
 
 func (f Faults) Error() string {

@@ -323,7 +323,8 @@ func (p *parser) many(dst *[]string, check func(string) error) field {
 	return p.texts(dst, func(dst *string) field { return p.one(dst, check) })
 }
 
-// scopeNames reads a list of distinct scopes into dst. Scopes may start with env: or file:, which is not a reference here.
+// scopeNames reads a list of distinct scopes into dst. Scopes may start with env: or file:, which is not a reference
+// here.
 func (p *parser) scopeNames(dst *[]string) field {
 	return p.texts(dst, func(dst *string) field {
 		return func(n *yaml.Node, key string) {

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// MasterSecrets returns the master secrets: those of the configuration or, if it has none, the one in SecretFile. If the
-// file does not exist and the database is empty, it generates one; a database in use cannot be decrypted with a new
+// MasterSecrets returns the master secrets: those of the configuration or, if it has none, the one in SecretFile. If
+// the file does not exist and the database is empty, it generates one; a database in use cannot be decrypted with a new
 // secret. The result has at least one secret, each of at least 32 bytes.
 func MasterSecrets(c Config, databaseEmpty bool) ([][]byte, error) {
 	masters := make([][]byte, len(c.Secret))

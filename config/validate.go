@@ -59,8 +59,8 @@ func (p *parser) check(c *Config) {
 	p.checkKeyPrefixes(c)
 }
 
-// clean reports whether neither the key nor a key in it has a fault. Otherwise a missing value may be one that could not
-// be read.
+// clean reports whether neither the key nor a key in it has a fault. Otherwise a missing value may be one that could
+// not be read.
 func (p *parser) clean(key string) bool { return !p.faulty[key] && !p.around[key] }
 
 func (p *parser) checkListeners(c *Config) {

@@ -171,7 +171,8 @@ func checkRedirectScheme(s string) error {
 		)
 	case slices.Contains(usedSchemes, s) || strings.HasPrefix(s, "ms-"):
 		return fmt.Errorf(
-			"%s has a special meaning to browsers or operating systems, so a redirect to it could do more than return to an app; "+
+			"%s has a special meaning to browsers or operating systems, so a redirect to it could do more than return to an "+
+				"app; "+
 				"write an app's own scheme",
 			input.Quote(s),
 		)

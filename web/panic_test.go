@@ -13,8 +13,8 @@ import (
 	"doorward/storage"
 )
 
-// TestH10_PartialResponseDoesNotLookComplete checks that the connection breaks off if a handler panics after it has sent
-// the status.
+// TestH10_PartialResponseDoesNotLookComplete checks that the connection breaks off if a handler panics after it has
+// sent the status.
 func TestH10_PartialResponseDoesNotLookComplete(t *testing.T) {
 	store, err := storage.Open(t.Context(), "sqlite::memory:", storage.Options{})
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"doorward/web/page"
 )
 
-// routes registers every route of the public listener. Protocol endpoints accept requests from any origin; forms of pages
-// only those from the same origin.
+// routes registers every route of the public listener. Protocol endpoints accept requests from any origin; forms of
+// pages only those from the same origin.
 func (s *Server) routes() http.Handler {
 	account, workspaces, keys, apps := s.settings.Account, s.settings.Workspaces, s.settings.Keys, s.settings.Apps
 	mux := &routeMux{ServeMux: http.NewServeMux(), patterns: &s.patterns}
@@ -256,8 +256,8 @@ func (m *routeMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http.
 	m.Handle(pattern, http.HandlerFunc(h))
 }
 
-// Patterns lists the routes of the public listener in the form of http.ServeMux, so that a test can check that each has a
-// decision about its rights.
+// Patterns lists the routes of the public listener in the form of http.ServeMux, so that a test can check that each has
+// a decision about its rights.
 func (s *Server) Patterns() []string { return slices.Clone(s.patterns) }
 
 // headOnly answers HEAD for pages whose GET may change something.

@@ -19,8 +19,8 @@ import (
 	"doorward/storage"
 )
 
-// demoCommand runs a complete example on one machine: the server, a user, a third-party app, and an API that introspects
-// tokens.
+// demoCommand runs a complete example on one machine: the server, a user, a third-party app, and an API that
+// introspects tokens.
 type demoCommand struct {
 	Verbose bool `help:"Show the server's log."`
 }

@@ -37,7 +37,8 @@ type explanationJSON struct {
 	Steps    []string `json:"steps"`
 }
 
-// Run says which route decides about a request, why it is refused, and what would be allowed. It counts towards no limit.
+// Run says which route decides about a request, why it is refused, and what would be allowed. It counts towards no
+// limit.
 func (e explainCommand) Run(ctx context.Context, a *app) error {
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {

@@ -314,8 +314,8 @@ func (s *server) keysOf(ctx context.Context, owner storage.KeyOwner) ([]show.Key
 // shownRequests is how many of a key's most recent requests are shown.
 const shownRequests = 10
 
-// requestsOf reads how often a key was used, or returns nil if it was not. A running server writes its counts every five
-// seconds.
+// requestsOf reads how often a key was used, or returns nil if it was not. A running server writes its counts every
+// five seconds.
 func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*show.Requests, error) {
 	r := show.Requests{Last: []show.Request{}}
 	if k.WorkspaceID != "" {

@@ -108,8 +108,8 @@ func denials(word string) *regexp.Regexp {
 		`|\b(does not|doesn't|do not|cannot) (yet )?(support|offer|implement|serve) ` + w + `s?\b`)
 }
 
-// No document denies a feature that the server names, or one in the list below. If the server stops naming the word next
-// to a feature in the list, the list must change.
+// No document denies a feature that the server names, or one in the list below. If the server stops naming the word
+// next to a feature in the list, the list must change.
 func TestV73_NoDocumentDeniesAFeature(t *testing.T) {
 	has := offered(t)
 	patterns := map[string]*regexp.Regexp{}

@@ -21,8 +21,8 @@ func (c *cli) database() *storage.Store {
 	return store
 }
 
-// audited returns the audited actions of a workspace or, if it is empty, of the server, oldest first. All must be made by
-// the CLI.
+// audited returns the audited actions of a workspace or, if it is empty, of the server, oldest first. All must be made
+// by the CLI.
 func (c *cli) audited(workspaceID string) []string {
 	c.t.Helper()
 	store := c.database()

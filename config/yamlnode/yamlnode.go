@@ -1,5 +1,5 @@
-// Package yamlnode describes YAML nodes and syntax errors in words, for the packages that read YAML as nodes. It does not
-// know what the values mean.
+// Package yamlnode describes YAML nodes and syntax errors in words, for the packages that read YAML as nodes. It does
+// not know what the values mean.
 package yamlnode
 
 import (

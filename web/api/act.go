@@ -36,7 +36,8 @@ func (a reply) write(w http.ResponseWriter) {
 // action is what an operation does after its request was read. It may run more than once, see storage.InTx.
 type action func(ctx context.Context) (any, error)
 
-// act runs the operation. A tenant's operation runs in one transaction, and a request with an Idempotency-Key only once.
+// act runs the operation. A tenant's operation runs in one transaction, and a request with an Idempotency-Key only
+// once.
 func (c *call) act(ctx context.Context, do action) (reply, error) {
 	run := func(ctx context.Context) (reply, error) {
 		answer, err := do(ctx)
@@ -83,8 +84,8 @@ func (c *call) idempotencyKey() (string, error) {
 
 var errAnswered = errors.New("answered already")
 
-// once runs a change and stores its response in the same transaction, so that the same request, later or concurrently, gets
-// the same response.
+// once runs a change and stores its response in the same transaction, so that the same request, later or concurrently,
+// gets the same response.
 func (c *call) once(ctx context.Context, key string, run func(context.Context) (reply, error)) (reply, error) {
 	digest := digestOf("idempotency key", c.caller(), key)
 	request := digestOf(c.r.Method, c.r.URL.RequestURI(), c.by.WorkspaceID, string(c.body))

@@ -83,8 +83,8 @@ func (c *call) handle(ctx context.Context) (reply, error) {
 	return c.act(ctx, act)
 }
 
-// authenticate finds the caller and the workspace. On the issuer's host, a request without an Authorization header belongs
-// to the browser's session, if there is one.
+// authenticate finds the caller and the workspace. On the issuer's host, a request without an Authorization header
+// belongs to the browser's session, if there is one.
 func (c *call) authenticate(ctx context.Context) error {
 	host := gateway.APIOf(ctx)
 	if len(c.r.Header.Values("Authorization")) == 0 && host == nil {

@@ -75,8 +75,8 @@ func text(s string) *string {
 	return &s
 }
 
-// Scopes is a list of scopes (["read","accounts:write"]) or of actions by object ({"accounts":["read","write"]}). Responses
-// have the form of the request.
+// Scopes is a list of scopes (["read","accounts:write"]) or of actions by object ({"accounts":["read","write"]}).
+// Responses have the form of the request.
 type Scopes struct {
 	List     []string
 	ByObject bool
@@ -194,8 +194,8 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 	return nil
 }
 
-// receive reads the whole body. It runs first, so that the decision is not based on rights that were revoked while a slow
-// body arrived.
+// receive reads the whole body. It runs first, so that the decision is not based on rights that were revoked while a
+// slow body arrived.
 func (c *call) receive() {
 	if c.op.in != reflect.TypeFor[none]() {
 		c.body, c.broken = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))

@@ -148,8 +148,8 @@ func (a *API) keys() []operation {
 
 func ptr[T any](v T) *T { return &v }
 
-// exampleNewKey is a request that works with the server's configuration: with scopes of the default resource, within its
-// plan.
+// exampleNewKey is a request that works with the server's configuration: with scopes of the default resource, within
+// its plan.
 func (a *API) exampleNewKey() NewKey {
 	r := a.catalog.Resources()[0]
 	k := NewKey{Name: "Nightly import"}
@@ -227,7 +227,8 @@ func list(l []string) []string { return append([]string{}, l...) }
 
 func (c *call) owner() storage.KeyOwner { return storage.KeyOwner{WorkspaceID: c.by.WorkspaceID} }
 
-// resourceOf returns the resource of a new object: the named one, otherwise the credential's. Empty means the first one.
+// resourceOf returns the resource of a new object: the named one, otherwise the credential's. Empty means the first
+// one.
 func (c *call) resourceOf(named string) string {
 	if named == "" && c.principal != nil {
 		return c.principal.Audience

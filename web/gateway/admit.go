@@ -74,8 +74,8 @@ func (a *Admission) step(why occasion, format string, args ...any) {
 }
 
 // Admit checks the credential of a request: that there is one, that it is valid for this API, client address and
-// workspace, and that its plan has requests left. It is the only such check. What the credential may do is for the caller
-// to decide. If Admit refuses the request, or storage cannot be reached, Admission.Refusal says why.
+// workspace, and that its plan has requests left. It is the only such check. What the credential may do is for the
+// caller to decide. If Admit refuses the request, or storage cannot be reached, Admission.Refusal says why.
 func (g *Gateway) Admit(ctx context.Context, d Door, header http.Header, from netip.Addr) Admission {
 	x := admitting{gateway: g, Door: d, header: header, from: from}
 	ctx = storage.System(ctx)
@@ -121,8 +121,8 @@ func (x *admitting) admit(ctx context.Context) (err error) {
 
 func (x *admitting) step(format string, args ...any) { x.Admission.step(x.why, format, args...) }
 
-// bearerOf returns the credential of a request (RFC 6750, section 2.1): the bearer token in its only Authorization header.
-// Queries, bodies, cookies and other headers are not read.
+// bearerOf returns the credential of a request (RFC 6750, section 2.1): the bearer token in its only Authorization
+// header. Queries, bodies, cookies and other headers are not read.
 func bearerOf(h http.Header) (string, error) {
 	headers := h.Values("Authorization")
 	switch len(headers) {
@@ -204,8 +204,8 @@ func (x *admitting) identify(ctx context.Context) error {
 	return nil
 }
 
-// unusable returns the refusal of a credential that is not valid, or not in the named workspace. It records the reason for
-// the owner, unless the credential is unknown.
+// unusable returns the refusal of a credential that is not valid, or not in the named workspace. It records the reason
+// for the owner, unless the credential is unknown.
 func (x *admitting) unusable(p *bearer.Principal, err error) error {
 	x.Principal = nil
 	x.step("%v", err)
@@ -239,8 +239,8 @@ func (x *admitting) touch(ctx context.Context) error {
 	return nil
 }
 
-// checkKind refuses credentials that are not accepted here, whatever their scopes: those that only introspect, and foreign
-// JWTs at the management API.
+// checkKind refuses credentials that are not accepted here, whatever their scopes: those that only introspect, and
+// foreign JWTs at the management API.
 func (x *admitting) checkKind(context.Context) error {
 	p := x.Principal
 	switch {

@@ -31,9 +31,9 @@ type Verdict struct {
 	path   string       // of the request, as sent, with escapes; empty: unknown
 }
 
-// Decide decides about a request to an API: first by the credential, its workspace and its limit, then by the route. If it
-// refuses the request, or storage cannot be reached, Verdict.Refusal says why. The caller then calls Note with the status
-// of the response.
+// Decide decides about a request to an API: first by the credential, its workspace and its limit, then by the route. If
+// it refuses the request, or storage cannot be reached, Verdict.Refusal says why. The caller then calls Note with the
+// status of the response.
 func (g *Gateway) Decide(ctx context.Context, a *API, r Request) Verdict {
 	return g.decideFor(ctx, a, r, arrived)
 }
@@ -230,8 +230,8 @@ func describe(p *bearer.Principal) string {
 	return text
 }
 
-// Note counts a request in the usage of its credential, and records it among a key's last requests, with its path or, if
-// that is unknown, the pattern of its route.
+// Note counts a request in the usage of its credential, and records it among a key's last requests, with its path or,
+// if that is unknown, the pattern of its route.
 func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status int) {
 	if v.Principal == nil || !WasIssuedHere(v.Principal) {
 		return

@@ -20,8 +20,8 @@ const (
 	EnvoyPath   = "/gateway/envoy"   // before the request's path; for Envoy and Istio, which return the response
 )
 
-// Asks reports whether a path belongs to such an endpoint, and to which: ForwardPath, NginxPath or EnvoyPath. A path below
-// ForwardPath is in Envoy's form, because Envoy is often configured with the URL for Caddy and Traefik.
+// Asks reports whether a path belongs to such an endpoint, and to which: ForwardPath, NginxPath or EnvoyPath. A path
+// below ForwardPath is in Envoy's form, because Envoy is often configured with the URL for Caddy and Traefik.
 func Asks(path string) (endpoint string, ok bool) {
 	switch {
 	case path == ForwardPath, path == NginxPath:
@@ -44,8 +44,8 @@ func (g *Gateway) ForwardAuth(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// EnvoyAuth serves /gateway/envoy/… for Envoy's HTTP ext_authz, which sends the method and host of the caller's request,
-// and its path after the prefix. The response is 200 with the caller's identity, or the refusal.
+// EnvoyAuth serves /gateway/envoy/… for Envoy's HTTP ext_authz, which sends the method and host of the caller's
+// request, and its path after the prefix. The response is 200 with the caller's identity, or the refusal.
 func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 	shape, _, v := g.ask(w, r, EnvoyPath)
 	h := w.Header()
@@ -69,8 +69,9 @@ func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 }
 
 // NginxAuth serves GET /gateway/nginx with 200 and the caller's identity, or with 403 and the refusal in headers, from
-// which nginx builds its response, because auth_request supports no other statuses. ingress-nginx ignores these headers,
-// so it gets 401 for a missing or invalid credential, which nginx returns with its challenge, and 5xx for errors.
+// which nginx builds its response, because auth_request supports no other statuses. ingress-nginx ignores these
+// headers, so it gets 401 for a missing or invalid credential, which nginx returns with its challenge, and 5xx for
+// errors.
 func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
 	shape, q, v := g.ask(w, r, NginxPath)
 	if v.Refusal == nil {
@@ -240,8 +241,8 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 	return nil
 }
 
-// unremovable returns a header that must not reach an API and that nginx cannot remove, because it removes headers only by
-// known names; empty: there is none.
+// unremovable returns a header that must not reach an API and that nginx cannot remove, because it removes headers only
+// by known names; empty: there is none.
 func unremovable(h http.Header) string {
 	for _, name := range stopped(h) {
 		if !plainName(name) {

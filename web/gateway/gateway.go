@@ -233,8 +233,8 @@ func APIOf(ctx context.Context) *API {
 	return a
 }
 
-// Serve serves a request on the host of an API: its metadata, preflights, Doorward's own paths (with builtin), and other
-// paths by the routes. These hosts serve no pages and use no cookies.
+// Serve serves a request on the host of an API: its metadata, preflights, Doorward's own paths (with builtin), and
+// other paths by the routes. These hosts serve no pages and use no cookies.
 func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin http.Handler) {
 	r = r.WithContext(context.WithValue(r.Context(), apiKey{}, a))
 	own := func(w http.ResponseWriter, r *http.Request) {

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Family is a group of request headers that tell an API who is calling, from where, or which request it is. Only a gateway
-// may set them, so a caller's are removed.
+// Family is a group of request headers that tell an API who is calling, from where, or which request it is. Only a
+// gateway may set them, so a caller's are removed.
 type Family struct {
 	// Prefix is the beginning of the names, in canonical form. Case is ignored.
 	Prefix string
@@ -18,8 +18,8 @@ type Family struct {
 	Only bool
 }
 
-// Families are the headers that gateways remove from requests. A test compares them with the proxies' files in examples/;
-// after a change, run the tests of test/gateways with -update to change the files.
+// Families are the headers that gateways remove from requests. A test compares them with the proxies' files in
+// examples/; after a change, run the tests of test/gateways with -update to change the files.
 var Families = []Family{
 	// Doorward's own, and those of oauth2-proxy, OpenStack and many other APIs.
 	{Prefix: "X-Auth-", Known: []string{
@@ -190,8 +190,8 @@ func mark(name string) byte {
 }
 
 // plainName reports whether a header's name has only letters, digits and hyphens. Other names are removed: servers that
-// turn headers into variables replace other characters with underscores, so X_Auth_Subject and X.Auth.Subject would become
-// X-Auth-Subject.
+// turn headers into variables replace other characters with underscores, so X_Auth_Subject and X.Auth.Subject would
+// become X-Auth-Subject.
 func plainName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
@@ -219,8 +219,8 @@ func family(name string) (f *Family, known bool) {
 	return nil, false
 }
 
-// MayPass reports whether a caller's header is forwarded to an API: its name is plain, and it is not in a family. The rule
-// is the same for Doorward's own proxy and for proxies that ask Doorward.
+// MayPass reports whether a caller's header is forwarded to an API: its name is plain, and it is not in a family. The
+// rule is the same for Doorward's own proxy and for proxies that ask Doorward.
 func MayPass(name string) bool {
 	if !plainName(name) {
 		return false

@@ -40,8 +40,8 @@ func setIdentity(h http.Header, p *bearer.Principal) {
 }
 
 // encoded escapes free text for a header, reversibly: it percent-encodes (RFC 3986, section 2.1) each byte of the UTF-8
-// text that is a space, a percent sign or not printable ASCII (%20, %25, %C3%A9), and no other. Decoders for forms, which
-// turn + into a space, do not reverse it.
+// text that is a space, a percent sign or not printable ASCII (%20, %25, %C3%A9), and no other. Decoders for forms,
+// which turn + into a space, do not reverse it.
 func encoded(text string) string {
 	escape := func(c byte) bool { return c <= ' ' || c > '~' || c == '%' }
 	n := 0
@@ -72,9 +72,9 @@ func ownCookie(name string) bool {
 	return strings.HasPrefix(name, "doorward") || isFlow && slot != "" && strings.Trim(slot, "0123456789") == ""
 }
 
-// otherCookies returns a request's cookies, as sent, without those of this server's pages. Browsers send these to an API
-// with the same host name, because cookies do not distinguish ports. Servers parse names differently, so names in spaces
-// or quotes are dropped too.
+// otherCookies returns a request's cookies, as sent, without those of this server's pages. Browsers send these to an
+// API with the same host name, because cookies do not distinguish ports. Servers parse names differently, so names in
+// spaces or quotes are dropped too.
 func otherCookies(lines []string) []string {
 	var kept []string
 	for _, line := range lines {

@@ -78,8 +78,9 @@ func (l *lastingRequests) setAllowed(one *lastingRequest, at time.Time) {
 	one.allowed = at
 }
 
-// Recheck decides again about running requests, by credential, workspace and route, without charging them. It ends those
-// that would now be refused. If storage cannot be reached, a request continues for five minutes after it was last allowed.
+// Recheck decides again about running requests, by credential, workspace and route, without charging them. It ends
+// those that would now be refused. If storage cannot be reached, a request continues for five minutes after it was last
+// allowed.
 func (g *Gateway) Recheck(ctx context.Context) {
 	now := g.now()
 	work := make(chan *lastingRequest)

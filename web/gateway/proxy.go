@@ -243,8 +243,8 @@ func upstreamFailure(err, byCaller error) *Refusal {
 	return &Refusal{Kind: BadGateway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
 }
 
-// patient replaces the server's deadlines for a request with those for streams, which are shorter for anonymous requests.
-// It returns nil if there is no body.
+// patient replaces the server's deadlines for a request with those for streams, which are shorter for anonymous
+// requests. It returns nil if there is no body.
 func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBody {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{}) // setting deadlines does not fail on a connection of net/http

@@ -65,8 +65,8 @@ func (t *Trace) take(token string) []exchange {
 // maxShown bounds how much of a body the page shows, in bytes.
 const maxShown = 8 << 10
 
-// recordingClient returns an HTTP client that passes every exchange to keep, with the form's token parameter, if any. From
-// and to are the parties.
+// recordingClient returns an HTTP client that passes every exchange to keep, with the form's token parameter, if any.
+// From and to are the parties.
 func recordingClient(from, to string, keep func(token string, x exchange)) *http.Client {
 	return &http.Client{Timeout: 5 * time.Second, Transport: &recorder{from: from, to: to, keep: keep}}
 }

@@ -32,8 +32,8 @@ type Drainer interface {
 	Drain()
 }
 
-// Listeners are the open sockets of a server. All are open before the first request is answered, so that the server does
-// not start partly if a port is taken.
+// Listeners are the open sockets of a server. All are open before the first request is answered, so that the server
+// does not start partly if a port is taken.
 type Listeners struct {
 	public []net.Listener
 	admin  net.Listener // nil: none
@@ -81,8 +81,8 @@ func (l *Listeners) Addresses() []string {
 	return all
 }
 
-// Serve answers requests until ctx is done. Then it calls public.Drain, closes the public listeners, waits at most drain
-// for running requests, and closes the admin listener last, so that metrics show the shutdown.
+// Serve answers requests until ctx is done. Then it calls public.Drain, closes the public listeners, waits at most
+// drain for running requests, and closes the admin listener last, so that metrics show the shutdown.
 func (l *Listeners) Serve(
 	ctx context.Context,
 	log *slog.Logger,

@@ -1,5 +1,5 @@
-// Package show prints users, workspaces, apps, keys and tokens for the CLI: as JSON for scripts and as tables for people.
-// It reads no configuration and no database.
+// Package show prints users, workspaces, apps, keys and tokens for the CLI: as JSON for scripts and as tables for
+// people. It reads no configuration and no database.
 package show
 
 import (

@@ -62,8 +62,8 @@ func anyObject(n *node, to []*node) []*node {
 }
 
 // TakenBefore returns the indexes, in order, of routes that together match every request of another route; nil if some
-// requests are left. A route that matches a path of segments that are literal in no route matches all such paths, so one
-// of them stands for all, and the result is exact.
+// requests are left. A route that matches a path of segments that are literal in no route matches all such paths, so
+// one of them stands for all, and the result is exact.
 func (t *Table) TakenBefore(r Route) []int {
 	wanted := r.methods()
 	found := map[int32]bool{}

@@ -28,9 +28,9 @@ type Overlaps struct {
 	Compared int
 }
 
-// Overlaps finds for each route the first earlier route that needs less and matches some, but not all, of its requests. An
-// earlier route that is a special case of the later one, as /health is of /**, is an intended exception. R is the resource
-// of the routes. It returns at most limit pairs.
+// Overlaps finds for each route the first earlier route that needs less and matches some, but not all, of its requests.
+// An earlier route that is a special case of the later one, as /health is of /**, is an intended exception. R is the
+// resource of the routes. It returns at most limit pairs.
 func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 	c := t.compare(r)
 	var out Overlaps
@@ -58,10 +58,10 @@ func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 	return out
 }
 
-// OtherSpellings finds for each route another route that matches its path in another spelling (with a trailing slash or in
-// another case) and allows a credential that the first refuses. An API that compares paths loosely treats both paths as the
-// same. R is the resource of the routes. It returns at most limit pairs, and whether there are more. A loose table has
-// none.
+// OtherSpellings finds for each route another route that matches its path in another spelling (with a trailing slash or
+// in another case) and allows a credential that the first refuses. An API that compares paths loosely treats both paths
+// as the same. R is the resource of the routes. It returns at most limit pairs, and whether there are more. A loose
+// table has none.
 func (t *Table) OtherSpellings(r *catalog.Resource, limit int) (found []Overlap, more bool) {
 	if t.loose {
 		return nil, false
@@ -146,8 +146,8 @@ func (c *comparison) otherSpelling(i int) (taker int, example string) {
 	return -1, ""
 }
 
-// otherCase changes the case of the first letter of the last literal segment that has one. It returns false if there is no
-// such letter.
+// otherCase changes the case of the first letter of the last literal segment that has one. It returns false if there is
+// no such letter.
 func (p Pattern) otherCase() (other Pattern, ok bool) {
 	for i := len(p) - 1; i >= 0; i-- {
 		if p[i] == objectSegment {

@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// DecodePath decodes the path of a request once. It refuses paths that another server could read differently: those with
-// dot segments, empty segments, backslashes, semicolons (which start parameters for some servers) or escapes of these,
-// double escapes, control characters or invalid UTF-8.
+// DecodePath decodes the path of a request once. It refuses paths that another server could read differently: those
+// with dot segments, empty segments, backslashes, semicolons (which start parameters for some servers) or escapes of
+// these, double escapes, control characters or invalid UTF-8.
 func DecodePath(escaped string) (path string, ok bool) {
 	if escaped == "" || escaped[0] != '/' || strings.Contains(escaped, "//") || strings.ContainsAny(escaped, `\;#?`) {
 		return "", false

@@ -55,8 +55,8 @@ func (m *matchers) covers(set methodSet) bool {
 	return true
 }
 
-// NewTable creates a table of routes, in order. If loose is true, case and a trailing slash are ignored in paths, and case
-// in objects.
+// NewTable creates a table of routes, in order. If loose is true, case and a trailing slash are ignored in paths, and
+// case in objects.
 func NewTable(routes []Route, objects []string, loose bool) *Table {
 	t := &Table{objects: make(map[string]string, len(objects)), loose: loose}
 	for _, object := range objects {

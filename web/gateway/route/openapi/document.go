@@ -1,5 +1,5 @@
-// Package openapi converts an OpenAPI document to routes. It does not know the routes of the configuration, and reads no
-// files outside the document's folder.
+// Package openapi converts an OpenAPI document to routes. It does not know the routes of the configuration, and reads
+// no files outside the document's folder.
 package openapi
 
 import (
@@ -44,8 +44,8 @@ type Result struct {
 	Warning string
 }
 
-// Import converts the operations of an OpenAPI 3.0 or 3.1 or Swagger 2.0 document to routes. An element that it does not
-// understand never makes a route less strict: it becomes a route that refuses requests, with a note. If there is no
+// Import converts the operations of an OpenAPI 3.0 or 3.1 or Swagger 2.0 document to routes. An element that it does
+// not understand never makes a route less strict: it becomes a route that refuses requests, with a note. If there is no
 // operation that can become a route, Import returns an error.
 func Import(from Source, options Options) (Result, error) {
 	d := &document{

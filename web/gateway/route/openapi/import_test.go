@@ -396,7 +396,8 @@ func TestV51_GetAndHeadNeedTheSame(t *testing.T) {
 		"and reversed": {"paths: {/a: {head: {security: []}, get: {security: [{oauth: [admin]}]}}}", nil, []string{"GET /a admin"}, "GET and HEAD need different things"},
 		"HEAD alone":   {"paths: {/a: {head: {security: []}}, /b: {get: {security: []}}}", nil, []string{"HEAD /a public", "GET /b public"}, ""},
 		"beside a variant": {
-			"paths: {/a: {head: {security: [{oauth: [a]}]}}, '/a?x': {get: {security: [{oauth: [a]}]}}, '/{b}': {get: {security: [{oauth: [admin]}]}}}", nil,
+			"paths: {/a: {head: {security: [{oauth: [a]}]}}, '/a?x': {get: {security: [{oauth: [a]}]}}, '/{b}': {get: " +
+				"{security: [{oauth: [admin]}]}}}", nil,
 			[]string{"HEAD /a a", "GET /a a+admin", "GET /* admin"},
 			"",
 		},
@@ -472,12 +473,14 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 			"first at GET /x/* and /*/b: the two paths cross",
 		},
 		"crossing at a path of its own": {
-			"paths: {'/{tenant}/b': {get: {security: [{oauth: [admin]}]}}, '/x/{name}': {get: {security: []}}, /x/b: {get: {security: [{oauth: [own]}]}}}", nil,
+			"paths: {'/{tenant}/b': {get: {security: [{oauth: [admin]}]}}, '/x/{name}': {get: {security: []}}, /x/b: {get: " +
+				"{security: [{oauth: [own]}]}}}", nil,
 			[]string{"GET /x/b own", "GET /x/* public", "GET /*/b admin"},
 			"",
 		},
 		"three that cross": {
-			"paths: {'/a/{x}/{y}': {get: {security: [{oauth: [a]}]}}, '/{x}/b/{y}': {get: {security: [{oauth: [b]}]}}, '/{x}/{y}/c': {get: {security: [{oauth: [c]}]}}}", nil,
+			"paths: {'/a/{x}/{y}': {get: {security: [{oauth: [a]}]}}, '/{x}/b/{y}': {get: {security: [{oauth: [b]}]}}, " +
+				"'/{x}/{y}/c': {get: {security: [{oauth: [c]}]}}}", nil,
 			[]string{"GET /a/b/c a+b+c", "GET /a/b/* a+b", "GET /a/*/c a+c", "GET /a/*/* a", "GET /*/b/c b+c", "GET /*/b/* b", "GET /*/*/c c"},
 			"",
 		},

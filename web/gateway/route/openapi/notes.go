@@ -93,7 +93,8 @@ func (d *document) notes(routes []route.Route, separator string) []string {
 	if templates {
 		notes = append(
 			notes,
-			"Each templated segment is * (any one segment), because the document does not say which are the resource's objects. Write {object} for those.",
+			"Each templated segment is * (any one segment), because the document does not say which are the resource's "+
+				"objects. Write {object} for those.",
 		)
 	}
 	for _, text := range noteOrder {

@@ -96,8 +96,8 @@ type candidate struct {
 	method string
 }
 
-// candidates returns the sources of a pattern for a method. A HEAD request may be for a GET operation, and a route for GET
-// also matches HEAD.
+// candidates returns the sources of a pattern for a method. A HEAD request may be for a GET operation, and a route for
+// GET also matches HEAD.
 func (p *pattern) candidates(method string) []candidate {
 	var all []candidate
 	for _, s := range p.sources[method] {
@@ -147,8 +147,8 @@ func (p *pattern) noteHead(d *document) {
 	}
 }
 
-// routes returns the routes of a pattern, one for each set of requirements. HEAD has its own route, before that of GET, if
-// their requirements differ.
+// routes returns the routes of a pattern, one for each set of requirements. HEAD has its own route, before that of GET,
+// if their requirements differ.
 func (p *pattern) routes() []route.Route {
 	var all []route.Route
 	var needed []needs

@@ -125,8 +125,8 @@ func (m *mapping) add(e entry) {
 	m.entries = append(m.entries, e)
 }
 
-// layers reads a mapping that may be a reference. The keys beside each $ref are a layer; the last layer is the target. If
-// a reference is broken, it returns the layers up to there and an error.
+// layers reads a mapping that may be a reference. The keys beside each $ref are a layer; the last layer is the target.
+// If a reference is broken, it returns the layers up to there and an error.
 func (f *fileSet) layers(p place, what string) ([]*mapping, error) {
 	var all []*mapping
 	for range maxReferences {

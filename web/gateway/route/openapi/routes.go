@@ -11,10 +11,10 @@ import (
 // maxOverlaps bounds the comparisons of paths that have requests in common.
 const maxOverlaps = 20_000_000
 
-// routeImport converts operations to routes. The first route that matches a request must need everything that an operation
-// needs that the request may be for. These are the operations with the most specific path, since OpenAPI prefers literal
-// segments to templates. Where paths cross, as /{tenant}/b and /x/{name} do at /x/b, they are the operations of all of
-// them.
+// routeImport converts operations to routes. The first route that matches a request must need everything that an
+// operation needs that the request may be for. These are the operations with the most specific path, since OpenAPI
+// prefers literal segments to templates. Where paths cross, as /{tenant}/b and /x/{name} do at /x/b, they are the
+// operations of all of them.
 type routeImport struct {
 	root     pathNode
 	patterns []*pattern

@@ -168,8 +168,8 @@ type securityKey struct {
 	node any
 }
 
-// requirements reads a list of requirements, of which a request must fulfil one. Each alone is as strict as the document,
-// so those that cannot be read are dropped if another one can be.
+// requirements reads a list of requirements, of which a request must fulfil one. Each alone is as strict as the
+// document, so those that cannot be read are dropped if another one can be.
 func (d *document) requirements(p place) *requirement {
 	key := securityKey{p.file, yamlnode.Deref(p.node)}
 	if r, ok := d.security[key]; ok {
@@ -284,8 +284,8 @@ func (d *document) alternative(p place, r *requirement) (one needs, schemes int,
 // isSecurity reports whether a key is security, or a misspelling of it.
 func isSecurity(key string) bool { return strings.EqualFold(strings.TrimSpace(key), "security") }
 
-// operationNeeds returns what an operation needs: its own security, including that beside its $ref, otherwise that of the
-// document, otherwise the scope for its method.
+// operationNeeds returns what an operation needs: its own security, including that beside its $ref, otherwise that of
+// the document, otherwise the scope for its method.
 func (d *document) operationNeeds(name string, layers []*mapping, method string) needs {
 	var all []*requirement
 	for i, m := range layers {

@@ -90,8 +90,8 @@ func (d *document) servers(m *mapping) (all []apiServer, faults []error, given b
 	return all, faults, true
 }
 
-// server reads a server: its hosts with all values of the variables, and its path with their defaults. A variable without
-// a default stands for any text, like a template.
+// server reads a server: its hosts with all values of the variables, and its path with their defaults. A variable
+// without a default stands for any text, like a template.
 func (d *document) server(p place) (s apiServer, err error) {
 	layers, err := d.layers(p, "a server")
 	if err != nil {
@@ -240,8 +240,8 @@ func expandHosts(host string, variables map[string][]string) (hosts []string, co
 	return hosts, complete
 }
 
-// bases returns the base paths of servers on the API's hosts. If the document does not name all of the API's hosts, maybe
-// has the base paths of servers that may belong to another API.
+// bases returns the base paths of servers on the API's hosts. If the document does not name all of the API's hosts,
+// maybe has the base paths of servers that may belong to another API.
 func (d *document) bases(servers []apiServer) (paths, maybe []string) {
 	for _, s := range servers {
 		switch {

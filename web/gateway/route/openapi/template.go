@@ -60,8 +60,8 @@ func parsePath(text string) (p pathPattern, err error) {
 	return p, nil
 }
 
-// cutVariant removes the query and fragment of a path, including templates such as {?page}. Variant reports whether there
-// was a query; fragments are not sent, so they do not count.
+// cutVariant removes the query and fragment of a path, including templates such as {?page}. Variant reports whether
+// there was a query; fragments are not sent, so they do not count.
 func cutVariant(text string) (path string, variant bool) {
 	depth := 0
 	for i := range len(text) {
