@@ -31,7 +31,10 @@ func rows(a *rig.Answer) (names []string) {
 func read(t *testing.T, a *rig.Answer) [][]string {
 	t.Helper()
 	if a.Status != http.StatusOK || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/csv") ||
-		!strings.HasPrefix(a.Header.Get("Content-Disposition"), "attachment; filename=") || a.Header.Get("Cache-Control") != "no-store" {
+		!strings.HasPrefix(
+			a.Header.Get("Content-Disposition"),
+			"attachment; filename=",
+		) || a.Header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("%d %v %s", a.Status, a.Header, a.Body)
 	}
 	list, err := csv.NewReader(strings.NewReader(a.Body)).ReadAll()
@@ -154,11 +157,13 @@ func TestV67_UsageOfAPeriodAsPageAndFile(t *testing.T) {
 			t.Errorf("%s: want %q in %s", period, want, rig.Plain(a.Body))
 		}
 	}
-	if a := b.Get(path + "?range=24h"); strings.Count(a.Body, "<time datetime=") < 24 || !strings.Contains(a.Body, ":00 UTC") {
+	if a := b.Get(path + "?range=24h"); strings.Count(a.Body, "<time datetime=") < 24 ||
+		!strings.Contains(a.Body, ":00 UTC") {
 		t.Error("a day is not shown by the hour, in UTC")
 	}
 	list := read(t, b.Get(path+".csv?range=90d"))
-	if len(list) != 3 || list[1][1] != k.ID || list[1][4] != "5" || list[2][4] != "2" || list[2][3] != `'=HYPERLINK("https://evil.example")` {
+	if len(list) != 3 || list[1][1] != k.ID || list[1][4] != "5" || list[2][4] != "2" ||
+		list[2][3] != `'=HYPERLINK("https://evil.example")` {
 		t.Errorf("the file has %q", list)
 	}
 	if _, err := time.Parse(time.RFC3339, list[1][0]); err != nil || !strings.HasSuffix(list[1][0], "T00:00:00Z") {
@@ -175,7 +180,10 @@ func TestV67_AuditAsAFile(t *testing.T) {
 	ws := r.Workspace("engines", "", r.Alice)
 	k, _ := r.Key(ws, apikey.Spec{Name: "Night"})
 	evil := r.User("evil@example.com", "+SUM(1)", false)
-	ctx := storage.WithActor(r.System(), &storage.Actor{UserID: evil.ID, Credential: "session", Address: "192.0.2.1", RequestID: "@request"})
+	ctx := storage.WithActor(
+		r.System(),
+		&storage.Actor{UserID: evil.ID, Credential: "session", Address: "192.0.2.1", RequestID: "@request"},
+	)
 	if err := r.Store.Audit(ctx, storage.AuditEvent{Action: "member.removed", WorkspaceID: ws.ID, Target: "-1", Detail: map[string]string{"role": "member"}}, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +196,21 @@ func TestV67_AuditAsAFile(t *testing.T) {
 	if len(list) != 2 {
 		t.Fatalf("the file has %q", list)
 	}
-	want := []string{"", "", "member.removed", ws.ID, evil.ID, "'+SUM(1)", "session", "", "", "'-1", "192.0.2.1", "'@request", `{"role":"member"}`}
+	want := []string{
+		"",
+		"",
+		"member.removed",
+		ws.ID,
+		evil.ID,
+		"'+SUM(1)",
+		"session",
+		"",
+		"",
+		"'-1",
+		"192.0.2.1",
+		"'@request",
+		`{"role":"member"}`,
+	}
 	if !slices.Equal(list[1][2:], want[2:]) {
 		t.Errorf("the file has %q, want %q", list[1], want)
 	}
@@ -208,7 +230,11 @@ func TestV67_ExportsNeedTheRightsOfTheirPages(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	root := r.User("root@example.com", "Root", true)
 	ws := r.Workspace("engines", "", r.Alice)
-	at := map[string]*rig.Browser{"owner": r.Browser().SignIn(r.Alice.Email), "root": r.Browser().SignIn(root.Email), "stranger": r.Browser()}
+	at := map[string]*rig.Browser{
+		"owner":    r.Browser().SignIn(r.Alice.Email),
+		"root":     r.Browser().SignIn(root.Email),
+		"stranger": r.Browser(),
+	}
 	for _, role := range []string{catalog.RoleAdmin, catalog.RoleMember, catalog.RoleViewer} {
 		u := r.User(role+"@example.com", role, false)
 		r.Join(ws, u, role)
@@ -274,7 +300,8 @@ func TestV67_ServerAuditLog(t *testing.T) {
 		t.Errorf("the server's own events about keys: %v", got)
 	}
 	for _, query := range []string{"?workspace=missing", "?who=none@example.com", "?server=1&workspace=engines", "?from=x"} {
-		if a := b.Get("/admin/audit" + query); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, `aria-invalid="true"`) {
+		if a := b.Get("/admin/audit" + query); a.Status != http.StatusBadRequest ||
+			!strings.Contains(a.Body, `aria-invalid="true"`) {
 			t.Errorf("%s gives %d", query, a.Status)
 		}
 	}
@@ -287,7 +314,8 @@ func TestV67_LastRequestsHaveThePath(t *testing.T) {
 	k, text := r.Key(ws, apikey.Spec{})
 	r.JSON("GET", "/v1/api-keys/key_01a205da-6b79-700e-9a81-73bb64712baf?token=opensesame", text, "")
 	a := r.Browser().SignIn(r.Alice.Email).Get("/settings/workspaces/engines/api-keys/" + k.ID)
-	if !strings.Contains(a.Body, "GET /v1/api-keys/key_01a205da-6b79-700e-9a81-73bb64712baf") || strings.Contains(a.Body, "opensesame") {
+	if !strings.Contains(a.Body, "GET /v1/api-keys/key_01a205da-6b79-700e-9a81-73bb64712baf") ||
+		strings.Contains(a.Body, "opensesame") {
 		t.Errorf("the last request is not shown with its path: %s", rig.Plain(a.Body))
 	}
 }
@@ -298,7 +326,9 @@ func rigApp(name, workspaceID, by string) management.ClientSpec {
 
 func use(r *rig.Rig, ws storage.Workspace, k storage.APIKey, n int, action string) {
 	for range n {
-		r.Store.NoteUse(storage.Use{WorkspaceID: ws.ID, CredentialID: k.ID, Credential: bearer.KindAPIKey, Action: action, Status: 200})
+		r.Store.NoteUse(
+			storage.Use{WorkspaceID: ws.ID, CredentialID: k.ID, Credential: bearer.KindAPIKey, Action: action, Status: 200},
+		)
 	}
 }
 

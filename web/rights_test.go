@@ -84,7 +84,10 @@ func forms() []form {
 	}
 	for base, right := range map[string]string{"/settings/developer/apps": own, "/settings/workspaces/{slug}/apps": ofApps, "/admin/apps": admin} {
 		if right != admin {
-			list = append(list, form{"POST " + base, "", "name=x&kind=web&scope=read&redirect_uris=https://x.example/cb", right, true})
+			list = append(
+				list,
+				form{"POST " + base, "", "name=x&kind=web&scope=read&redirect_uris=https://x.example/cb", right, true},
+			)
 		}
 		list = append(list,
 			form{"POST " + base + "/{id}", "another redirect URI", appFields + "https://more.example/cb", right, true},
@@ -108,7 +111,10 @@ func forms() []form {
 		)
 	}
 	// The last, because it deletes the workspace.
-	return append(list, form{"POST /settings/workspaces/{slug}/delete", "", "confirm=engines", string(management.MayDeleteWorkspace), false})
+	return append(
+		list,
+		form{"POST /settings/workspaces/{slug}/delete", "", "confirm=engines", string(management.MayDeleteWorkspace), false},
+	)
 }
 
 type pagesWorld struct {
@@ -136,7 +142,13 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		w.Join(w.ws, u, "member")
 		id = u.ID
 	case strings.Contains(path, "/invitations/"):
-		i, token, err := w.Management.Invite(w.System(), management.CommandLine(w.ws.ID), w.ws, fmt.Sprintf("open%d@example.com", w.n), "member")
+		i, token, err := w.Management.Invite(
+			w.System(),
+			management.CommandLine(w.ws.ID),
+			w.ws,
+			fmt.Sprintf("open%d@example.com", w.n),
+			"member",
+		)
 		must(err)
 		w.Seen.Add(rig.SecretInvitation, token)
 		id = i.ID
@@ -153,11 +165,23 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		}
 		id = ws.ID
 	case strings.Contains(path, "/apps/"):
-		app := w.App(management.ClientSpec{WorkspaceID: by.WorkspaceID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
+		app := w.App(
+			management.ClientSpec{
+				WorkspaceID:  by.WorkspaceID,
+				CreatedBy:    w.root.ID,
+				RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"},
+			},
+		)
 		if strings.Contains(path, "/settings/developer/") {
 			personal, err := w.Store.PersonalWorkspace(w.System(), w.root.ID)
 			must(err)
-			app = w.App(management.ClientSpec{WorkspaceID: personal.ID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
+			app = w.App(
+				management.ClientSpec{
+					WorkspaceID:  personal.ID,
+					CreatedBy:    w.root.ID,
+					RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"},
+				},
+			)
 			by.WorkspaceID = personal.ID
 		}
 		if strings.HasSuffix(path, "/enable") {
@@ -176,7 +200,18 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		}
 		id = k.ID
 	}
-	fill := strings.NewReplacer("{slug}", w.ws.Slug, "{id}", id, "{email}", fmt.Sprintf("new%d@example.com", w.n), "{password}", url.QueryEscape(rig.Password), "{issuer}", url.QueryEscape(w.Issuer))
+	fill := strings.NewReplacer(
+		"{slug}",
+		w.ws.Slug,
+		"{id}",
+		id,
+		"{email}",
+		fmt.Sprintf("new%d@example.com", w.n),
+		"{password}",
+		url.QueryEscape(rig.Password),
+		"{issuer}",
+		url.QueryEscape(w.Issuer),
+	)
 	return fill.Replace(path), fill.Replace(f.body)
 }
 
@@ -200,7 +235,10 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 		if method == http.MethodPost && !machine && !rows[pattern] {
 			t.Errorf("%s has no row; decide who may submit it, and whether it asks for the password", pattern)
 		}
-		if method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions && method != http.MethodPost && strings.Contains(pattern, " ") && !machine {
+		if method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions &&
+			method != http.MethodPost &&
+			strings.Contains(pattern, " ") &&
+			!machine {
 			t.Errorf("%s: pages have only GET and POST", pattern)
 		}
 		delete(rows, pattern)
@@ -220,7 +258,8 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 			t.Fatal(err)
 		}
 		if f.right != own {
-			if a := viewer.PostForm(path, sent); a.Status != http.StatusForbidden && a.Status != http.StatusNotFound || strings.Contains(a.Body, `type="password"`) {
+			if a := viewer.PostForm(path, sent); a.Status != http.StatusForbidden && a.Status != http.StatusNotFound ||
+				strings.Contains(a.Body, `type="password"`) {
 				t.Errorf("%s: without the right to %s it answers %d %s", name, f.right, a.Status, rig.Plain(a.Body))
 			}
 		}
@@ -281,7 +320,8 @@ func TestV13_ConsentToADangerousScope(t *testing.T) {
 			again.Set("current_password", "not the password")
 			wrong := b.PostForm("/oauth/consent", again)
 			for _, a := range []*rig.Answer{a, wrong} {
-				if a.Status != http.StatusForbidden || !strings.Contains(a.Body, `name="current_password"`) || a.Param("code") != "" {
+				if a.Status != http.StatusForbidden || !strings.Contains(a.Body, `name="current_password"`) ||
+					a.Param("code") != "" {
 					t.Errorf("%s: answered %d %s", scope, a.Status, rig.Plain(a.Body))
 				}
 			}
@@ -296,7 +336,8 @@ func TestV13_ConsentToADangerousScope(t *testing.T) {
 				t.Errorf("%s: with the password: %d %s", scope, done.Status, rig.Plain(done.Body))
 				continue
 			}
-			if got := r.Exchange(app, code); got.Status != http.StatusOK || !strings.Contains(" "+got.Text("scope")+" ", " admin ") {
+			if got := r.Exchange(app, code); got.Status != http.StatusOK ||
+				!strings.Contains(" "+got.Text("scope")+" ", " admin ") {
 				t.Errorf("%s: the code gives %d %s", scope, got.Status, got.Body)
 			}
 			b.PostForm("/settings/connected-apps/end-all", url.Values{"confirmed": {"yes"}})

@@ -29,7 +29,9 @@ func TestCheckReportsRoutesShadowedByWeakerOnes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCLI(t)
-			c.writeConfig("resources:\n- id: https://a.example\n  objects: [accounts, contacts]\n  routes:\n" + indent(tc.routes, "  "))
+			c.writeConfig(
+				"resources:\n- id: https://a.example\n  objects: [accounts, contacts]\n  routes:\n" + indent(tc.routes, "  "),
+			)
 			var found []string
 			for _, one := range c.object("", "check")["risks"].([]any) {
 				if strings.Contains(one.(string), "routes[") && !strings.Contains(one.(string), "another spelling") {
@@ -52,7 +54,10 @@ func indent(text, by string) string { return by + strings.ReplaceAll(text, "\n",
 func TestCheckRefusesScopesThatNoCredentialCanHave(t *testing.T) {
 	c := newCLI(t)
 	c.writeConfig("resources:\n- id: https://a.example\n  objects: [accounts]\n  routes:\n" + indent(
-		"- {path: /a, scopes: [reed]}\n- {path: /b, scopes: ['contacts:read']}\n- {path: /c, scopes: ['accounts:reed']}\n- {path: /d, scopes: ['{object}:read']}\n- {path: /e, scopes: [introspect]}", "  "))
+		"- {path: /a, scopes: [reed]}\n- {path: /b, scopes: ['contacts:read']}\n- {path: /c, scopes: "+
+			"['accounts:reed']}\n- {path: /d, scopes: ['{object}:read']}\n- {path: /e, scopes: [introspect]}",
+		"  ",
+	))
 	stdout, _, code := c.run("", "check")
 	if code != 1 {
 		t.Errorf("check exits %d", code)
@@ -108,7 +113,10 @@ func TestV22_CheckReportsRoutesThatLetOtherSpellingsThrough(t *testing.T) {
 	if found := risks(); len(found) > 0 {
 		t.Errorf("with paths: loose there are %q", found)
 	}
-	c.writeConfig("resources:\n  - id: https://a.example\n    paths: loose\n    routes:\n      - {path: /v1/x, scopes: [read]}\n      - {path: /V1/X/, scopes: [write]}\n")
+	c.writeConfig(
+		"resources:\n  - id: https://a.example\n    paths: loose\n    routes:\n      - {path: /v1/x, scopes: [read]}\n " +
+			"     - {path: /V1/X/, scopes: [write]}\n",
+	)
 	if _, stderr, code := c.run("", "check"); code == 0 {
 		t.Errorf("a route that is never reached is accepted: %s", stderr)
 	}

@@ -17,7 +17,8 @@ func testClientCommands(t *testing.T, c *cli) {
 		"--redirect-uri", "https://app.example.com/cb?a=1,2", "--redirect-uri", "http://127.0.0.1/cb")
 	id, _ := app["client_id"].(string)
 	secret, _ := app["client_secret"].(string)
-	if !strings.HasPrefix(id, "app_") || !strings.HasPrefix(secret, "dw_cs_") || app["scope"] != "read write" || app["pkce"] != "required" {
+	if !strings.HasPrefix(id, "app_") || !strings.HasPrefix(secret, "dw_cs_") || app["scope"] != "read write" ||
+		app["pkce"] != "required" {
 		t.Errorf("created %v", app)
 	}
 	if diff := cmp.Diff([]any{"https://app.example.com/cb?a=1,2", "http://127.0.0.1/cb"}, app["redirect_uris"]); diff != "" {
@@ -50,7 +51,22 @@ func testClientCommands(t *testing.T, c *cli) {
 		t.Errorf("show differs from create (-create +show):\n%s", diff)
 	}
 
-	updated := c.object("", "client", "update", id, "--name", "New", "--site", "", "--pkce", "optional", "--first-party", "--verified", "--redirect-uri", "https://new.example.com/cb")
+	updated := c.object(
+		"",
+		"client",
+		"update",
+		id,
+		"--name",
+		"New",
+		"--site",
+		"",
+		"--pkce",
+		"optional",
+		"--first-party",
+		"--verified",
+		"--redirect-uri",
+		"https://new.example.com/cb",
+	)
 	for key, want := range map[string]any{"client_name": "New", "client_uri": nil, "pkce": "optional", "first_party": true, "verified": true, "scope": "read write"} {
 		if updated[key] != want {
 			t.Errorf("after update, %s is %v, want %v", key, updated[key], want)
@@ -59,13 +75,16 @@ func testClientCommands(t *testing.T, c *cli) {
 	if diff := cmp.Diff([]any{"https://new.example.com/cb"}, updated["redirect_uris"]); diff != "" {
 		t.Errorf("redirect URIs are not replaced:\n%s", diff)
 	}
-	if got := c.object("", "client", "update", id, "--no-verified", "--scope", "read"); got["verified"] != false || got["scope"] != "read" || got["first_party"] != true {
+	if got := c.object("", "client", "update", id, "--no-verified", "--scope", "read"); got["verified"] != false ||
+		got["scope"] != "read" ||
+		got["first_party"] != true {
 		t.Errorf("after the second update: %v", got)
 	}
 	c.fails(2, "--scope", "", "client", "update", id, "--scope", "reed")
 
 	rotated := c.object("", "client", "secret", "rotate", id)
-	if next, _ := rotated["client_secret"].(string); next == secret || !strings.HasPrefix(next, "dw_cs_") || len(rotated["secrets"].([]any)) != 2 {
+	if next, _ := rotated["client_secret"].(string); next == secret || !strings.HasPrefix(next, "dw_cs_") ||
+		len(rotated["secrets"].([]any)) != 2 {
 		t.Errorf("rotated: %v", rotated)
 	}
 	if got := c.object("", "client", "secret", "rotate", id, "--grace", "0"); len(got["secrets"].([]any)) != 1 {
@@ -78,7 +97,18 @@ func testClientCommands(t *testing.T, c *cli) {
 		t.Errorf("enabled: %v", got)
 	}
 
-	public := c.object("", "client", "create", "--name", "Public", "--public", "--redirect-uri", "com.example.app:/cb", "--scope", "read")
+	public := c.object(
+		"",
+		"client",
+		"create",
+		"--name",
+		"Public",
+		"--public",
+		"--redirect-uri",
+		"com.example.app:/cb",
+		"--scope",
+		"read",
+	)
 	if _, there := public["client_secret"]; there || public["public"] != true {
 		t.Errorf("public: %v", public)
 	}
@@ -88,7 +118,22 @@ func testClientCommands(t *testing.T, c *cli) {
 		t.Errorf("resource server: %v", server)
 	}
 	c.fails(2, "--grant", "", "client", "create", "--name", "Nothing", "--scope", "read")
-	c.fails(2, "--pkce", "", "client", "create", "--name", "P", "--public", "--pkce", "optional", "--redirect-uri", "https://a.example/cb", "--scope", "read")
+	c.fails(
+		2,
+		"--pkce",
+		"",
+		"client",
+		"create",
+		"--name",
+		"P",
+		"--public",
+		"--pkce",
+		"optional",
+		"--redirect-uri",
+		"https://a.example/cb",
+		"--scope",
+		"read",
+	)
 
 	if list := c.array("client", "list"); len(list) != 4 {
 		t.Errorf("%d clients, want 4", len(list))

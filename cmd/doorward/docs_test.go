@@ -58,7 +58,8 @@ func TestDocsPages(t *testing.T) {
 		if diff := cmp.Diff(string(want), got); diff != "" {
 			t.Errorf("%s: -want +got; to update, run: go test ./cmd/doorward -run DocsPages -update\n%s", file, diff)
 		}
-		if strings.Contains(got, "<no value>") || strings.Contains(got, "\n\n\n") || regexp.MustCompile(`(?m)[ \t]+$`).MatchString(got) {
+		if strings.Contains(got, "<no value>") || strings.Contains(got, "\n\n\n") ||
+			regexp.MustCompile(`(?m)[ \t]+$`).MatchString(got) {
 			t.Errorf("%s: has missing values, blank lines or trailing spaces", file)
 		}
 	}
@@ -66,7 +67,14 @@ func TestDocsPages(t *testing.T) {
 
 func TestDocsForUnknownResourcesNameTheKnownOnes(t *testing.T) {
 	c := newCLI(t)
-	c.fails(2, `--resource: "https://x.example" is not configured; use one of: http://localhost:8080`, "", "docs", "--resource", "https://x.example")
+	c.fails(
+		2,
+		`--resource: "https://x.example" is not configured; use one of: http://localhost:8080`,
+		"",
+		"docs",
+		"--resource",
+		"https://x.example",
+	)
 	c.writeConfig("resources: [{id: https://a.example}, {id: https://b.example, keys: {prefix: b}}]\n")
 	c.fails(2, "add --resource with one of: https://a.example, https://b.example", "", "docs")
 	c.must("", "docs", "--resource", "https://b.example")
@@ -93,7 +101,13 @@ func startVendor(t *testing.T, resources string) *vendor {
 	t.Helper()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprintf(w, `{"path":%q,"credential":%q,"workspace":%q}`, r.URL.Path, r.Header.Get("X-Auth-Credential"), r.Header.Get("X-Auth-Workspace"))
+		_, _ = fmt.Fprintf(
+			w,
+			`{"path":%q,"credential":%q,"workspace":%q}`,
+			r.URL.Path,
+			r.Header.Get("X-Auth-Credential"),
+			r.Header.Get("X-Auth-Workspace"),
+		)
 	}))
 	t.Cleanup(upstream.Close)
 	port, err := setup.FreePort(t.Context())
@@ -121,7 +135,11 @@ func TestDocsSamplesRun(t *testing.T) {
   - {methods: [GET], path: "/v1/{object}/it's $HOME/**", scopes: ["{object}:read"]}
 `)
 	key := text(t, v.object("", "key", "create", "--workspace", "acme", "--name", "x", "--scope", "accounts:read"), "key")
-	token := text(t, v.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read"), "token")
+	token := text(
+		t,
+		v.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read"),
+		"token",
+	)
 	blocks := fenced(v.must("", "docs"))
 	python, err := setup.Python()
 	setup.Need(t, err)
@@ -170,7 +188,14 @@ func TestDocsSamplesRun(t *testing.T) {
 				var out, errs bytes.Buffer
 				cmd := exec.CommandContext(t.Context(), sample.command[0], append(sample.command[1:], file)...)
 				cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
-				cmd.Env = append(os.Environ(), "API_KEY="+key, "PERSONAL_TOKEN="+key, "WORKSPACE=acme", "GOFLAGS=", "PATH="+filepath.Dir(curl)+string(os.PathListSeparator)+os.Getenv("PATH"))
+				cmd.Env = append(
+					os.Environ(),
+					"API_KEY="+key,
+					"PERSONAL_TOKEN="+key,
+					"WORKSPACE=acme",
+					"GOFLAGS=",
+					"PATH="+filepath.Dir(curl)+string(os.PathListSeparator)+os.Getenv("PATH"),
+				)
 				err = cmd.Run()
 				return out.String(), out.String() + errs.String(), err
 			}
@@ -183,7 +208,8 @@ func TestDocsSamplesRun(t *testing.T) {
 			}
 			// With a bad key, the sample prints the API's error. All samples but curl's also fail.
 			var failed *exec.ExitError
-			if _, all, err := execute(good + "x"); !strings.Contains(all, refusal) || errors.As(err, &failed) == (sample.language == "sh") {
+			if _, all, err := execute(good + "x"); !strings.Contains(all, refusal) ||
+				errors.As(err, &failed) == (sample.language == "sh") {
 				t.Errorf("with a bad key: %v\n%s", err, all)
 			}
 		})
@@ -215,7 +241,22 @@ func TestDocsErrorsAreThoseOfTheGateway(t *testing.T) {
 		page := v.must("", "docs", "--resource", id)
 		challenge := regexp.MustCompile(`(?m)^WWW-Authenticate: (.*)$`).FindStringSubmatch(page)[1]
 		key := func(args ...string) (id, secret string) {
-			made := v.object("", append([]string{"key", "create", "--workspace", "acme", "--name", "x", "--scope", "read", "--resource", "https://" + shape + ".example"}, args...)...)
+			made := v.object(
+				"",
+				append(
+					[]string{
+						"key",
+						"create",
+						"--workspace",
+						"acme",
+						"--name",
+						"x",
+						"--scope",
+						"read",
+						"--resource",
+						"https://" + shape + ".example",
+					},
+					args...)...)
 			return text(t, made, "id"), text(t, made, "key")
 		}
 		_, live := key()
@@ -224,7 +265,11 @@ func TestDocsErrorsAreThoseOfTheGateway(t *testing.T) {
 		v.must("", "key", "revoke", revokedID)
 		pausedID, paused := key()
 		v.must("", "key", "pause", pausedID)
-		personal := text(t, v.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read", "--resource", id), "token")
+		personal := text(
+			t,
+			v.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read", "--resource", id),
+			"token",
+		)
 
 		for _, tc := range []struct {
 			name, method, credential string
@@ -248,8 +293,17 @@ func TestDocsErrorsAreThoseOfTheGateway(t *testing.T) {
 			if wait := header.Get("Retry-After"); wait != "" {
 				body = regexp.MustCompile(`\b`+wait+`\b`).ReplaceAllString(body, "27")
 			}
-			if status != tc.status || !regexp.MustCompile(`(?m)^\*\*`+strconv.Itoa(status)+`\*\*: .*\n\n`+"```json\n"+regexp.QuoteMeta(body)+"\n").MatchString(page) {
-				t.Errorf("%s, %s: the gateway responds with %d %s, which is not on the page:\n%s", shape, tc.name, status, body, page)
+			if status != tc.status ||
+				!regexp.MustCompile(`(?m)^\*\*`+strconv.Itoa(status)+`\*\*: .*\n\n`+"```json\n"+regexp.QuoteMeta(body)+"\n").
+					MatchString(page) {
+				t.Errorf(
+					"%s, %s: the gateway responds with %d %s, which is not on the page:\n%s",
+					shape,
+					tc.name,
+					status,
+					body,
+					page,
+				)
 			}
 			if tc.name == "permission" && header.Get("WWW-Authenticate") != challenge {
 				t.Errorf("%s: challenge %s, and the page has %s", shape, header.Get("WWW-Authenticate"), challenge)

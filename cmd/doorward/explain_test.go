@@ -83,11 +83,18 @@ resources:
 	}
 	// A key in a header that is not read gets a hint (V-75).
 	hinted := c.object("", with("explain", "GET", "https://api.example.com/v1/x", "--header", "X-API-Key: "+key)...)
-	if hinted["status"] != 401.0 || !strings.Contains(strings.Join(stepsOf(hinted["steps"]), "\n")+text(t, hinted, "reason"), "The header X-Api-Key is not read") {
+	if hinted["status"] != 401.0 ||
+		!strings.Contains(
+			strings.Join(stepsOf(hinted["steps"]), "\n")+text(t, hinted, "reason"),
+			"The header X-Api-Key is not read",
+		) {
 		t.Errorf("%v", hinted)
 	}
 	// Explanations do not count towards the plan.
-	if got := c.object(key+"\n", with("explain", "GET", "https://api.example.com/v1/x", "--credential", "-")...); !strings.Contains(strings.Join(stepsOf(got["steps"]), "\n"), "100 of 100 are left") {
+	if got := c.object(key+"\n", with("explain", "GET", "https://api.example.com/v1/x", "--credential", "-")...); !strings.Contains(
+		strings.Join(stepsOf(got["steps"]), "\n"),
+		"100 of 100 are left",
+	) {
 		t.Errorf("%v", got["steps"])
 	}
 }
@@ -136,7 +143,19 @@ resources:
 			}
 		}
 	}
-	c.fails(2, `--scope "accounts:read:admin" is not a scope of https://api.example.com`, "", "key", "create", "--workspace", "acme", "--name", "K", "--scope", "accounts:read:admin")
+	c.fails(
+		2,
+		`--scope "accounts:read:admin" is not a scope of https://api.example.com`,
+		"",
+		"key",
+		"create",
+		"--workspace",
+		"acme",
+		"--name",
+		"K",
+		"--scope",
+		"accounts:read:admin",
+	)
 }
 
 func stepsOf(list any) []string {

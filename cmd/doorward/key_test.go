@@ -28,8 +28,27 @@ func testKeyLifecycle(t *testing.T, c *cli) {
 	c.must("", "migrate")
 	c.people("ann@example.com")
 	workspace := c.object("", "workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "ann@example.com")
-	made := c.object("", "key", "create", "--workspace", "acme", "--name", "Nightly import", "--scope", "read write", "--note", "of the stock",
-		"--rate-limit", "500", "--expires", "90d", "--address", "192.0.2.0/24", "--address", "2001:db8::1")
+	made := c.object(
+		"",
+		"key",
+		"create",
+		"--workspace",
+		"acme",
+		"--name",
+		"Nightly import",
+		"--scope",
+		"read write",
+		"--note",
+		"of the stock",
+		"--rate-limit",
+		"500",
+		"--expires",
+		"90d",
+		"--address",
+		"192.0.2.0/24",
+		"--address",
+		"2001:db8::1",
+	)
 	id, key := text(t, made, "id"), text(t, made, "key")
 	if !strings.HasPrefix(key, "sk_live_") || !strings.HasPrefix(id, "key_") || !apikey.WellFormed("sk_live_", key) {
 		t.Errorf("created %v", made)
@@ -77,7 +96,10 @@ func testKeyLifecycle(t *testing.T, c *cli) {
 	if diff := cmp.Diff(made, shown); diff != "" {
 		t.Errorf("show differs from create (-create +show):\n%s", diff)
 	}
-	if got := quiet("key", "update", id, "--name", "Import", "--note", "", "--scope", "read"); got["name"] != "Import" || got["note"] != nil || got["scope"] != "read" || got["rate_limit"] != 500.0 {
+	if got := quiet("key", "update", id, "--name", "Import", "--note", "", "--scope", "read"); got["name"] != "Import" ||
+		got["note"] != nil ||
+		got["scope"] != "read" ||
+		got["rate_limit"] != 500.0 {
 		t.Errorf("updated: %v", got)
 	}
 	c.fails(2, "The key does not hold the scope write", "", "key", "update", id, "--scope", "read write")
@@ -93,7 +115,8 @@ func testKeyLifecycle(t *testing.T, c *cli) {
 	rotated := c.object("", "key", "rotate", id)
 	next, second := text(t, rotated, "id"), text(t, rotated, "key")
 	replaces, _ := rotated["replaces"].([]any)
-	if next == id || second == key || rotated["scope"] != "read" || len(replaces) != 1 || replaces[0].(map[string]any)["id"] != id {
+	if next == id || second == key || rotated["scope"] != "read" || len(replaces) != 1 ||
+		replaces[0].(map[string]any)["id"] != id {
 		t.Errorf("rotated: %v", rotated)
 	}
 	seen = append(seen, second)
@@ -124,7 +147,8 @@ func testKeyLifecycle(t *testing.T, c *cli) {
 	c.fails(2, "key is revoked and cannot change any more", "", "key", "update", last, "--name", "New")
 	c.fails(1, "is revoked and cannot be rotated", "", "key", "rotate", last)
 
-	if list := c.array("key", "list", "--workspace", "acme"); len(list) != 3 || list[0]["id"] != last || list[2]["id"] != id {
+	if list := c.array("key", "list", "--workspace", "acme"); len(list) != 3 || list[0]["id"] != last ||
+		list[2]["id"] != id {
 		t.Errorf("the list: %v", list)
 	}
 	want := []string{
@@ -143,11 +167,13 @@ func TestKeyCommandsWithoutJSON(t *testing.T) {
 	out := c.must("", "key", "create", "--workspace", "acme", "--name", "Import", "--scope", "read", "--test")
 	fields := strings.Fields(out)
 	id, key := fields[1], fields[3]
-	if !strings.HasPrefix(key, "sk_test_") || !strings.HasSuffix(out, "\n\nThe key is not shown again.\n") || strings.Count(out, key) != 1 {
+	if !strings.HasPrefix(key, "sk_test_") || !strings.HasSuffix(out, "\n\nThe key is not shown again.\n") ||
+		strings.Count(out, key) != 1 {
 		t.Errorf("create prints:\n%s", out)
 	}
 	for _, args := range [][]string{{"list", "--workspace", "acme"}, {"show", id}, {"pause", id}, {"resume", id}, {"update", id, "--name", "x"}, {"revoke", id}} {
-		if out := c.must("", append([]string{"key"}, args...)...); strings.Contains(out, key) || !strings.Contains(out, id) || !strings.Contains(out, "sk_test_…"+key[len(key)-4:]) {
+		if out := c.must("", append([]string{"key"}, args...)...); strings.Contains(out, key) || !strings.Contains(out, id) ||
+			!strings.Contains(out, "sk_test_…"+key[len(key)-4:]) {
 			t.Errorf("%v prints:\n%s", args, out)
 		}
 	}
@@ -161,8 +187,20 @@ func testKeysForIntrospection(t *testing.T, c *cli) {
 	c.people("ann@example.com")
 	c.must("", "workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "ann@example.com")
 	first := c.object("", "key", "create", "--name", "A's API", "--scope", "introspect")
-	second := c.object("", "key", "create", "--name", "B's API", "--scope", "introspect", "--resource", "https://b.example")
-	if first["resource"] != "https://a.example" || second["resource"] != "https://b.example" || second["workspace_id"] != nil || !strings.HasPrefix(text(t, second, "key"), "b_live_") {
+	second := c.object(
+		"",
+		"key",
+		"create",
+		"--name",
+		"B's API",
+		"--scope",
+		"introspect",
+		"--resource",
+		"https://b.example",
+	)
+	if first["resource"] != "https://a.example" || second["resource"] != "https://b.example" ||
+		second["workspace_id"] != nil ||
+		!strings.HasPrefix(text(t, second, "key"), "b_live_") {
 		t.Errorf("created %v and %v", first, second)
 	}
 	c.must("", "key", "create", "--workspace", "acme", "--name", "Other", "--scope", "read")
@@ -178,19 +216,25 @@ func testKeysForIntrospection(t *testing.T, c *cli) {
 		t.Error("it works after it was revoked")
 	}
 	events := c.audited("")
-	if n := slices.Index(events, "api_key.created"); n < 0 || !cmp.Equal(events[n:], []string{"api_key.created", "api_key.created", "api_key.rotated", "api_key.revoked"}) {
+	if n := slices.Index(events, "api_key.created"); n < 0 ||
+		!cmp.Equal(events[n:], []string{"api_key.created", "api_key.created", "api_key.rotated", "api_key.revoked"}) {
 		t.Errorf("audit events of the server: %v", events)
 	}
 }
 
 func TestKeyCommandsRefuseIncorrectUsage(t *testing.T) {
 	c := newCLI(t)
-	c.writeConfig("resources: [{id: https://a.example, objects: [notes], keys: {environments: live, max_lifetime: 30d}}]\nplans: {free: {hour: 5}}\n")
+	c.writeConfig(
+		"resources: [{id: https://a.example, objects: [notes], keys: {environments: live, max_lifetime: 30d}}]\nplans: " +
+			"{free: {hour: 5}}\n",
+	)
 	c.must("", "migrate")
 	c.people("ann@example.com")
 	c.must("", "workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "ann@example.com")
 	create := func(args ...string) []string {
-		return append([]string{"key", "create", "--workspace", "acme", "--name", "x", "--expires", "1d", "--scope", "read"}, args...)
+		return append(
+			[]string{"key", "create", "--workspace", "acme", "--name", "x", "--expires", "1d", "--scope", "read"},
+			args...)
 	}
 	for _, one := range []struct {
 		want string
@@ -234,7 +278,19 @@ func TestKeyCommandsRefuseIncorrectUsage(t *testing.T) {
 	}
 
 	made := c.object("", create("--scope", "notes:read")...)
-	token := c.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read", "--expires", "1d")
+	token := c.object(
+		"",
+		"token",
+		"create",
+		"--user",
+		"ann@example.com",
+		"--name",
+		"x",
+		"--scope",
+		"read",
+		"--expires",
+		"1d",
+	)
 	for _, verb := range []string{"show", "update", "pause", "resume", "revoke", "rotate"} {
 		for _, id := range []string{"key_nothing", "%", text(t, token, "id"), text(t, made, "id") + "\x00"} {
 			c.fails(1, "there is no API key with the ID "+input.Quote(id)+"; to list", "", "key", verb, id)
@@ -273,18 +329,26 @@ func TestKeyShowListsTheLastRequests(t *testing.T) {
 		store := c.database()
 		for _, reason := range []string{"", "no scope"} {
 			store.NoteUse(storage.Use{
-				WorkspaceID: text(t, made, "workspace_id"), CredentialID: id, Credential: storage.KindAPIKey, RequestID: "request-" + reason, Action: "GET /v1/**", Status: 200, Reason: reason,
+				WorkspaceID: text(
+					t,
+					made,
+					"workspace_id",
+				), CredentialID: id, Credential: storage.KindAPIKey, RequestID: "request-" + reason, Action: "GET /v1/**", Status: 200, Reason: reason,
 			})
 		}
 		store.Close() // writes the buffered requests
 		requests, ok := c.object("", "key", "show", id)["requests"].(map[string]any)
-		if !ok || requests["allowed"] != 1.0 || requests["refused"] != 1.0 || requests["limited"] != 0.0 || len(requests["last"].([]any)) != 2 {
+		if !ok || requests["allowed"] != 1.0 || requests["refused"] != 1.0 || requests["limited"] != 0.0 ||
+			len(requests["last"].([]any)) != 2 {
 			t.Fatalf("requests %v", requests)
 		}
-		if newest := requests["last"].([]any)[0].(map[string]any); newest["reason"] != "no scope" || newest["request_id"] != "request-no scope" || newest["action"] != "GET /v1/**" {
+		if newest := requests["last"].([]any)[0].(map[string]any); newest["reason"] != "no scope" ||
+			newest["request_id"] != "request-no scope" ||
+			newest["action"] != "GET /v1/**" {
 			t.Errorf("the newest is %v", newest)
 		}
-		if out := c.must("", "key", "show", id); !strings.Contains(out, "1 allowed, 0 over a limit, 1 refused") || !strings.Contains(out, "no scope") {
+		if out := c.must("", "key", "show", id); !strings.Contains(out, "1 allowed, 0 over a limit, 1 refused") ||
+			!strings.Contains(out, "no scope") {
 			t.Error(out)
 		}
 	})

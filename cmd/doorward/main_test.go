@@ -209,7 +209,11 @@ func TestEmptyFlagOfServeOverridesTheVariable(t *testing.T) {
 	if _, err := parser.Parse([]string{"--admin-listen=", "--trusted-proxies="}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := config.Load("", flags.settings(), environ(map[string]string{"DOORWARD_ADMIN_LISTEN": "127.0.0.1:1", "DOORWARD_TRUSTED_PROXIES": "10.0.0.1"}))
+	c, err := config.Load(
+		"",
+		flags.settings(),
+		environ(map[string]string{"DOORWARD_ADMIN_LISTEN": "127.0.0.1:1", "DOORWARD_TRUSTED_PROXIES": "10.0.0.1"}),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +256,13 @@ func TestIntrospectCommandReadsStandardInput(t *testing.T) {
 	c := newCLI(t)
 	c.must("", "migrate")
 	for _, args := range [][]string{{"introspect", "dw_at_x"}, {"introspect", "-"}} {
-		if got := c.object("dw_at_x\n", args...); !cmp.Equal(got, map[string]any{"active": false, "reason": "unknown credential: it starts like an access token and was changed or cut when it was copied"}) {
+		if got := c.object("dw_at_x\n", args...); !cmp.Equal(
+			got,
+			map[string]any{
+				"active": false,
+				"reason": "unknown credential: it starts like an access token and was changed or cut when it was copied",
+			},
+		) {
 			t.Errorf("%v answers %v", args, got)
 		}
 	}

@@ -102,10 +102,12 @@ func offered(t *testing.T) map[string]bool {
 func denials(word string) *regexp.Regexp {
 	w := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSuffix(word, "s")), " ", "[ _-]")
 	const version = `(yet|so far|for now|at present|in this (version|release)|in (v|version )?[0-9.]+)\b`
-	return regexp.MustCompile(`(?i)\b(no|without an?|lacks an?) ` + w + `(e?s|ies)?( (log|trail|command|endpoint|page|API))?,? ` + version +
-		`|\b` + w + `s?( (log|trail|command|endpoint|page|API|grant)s?)? (is|are) (not (yet )?(supported|implemented|available|offered)|planned|still to come)\b` +
-		`|\b` + w + `s? (comes?|follows?|will come|will follow) (later|in a later|in the next|with)` +
-		`|\b(does not|doesn't|do not|cannot) (yet )?(support|offer|implement|serve) ` + w + `s?\b`)
+	return regexp.MustCompile(
+		`(?i)\b(no|without an?|lacks an?) ` + w + `(e?s|ies)?( (log|trail|command|endpoint|page|API))?,? ` + version +
+			`|\b` + w + `s?( (log|trail|command|endpoint|page|API|grant)s?)? (is|are) (not (yet )?(supported|implemented|available|offered)|planned|still to come)\b` +
+			`|\b` + w + `s? (comes?|follows?|will come|will follow) (later|in a later|in the next|with)` +
+			`|\b(does not|doesn't|do not|cannot) (yet )?(support|offer|implement|serve) ` + w + `s?\b`,
+	)
 }
 
 // No document denies a feature that the server names, or one in the list below. If the server stops naming the word
@@ -128,7 +130,12 @@ func TestV73_NoDocumentDeniesAFeature(t *testing.T) {
 		"several nodes":         {"", `(?i)only one node (works|is supported)`},
 	} {
 		if x.word != "" && !has[x.word] {
-			t.Errorf("the server does not name %q, so documents may deny %s; it names %v", x.word, feature, slices.Sorted(maps.Keys(has)))
+			t.Errorf(
+				"the server does not name %q, so documents may deny %s; it names %v",
+				x.word,
+				feature,
+				slices.Sorted(maps.Keys(has)),
+			)
 		}
 		patterns[feature] = regexp.MustCompile(x.denial)
 	}
@@ -168,8 +175,9 @@ func TestV72_MiddlewareBuildsAsDocumented(t *testing.T) {
 	}
 	api := filepath.Join(dir, "api")
 	for name, content := range map[string]string{
-		"go.mod":  "module api\n\ngo 1.26\n",
-		"main.go": "package main\n\nimport \"doorward/oauth/resource\"\n\nfunc main() {\n\t_, _ = resource.New(resource.Config{Issuer: \"https://auth.example.com\"})\n}\n",
+		"go.mod": "module api\n\ngo 1.26\n",
+		"main.go": "package main\n\nimport \"doorward/oauth/resource\"\n\nfunc main() {\n\t_, _ = " +
+			"resource.New(resource.Config{Issuer: \"https://auth.example.com\"})\n}\n",
 	} {
 		if err := os.MkdirAll(api, 0o700); err != nil {
 			t.Fatal(err)
@@ -189,7 +197,8 @@ func TestV72_MiddlewareBuildsAsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range files {
-		if source, err := os.ReadFile(name); err != nil || !strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), `"doorward/`) {
+		if source, err := os.ReadFile(name); err != nil ||
+			!strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), `"doorward/`) {
 			t.Errorf("%s imports another package of this module (error %v)", name, err)
 		}
 	}
@@ -197,7 +206,8 @@ func TestV72_MiddlewareBuildsAsDocumented(t *testing.T) {
 
 func TestV75_BareCommandPrintsHelp(t *testing.T) {
 	var out, errs strings.Builder
-	if err := run(t.Context(), nil, func(string) string { return "" }, strings.NewReader(""), &out, &errs); err != nil || !strings.Contains(out.String(), "sign-in-link") {
+	if err := run(t.Context(), nil, func(string) string { return "" }, strings.NewReader(""), &out, &errs); err != nil ||
+		!strings.Contains(out.String(), "sign-in-link") {
 		t.Errorf("error %v: %s%s", err, out.String(), errs.String())
 	}
 	if _, err := input.ParseDuration("90"); err == nil || !strings.Contains(err.Error(), "90d") {

@@ -56,7 +56,8 @@ routes:
 	writeFile(t, "pets.yaml", pets)
 	stdout, stderr, code := c.run("", "routes", "from-openapi", "pets.yaml", "--json")
 	var rows []map[string]any
-	if err := json.Unmarshal([]byte(stdout), &rows); err != nil || code != 0 || len(rows) != 13 || !strings.HasPrefix(stderr, "From pets.yaml. ") {
+	if err := json.Unmarshal([]byte(stdout), &rows); err != nil || code != 0 || len(rows) != 13 ||
+		!strings.HasPrefix(stderr, "From pets.yaml. ") {
 		t.Fatalf("exit %d, %v\n%s\n%s", code, err, stdout, stderr)
 	}
 	if diff := cmp.Diff(map[string]any{"methods": []any{"POST"}, "path": "/v1/pets/mine", "scopes": []any{}}, rows[1]); diff != "" {
@@ -80,9 +81,19 @@ func TestRoutesPageShowsRealOutput(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	for _, routes := range []string{yaml[0], yaml[2]} {
-		mustLoad(t, "resources:\n- id: https://a.example\n  objects: [accounts]\n  scopes: {read: {text: R}, write: {text: W}, capture: {text: C}}\n"+indent(routes, "  "), nil)
+		mustLoad(
+			t,
+			"resources:\n- id: https://a.example\n  objects: [accounts]\n  scopes: {read: {text: R}, write: {text: W}, capture: {text: C}}\n"+indent(
+				routes,
+				"  ",
+			),
+			nil,
+		)
 	}
-	c.writeConfig("resources:\n- id: https://a.example\n\n\n\n\n  routes:\n  - {path: /v1/*/public, public: true}\n  - {path: /v1/admin/**, scopes: [admin]}\n")
+	c.writeConfig(
+		"resources:\n- id: https://a.example\n\n\n\n\n  routes:\n  - {path: /v1/*/public, public: true}\n  - {path: " +
+			"/v1/admin/**, scopes: [admin]}\n",
+	)
 	_, risk, _ := strings.Cut(string(page), "```\nrisk: ")
 	if risk, _, _ = strings.Cut(risk, "\n```"); !strings.Contains(c.must("", "check"), "risk: "+risk+"\n") {
 		t.Errorf("check does not print: %s\n%s", risk, c.must("", "check"))
@@ -91,8 +102,13 @@ func TestRoutesPageShowsRealOutput(t *testing.T) {
 
 func TestRoutesWithoutSecurityAreByMethod(t *testing.T) {
 	c := newCLI(t)
-	got := c.must("\ufeff{\n\t\"openapi\": \"3.1.0\", \"paths\": {\"\\/a\": {\"get\": {}, \"post\": {}, \"put\": {}, \"patch\": {}, \"delete\": {}, \"options\": {}, \"head\": {\"description\": \"\\ud83d\\ude00\"}}}}",
-		"routes", "from-openapi", "-")
+	got := c.must(
+		"\ufeff{\n\t\"openapi\": \"3.1.0\", \"paths\": {\"\\/a\": {\"get\": {}, \"post\": {}, \"put\": {}, \"patch\": "+
+			"{}, \"delete\": {}, \"options\": {}, \"head\": {\"description\": \"\\ud83d\\ude00\"}}}}",
+		"routes",
+		"from-openapi",
+		"-",
+	)
 	want := `# From standard input. Put it under a resource. The first route that matches decides; without a match, the response is 403.
 # The resource's scopes must include: delete, read, write.
 # 7 times, first at GET /a: no security is given, so the method decides: read, write or delete.

@@ -84,7 +84,8 @@ func testServe(t *testing.T, c *cli) {
 	if status, body := r.get(t, "/readyz"); status != http.StatusOK {
 		t.Errorf("/readyz answers %d %s", status, body)
 	}
-	if status, body := r.get(t, "/.well-known/oauth-authorization-server"); status != http.StatusOK || !strings.Contains(body, `"issuer":"http://localhost:8080"`) {
+	if status, body := r.get(t, "/.well-known/oauth-authorization-server"); status != http.StatusOK ||
+		!strings.Contains(body, `"issuer":"http://localhost:8080"`) {
 		t.Errorf("metadata: %d %s", status, body)
 	}
 	if !strings.HasSuffix(t.Name(), r.ready["database"].(string)) || r.ready["issuer"] != "http://localhost:8080" {
@@ -92,7 +93,17 @@ func testServe(t *testing.T, c *cli) {
 	}
 
 	// Commands work on the same database while the server runs.
-	created := c.object("", "client", "create", "--name", "App", "--redirect-uri", "https://a.example/cb", "--scope", "read")
+	created := c.object(
+		"",
+		"client",
+		"create",
+		"--name",
+		"App",
+		"--redirect-uri",
+		"https://a.example/cb",
+		"--scope",
+		"read",
+	)
 	if status, _ := r.get(t, "/oauth/authorize?response_type=code&client_id="+created["client_id"].(string)); status == http.StatusInternalServerError {
 		t.Errorf("authorize answers %d", status)
 	}

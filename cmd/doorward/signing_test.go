@@ -62,7 +62,9 @@ func testSigningKeys(t *testing.T, c *cli) {
 		t.Fatalf("keys %v", before)
 	}
 	c.fails(1, "rotate after 20", "", "signing-key", "rotate")
-	if now := c.object("", "signing-key", "rotate", "--compromised"); now["kid"] != before["next"] || now["state"] != "active" || now["alg"] != "ES256" {
+	if now := c.object("", "signing-key", "rotate", "--compromised"); now["kid"] != before["next"] ||
+		now["state"] != "active" ||
+		now["alg"] != "ES256" {
 		t.Errorf("after dropping %v, %v signs", before["active"], now)
 	}
 	after := c.kids()
@@ -78,7 +80,8 @@ func testSigningKeys(t *testing.T, c *cli) {
 	if last := c.kids(); last["retiring"] != after["active"] || last["active"] != after["next"] {
 		t.Errorf("keys were %v, are %v", after, last)
 	}
-	if out := c.must("", "signing-key", "list"); !strings.Contains(out, after["active"]) || strings.Contains(out, "sealed") {
+	if out := c.must("", "signing-key", "list"); !strings.Contains(out, after["active"]) ||
+		strings.Contains(out, "sealed") {
 		t.Errorf("the list is\n%s", out)
 	}
 }
@@ -102,7 +105,14 @@ func testSecretReseal(t *testing.T, c *cli) {
 	c.signing()
 	digest := storage.Digest("answer")
 	c.onServer(func(s *server) {
-		err := s.store.KeepAnswer(storage.System(t.Context()), storage.IdempotentAnswer{Digest: digest, Request: digest, Answer: s.secrets.Seal(seal.AnswerPurpose(digest), []byte("kept"))})
+		err := s.store.KeepAnswer(
+			storage.System(t.Context()),
+			storage.IdempotentAnswer{
+				Digest:  digest,
+				Request: digest,
+				Answer:  s.secrets.Seal(seal.AnswerPurpose(digest), []byte("kept")),
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +155,8 @@ func TestSigningKeysAfterALostSecret(t *testing.T) {
 	})
 	c.vars["DOORWARD_SECRET"] = newSecret
 	c.onServer(func(s *server) {
-		if err := s.keyring.Keep(t.Context()); err == nil || !strings.Contains(err.Error(), "doorward signing-key rotate --compromised") {
+		if err := s.keyring.Keep(t.Context()); err == nil ||
+			!strings.Contains(err.Error(), "doorward signing-key rotate --compromised") {
 			t.Errorf("with another secret: %v", err)
 		}
 	})

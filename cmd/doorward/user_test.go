@@ -43,11 +43,30 @@ func TestV01_V06_V64_CommandsChangeAUser(t *testing.T) {
 	for _, slug := range []string{"sole", "kept"} {
 		c.must("", "workspace", "create", "--slug", slug, "--name", slug, "--owner", "bob@example.com")
 	}
-	app := text(t, c.object("", "client", "create", "--name", "Sync", "--workspace", "sole", "--grant", "client_credentials", "--scope", "read"), "client_id")
+	app := text(
+		t,
+		c.object(
+			"",
+			"client",
+			"create",
+			"--name",
+			"Sync",
+			"--workspace",
+			"sole",
+			"--grant",
+			"client_credentials",
+			"--scope",
+			"read",
+		),
+		"client_id",
+	)
 	disabled := func(args ...string) int {
 		t.Helper()
 		list, _ := c.object("", append([]string{"user", "disable", "bob@example.com"}, args...)...)["workspaces"].([]any)
-		if shown := c.must("", "client", "show", app); strings.Contains(shown, "but its workspace is disabled") != (len(args) == 0 || args[0] == "--keep-workspace") {
+		if shown := c.must("", "client", "show", app); strings.Contains(
+			shown,
+			"but its workspace is disabled",
+		) != (len(args) == 0 || args[0] == "--keep-workspace") {
 			t.Errorf("disabled with %v: %s", args, shown)
 		}
 		c.must("", "user", "enable", "bob@example.com")
@@ -73,12 +92,32 @@ func testUserCommands(t *testing.T, c *cli) {
 		t.Errorf("setup-link prints %v", link)
 	}
 
-	ada := c.object(goodPassword+"\n", "user", "create", "--email", "ada@example.com", "--name", "Ada", "--admin", "--password-stdin")
-	if ada["email"] != "ada@example.com" || ada["name"] != "Ada" || ada["admin"] != true || !strings.HasPrefix(ada["id"].(string), "user_") {
+	ada := c.object(
+		goodPassword+"\n",
+		"user",
+		"create",
+		"--email",
+		"ada@example.com",
+		"--name",
+		"Ada",
+		"--admin",
+		"--password-stdin",
+	)
+	if ada["email"] != "ada@example.com" || ada["name"] != "Ada" || ada["admin"] != true ||
+		!strings.HasPrefix(ada["id"].(string), "user_") {
 		t.Errorf("created %v", ada)
 	}
 	c.fails(1, "users already exist", "", "setup-link")
-	c.fails(2, "email: There is an account", goodPassword, "user", "create", "--email", "ADA@example.com", "--password-stdin")
+	c.fails(
+		2,
+		"email: There is an account",
+		goodPassword,
+		"user",
+		"create",
+		"--email",
+		"ADA@example.com",
+		"--password-stdin",
+	)
 	c.fails(2, "email: ", "short", "user", "create", "--email", "bob", "--password-stdin")
 	c.fails(2, "password: ", "short", "user", "create", "--email", "bob", "--password-stdin")
 	c.fails(2, "standard input has no password", "", "user", "create", "--email", "b@example.com", "--password-stdin")
@@ -96,7 +135,10 @@ func testUserCommands(t *testing.T, c *cli) {
 	}
 	c.fails(1, "no one else could administer", "", "user", "disable", "ada@example.com")
 	// V-33: a way to sign in while password attempts are throttled.
-	if url, _ := c.object("", "user", "sign-in-link", "ADA@example.com")["url"].(string); !strings.HasPrefix(url, "http://localhost:8080/login/link?word=") {
+	if url, _ := c.object("", "user", "sign-in-link", "ADA@example.com")["url"].(string); !strings.HasPrefix(
+		url,
+		"http://localhost:8080/login/link?word=",
+	) {
 		t.Errorf("sign-in-link prints %q", url)
 	}
 	c.fails(1, "there is no user with the email address", "", "user", "sign-in-link", "carol@example.com")
@@ -112,7 +154,8 @@ func testUserCommands(t *testing.T, c *cli) {
 	if list := c.array("user", "list"); len(list) != 1 {
 		t.Errorf("users: %v", list)
 	}
-	if text := c.must("", "user", "list"); !strings.Contains(text, "ada@example.com") || !strings.Contains(text, "administrator") {
+	if text := c.must("", "user", "list"); !strings.Contains(text, "ada@example.com") ||
+		!strings.Contains(text, "administrator") {
 		t.Errorf("list prints:\n%s", text)
 	}
 }

@@ -14,7 +14,11 @@ import (
 // database opens the database of the commands.
 func (c *cli) database() *storage.Store {
 	c.t.Helper()
-	store, err := storage.Open(c.t.Context(), stdcmp.Or(c.vars["DOORWARD_DATABASE_URL"], "sqlite:data/doorward.db"), storage.Options{MaxConns: 1})
+	store, err := storage.Open(
+		c.t.Context(),
+		stdcmp.Or(c.vars["DOORWARD_DATABASE_URL"], "sqlite:data/doorward.db"),
+		storage.Options{MaxConns: 1},
+	)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -27,7 +31,10 @@ func (c *cli) audited(workspaceID string) []string {
 	c.t.Helper()
 	store := c.database()
 	defer store.Close()
-	events, err := store.AuditEvents(storage.System(c.t.Context()), storage.AuditFilter{WorkspaceID: workspaceID, Limit: 100})
+	events, err := store.AuditEvents(
+		storage.System(c.t.Context()),
+		storage.AuditFilter{WorkspaceID: workspaceID, Limit: 100},
+	)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -66,20 +73,96 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 	c.people("ada@example.com", "bob@example.com", "cy@example.com")
 	c.writeConfig("plans: {pro: {hour: 10}, free: {hour: 5}}\n")
 
-	made := c.object("", "workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "Ada@example.com", "--plan", "pro")
+	made := c.object(
+		"",
+		"workspace",
+		"create",
+		"--name",
+		"Acme",
+		"--slug",
+		"acme",
+		"--owner",
+		"Ada@example.com",
+		"--plan",
+		"pro",
+	)
 	id := text(t, made, "id")
 	for member, want := range map[string]any{"slug": "acme", "name": "Acme", "plan": "pro", "personal": false, "disabled": false} {
 		if made[member] != want {
 			t.Errorf("created with %s %v, want %v", member, made[member], want)
 		}
 	}
-	c.fails(2, `--slug "acme" is taken; choose another`, "", "workspace", "create", "--name", "Acme", "--slug", "acme", "--owner", "ada@example.com")
-	c.fails(2, "--slug must be 2 to 40", "", "workspace", "create", "--name", "Acme", "--slug", "Acme!", "--owner", "ada@example.com")
-	c.fails(2, "--name is missing", "", "workspace", "create", "--name", " ", "--slug", "other", "--owner", "ada@example.com")
-	c.fails(2, `--plan "gold" is not in the configuration`, "", "workspace", "create", "--name", "Acme", "--slug", "other", "--owner", "ada@example.com", "--plan", "gold")
-	c.fails(2, "--owner: there is no user with the email address", "", "workspace", "create", "--name", "Acme", "--slug", "other", "--owner", "missing@example.com")
+	c.fails(
+		2,
+		`--slug "acme" is taken; choose another`,
+		"",
+		"workspace",
+		"create",
+		"--name",
+		"Acme",
+		"--slug",
+		"acme",
+		"--owner",
+		"ada@example.com",
+	)
+	c.fails(
+		2,
+		"--slug must be 2 to 40",
+		"",
+		"workspace",
+		"create",
+		"--name",
+		"Acme",
+		"--slug",
+		"Acme!",
+		"--owner",
+		"ada@example.com",
+	)
+	c.fails(
+		2,
+		"--name is missing",
+		"",
+		"workspace",
+		"create",
+		"--name",
+		" ",
+		"--slug",
+		"other",
+		"--owner",
+		"ada@example.com",
+	)
+	c.fails(
+		2,
+		`--plan "gold" is not in the configuration`,
+		"",
+		"workspace",
+		"create",
+		"--name",
+		"Acme",
+		"--slug",
+		"other",
+		"--owner",
+		"ada@example.com",
+		"--plan",
+		"gold",
+	)
+	c.fails(
+		2,
+		"--owner: there is no user with the email address",
+		"",
+		"workspace",
+		"create",
+		"--name",
+		"Acme",
+		"--slug",
+		"other",
+		"--owner",
+		"missing@example.com",
+	)
 
-	if got := c.object("", "workspace", "update", "acme", "--name", "Acme & Co", "--plan", "free"); got["name"] != "Acme & Co" || got["plan"] != "free" || got["id"] != id {
+	if got := c.object("", "workspace", "update", "acme", "--name", "Acme & Co", "--plan", "free"); got["name"] != "Acme & Co" ||
+		got["plan"] != "free" ||
+		got["id"] != id {
 		t.Errorf("updated: %v", got)
 	}
 	if got := c.object("", "workspace", "update", "acme", "--plan", ""); got["name"] != "Acme & Co" || got["plan"] != "" {
@@ -93,11 +176,35 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 		t.Errorf("enabled: %v", got)
 	}
 
-	if got := c.object("", "workspace", "member", "add", "acme", "BOB@example.com", "--role", "member"); got["email"] != "bob@example.com" || got["role"] != "member" || got["workspace"] != "acme" {
+	if got := c.object("", "workspace", "member", "add", "acme", "BOB@example.com", "--role", "member"); got["email"] != "bob@example.com" ||
+		got["role"] != "member" ||
+		got["workspace"] != "acme" {
 		t.Errorf("added: %v", got)
 	}
-	c.fails(1, "is already a member of \"acme\"", "", "workspace", "member", "add", "acme", "bob@example.com", "--role", "admin")
-	c.fails(2, `role "boss" is not a role; use viewer, member, admin, owner`, "", "workspace", "member", "add", "acme", "cy@example.com", "--role", "boss")
+	c.fails(
+		1,
+		"is already a member of \"acme\"",
+		"",
+		"workspace",
+		"member",
+		"add",
+		"acme",
+		"bob@example.com",
+		"--role",
+		"admin",
+	)
+	c.fails(
+		2,
+		`role "boss" is not a role; use viewer, member, admin, owner`,
+		"",
+		"workspace",
+		"member",
+		"add",
+		"acme",
+		"cy@example.com",
+		"--role",
+		"boss",
+	)
 	c.fails(2, `role "boss" is not a role`, "", "workspace", "member", "role", "acme", "bob@example.com", "boss")
 	c.fails(1, "is the only owner", "", "workspace", "member", "role", "acme", "ada@example.com", "admin")
 	c.fails(1, "is the only owner", "", "workspace", "member", "remove", "acme", "ada@example.com")
@@ -109,19 +216,40 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 	if got := c.object("", "workspace", "member", "remove", "acme", "ada@example.com"); got["email"] != "ada@example.com" {
 		t.Errorf("removed: %v", got)
 	}
-	if out := c.must("", "workspace", "member", "add", "acme", "ada@example.com", "--role", "viewer"); !strings.HasPrefix(out, "Added ada@example.com (user_") || !strings.HasSuffix(out, ") in acme as viewer.\n") {
+	if out := c.must("", "workspace", "member", "add", "acme", "ada@example.com", "--role", "viewer"); !strings.HasPrefix(
+		out,
+		"Added ada@example.com (user_",
+	) ||
+		!strings.HasSuffix(out, ") in acme as viewer.\n") {
 		t.Errorf("member add prints %q", out)
 	}
 
 	invited := c.object("", "workspace", "invite", "acme", "new@example.com", "--role", "admin")
 	link := text(t, invited, "link")
-	if !strings.HasPrefix(link, "http://localhost:8080/join/dw_in_") || invited["email"] != "new@example.com" || invited["role"] != "admin" || invited["expires_at"] == nil || !strings.HasPrefix(text(t, invited, "id"), "invitation_") {
+	if !strings.HasPrefix(link, "http://localhost:8080/join/dw_in_") || invited["email"] != "new@example.com" ||
+		invited["role"] != "admin" ||
+		invited["expires_at"] == nil ||
+		!strings.HasPrefix(text(t, invited, "id"), "invitation_") {
 		t.Errorf("invited: %v", invited)
 	}
-	if out := c.must("", "workspace", "invite", "acme", "new@example.com", "--role", "viewer"); !strings.Contains(out, "\n\nhttp://localhost:8080/join/dw_in_") || strings.Contains(out, link) {
+	if out := c.must("", "workspace", "invite", "acme", "new@example.com", "--role", "viewer"); !strings.Contains(
+		out,
+		"\n\nhttp://localhost:8080/join/dw_in_",
+	) ||
+		strings.Contains(out, link) {
 		t.Errorf("invite prints %q", out)
 	}
-	c.fails(2, "email belongs to a member already", "", "workspace", "invite", "acme", "bob@example.com", "--role", "viewer")
+	c.fails(
+		2,
+		"email belongs to a member already",
+		"",
+		"workspace",
+		"invite",
+		"acme",
+		"bob@example.com",
+		"--role",
+		"viewer",
+	)
 	c.fails(2, "email is not a valid address", "", "workspace", "invite", "acme", "bob", "--role", "viewer")
 	c.fails(2, `role "boss" is not a role`, "", "workspace", "invite", "acme", "new@example.com", "--role", "boss")
 
@@ -133,7 +261,18 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 	}
 	c.fails(1, "to delete it with its user, run: doorward user delete", "", "workspace", "delete", personal)
 	c.fails(1, "is a personal workspace", "", "workspace", "invite", personal, "new@example.com", "--role", "viewer")
-	c.fails(1, "is a personal workspace", "", "workspace", "member", "add", personal, "ada@example.com", "--role", "viewer")
+	c.fails(
+		1,
+		"is a personal workspace",
+		"",
+		"workspace",
+		"member",
+		"add",
+		personal,
+		"ada@example.com",
+		"--role",
+		"viewer",
+	)
 	c.fails(1, "is a personal workspace", "", "workspace", "member", "remove", personal, "bob@example.com")
 	for _, args := range [][]string{
 		{"update", "missing"},
@@ -150,9 +289,19 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 	} {
 		c.fails(1, "there is no workspace ", "", append([]string{"workspace"}, args...)...)
 	}
-	c.fails(1, "there is no user with the email address", "", "workspace", "member", "remove", "acme", "missing@example.com")
+	c.fails(
+		1,
+		"there is no user with the email address",
+		"",
+		"workspace",
+		"member",
+		"remove",
+		"acme",
+		"missing@example.com",
+	)
 
-	if list := c.must("", "workspace", "list"); !strings.Contains(list, "acme") || !strings.Contains(list, "personal") || strings.Count(list, "\n") != 5 {
+	if list := c.must("", "workspace", "list"); !strings.Contains(list, "acme") || !strings.Contains(list, "personal") ||
+		strings.Count(list, "\n") != 5 {
 		t.Errorf("list prints:\n%s", list)
 	}
 	if out := c.must("", "workspace", "delete", "acme"); out != "Deleted acme ("+id+").\n" {
@@ -182,7 +331,8 @@ func TestUserDeleteListsTheDeletedWorkspaces(t *testing.T) {
 		c.must("", "workspace", "member", "add", "ours", "ada@example.com", "--role", "owner")
 		got := c.object("", "user", "delete", "bob@example.com")
 		gone, _ := got["workspaces"].([]any)
-		if got["email"] != "bob@example.com" || len(gone) != 2 || gone[0].(map[string]any)["personal"] != true || gone[1].(map[string]any)["slug"] != "mine" {
+		if got["email"] != "bob@example.com" || len(gone) != 2 || gone[0].(map[string]any)["personal"] != true ||
+			gone[1].(map[string]any)["slug"] != "mine" {
 			t.Errorf("deleted %v", got)
 		}
 		for _, row := range c.array("workspace", "list") {
@@ -194,7 +344,9 @@ func TestUserDeleteListsTheDeletedWorkspaces(t *testing.T) {
 
 		c.people("cy@example.com")
 		c.must("", "workspace", "create", "--name", "Last", "--slug", "last", "--owner", "cy@example.com")
-		if out := c.must("", "user", "delete", "cy@example.com"); !strings.Contains(out, "Deleted cy@example.com (user_") || !strings.Contains(out, "last      ") || !strings.Contains(out, "Last") {
+		if out := c.must("", "user", "delete", "cy@example.com"); !strings.Contains(out, "Deleted cy@example.com (user_") ||
+			!strings.Contains(out, "last      ") ||
+			!strings.Contains(out, "Last") {
 			t.Errorf("user delete prints %q", out)
 		}
 	})

@@ -132,7 +132,14 @@ func TestPublicServerHasTheLimitsOfTheSecureDefaults(t *testing.T) {
 	s := publicServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	if s.ReadHeaderTimeout != 5*time.Second || s.ReadTimeout != 5*time.Second || s.WriteTimeout != 9*time.Second ||
 		s.IdleTimeout != time.Minute || s.MaxHeaderBytes != 32<<10 {
-		t.Errorf("limits are %v %v %v %v %d", s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.MaxHeaderBytes)
+		t.Errorf(
+			"limits are %v %v %v %v %d",
+			s.ReadHeaderTimeout,
+			s.ReadTimeout,
+			s.WriteTimeout,
+			s.IdleTimeout,
+			s.MaxHeaderBytes,
+		)
 	}
 }
 
