@@ -2,6 +2,8 @@ package openapi
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -164,7 +166,7 @@ func TestV42_OneUnusualElementDoesNotStopTheRest(t *testing.T) {
 			"paths: {/a: {get: {security: [{}, {oauth: [a]}]}, put: {security: [{}]}}}",
 			nil,
 			[]string{"GET,PUT /a public"},
-			"security is optional there",
+			"security is optional",
 		},
 		"Swagger 2.0": {
 			"swagger: '2.0'\nhost: api.example.com\nbasePath: /v1/\nsecurityDefinitions: {o: {type: oauth2}, b: {type: basic}}\nsecurity: [{b: []}]\npaths: {/a: {get: {}, put: {security: [{o: [w]}]}, post: {security: [{http: []}]}}}", nil,
@@ -258,4 +260,19 @@ func TestV52_APublicRouteIsNotWidened(t *testing.T) {
 			"it also needs what more general paths need",
 		},
 	})
+}
+
+func TestV40_AFileOutsideTheFolderIsNotReadThroughALink(t *testing.T) {
+	outside := t.TempDir()
+	writeFile(t, filepath.Join(outside, "x.yaml"), "security: []")
+	folder := t.TempDir()
+	if err := os.Symlink(filepath.Join(outside, "x.yaml"), filepath.Join(folder, "x.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	document := openAPIHead + "paths: {/a: {get: {$ref: x.yaml}}}"
+	got, err := Import(Source{Name: "d.yaml", Folder: folder, File: "d.yaml", Data: []byte(document)}, Options{})
+	if err != nil || !strings.Contains(got.Warning, "1 element could not be read") || len(got.Routes) != 1 ||
+		!got.Routes[0].Refuse {
+		t.Errorf("%v, %v", got, err)
+	}
 }

@@ -37,7 +37,7 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 			"servers: [{url: /v1}]\nsecurity: []\npaths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}",
 			nil,
 			[]string{"GET /a any credential", "PUT /v1/a public"},
-			"it only adds to what a route needs, and makes none public",
+			"its operations only add to what routes need, and make none public",
 		},
 		"several paths": {
 			"servers: [{url: /}, {url: /v2}]\nsecurity: []\npaths: {'/{a}/{b}': {get: {}}, /admin: {get: {security: [{oauth: [admin]}]}}}", nil,
