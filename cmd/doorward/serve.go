@@ -155,11 +155,12 @@ func serve(
 	defer stop()
 	jobs.Go(func() { runEvery(working, touchInterval, log, "write usage and counts", server.writeBuffers) })
 	jobs.Go(func() { runEvery(working, purgeInterval, log, "delete expired records", server.purge) })
-	recheck := func(ctx context.Context) error {
-		pages.Recheck(ctx)
-		return nil
-	}
-	jobs.Go(func() { runEvery(working, gateway.RecheckInterval, log, "recheck long requests", recheck) })
+	jobs.Go(func() {
+		runEvery(working, gateway.RecheckInterval, log, "recheck long requests", func(ctx context.Context) error {
+			pages.Recheck(ctx)
+			return nil
+		})
+	})
 
 	log.Info(
 		"ready",

@@ -62,7 +62,7 @@ var arrows = map[string][]string{
 		"oauth/seal", "storage", "web/api/openapi", "web/gateway",
 	},
 	"web/api/openapi": {"web/gateway"}, // for the examples of refusals
-	"web/gateway": {"oauth", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway/route"},
+	"web/gateway":     {"oauth", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway/route"},
 	// A route names scopes, roles and credential kinds.
 	"web/gateway/route":         {"oauth/bearer", "oauth/catalog", "oauth/input"},
 	"web/gateway/route/openapi": {"config/yamlnode", "oauth/input", "web/gateway/route"},
