@@ -24,27 +24,27 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// Config is the whole configuration: the file, over it the variables, over them the flags of serve.
+// Config is the whole configuration. Flags of serve override variables, which override the file.
 type Config struct {
-	// Issuer is the issuer identifier (RFC 8414, section 2) and the base of every URL we hand out.
+	// Issuer is the issuer identifier (RFC 8414, section 2) and the base of all the server's URLs.
 	Issuer string
 	// Listen are the addresses of the public listener, host:port; an empty host means every address.
 	Listen []string
 	// AdminListen is the address of metrics and pprof; empty means none.
 	AdminListen string
-	// DatabaseURL is sqlite:PATH or a postgres:// URL. It may hold a password: never log it.
+	// DatabaseURL is sqlite:PATH or a postgres:// URL. It may contain a password, so do not log it.
 	DatabaseURL string
-	// DatabaseMigrateURL is the PostgreSQL login that changes the schema; empty means that of DatabaseURL.
+	// DatabaseMigrateURL is the PostgreSQL login that changes the schema; empty means DatabaseURL.
 	DatabaseMigrateURL string
-	// Secret are the master secrets: the first seals, all open. Empty means the one in the data folder.
+	// Secret are the master secrets: the first one encrypts, and all decrypt. Empty means the one in SecretFile.
 	Secret []input.Secret
-	// TrustedProxies are the peers whose X-Forwarded-* headers count.
+	// TrustedProxies are the peers whose X-Forwarded-* headers are trusted.
 	TrustedProxies []netip.Prefix
-	// RedirectSchemes are those without a dot that redirect URIs may have, such as cursor.
+	// RedirectSchemes are the allowed schemes of redirect URIs that have no dot, such as cursor.
 	RedirectSchemes []string
-	// SignUp is closed.
+	// SignUp says who can create an account; closed is the only value.
 	SignUp string
-	// Lifetimes are those of codes and tokens, and TokenLimits how many tokens one client may have.
+	// Lifetimes are those of codes and tokens. TokenLimits bound the tokens of each client.
 	Lifetimes   oauth.Lifetimes
 	TokenLimits oauth.TokenLimits
 	// AuditRetention and UsageRetention say how long audit events and usage are kept.
@@ -57,7 +57,7 @@ type Config struct {
 	Resources []Resource
 }
 
-// Default is what holds where nothing is written; the resources come after the issuer is known.
+// Default returns the default configuration, without resources, because the default resource depends on the issuer.
 func Default() Config {
 	return Config{
 		Issuer:             "http://localhost:8080",
@@ -85,13 +85,13 @@ func Default() Config {
 	}
 }
 
-// Setting is a top-level key that is also a variable DOORWARD_KEY and, but for secret, a flag of serve.
+// Setting is a top-level key that is also a variable DOORWARD_KEY and, except for secret, a flag of serve.
 type Setting struct {
 	Key  string
-	List bool // white space separates the entries in the variable
+	List bool // in the variable, white space separates the entries
 }
 
-// Settings are all of them.
+// Settings are all settings.
 var Settings = []Setting{
 	{"issuer", false},
 	{"listen", true},
@@ -107,22 +107,23 @@ var Settings = []Setting{
 	{"usage_retention", false},
 }
 
-// fileOnly are the top-level keys that need more than a line.
+// fileOnly are the top-level keys that are not settings, because their values are mappings or lists of them.
 var fileOnly = []string{"tokens", "plans", "resources"}
 
 func variable(key string) string { return "DOORWARD_" + strings.ToUpper(key) }
 
-// FlagName is the flag of a setting.
+// FlagName returns the flag of a setting, such as --admin-listen.
 func FlagName(key string) string { return "--" + strings.ReplaceAll(key, "_", "-") }
 
-// Load reads the file at path (none when empty), the variables and the flags given, by key. It changes nothing
-// and returns every fault at once, as faults. An empty variable counts as not set, as containers pass it on.
+// Load reads the file at path (none if it is empty), the variables and the given flags, by key. It changes nothing. If
+// there are faults, the error is Faults with all of them. An empty variable counts as unset, because containers pass
+// unset variables that way.
 func Load(path string, flags map[string][]string, getenv func(string) string) (Config, error) {
 	c, _, err := parse(path, flags, getenv)
 	return c, err
 }
 
-// parse does what Load does and tells where each key was written.
+// parse does what Load does, and also returns where each key was set.
 func parse(
 	path string,
 	flags map[string][]string,
@@ -147,18 +148,15 @@ func parse(
 		p.source = source
 		p.origins[s.Key] = origin{source: source, line: 0}
 		fields[s.Key](written(given), s.Key)
-		fields[s.Key] = ignore // a value that is beaten is not even looked up
+		fields[s.Key] = ignore // the overridden value in the file is not read
 	}
 	for _, key := range fileOnly {
 		if getenv(variable(key)) != "" {
-			p.faults = append(
-				p.faults,
-				Fault{
-					origin: origin{source: variable(key), line: 0},
-					key:    key,
-					text:   "is not a variable; write it in the file that --config names",
-				},
-			)
+			p.faults = append(p.faults, Fault{
+				origin: origin{source: variable(key), line: 0},
+				key:    key,
+				text:   "cannot be set by a variable; set it in the file that --config names",
+			})
 		}
 	}
 	if path != "" {
@@ -180,7 +178,7 @@ func parse(
 	return c, p.origin, nil
 }
 
-// written makes the node that a flag or variable stands for: one value, or a list of several.
+// written returns the values of a flag or variable as a node: a single value, or a list of several.
 func written(values []string) *yaml.Node {
 	nodes := make([]*yaml.Node, len(values))
 	for i, value := range values {
@@ -192,7 +190,7 @@ func written(values []string) *yaml.Node {
 	return &yaml.Node{Kind: yaml.SequenceNode, Content: nodes}
 }
 
-// topLevel are the keys of the file.
+// topLevel returns the readers of the top-level keys.
 func (p *parser) topLevel(c *Config) map[string]field {
 	return map[string]field{
 		"issuer":               p.one(&c.Issuer, checkIssuer),
@@ -236,13 +234,13 @@ func (p *parser) topLevel(c *Config) map[string]field {
 	}
 }
 
-// maxRequests bounds a window so that no sum of them overflows.
+// maxRequests bounds the requests of a window, so that sums do not overflow.
 const maxRequests = 1_000_000_000
 
-// window reads a number of requests; none at all is written by leaving it out.
+// window reads the number of requests in a window. There is no zero: a plan without a limit omits the key.
 func (p *parser) window(dst *int64) field { return number(p, dst, 1, maxRequests) }
 
-// resource reads one entry of resources over the defaults.
+// resource reads one entry of resources. Keys that are left out keep their defaults.
 func (p *parser) resource(n *yaml.Node, key string) Resource {
 	r := defaultResource("")
 	r.Keys.Prefix = "" // see deriveKeyPrefixes
@@ -284,11 +282,9 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 			p.list(n, key, func(n *yaml.Node, key string) { r.API.Routes = append(r.API.Routes, p.route(n, key)) })
 		},
 		"trusted_issuers": func(n *yaml.Node, key string) {
-			p.list(
-				n,
-				key,
-				func(n *yaml.Node, key string) { r.TrustedIssuers = append(r.TrustedIssuers, p.trustedIssuer(n, key)) },
-			)
+			p.list(n, key, func(n *yaml.Node, key string) {
+				r.TrustedIssuers = append(r.TrustedIssuers, p.trustedIssuer(n, key))
+			})
 		},
 	})(n, key)
 	if r.Name == "" {
@@ -298,7 +294,7 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 	return r
 }
 
-// scopes reads a catalogue in the order written, which is the order of the consent page.
+// scopes reads the scopes of a resource. Their order is that of the consent page.
 func (p *parser) scopes(dst *[]catalog.Scope) field {
 	return func(n *yaml.Node, key string) {
 		*dst = nil
@@ -348,7 +344,7 @@ func (p *parser) trustedIssuer(n *yaml.Node, key string) catalog.TrustedIssuer {
 	return t
 }
 
-// expiredStatus reads 401, or 419 where a vendor promised it.
+// expiredStatus reads 401 or 419, which some vendors document for expired tokens.
 func (p *parser) expiredStatus(dst *int) field {
 	return func(n *yaml.Node, key string) {
 		switch text, ok := p.scalar(n, key); {
@@ -363,7 +359,7 @@ func (p *parser) expiredStatus(dst *int) field {
 	}
 }
 
-// secret reads one secret and never shows it.
+// secret reads a secret. Faults do not show it.
 func (p *parser) secret(dst *input.Secret) field {
 	return func(n *yaml.Node, key string) {
 		text, ok := p.text(n, key)
@@ -378,18 +374,16 @@ func (p *parser) secret(dst *input.Secret) field {
 	}
 }
 
-// sharedSecret reads a secret that an issuer signs with. A public key is none: it verifies for everybody who can read it.
+// sharedSecret reads the secret that an issuer signs with. It refuses public keys, because anyone could sign with them.
 func (p *parser) sharedSecret(dst *input.Secret) field {
 	return func(n *yaml.Node, key string) {
 		var s input.Secret
 		p.secret(&s)(n, key)
-		if text := strings.TrimSpace(
-			string(s),
-		); strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, "{") ||
-			strings.HasPrefix(text, "ssh-") {
+		text := strings.TrimSpace(string(s))
+		if strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, "{") || strings.HasPrefix(text, "ssh-") {
 			p.fault(
 				key,
-				"is a key pair's key, with which anyone who has the public half could sign; write jwks_url and algorithms instead",
+				"is a key of a key pair, so anyone with the public key could sign; write jwks_url and algorithms instead",
 			)
 			return
 		}
@@ -435,7 +429,7 @@ func (p *parser) prefixes(dst *[]netip.Prefix) field {
 	}
 }
 
-// DataDir is the folder of what is kept beside the database: that of the SQLite file, or ./data.
+// DataDir is the folder for files other than the database: that of the SQLite file, or ./data.
 func (c Config) DataDir() string {
 	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
 		return filepath.Dir(path)
@@ -443,11 +437,11 @@ func (c Config) DataDir() string {
 	return "data"
 }
 
-// SecretFile is where the master secret is kept when none is configured.
+// SecretFile is the file with the master secret if none is configured.
 func (c Config) SecretFile() string { return filepath.Join(c.DataDir(), "secret") }
 
-// MissingDatabase is the SQLite file that is not there yet; empty where it is, and on PostgreSQL. Opening
-// the database reports all other faults of a file.
+// MissingDatabase returns the SQLite file if it does not exist yet, and otherwise an empty string, as for PostgreSQL.
+// Opening the database reports all other errors about the file.
 func (c Config) MissingDatabase() string {
 	name, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:")
 	if !ok {

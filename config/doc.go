@@ -1,3 +1,3 @@
-// Package config reads the configuration from a YAML file, variables and flags into the structs of the packages that use
-// it, and reports all faults at once, with key and line. It knows neither the database nor requests.
+// Package config reads the configuration from a YAML file, environment variables and flags into the structs of the
+// packages that use it. It reports all faults at once, with key and line.
 package config

@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// origin says where a value was written: in a file on a line, in a flag, or in a variable.
-// The zero origin is a default, which nobody wrote.
+// origin is where a value was set: a line of a file, a flag, or a variable. The zero origin means a default.
 type origin struct {
 	source string // file name, --flag or VARIABLE
 	line   int    // 0 outside a file
@@ -21,10 +20,10 @@ func (o origin) String() string {
 	return fmt.Sprintf("%s:%d", o.source, o.line)
 }
 
-// Fault is one thing wrong with the configuration, as a sentence about a key.
+// Fault is an error in the configuration: a sentence about a key.
 type Fault struct {
 	origin origin
-	key    string // such as resources[0].routes[2].path; empty for a file as a whole
+	key    string // such as resources[0].routes[2].path; empty for a whole file
 	text   string
 }
 
@@ -38,7 +37,8 @@ func (f Fault) String() string {
 	return b.String() + f.text
 }
 
-// Faults is everything wrong with a configuration: one line each, so that an operator mends all of it at once.
+// Faults are all the errors in a configuration, so that an operator can fix them at once. Each is a line of the
+// message.
 type Faults []Fault
 
 func (f Faults) Error() string {
@@ -49,13 +49,13 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted puts the faults of a file into the order of its lines, after those of flags and variables.
+// sorted sorts the faults of a file by line, after those of flags and variables.
 func (f Faults) sorted() Faults {
 	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Compare(a.origin.line, b.origin.line) })
 	return f
 }
 
-// nearest is the name in names that a mistyped word most likely meant, or "" when none is close.
+// nearest is the name that a mistyped word most likely means; empty if none is close.
 func nearest(word string, names []string) string {
 	word = strings.ToLower(strings.ReplaceAll(word, "-", "_"))
 	best, least := "", 3
@@ -67,7 +67,7 @@ func nearest(word string, names []string) string {
 	return best
 }
 
-// distance counts the letters to add, drop or change to make b of a (Levenshtein). Long words are never close.
+// distance is the Levenshtein distance of two words. Long words count as distant.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return 64

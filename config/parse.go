@@ -21,22 +21,22 @@ import (
 	"doorward/oauth/input"
 )
 
-// Bounds on what is read, so that a wrong path ends in a sentence and not in a full memory.
+// Bounds on files and values, so that a wrong path gives an error instead of filling the memory.
 const (
 	MaxBytes      = 1 << 20
 	maxValueBytes = 64 << 10
 )
 
-// parser reads values strictly and collects what is wrong with them. It works on yaml.Node, because decoding into
-// structs stops at the first fault or loses its line.
+// parser reads values strictly and collects faults. It works on yaml.Node, because decoding into structs stops at the
+// first fault or loses its line.
 type parser struct {
 	getenv   func(string) string
 	readFile func(string) ([]byte, error)
 
-	source  string            // where the values being read were written
+	source  string            // the file, flag or variable being read
 	origins map[string]origin // by key
-	faulty  map[string]bool   // keys that have a fault already; their first is the one to mend
-	around  map[string]bool   // keys around those
+	faulty  map[string]bool   // keys that already have a fault; only the first is reported
+	around  map[string]bool   // keys that contain those
 	faults  Faults
 }
 
@@ -67,7 +67,7 @@ func readFile(name string) ([]byte, error) {
 // field reads the value of one key from its node.
 type field func(n *yaml.Node, key string)
 
-// fault notes what is wrong with a key, where that key was written; a key's second fault is dropped.
+// fault reports a fault of a key and where the key was set. It ignores a key's further faults.
 func (p *parser) fault(key, format string, args ...any) {
 	if p.faulty[key] {
 		return
@@ -80,7 +80,7 @@ func (p *parser) fault(key, format string, args ...any) {
 	p.faults = append(p.faults, Fault{origin: p.origin(key), key: key, text: fmt.Sprintf(format, args...)})
 }
 
-// origin is where key was written or, when it was not, where the nearest thing around it was.
+// origin is where a key was set or, if it was not, where the nearest key that contains it was.
 func (p *parser) origin(key string) origin {
 	for key != "" {
 		if o, ok := p.origins[key]; ok {
@@ -110,7 +110,7 @@ func (p *parser) document(name string, data []byte, fields map[string]field) {
 	var second yaml.Node
 	switch err := decoder.Decode(&second); {
 	case err == nil:
-		whole(second.Line, "holds a second document; keep one, without ---")
+		whole(second.Line, "contains a second document; keep one, without ---")
 	case !errors.Is(err, io.EOF):
 		line, text := yamlnode.SyntaxFault(err)
 		whole(line, text)
@@ -130,7 +130,7 @@ func (p *parser) document(name string, data []byte, fields map[string]field) {
 	p.mapping(fields)(root, "")
 }
 
-// mapping reads a mapping that may hold these keys and no others, each once.
+// mapping reads a mapping that may have only these keys, each once.
 func (p *parser) mapping(fields map[string]field) field {
 	known := slices.Sorted(maps.Keys(fields))
 	return func(n *yaml.Node, key string) {
@@ -148,20 +148,20 @@ func (p *parser) mapping(fields map[string]field) field {
 	}
 }
 
-// oldNames are keys that earlier versions read, with the key that each is now.
+// oldNames maps keys of earlier versions to their current names.
 var oldNames = map[string]string{"keys.kinds": "keys.environments"}
 
-// renamed says what a key is called now, if it is one of the oldNames; else it is empty.
+// renamed explains a key that is in oldNames, and otherwise returns an empty string.
 func renamed(key string) string {
 	for old, now := range oldNames {
 		if strings.HasSuffix("."+key, "."+old) {
-			return old + " is now " + now
+			return "was renamed; write " + now
 		}
 	}
 	return ""
 }
 
-// entries calls each for every entry of a mapping, in the order written, and faults names that come twice.
+// entries calls each for every entry of a mapping, in order, and reports duplicate names.
 func (p *parser) entries(n *yaml.Node, key string, each func(name string, value *yaml.Node, key string)) {
 	n = yamlnode.Deref(n)
 	if n.Kind != yaml.MappingNode {
@@ -181,21 +181,13 @@ func (p *parser) entries(n *yaml.Node, key string, each func(name string, value 
 		here := origin{source: p.source, line: name.Line}
 		switch line, twice := first[name.Value]; {
 		case name.Kind != yaml.ScalarNode:
-			p.faults = append(
-				p.faults,
-				Fault{
-					origin: here,
-					key:    key,
-					text:   "has " + yamlnode.Describe(name) + " where a key is needed; write a plain name",
-				},
-			)
+			text := "has " + yamlnode.Describe(name) + " where a key is needed; write a plain name"
+			p.faults = append(p.faults, Fault{origin: here, key: key, text: text})
 		case name.ShortTag() == "!!merge":
 			p.faults = append(p.faults, Fault{origin: here, key: at, text: "is not supported; write the keys out"})
 		case twice:
-			p.faults = append(
-				p.faults,
-				Fault{origin: here, key: at, text: fmt.Sprintf("is written twice, first on line %d; keep one", line)},
-			)
+			text := fmt.Sprintf("is written twice, first on line %d; keep one", line)
+			p.faults = append(p.faults, Fault{origin: here, key: at, text: text})
 		default:
 			first[name.Value] = name.Line
 			p.origins[at] = here
@@ -204,8 +196,8 @@ func (p *parser) entries(n *yaml.Node, key string, each func(name string, value 
 	}
 }
 
-// list reads a list. A single plain value is a list of one; an empty one, a list of none; and one that names a
-// variable or a file holds entries separated by white space.
+// list reads a list. A plain value is a list of one entry, and an empty value a list of none. If the value refers to a
+// variable or file, white space there separates the entries.
 func (p *parser) list(n *yaml.Node, key string, each field) {
 	n = yamlnode.Deref(n)
 	switch {
@@ -230,7 +222,7 @@ func (p *parser) list(n *yaml.Node, key string, each field) {
 	}
 }
 
-// words makes a list of what white space separates.
+// words splits a text at white space into a list.
 func words(text string, line int) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.SequenceNode, Line: line}
 	for word := range strings.FieldsSeq(text) {
@@ -244,7 +236,7 @@ func refers(n *yaml.Node) bool {
 	return n.ShortTag() == "!!str" && (strings.HasPrefix(n.Value, "env:") || strings.HasPrefix(n.Value, "file:"))
 }
 
-// scalar reads one plain value, from the variable or file it names if it names one.
+// scalar reads a plain value, or the contents of the variable or file that it refers to.
 func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 	n = yamlnode.Deref(n)
 	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
@@ -269,7 +261,7 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 		}
 		p.fault(
 			key,
-			"cannot read the file %s: %v; put the value into it and let this user read it",
+			"cannot read the file %s: %v; put the value in it and allow this user to read it",
 			input.Quote(name),
 			err,
 		)
@@ -278,11 +270,11 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 	text = strings.TrimRight(string(data), "\r\n")
 	switch {
 	case text == "":
-		p.fault(key, "the file %s is empty; put the value into it", input.Quote(name))
+		p.fault(key, "the file %s is empty; put the value in it", input.Quote(name))
 	case len(text) > maxValueBytes:
 		p.fault(
 			key,
-			"the file %s is larger than %d bytes; put only the value into it",
+			"the file %s is larger than %d bytes; put only the value in it",
 			input.Quote(name),
 			maxValueBytes,
 		)
@@ -294,7 +286,7 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 	return "", false
 }
 
-// text reads a value that is text. Numbers, dates and the like must be quoted, so that what is read is what was written.
+// text reads a string. Numbers, dates and so on must be quoted, because YAML could change how they are written.
 func (p *parser) text(n *yaml.Node, key string) (string, bool) {
 	n = yamlnode.Deref(n)
 	if n.Kind == yaml.ScalarNode && n.ShortTag() != "!!str" && n.ShortTag() != "!!null" {
@@ -303,13 +295,13 @@ func (p *parser) text(n *yaml.Node, key string) (string, bool) {
 	}
 	text, ok := p.scalar(n, key)
 	if ok && strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
-		p.fault(key, "holds a control character; write plain text")
+		p.fault(key, "contains a control character; write plain text")
 		return "", false
 	}
 	return text, ok
 }
 
-// one reads text into dst when check, which may be nil, has no objection.
+// one reads a string into dst if check, which may be nil, returns no error.
 func (p *parser) one(dst *string, check func(string) error) field {
 	return func(n *yaml.Node, key string) {
 		text, ok := p.text(n, key)
@@ -326,13 +318,13 @@ func (p *parser) one(dst *string, check func(string) error) field {
 	}
 }
 
-// many reads a list of texts into dst, each once and each passing check.
+// many reads a list of distinct strings into dst; check applies to each.
 func (p *parser) many(dst *[]string, check func(string) error) field {
 	return p.texts(dst, func(dst *string) field { return p.one(dst, check) })
 }
 
-// scopeNames reads a list of scopes into dst, each once. A name in the list may begin with env: or file:, which is no
-// reference there.
+// scopeNames reads a list of distinct scopes into dst. Scopes may start with env: or file:, which is not a reference
+// here.
 func (p *parser) scopeNames(dst *[]string) field {
 	return p.texts(dst, func(dst *string) field {
 		return func(n *yaml.Node, key string) {
@@ -345,7 +337,7 @@ func (p *parser) scopeNames(dst *[]string) field {
 	})
 }
 
-// texts reads a list of texts into dst, each once, with the reader that one makes for each.
+// texts reads a list of distinct strings into dst, with the reader that one returns for each.
 func (p *parser) texts(dst *[]string, one func(dst *string) field) field {
 	return func(n *yaml.Node, key string) {
 		*dst = []string{}
@@ -364,7 +356,7 @@ func (p *parser) texts(dst *[]string, one func(dst *string) field) field {
 	}
 }
 
-// duration reads a duration of at least least.
+// duration reads a duration that is not shorter than least.
 func (p *parser) duration(dst *time.Duration, least time.Duration) field {
 	return func(n *yaml.Node, key string) {
 		text, ok := p.scalar(n, key)
@@ -418,7 +410,7 @@ func (p *parser) flag(dst *bool) field {
 	}
 }
 
-// choice is flag for what may also be left to its default.
+// choice reads true or false, and leaves dst nil if the key is left out.
 func (p *parser) choice(dst **bool) field {
 	return func(n *yaml.Node, key string) {
 		var chosen bool

@@ -11,14 +11,14 @@ import (
 )
 
 // Resource is an API for which tokens and keys are issued: a protected resource (RFC 6749, section 1.1; RFC 8707). Each
-// key of the configuration is in the struct of the package that uses it.
+// of its settings is in the struct of the package that uses it.
 type Resource struct {
 	catalog.Resource
-	// API is how the gateway serves the resource. Its ID is that of the resource.
+	// API has the gateway's settings. Its ID is the resource's.
 	API gateway.API
 }
 
-// Catalogue are the resources as the protocol uses them.
+// Catalogue returns the resources' settings for the protocol.
 func (c Config) Catalogue() []catalog.Resource {
 	all := make([]catalog.Resource, len(c.Resources))
 	for i := range c.Resources {
@@ -27,7 +27,7 @@ func (c Config) Catalogue() []catalog.Resource {
 	return all
 }
 
-// APIs are the resources as the gateway serves them.
+// APIs returns the resources' settings for the gateway.
 func (c Config) APIs() []gateway.API {
 	all := make([]gateway.API, len(c.Resources))
 	for i := range c.Resources {
@@ -36,7 +36,7 @@ func (c Config) APIs() []gateway.API {
 	return all
 }
 
-// defaultResource is the resource that exists when none is written, and what a written one leaves out.
+// defaultResource is the resource if none is configured, and has the defaults of the settings of configured ones.
 func defaultResource(id string) Resource {
 	return Resource{
 		Resource: catalog.Resource{
@@ -66,7 +66,7 @@ func defaultResource(id string) Resource {
 	}
 }
 
-// upstream reads the origin of an API; an empty one stands for none.
+// upstream reads the origin of an API. An empty one means none.
 func (p *parser) upstream(dst **url.URL) field {
 	return func(n *yaml.Node, key string) {
 		var text string
@@ -76,12 +76,12 @@ func (p *parser) upstream(dst **url.URL) field {
 	}
 }
 
-// either reads one of two words: no for false, yes for true.
+// either reads one of two values: no means false, yes means true.
 func (p *parser) either(dst *bool, no, yes string) field {
 	return func(n *yaml.Node, key string) {
-		var word string
-		if p.one(&word, oneOf(no, yes))(n, key); word != "" {
-			*dst = word == yes
+		var value string
+		if p.one(&value, oneOf(no, yes))(n, key); value != "" {
+			*dst = value == yes
 		}
 	}
 }

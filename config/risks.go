@@ -15,12 +15,12 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// risks are what a server works with although its operator may not have meant it, a sentence each.
+// risks are settings that work but that the operator may not have intended, in a sentence each.
 type risks []string
 
 func (r *risks) add(format string, args ...any) { *r = append(*r, fmt.Sprintf(format, args...)) }
 
-// Check does what Load does, and reports the risks of a configuration without faults, a sentence each.
+// Check does what Load does and, if there are no faults, also returns the risks, in a sentence each.
 func Check(path string, getenv func(string) string) (c Config, found []string, err error) {
 	c, where, err := parse(path, nil, getenv)
 	if err != nil {
@@ -37,51 +37,54 @@ func Check(path string, getenv func(string) string) (c Config, found []string, e
 func (r *risks) checkConfig(c Config) {
 	issuer, err := url.Parse(c.Issuer)
 	if err != nil {
-		return // a value that has its fault already
+		return // the issuer already has a fault
 	}
 	public := slices.ContainsFunc(c.Listen, func(listen string) bool { return !IsLoopback(HostOf(listen)) })
 	if issuer.Scheme == "http" {
 		r.add(
-			"issuer: is %s, plain http for browsers on this machine only; write the https URL of your proxy before others use it",
+			"issuer: is %s, which works only for browsers on this machine; before others use the server, "+
+				"write the https URL of your proxy",
 			c.Issuer,
 		)
 	}
 	if public && issuer.Scheme == "http" {
 		r.add(
-			"listen: others reach %s without TLS, and could read passwords and tokens on the way; listen on a loopback address, or let a proxy end TLS and write an https issuer",
+			"listen: other machines can reach %s without TLS, so passwords and tokens could be intercepted; "+
+				"listen on a loopback address, or terminate TLS at a proxy and write an https issuer",
 			strings.Join(c.Listen, " "),
 		)
 	}
 	if len(c.TrustedProxies) == 0 && issuer.Scheme == "https" {
 		r.add(
-			"trusted_proxies: is empty, so all users behind your proxy share one address and its limits, and what the proxy says about TLS does not count; write the proxy's address",
+			"trusted_proxies: is empty, so all users behind your proxy share its address and its limits, " +
+				"and its X-Forwarded-Proto is ignored; write the proxy's address",
 		)
 	}
 	if c.AdminListen != "" && !IsLoopback(HostOf(c.AdminListen)) {
 		r.add(
-			"admin_listen: %s may be reached from other machines; keep metrics and pprof on a loopback or private address",
+			"admin_listen: other machines may reach %s; keep metrics and pprof on a loopback or private address",
 			c.AdminListen,
 		)
 	}
 	if len(c.Secret) == 0 {
-		r.add("secret: is empty, so it is kept in %s; back that file up with the database", c.SecretFile())
+		r.add("secret: is empty, so it is stored in %s; back up that file", c.SecretFile())
 	}
 	if c.Lifetimes.Access > input.Day {
 		r.add(
-			"tokens.access_lifetime: a stolen access token works for %s; write a shorter one and let apps refresh",
+			"tokens.access_lifetime: a stolen access token works for %s; write a shorter lifetime, and let apps refresh",
 			input.FormatDuration(c.Lifetimes.Access),
 		)
 	}
 	if c.Lifetimes.RefreshReuseWindow > time.Minute {
 		r.add(
-			"tokens.refresh_reuse_window: a stolen refresh token goes unnoticed for %s; write 10s",
+			"tokens.refresh_reuse_window: a stolen refresh token is not detected for %s; write 10s",
 			input.FormatDuration(c.Lifetimes.RefreshReuseWindow),
 		)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Plans)) {
 		if plan := c.Plans[name]; plan.Day > 0 && plan.Hour > plan.Day {
 			r.add(
-				"plans.%s: day is less than hour, which then never counts; write a day of at least %d",
+				"plans.%s: day is less than hour, so hour has no effect; write a day of at least %d",
 				name,
 				plan.Hour,
 			)
@@ -107,7 +110,7 @@ func (r *risks) checkFiles(configFile string, c Config) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
 			r.add(
-				"%s: contains %s, and its mode %04o lets other users of this machine at it; run: chmod 600 %s",
+				"%s: contains %s, and its mode %04o lets other users of this machine access it; run: chmod 600 %s",
 				name,
 				files[name],
 				info.Mode().Perm(),
@@ -117,7 +120,7 @@ func (r *risks) checkFiles(configFile string, c Config) {
 	}
 }
 
-// holdsSecret reports whether a part of the configuration contains a secret itself, not the name of where it is.
+// holdsSecret reports whether a part of the configuration contains a secret itself, not a reference to one.
 func holdsSecret(n *yaml.Node) bool {
 	if n.Kind != yaml.MappingNode {
 		return slices.ContainsFunc(n.Content, holdsSecret)
@@ -141,45 +144,42 @@ func holdsSecret(n *yaml.Node) bool {
 	return false
 }
 
-// inlineText reports whether a value is written in the file, rather than the name of a variable or file that has it.
+// inlineText reports whether a value is in the file itself, rather than a reference to a variable or file.
 func inlineText(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Value != "" && !strings.HasPrefix(n.Value, "env:") &&
 		!strings.HasPrefix(n.Value, "file:")
 }
 
-// maxListedOverlaps bounds the risks that routes give, because one of them often explains the others.
+// maxListedOverlaps bounds the risks about routes, because one of them often explains the others.
 const maxListedOverlaps = 100
 
-// checkRoutes reports routes that lose requests to routes which need less, and routes whose path in another spelling
-// another route takes.
+// checkRoutes reports routes whose requests an earlier route with weaker requirements matches, and routes whose path in
+// another spelling a weaker route matches.
 func (r *risks) checkRoutes(c Config, where func(key string) origin) {
 	for i, resource := range c.Resources {
 		at := fmt.Sprintf("resources[%d].routes", i)
 		table := route.NewTable(resource.API.Routes, resource.Objects, resource.API.Loose)
 		name := func(index int) string { return nameRoute(at, index, resource.API.Routes[index], where) }
-		asks := func(index int) string { return asks(resource.API.Routes[index]) }
+		needs := func(index int) string { return needs(resource.API.Routes[index]) }
 		overlaps := table.Overlaps(&resource.Resource, maxListedOverlaps)
 		for _, one := range overlaps.Found {
 			r.add(
-				"resources[%d].%s: asks for %s, but %s before it asks for %s and takes %s; if that is not meant, move the later route up, or narrow the earlier",
-				i,
-				name(one.Loser),
-				asks(one.Loser),
-				name(one.Taker),
-				asks(one.Taker),
-				one.Example,
+				"resources[%d].%s: needs %s, but %s before it needs %s and matches %s; "+
+					"if that is not intended, move the later route up, or narrow the earlier one",
+				i, name(one.Loser), needs(one.Loser), name(one.Taker), needs(one.Taker), one.Example,
 			)
 		}
 		switch {
 		case overlaps.More:
 			r.add(
-				"%s: more than %d routes lose requests to earlier ones that ask for less; fix those above, then check again",
+				"%s: more than %d routes lose requests to earlier ones that need less; fix those above, then check again",
 				at,
 				maxListedOverlaps,
 			)
 		case overlaps.Compared < len(resource.API.Routes):
 			r.add(
-				"%s: only the first %d of %d routes were compared with those before them, because comparing all takes too long; use fewer and more general routes, such as /v1/**, or check the rest by hand",
+				"%s: only the first %d of %d routes were compared with earlier ones, because comparing all takes too long; "+
+					"use fewer and more general routes, such as /v1/**, or check the rest yourself",
 				at,
 				overlaps.Compared,
 				len(resource.API.Routes),
@@ -188,18 +188,16 @@ func (r *risks) checkRoutes(c Config, where func(key string) origin) {
 		spellings, more := table.OtherSpellings(&resource.Resource, maxListedOverlaps)
 		for _, one := range spellings {
 			r.add(
-				"resources[%d].%s: asks for %s, but %s takes %s, another spelling of its path, and asks for %s; if your API takes both for the same path, as Express, ASP.NET and others do, write paths: loose for the resource",
-				i,
-				name(one.Loser),
-				asks(one.Loser),
-				name(one.Taker),
-				one.Example,
-				asks(one.Taker),
+				"resources[%d].%s: needs %s, but %s matches %s, another spelling of its path, and needs %s; "+
+					"if your API treats both as the same path, as Express, ASP.NET and others do, "+
+					"write paths: loose for the resource",
+				i, name(one.Loser), needs(one.Loser), name(one.Taker), one.Example, needs(one.Taker),
 			)
 		}
 		if more {
 			r.add(
-				"%s: more than %d routes let other spellings of a stricter one through; write paths: loose for the resource if your API does not tell them apart",
+				"%s: more than %d routes match other spellings of a stricter route's path; "+
+					"if your API treats them as the same path, write paths: loose for the resource",
 				at,
 				maxListedOverlaps,
 			)
@@ -207,20 +205,20 @@ func (r *risks) checkRoutes(c Config, where func(key string) origin) {
 	}
 }
 
-// asks is what a route asks of a credential, in words.
-func asks(r route.Route) string {
+// needs says in words what a request needs to pass a route.
+func needs(r route.Route) string {
 	if r.Public {
 		return "nothing (public)"
 	}
 	if r.Refuse {
-		return "what no credential has (refuse)"
+		return "something that no credential has (refuse)"
 	}
 	words := "any credential"
 	if len(r.Scopes) > 0 {
 		words = strings.Join(r.Scopes, " and ")
 	}
 	if r.Credentials != nil {
-		words += " of a " + strings.Join(r.Credentials, " or ")
+		words += " with " + strings.Join(r.Credentials, " or ")
 	}
 	if r.Role != "" {
 		words += ", role " + r.Role
@@ -228,7 +226,7 @@ func asks(r route.Route) string {
 	return words
 }
 
-// checkTransport reports a PostgreSQL login whose password and data others on the network could read.
+// checkTransport reports a PostgreSQL URL whose password and data could be read on the network.
 func (r *risks) checkTransport(key, text string) {
 	u, err := url.Parse(text)
 	if err != nil || !strings.HasPrefix(u.Scheme, "postgres") {
@@ -243,7 +241,7 @@ func (r *risks) checkTransport(key, text string) {
 	}
 	if mode := u.Query().Get("sslmode"); mode != "verify-full" && mode != "verify-ca" {
 		r.add(
-			"%s: sslmode %s does not make sure that %s is the database; add sslmode=verify-full where the network is not yours alone",
+			"%s: sslmode %s does not verify that %s is the database; add sslmode=verify-full unless the network is private",
 			key,
 			quoteOr(mode, "prefer"),
 			host,

@@ -12,9 +12,9 @@ import (
 	"strings"
 )
 
-// MasterSecrets returns the master secrets: those of the configuration, else the one in the data folder. That one is
-// made when there is none yet, but only into a database that is empty: what was sealed under a lost secret could
-// never be opened under a new one. The result holds at least one, each of at least 32 bytes.
+// MasterSecrets returns the master secrets: those of the configuration or, if it has none, the one in SecretFile. If
+// the file does not exist and the database is empty, it generates one; a database in use cannot be decrypted with a new
+// secret. The result has at least one secret, each of at least 32 bytes.
 func MasterSecrets(c Config, databaseEmpty bool) ([][]byte, error) {
 	masters := make([][]byte, len(c.Secret))
 	for i, s := range c.Secret {
@@ -32,34 +32,35 @@ func MasterSecrets(c Config, databaseEmpty bool) ([][]byte, error) {
 	}
 	if u, err := url.Parse(c.Issuer); err != nil || !IsLoopback(u.Hostname()) {
 		return nil, fmt.Errorf(
-			"secret is empty, and one is made only for an issuer on a loopback host; %s, and write it in the configuration",
+			"secret is empty, and is generated only for an issuer on a loopback host; %s, and write it in the configuration",
 			howToSecret,
 		)
 	}
 	if !databaseEmpty {
 		return nil, fmt.Errorf(
-			"%s is missing, and the database is in use with the secret that was in it; put the file back, or write that secret in the configuration",
+			"%s is missing, and the database needs the secret that was in it; restore the file, "+
+				"or write that secret in the configuration",
 			name,
 		)
 	}
-	secret, err := makeSecret(name)
+	secret, err := createSecret(name)
 	if err != nil {
 		return nil, fmt.Errorf(
-			"make the master secret: %w; make the folder writable, or write secret in the configuration",
+			"create the master secret: %w; make the folder writable, or write secret in the configuration",
 			err,
 		)
 	}
 	return [][]byte{secret}, nil
 }
 
-// readSecret reads a secret file that nobody but its owner may read.
+// readSecret reads a secret file. It refuses one that users other than the owner can access.
 func readSecret(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read or written by others; run: chmod 600 %s", name, name)
+		return nil, fmt.Errorf("%s can be read or written by other users; run: chmod 600 %s", name, name)
 	}
 	data, err := readFile(name)
 	if err != nil {
@@ -72,9 +73,9 @@ func readSecret(name string) ([]byte, error) {
 	return []byte(secret), nil
 }
 
-// makeSecret writes a new secret, or returns the one that another process has just written. The file appears whole
-// or not at all, also when the machine stops in between.
-func makeSecret(name string) ([]byte, error) {
+// createSecret writes a new secret to a file, or returns the one that another process has just written. The file is
+// complete or does not exist, even if the machine crashes.
+func createSecret(name string) ([]byte, error) {
 	dir := filepath.Dir(name)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -83,16 +84,16 @@ func makeSecret(name string) ([]byte, error) {
 	_, _ = rand.Read(random) // never fails
 	secret := base64.StdEncoding.EncodeToString(random)
 
-	f, err := os.CreateTemp(dir, ".secret-*") // made with mode 0600
+	f, err := os.CreateTemp(dir, ".secret-*") // with mode 0600
 	if err != nil {
 		return nil, err
 	}
-	defer os.Remove(f.Name()) //nolint:errcheck // only a leftover
+	defer os.Remove(f.Name()) //nolint:errcheck // a leftover does no harm
 	_, err = f.WriteString(secret + "\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return nil, err
 	}
-	// Unlike a rename, a link never replaces what another process has put there.
+	// Unlike a rename, a link does not replace another process's file.
 	if err := os.Link(f.Name(), name); errors.Is(err, fs.ErrExist) {
 		return readSecret(name)
 	} else if err != nil {
@@ -101,7 +102,7 @@ func makeSecret(name string) ([]byte, error) {
 	return []byte(secret), syncDir(dir)
 }
 
-// syncDir makes the entries of a folder last.
+// syncDir writes the entries of a folder to disk.
 func syncDir(dir string) error {
 	d, err := os.Open(dir) //nolint:gosec // the operator names the folder
 	if err != nil {

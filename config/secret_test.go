@@ -79,7 +79,7 @@ func TestSecretIsNotMade(t *testing.T) {
 		empty  bool
 		want   string
 	}{
-		"into a database in use":      {func(*testing.T, *Config) {}, false, "is missing, and the database is in use"},
+		"into a database in use":      {func(*testing.T, *Config) {}, false, "is missing, and the database needs the secret"},
 		"for an issuer others reach":  {func(_ *testing.T, c *Config) { c.Issuer = "https://auth.example.com" }, true, "only for an issuer on a loopback host"},
 		"over one that others read":   {func(t *testing.T, c *Config) { writeSecret(t, c, testSecret, 0o644) }, true, "run: chmod 600"},
 		"over one that is too short":  {func(t *testing.T, c *Config) { writeSecret(t, c, "short", 0o600) }, true, "has 5 bytes and needs 32"},

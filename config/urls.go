@@ -24,22 +24,22 @@ func IsLoopback(host string) bool {
 
 var hostLabel = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$`)
 
-// checkHostname accepts a DNS name in lower case or an address without brackets.
+// checkHostname accepts a DNS name in lower case, or an IP address without brackets.
 func checkHostname(host string) error {
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Zone() == "" {
 		return nil
 	}
 	switch {
 	case host == "":
-		return errors.New("has no host; write one, such as auth.example.com")
+		return errors.New("has no host; write one such as auth.example.com")
 	case strings.Contains(host, "*"):
-		return errors.New("has a wildcard; write each host by its name")
+		return errors.New("has a wildcard; list each host by its name")
 	case host != strings.ToLower(host):
 		return fmt.Errorf("has capital letters in the host; write %s", input.Quote(strings.ToLower(host)))
 	case strings.HasSuffix(host, "."):
-		return errors.New("has a dot at the end of the host; leave it out")
-	case strings.IndexFunc(host, func(r rune) bool { return r > 127 }) >= 0:
-		return errors.New("has letters outside ASCII in the host; write its xn-- form")
+		return errors.New("has a dot at the end of the host; remove it")
+	case !isASCII(host):
+		return errors.New("has non-ASCII characters in the host; write its xn-- form")
 	}
 	labels := strings.Split(host, ".")
 	ok := len(host) <= 253 && strings.Trim(labels[len(labels)-1], "0123456789") != ""
@@ -48,24 +48,24 @@ func checkHostname(host string) error {
 	}
 	if !ok {
 		return fmt.Errorf(
-			"has %s as its host, which is neither a name nor an address; write one, such as auth.example.com or 127.0.0.1",
+			"has the host %s, which is neither a name nor an address; write one such as auth.example.com or 127.0.0.1",
 			input.Quote(host),
 		)
 	}
 	return nil
 }
 
-// checkPort accepts 0, which asks for a free port, only where zero is true.
+// checkPort accepts a port. It accepts 0, which means any free port, only if zero is true.
 func checkPort(port string, zero bool) error {
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || (n == 0 && !zero) || strconv.FormatUint(n, 10) != port {
-		return fmt.Errorf("has %s as its port; write a number from 1 to 65535", input.Quote(port))
+		return fmt.Errorf("has the port %s; write a number from 1 to 65535", input.Quote(port))
 	}
 	return nil
 }
 
-// webURL parses an http or https URL with a proper host and without user, password or fragment. Its errors do not
-// show the URL, which may hold a password.
+// webURL parses an http or https URL with a valid host and without user, password or fragment. Its errors do not show
+// the URL, which may contain a password.
 func webURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || strings.TrimSpace(s) != s {
@@ -80,24 +80,24 @@ func webURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("has no // after a lower-case scheme; write it as %s://host", u.Scheme)
 	}
 	if u.User != nil {
-		return nil, errors.New("holds a user name or password; leave them out")
+		return nil, errors.New("contains a user name or password; remove them")
 	}
 	if u.Fragment != "" || strings.Contains(s, "#") {
-		return nil, errors.New("has a fragment; leave out everything from the #")
+		return nil, errors.New("has a fragment; remove everything from the #")
 	}
 	if err := checkHostname(u.Hostname()); err != nil {
 		return nil, err
 	}
 	port := u.Port()
 	if port == "" && strings.HasSuffix(u.Host, ":") {
-		return nil, errors.New("ends its host with a colon; write a port or leave the colon out")
+		return nil, errors.New("has a colon but no port after the host; write a port, or remove the colon")
 	}
 	if port != "" {
 		if err := checkPort(port, false); err != nil {
 			return nil, err
 		}
 		if port == defaultPort(u.Scheme) {
-			return nil, fmt.Errorf("names the usual port of %s; leave out :%s, as browsers do", u.Scheme, port)
+			return nil, fmt.Errorf("has the default port of %s; remove :%s, as browsers do", u.Scheme, port)
 		}
 	}
 	return u, nil
@@ -110,7 +110,7 @@ func defaultPort(scheme string) string {
 	return "80"
 }
 
-// bareOrigin refuses everything after the host, in the name of what is meant.
+// bareOrigin refuses a path or query. What names the value in errors, such as "an issuer".
 func bareOrigin(u *url.URL, what string) error {
 	bare := u.Scheme + "://" + u.Host
 	switch {
@@ -132,14 +132,14 @@ func checkIssuer(s string) error {
 	}
 	if u.Scheme == "http" && !IsLoopback(u.Hostname()) {
 		return fmt.Errorf(
-			"is http, which only localhost, 127.0.0.1 and [::1] may be; write https://%s and let a proxy end TLS",
+			"is http, which is allowed only for localhost, 127.0.0.1 and [::1]; write https://%s, and terminate TLS at a proxy",
 			u.Host,
 		)
 	}
 	return nil
 }
 
-// checkListen accepts host:port to listen on; an empty host means every address.
+// checkListen accepts host:port to listen on. An empty host means all addresses.
 func checkListen(s string) error {
 	if strings.Contains(s, "://") {
 		return fmt.Errorf("%s is a URL; write host:port, such as 127.0.0.1:8080", input.Quote(s))
@@ -162,7 +162,7 @@ func checkListen(s string) error {
 	return checkPort(port, true)
 }
 
-// parsePrefix reads an address or a CIDR range.
+// parsePrefix parses an IP address or a CIDR range.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Zone() != "" {
@@ -175,7 +175,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		addr = addr.Unmap()
 		if addr.IsUnspecified() {
 			return netip.Prefix{}, fmt.Errorf(
-				"%s is not the address of a peer; write the address of the proxy",
+				"%s cannot be the address of a proxy; write the proxy's address",
 				input.Quote(s),
 			)
 		}
@@ -197,7 +197,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		)
 	case prefix != prefix.Masked():
 		return netip.Prefix{}, fmt.Errorf(
-			"%s names one address and a range; write %s for the range or %s for the address",
+			"%s is ambiguous; write %s for the range, or %s for the address",
 			input.Quote(s),
 			prefix.Masked(),
 			prefix.Addr(),
@@ -206,7 +206,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
-// checkHost accepts name or name:port as it stands in a Host header.
+// checkHost accepts name or name:port, as in a Host header.
 func checkHost(s string) error {
 	if strings.Contains(s, "/") {
 		return fmt.Errorf(
@@ -226,7 +226,7 @@ func checkHost(s string) error {
 	return checkHostname(host)
 }
 
-// splitHost parts name:port; the port may be missing.
+// splitHost splits name:port. The port may be missing.
 func splitHost(s string) (host, port string) {
 	if h, p, err := net.SplitHostPort(s); err == nil {
 		return h, p
@@ -246,7 +246,7 @@ func checkUpstream(s string) error {
 func checkOrigin(s string) error {
 	if s == "*" || s == "null" {
 		return fmt.Errorf(
-			"%s would let every page call the API as its user; write each origin, such as https://app.example.com",
+			"%s would let every website call the API as its user; list each origin, such as https://app.example.com",
 			input.Quote(s),
 		)
 	}
@@ -257,16 +257,16 @@ func checkOrigin(s string) error {
 	return bareOrigin(u, "an origin")
 }
 
-// checkForeignIssuer accepts the iss of another party's tokens, which may have a path.
+// checkForeignIssuer accepts the issuer of foreign JWTs. It may have a path.
 func checkForeignIssuer(s string) error {
 	u, err := webURL(s)
 	switch {
 	case err != nil:
 		return err
 	case u.RawQuery != "" || u.ForceQuery:
-		return errors.New("has a query, and an issuer must not have one; leave out everything from the ?")
+		return errors.New("has a query, and an issuer must not have one; remove everything from the ?")
 	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
-		return errors.New("is http, which only a loopback host may be; write the https URL that stands in iss")
+		return errors.New("is http, which is allowed only for a loopback host; write the https URL in the tokens' iss")
 	}
 	return nil
 }

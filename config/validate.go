@@ -16,20 +16,21 @@ import (
 	"doorward/oauth/input"
 )
 
-// check finds what is wrong between values; what is wrong with one value alone was found when it was read. It adds the
-// resource that exists when none is written, because its id is the issuer.
+// check finds faults that involve several values; faults of single values were found when they were read. It adds the
+// default resource if none is configured.
 func (p *parser) check(c *Config) {
 	p.checkListeners(c)
 	p.checkLifetimes(c)
 
 	issuer, err := url.Parse(c.Issuer)
 	if err != nil {
-		return // only a value that has its fault already
+		return // the issuer already has a fault
 	}
 	if len(c.Secret) == 0 && !IsLoopback(issuer.Hostname()) && p.clean("secret") && p.clean("issuer") {
 		p.fault(
 			"secret",
-			"is empty, and with an issuer that other machines reach it must be written where every node reads the same; %s, and write it here or in %s",
+			"is empty, but an issuer that other machines can reach needs a secret that all nodes share; "+
+				"%s, and write it here or in %s",
 			howToSecret,
 			variable("secret"),
 		)
@@ -49,12 +50,7 @@ func (p *parser) check(c *Config) {
 		at := fmt.Sprintf("resources[%d]", i)
 		id := catalog.CanonicalResource(r.ID)
 		if first, twice := ids[id]; twice && id != "" {
-			p.fault(
-				at+".id",
-				"%s is also the id of resources[%d]; give each resource its own",
-				input.Quote(r.ID),
-				first,
-			)
+			p.fault(at+".id", "%s is also the id of resources[%d]; give each resource its own", input.Quote(r.ID), first)
 		}
 		ids[id] = i
 		p.checkResource(c, r, at)
@@ -63,19 +59,20 @@ func (p *parser) check(c *Config) {
 	p.checkKeyPrefixes(c)
 }
 
-// clean reports whether neither the key nor anything in it has a fault, so that what is missing was not merely misread.
+// clean reports whether neither the key nor a key in it has a fault. Otherwise a missing value may be one that could
+// not be read.
 func (p *parser) clean(key string) bool { return !p.faulty[key] && !p.around[key] }
 
 func (p *parser) checkListeners(c *Config) {
 	if len(c.Listen) == 0 && p.clean("listen") {
-		p.fault("listen", "is empty; write at least one address, such as 127.0.0.1:8080")
+		p.fault("listen", "is empty; write at least one address such as 127.0.0.1:8080")
 	}
 	for i, a := range c.Listen {
 		for j, b := range c.Listen[:i] {
 			if sameListener(a, b) {
 				p.fault(
 					fmt.Sprintf("listen[%d]", i),
-					"%s takes the same port as listen[%d]; keep one of them",
+					"%s uses the same port as listen[%d]; keep one of them",
 					input.Quote(a),
 					j,
 				)
@@ -84,13 +81,13 @@ func (p *parser) checkListeners(c *Config) {
 		if c.AdminListen != "" && sameListener(a, c.AdminListen) {
 			p.fault(
 				"admin_listen",
-				"takes the same port as listen; write another, because metrics and pprof are not for the public",
+				"uses the same port as listen; write another, because metrics and pprof must not be public",
 			)
 		}
 	}
 }
 
-// sameListener reports whether two addresses cannot be listened on at once.
+// sameListener reports whether two addresses conflict, so that a server cannot listen on both.
 func sameListener(a, b string) bool {
 	hostA, portA, errA := net.SplitHostPort(a)
 	hostB, portB, errB := net.SplitHostPort(b)
@@ -109,7 +106,7 @@ func IsEveryAddress(host string) bool {
 func (p *parser) checkLifetimes(c *Config) {
 	t := c.Lifetimes
 	if t.Code > 10*time.Minute {
-		p.fault("tokens.code_lifetime", "is longer than 10m, the most that RFC 6749 recommends; write 60s")
+		p.fault("tokens.code_lifetime", "is longer than 10m, the maximum that RFC 6749 recommends; write 60s")
 	}
 	if t.RefreshAbsolute < t.Refresh && p.clean("tokens.refresh_lifetime") &&
 		p.clean("tokens.refresh_absolute_lifetime") {
@@ -119,7 +116,8 @@ func (p *parser) checkLifetimes(c *Config) {
 		}
 		p.fault(
 			key,
-			"leaves refresh_absolute_lifetime (%s) shorter than refresh_lifetime (%s); write an absolute lifetime that is at least as long",
+			"makes refresh_absolute_lifetime (%s) shorter than refresh_lifetime (%s); "+
+				"write an absolute lifetime that is at least as long",
 			input.FormatDuration(t.RefreshAbsolute),
 			input.FormatDuration(t.Refresh),
 		)
@@ -127,19 +125,21 @@ func (p *parser) checkLifetimes(c *Config) {
 	if t.RefreshReuseWindow >= t.Refresh && p.clean("tokens.refresh_lifetime") {
 		p.fault(
 			"tokens.refresh_reuse_window",
-			"is not shorter than refresh_lifetime, so a stolen refresh token would never be noticed; write 10s, or 0 to forbid repeats",
+			"is not shorter than refresh_lifetime, so a stolen refresh token would never be detected; "+
+				"write 10s, or 0 to forbid reuse",
 		)
 	}
 }
 
 func (p *parser) checkResource(c *Config, r Resource, at string) {
 	if r.ID == "" {
-		p.fault(at+".id", "is missing; write the URI of the API, such as https://api.example.com")
+		p.fault(at+".id", "is missing; write the API's URI, such as https://api.example.com")
 	}
 	if r.API.Upstream != nil && len(r.API.Hosts) == 0 && p.clean(at+".hosts") {
 		p.fault(
 			at+".upstream",
-			"is never reached without hosts; write the names under which Doorward answers for this API, such as hosts: [api.example.com]",
+			"is never used without hosts; write the host names at which Doorward serves this API, "+
+				"such as hosts: [api.example.com]",
 		)
 	}
 	if u := r.API.Upstream; u != nil {
@@ -152,7 +152,7 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 				(IsLoopback(u.Hostname()) || !IsEveryAddress(HostOf(listen))) {
 				p.fault(
 					at+".upstream",
-					"is where Doorward itself listens, so requests would go round for ever; write the address of the API",
+					"is an address on which Doorward itself listens, so requests would loop forever; write the API's address",
 				)
 			}
 		}
@@ -167,27 +167,25 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 	for i, t := range r.TrustedIssuers {
 		key := fmt.Sprintf("%s.trusted_issuers[%d]", at, i)
 		p.checkTrustedIssuer(c, r, t, key)
-		if j := slices.IndexFunc(
-			r.TrustedIssuers[:i],
-			func(earlier catalog.TrustedIssuer) bool { return takesAll(earlier, t) },
-		); j >= 0 &&
-			p.clean(key) {
+		covers := func(earlier catalog.TrustedIssuer) bool { return acceptsAll(earlier, t) }
+		if j := slices.IndexFunc(r.TrustedIssuers[:i], covers); j >= 0 && p.clean(key) {
 			p.fault(
 				key,
-				"is never reached, because trusted_issuers[%d] before it accepts the same tokens; leave one of them out, or move the narrower one up",
+				"is never used, because trusted_issuers[%d] before it accepts the same tokens; "+
+					"remove one of them, or move the more specific one up",
 				j,
 			)
 		}
 	}
 }
 
-// HostOf is the host of an address to listen on.
+// HostOf returns the host of an address to listen on.
 func HostOf(listen string) string {
 	host, _ := splitHost(listen)
 	return host
 }
 
-// checkPlan faults a plan that is used and not written.
+// checkPlan reports the name of a plan that does not exist.
 func (p *parser) checkPlan(c *Config, key, name string) {
 	if name == "" {
 		return
@@ -199,7 +197,7 @@ func (p *parser) checkPlan(c *Config, key, name string) {
 	if len(known) == 0 {
 		p.fault(
 			key,
-			"%s is not a plan, there are none; write it under plans, such as {hour: 1000, burst: 100}",
+			"%s is not a plan, and there are no plans; add it under plans, such as {hour: 1000, burst: 100}",
 			input.Quote(name),
 		)
 		return
@@ -214,7 +212,7 @@ func (p *parser) checkPlan(c *Config, key, name string) {
 
 func (p *parser) checkScopes(r Resource, at string) {
 	if len(r.Scopes) == 0 && p.clean(at) {
-		p.fault(at, "holds no scope; write at least one, or leave the key out for read, write, delete and admin")
+		p.fault(at, "is empty; write at least one scope, or leave the key out for read, write, delete and admin")
 	}
 	known := scopeNames(r)
 	implies := map[string][]string{}
@@ -237,7 +235,7 @@ func (p *parser) checkScopes(r Resource, at string) {
 			}
 		}
 		if reaches(implies, s.Name, s.Name, map[string]bool{}) {
-			p.fault(key+".implies", "leads back to %s itself; leave out one step of the circle", s.Name)
+			p.fault(key+".implies", "leads back to %s itself; remove one link of the cycle", s.Name)
 		}
 	}
 }
@@ -250,7 +248,7 @@ func scopeNames(r Resource) []string {
 	return names
 }
 
-// reaches reports whether following implies from one scope, at least once, comes to another.
+// reaches reports whether one scope implies another, directly or through others.
 func reaches(implies map[string][]string, from, to string, seen map[string]bool) bool {
 	for _, next := range implies[from] {
 		if next == to {
@@ -269,38 +267,39 @@ func reaches(implies map[string][]string, from, to string, seen map[string]bool)
 func (p *parser) checkTrustedIssuer(c *Config, r Resource, t catalog.TrustedIssuer, at string) {
 	switch {
 	case t.Issuer == "":
-		p.fault(at+".issuer", "is missing; write the URL that stands in iss of the tokens")
+		p.fault(at+".issuer", "is missing; write the URL in the tokens' iss")
 	case t.Issuer == c.Issuer:
-		p.fault(at+".issuer", "is our own issuer, whose tokens count anyway; leave the entry out")
+		p.fault(at+".issuer", "is this server's own issuer, whose tokens are always accepted; remove the entry")
 	}
 	switch _, clients := p.origins[at+".client_ids"]; {
 	case clients && len(t.ClientIDs) == 0 && p.clean(at+".client_ids"):
 		p.fault(
 			at+".client_ids",
-			"is an empty list; write what stands in client_id of the tokens, or leave the key out",
+			"is an empty list; write the values of the tokens' client_id, or leave the key out",
 		)
 	case !clients && len(t.Audiences) == 0 && p.clean(at+".audience"):
 		p.fault(
 			at+".audience",
-			"is missing; write what stands in aud of the tokens, so that those for others are refused, or client_ids where the issuer's access tokens have no aud",
+			"is missing; write the tokens' aud, so that tokens for other audiences are refused, "+
+				"or client_ids if the issuer's access tokens have no aud",
 		)
 	}
 	if _, written := p.origins[at+".audience"]; written && len(t.Audiences) == 0 && len(t.ClientIDs) > 0 &&
 		p.clean(at+".audience") {
-		p.fault(at+".audience", "is an empty list; write what stands in aud of the tokens, or leave the key out")
+		p.fault(at+".audience", "is an empty list; write the tokens' aud, or leave the key out")
 	}
 	_, secret := p.origins[at+".hs256_secret"]
 	_, keys := p.origins[at+".jwks_url"]
 	_, algorithms := p.origins[at+".algorithms"]
 	switch {
 	case secret && keys:
-		p.fault(at, "has both hs256_secret and jwks_url; keep the one with which the issuer signs")
+		p.fault(at, "has both hs256_secret and jwks_url; keep the one that the issuer uses")
 	case !secret && !keys:
-		p.fault(at, "has neither hs256_secret nor jwks_url; write the one with which the issuer signs")
+		p.fault(at, "has neither hs256_secret nor jwks_url; write the one that the issuer uses")
 	case secret && algorithms:
-		p.fault(at+".algorithms", "has no effect beside hs256_secret, which is for HS256; leave it out")
+		p.fault(at+".algorithms", "has no effect with hs256_secret, which is for HS256; remove it")
 	case keys && len(t.Algorithms) == 0 && p.clean(at+".algorithms"):
-		p.fault(at+".algorithms", "is missing; write what the issuer signs with, such as [ES256]")
+		p.fault(at+".algorithms", "is missing; write the issuer's algorithms, such as [ES256]")
 	}
 	scopes := newCatalogue(r)
 	for i, name := range t.Scopes {
@@ -309,21 +308,23 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t catalog.TrustedIssu
 	p.checkPlan(c, at+".plan", t.Plan)
 }
 
-// takesAll reports whether every token that a second entry accepts is accepted by the first, so that the second decides
-// about none.
-func takesAll(first, second catalog.TrustedIssuer) bool {
-	holds := func(list, part []string) bool { // no list is no condition
+// acceptsAll reports whether the first entry accepts every token that the second accepts, so that the second is never
+// used.
+func acceptsAll(first, second catalog.TrustedIssuer) bool {
+	covers := func(list, part []string) bool { // an empty list accepts everything
 		return len(list) == 0 ||
 			len(part) > 0 && !slices.ContainsFunc(part, func(x string) bool { return !slices.Contains(list, x) })
 	}
-	return first.Issuer != "" && first.Issuer == second.Issuer && bytes.Equal(first.HS256Secret, second.HS256Secret) && first.JWKSURL == second.JWKSURL &&
-		(first.JWKSURL == "" || holds(first.Algorithms, second.Algorithms)) &&
+	return first.Issuer != "" && first.Issuer == second.Issuer &&
+		bytes.Equal(first.HS256Secret, second.HS256Secret) &&
+		first.JWKSURL == second.JWKSURL &&
+		(first.JWKSURL == "" || covers(first.Algorithms, second.Algorithms)) &&
 		(len(first.Audiences) == 0) == (len(second.Audiences) == 0) &&
-		holds(first.Audiences, second.Audiences) &&
-		holds(first.ClientIDs, second.ClientIDs)
+		covers(first.Audiences, second.Audiences) &&
+		covers(first.ClientIDs, second.ClientIDs)
 }
 
-// checkHosts faults a host that two would answer for. The issuer's host serves pages, which a resource's never does.
+// checkHosts reports hosts that belong to two resources, or to a resource and the issuer, which serves pages.
 func (p *parser) checkHosts(issuer *url.URL, r Resource, index int, seen map[string]int) {
 	issuerPort := issuer.Port()
 	if issuerPort == "" {
@@ -333,7 +334,7 @@ func (p *parser) checkHosts(issuer *url.URL, r Resource, index int, seen map[str
 		key := fmt.Sprintf("resources[%d].hosts[%d]", index, i)
 		name, port := splitHost(host)
 		if name == issuer.Hostname() && (port == "" || port == issuerPort) && p.clean("issuer") {
-			p.fault(key, "%s is the issuer's host; give the API a name or a port of its own", input.Quote(host))
+			p.fault(key, "%s is the issuer's host; give the API its own name or port", input.Quote(host))
 		}
 		if first, twice := seen[host]; twice && first != index {
 			p.fault(key, "%s is also a host of resources[%d]; give each resource its own", input.Quote(host), first)
@@ -342,7 +343,7 @@ func (p *parser) checkHosts(issuer *url.URL, r Resource, index int, seen map[str
 	}
 }
 
-// deriveKeyPrefixes gives each resource that leaves its key prefix out the first of sk, sk2, sk3, … that no other has.
+// deriveKeyPrefixes gives each resource without a key prefix the first of sk, sk2, sk3, … that no other resource has.
 func deriveKeyPrefixes(c *Config) {
 	taken := map[string]bool{}
 	for _, r := range c.Resources {
@@ -363,7 +364,7 @@ func deriveKeyPrefixes(c *Config) {
 	}
 }
 
-// checkKeyPrefixes faults key prefixes by which two kinds of credential could be taken for each other.
+// checkKeyPrefixes reports key prefixes with which one credential could be mistaken for another.
 func (p *parser) checkKeyPrefixes(c *Config) {
 	type taken struct{ text, by string }
 	all := []taken{{"dw_", "Doorward's own tokens"}, {"pat_", "personal access tokens"}}
@@ -377,7 +378,7 @@ func (p *parser) checkKeyPrefixes(c *Config) {
 				if strings.HasPrefix(text, other.text) || strings.HasPrefix(other.text, text) {
 					p.fault(
 						key,
-						"gives keys that start with %s, and %s start with %s; write another prefix",
+						"gives keys that start with %s, but %s start with %s; write another prefix",
 						text,
 						other.by,
 						other.text,

@@ -10,9 +10,9 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// catalogue is what a resource's scopes may be, for looking many up.
+// catalogue has the scopes and objects of a resource as sets, to look many of them up.
 type catalogue struct {
-	names          []string // in the order written
+	names          []string // in the order of the configuration
 	known, objects map[string]bool
 }
 
@@ -27,28 +27,23 @@ func newCatalogue(r Resource) catalogue {
 	return c
 }
 
-// checkScopeUse faults a scope that is needed or given somewhere and not in the catalogue. An object:action is in it
-// as such, or when the action is and the object is listed.
+// checkScopeUse reports a scope that a route needs, or an issuer's tokens get, and that does not exist. A scope
+// object:action exists if it is in the catalogue, or if the action and the object are.
 func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 	object, action, qualified := strings.Cut(name, ":")
 	qualified = qualified && !strings.Contains(action, ":") && !strings.HasPrefix(action, "//")
 	switch {
 	case name == catalog.ScopeIntrospect:
-		p.fault(key, "introspect is built in and opens no route; write a scope of this resource")
+		p.fault(key, "introspect is built in and does not apply to routes; write a scope of this resource")
 	case c.known[name]:
 	case !qualified:
-		p.fault(
-			key,
-			"%s is not a scope of this resource; write one of %s",
-			input.Quote(name),
-			strings.Join(c.names, ", "),
-		)
+		p.fault(key, "%s is not a scope of this resource; write one of %s", input.Quote(name), strings.Join(c.names, ", "))
 	case object == "{object}" && path != "" && !strings.Contains(path, "{object}"):
 		p.fault(key, "%s needs {object} in the path, such as /v1/{object}/**", input.Quote(name))
 	case object != "{object}" && !c.objects[object]:
 		p.fault(key, "%s is not in objects; add it there, or write another scope", input.Quote(object))
 	case object == "{object}" && path == "":
-		p.fault(key, "%s works in routes only; write a scope of this resource", input.Quote(name))
+		p.fault(key, "%s is only for routes; write a scope of this resource", input.Quote(name))
 	case !c.known[action]:
 		p.fault(
 			key,
@@ -59,7 +54,7 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 	}
 }
 
-// checkRoutes checks each route, and that those before it leave it something.
+// checkRoutes checks each route, and that earlier routes do not match all of its requests.
 func (p *parser) checkRoutes(r Resource, at string) {
 	if r.API.Loose {
 		p.checkObjectCase(r, strings.TrimSuffix(at, "routes")+"objects")
@@ -72,23 +67,21 @@ func (p *parser) checkRoutes(r Resource, at string) {
 		} else {
 			p.checkRoute(scopes, one, key)
 			if earlier := table.TakenBefore(one); len(earlier) > 0 {
-				p.fault(key, "is never reached, because %s; move it further up", p.takeAll(r, at, earlier))
+				p.fault(key, "is never used, because %s; move it further up", p.describeEarlier(r, at, earlier))
 			}
 		}
 		table.Add(one)
 	}
 }
 
-// checkObjectCase faults objects that paths compared loosely do not tell apart.
+// checkObjectCase reports objects that are the same under paths: loose.
 func (p *parser) checkObjectCase(r Resource, at string) {
 	for i, object := range r.Objects {
-		if j := slices.IndexFunc(
-			r.Objects[:i],
-			func(other string) bool { return route.SameLoosely(other, object) },
-		); j >= 0 {
+		same := func(other string) bool { return route.SameLoosely(other, object) }
+		if j := slices.IndexFunc(r.Objects[:i], same); j >= 0 {
 			p.fault(
 				at,
-				"%s and %s differ in case alone, which paths: loose does not tell apart; write one of them",
+				"%s and %s differ only in case, which paths: loose ignores; keep one of them",
 				input.Quote(r.Objects[j]),
 				input.Quote(object),
 			)
@@ -96,8 +89,8 @@ func (p *parser) checkObjectCase(r Resource, at string) {
 	}
 }
 
-// takeAll says which routes take all requests of one after them.
-func (p *parser) takeAll(r Resource, at string, earlier []int) string {
+// describeEarlier says which earlier routes match all requests of a route.
+func (p *parser) describeEarlier(r Resource, at string, earlier []int) string {
 	const most = 3
 	var names []string
 	for _, i := range earlier[:min(most, len(earlier))] {
@@ -105,15 +98,15 @@ func (p *parser) takeAll(r Resource, at string, earlier []int) string {
 	}
 	switch {
 	case len(earlier) == 1:
-		return names[0] + " before it takes all its requests"
+		return names[0] + " before it matches all its requests"
 	case len(earlier) > most:
 		names = append(names, fmt.Sprintf("%d more", len(earlier)-most))
 	}
 	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " and " + names[last] + " before it take all its requests together"
+	return strings.Join(names[:last], ", ") + " and " + names[last] + " before it together match all its requests"
 }
 
-// nameRoute names a route with its path and where it was written.
+// nameRoute names a route by its index, path and line.
 func nameRoute(at string, index int, r route.Route, where func(key string) origin) string {
 	name := fmt.Sprintf("routes[%d] (%s", index, r.Path)
 	if o := where(fmt.Sprintf("%s[%d]", at, index)); o.line > 0 {
@@ -138,25 +131,27 @@ func (p *parser) checkRoute(c catalogue, one route.Route, at string) {
 	case one.Refuse && (needs || one.Public || costs):
 		p.fault(
 			at+".refuse",
-			"is true, so nothing passes, but the route also has scopes, credentials, a role, a cost or public; leave out one or the other",
+			"is true, so all requests are refused, but the route also has scopes, credentials, a role, a cost or public; "+
+				"remove one or the other",
 		)
 	case one.Refuse:
 	case one.Public && needs:
 		p.fault(
 			at+".public",
-			"is true, but the route also lists scopes, credentials or a role; leave out one or the other",
+			"is true, but the route also has scopes, credentials or a role; remove one or the other",
 		)
 	case one.Public && costs:
-		p.fault(at+".cost", "has no effect, a public route costs nothing; leave it out")
+		p.fault(at+".cost", "has no effect, because public routes cost nothing; remove it")
 	case !one.Public && !needs && one.Scopes == nil && p.clean(at):
 		p.fault(
 			at,
-			"does not say what is needed; write scopes: [read], or scopes: [] for every valid credential, or public: true, or refuse: true",
+			"does not say what a request needs; write scopes: [read], or scopes: [] for any valid credential, "+
+				"or public: true, or refuse: true",
 		)
 	}
 	for name, list := range map[string][]string{"methods": one.Methods, "credentials": one.Credentials} {
 		if list != nil && len(list) == 0 && p.clean(at+"."+name) {
-			p.fault(at+"."+name, "is an empty list, which nothing matches; leave the key out for all %s", name)
+			p.fault(at+"."+name, "is an empty list, which matches nothing; leave the key out for all %s", name)
 		}
 	}
 }

@@ -8,35 +8,33 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"doorward/oauth/input"
 	"doorward/web/gateway/route"
 )
 
-// The checks here look at one value by itself and say in a sentence what to write instead.
+// The checks in this file look at a single value. Their errors say what to write instead.
 
-// builtinPaths are our own paths that a resource's host may serve: never a page, because pages need the issuer's cookie.
+// builtinPaths are Doorward's own paths that a resource's host may serve. There are no pages among them, because pages
+// need the issuer's cookie.
 var builtinPaths = []string{
 	"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/jwks", "/.well-known/oauth-authorization-server",
 	"/v1/api-keys", "/v1/personal-access-tokens", "/v1/apps", "/v1/workspaces", "/v1/usage", "/v1/audit-events",
 	"/v1/auth/test", "/api/auth/me", "/api/me", "/openapi.json",
 }
 
-// oneOf accepts these words only.
-func oneOf(words ...string) func(string) error {
+// oneOf accepts only these values.
+func oneOf(values ...string) func(string) error {
 	return func(s string) error {
-		if slices.Contains(words, s) {
+		if slices.Contains(values, s) {
 			return nil
 		}
-		return fmt.Errorf(
-			"%s is not one of the values it can have; write one of: %s",
-			input.Quote(s),
-			strings.Join(words, ", "),
-		)
+		return fmt.Errorf("%s is not one of the allowed values; write one of: %s", input.Quote(s), strings.Join(values, ", "))
 	}
 }
 
-// orEmpty accepts the empty text, which switches something off, beside what check accepts.
+// orEmpty accepts an empty string, which disables something, and what check accepts.
 func orEmpty(check func(string) error) func(string) error {
 	return func(s string) error {
 		if s == "" {
@@ -48,15 +46,15 @@ func orEmpty(check func(string) error) func(string) error {
 
 const maxText = 500 // bytes
 
-// checkText accepts one line that a person reads.
+// checkText accepts a line of text for people.
 func checkText(s string) error {
 	switch {
 	case strings.TrimSpace(s) == "":
-		return errors.New("is blank; write some words, or leave the key out")
+		return errors.New("is blank; write some text, or leave the key out")
 	case strings.ContainsAny(s, "\n\t"):
-		return errors.New("has more than one line; write it in one")
+		return errors.New("has more than one line; write it on one line")
 	case len(s) > maxText:
-		return errors.New("is longer than 500 bytes; write it shorter")
+		return errors.New("is longer than 500 bytes; shorten it")
 	}
 	if _, wrong := input.Line(s, maxText); wrong != "" {
 		return errors.New(wrong)
@@ -64,22 +62,22 @@ func checkText(s string) error {
 	return nil
 }
 
-// checkDatabaseURL never shows the URL, which may hold a password.
+// checkDatabaseURL checks a database URL. Its errors do not show the URL, which may contain a password.
 func checkDatabaseURL(s string) error {
 	scheme, rest, found := strings.Cut(s, ":")
 	switch {
 	case s == "" || !found:
 		return errors.New(
-			"does not say which database; write sqlite:data/doorward.db or postgres://user:password@host/database",
+			"does not name a database; write sqlite:data/doorward.db or postgres://user:password@host/database",
 		)
 	case scheme == "sqlite" && rest == "":
-		return errors.New("names no file; write sqlite:data/doorward.db")
+		return errors.New("does not name a file; write sqlite:data/doorward.db")
 	case scheme == "sqlite" && strings.HasPrefix(rest, "//"):
 		return errors.New(
-			"is written like a URL with a host; write sqlite:data/doorward.db, or sqlite:/srv/doorward.db from the root",
+			"is written like a URL with a host; write sqlite:data/doorward.db, or sqlite:/srv/doorward.db for an absolute path",
 		)
 	case scheme == "sqlite" && (strings.Contains(rest, ":memory:") || strings.HasPrefix(rest, "file:")):
-		return errors.New("does not name a file that lasts; write sqlite: and a path, such as sqlite:data/doorward.db")
+		return errors.New("does not name a persistent file; write sqlite: and a path, such as sqlite:data/doorward.db")
 	case scheme == "sqlite" && strings.ContainsAny(rest, "?#\n\t"):
 		return errors.New("has options after the file; write only sqlite: and a path")
 	case scheme == "sqlite" && strings.HasSuffix(rest, "/"):
@@ -90,11 +88,12 @@ func checkDatabaseURL(s string) error {
 		u, err := url.Parse(s)
 		if err != nil {
 			return errors.New(
-				"is not a URL; write postgres://user:password@host:5432/database, and in the password %40 for @, %2F for /, %25 for %",
+				"is not a URL; write postgres://user:password@host:5432/database, and in the password write " +
+					"%40 for @, %2F for / and %25 for %",
 			)
 		}
 		if !strings.HasPrefix(rest, "//") || (u.Host == "" && u.Query().Get("host") == "") {
-			return errors.New("names no server; write postgres://user:password@host:5432/database")
+			return errors.New("does not name a server; write postgres://user:password@host:5432/database")
 		}
 		return nil
 	}
@@ -119,21 +118,21 @@ const (
 	howToSecret    = "create one with: openssl rand -base64 48"
 )
 
-// checkSecret never shows the secret.
+// checkSecret checks a secret. Its errors do not show it.
 func checkSecret(s string) error {
 	var seen [256]bool
-	kinds := 0
+	distinct := 0
 	for i := range len(s) {
 		if !seen[s[i]] {
 			seen[s[i]] = true
-			kinds++
+			distinct++
 		}
 	}
 	switch {
 	case len(s) < minSecretBytes:
 		return fmt.Errorf("has %d bytes and needs %d; %s", len(s), minSecretBytes, howToSecret)
-	case kinds < 8:
-		return fmt.Errorf("repeats a few characters; %s", howToSecret)
+	case distinct < 8:
+		return fmt.Errorf("has too few different characters; %s", howToSecret)
 	}
 	return nil
 }
@@ -141,7 +140,7 @@ func checkSecret(s string) error {
 func checkSignUp(s string) error {
 	if s == "open" {
 		return errors.New(
-			"open needs mail, which this version does not send; write closed and create users with: doorward user create",
+			"open needs email, which this version does not send; write closed, and create users with: doorward user create",
 		)
 	}
 	return oneOf("closed")(s)
@@ -149,59 +148,32 @@ func checkSignUp(s string) error {
 
 var (
 	uriScheme = regexp.MustCompile(`^[a-z][a-z0-9+-]{1,38}[a-z0-9]$`)
-	// usedSchemes mean something else to a browser or to an operating system than "hand this to the app": they run, show or
-	// open things.
+	// usedSchemes are schemes that browsers or operating systems handle themselves, instead of passing the URL to an app.
 	usedSchemes = []string{
-		"about",
-		"blob",
-		"chrome",
-		"chrome-extension",
-		"content",
-		"data",
-		"edge",
-		"feed",
-		"file",
-		"filesystem",
-		"ftp",
-		"ftps",
-		"intent",
-		"jar",
-		"javascript",
-		"livescript",
-		"mailto",
-		"market",
-		"mocha",
-		"resource",
-		"search-ms",
-		"shell",
-		"sms",
-		"smsto",
-		"ssh",
-		"tel",
-		"telnet",
-		"urn",
-		"vbscript",
-		"view-source",
-		"wss",
+		"about", "blob", "chrome", "chrome-extension", "content", "data", "edge", "feed", "file", "filesystem", "ftp",
+		"ftps", "intent", "jar", "javascript", "livescript", "mailto", "market", "mocha", "resource", "search-ms", "shell",
+		"sms", "smsto", "ssh", "tel", "telnet", "urn", "vbscript", "view-source", "wss",
 	}
 )
 
-// checkRedirectScheme accepts a scheme of an app that has no dot, such as cursor.
+// checkRedirectScheme accepts an app's scheme without a dot, such as cursor.
 func checkRedirectScheme(s string) error {
 	switch {
 	case s == "http" || s == "https" || strings.Contains(s, "."):
 		return fmt.Errorf(
-			"%s needs no entry: https, http on loopback and schemes with a dot are allowed; leave it out",
+			"%s does not need an entry: https, http on loopback and schemes with a dot are always allowed; leave it out",
 			input.Quote(s),
 		)
 	case !uriScheme.MatchString(s):
 		return fmt.Errorf(
-			"%s is not a scheme; write it in small letters without the colon, such as cursor",
+			"%s is not a scheme; write it in lower-case letters without the colon, such as cursor",
 			input.Quote(s),
 		)
 	case slices.Contains(usedSchemes, s) || strings.HasPrefix(s, "ms-"):
 		return fmt.Errorf(
-			"%s has a meaning of its own for browsers or operating systems, so a redirect to it could do more than answer an app; write the scheme of an app",
+			"%s has a special meaning to browsers or operating systems, so a redirect to it could do more than return to an "+
+				"app; "+
+				"write an app's own scheme",
 			input.Quote(s),
 		)
 	}
@@ -212,67 +184,53 @@ var planName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 func checkPlanName(s string) error {
 	if !planName.MatchString(s) {
-		return errors.New("is not a plan's name; write lower-case letters, digits, - and _, at most 63")
+		return errors.New("is not a valid plan name; write at most 63 lower-case letters, digits, - and _")
 	}
 	return nil
 }
 
-// checkResourceID accepts an absolute URI without fragment (RFC 8707, section 2).
+// checkResourceID accepts an absolute URI without a fragment (RFC 8707, section 2).
 func checkResourceID(s string) error {
 	u, err := url.Parse(s)
 	switch {
-	case err != nil || strings.ContainsAny(s, " \n\t\"<>\\^`{|}") || strings.IndexFunc(s, func(r rune) bool { return r > 127 }) >= 0:
-		return fmt.Errorf("%s is not a URI; write one, such as https://api.example.com", input.Quote(s))
+	case err != nil || strings.ContainsAny(s, " \n\t\"<>\\^`{|}") || !isASCII(s):
+		return fmt.Errorf("%s is not a URI; write one such as https://api.example.com", input.Quote(s))
 	case u.Scheme == "" || (u.Host == "" && u.Opaque == ""):
-		return fmt.Errorf("%s is not an absolute URI; write one, such as https://api.example.com", input.Quote(s))
+		return fmt.Errorf("%s is not an absolute URI; write one such as https://api.example.com", input.Quote(s))
 	case strings.Contains(s, "#"):
-		return errors.New("has a fragment, which RFC 8707 forbids; leave out everything from the #")
+		return errors.New("has a fragment, which RFC 8707 forbids; remove everything from the #")
 	case u.User != nil:
-		return errors.New("holds a user name or password; leave them out")
+		return errors.New("contains a user name or password; remove them")
 	case len(s) > 500:
-		return errors.New("is longer than 500 bytes; write it shorter")
+		return errors.New("is longer than 500 bytes; shorten it")
 	}
 	return nil
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
 var (
 	httpToken    = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$")
 	takenHeaders = []string{
-		"Authorization",
-		"Cookie",
-		"Host",
-		"Connection",
-		"Origin",
-		"Forwarded",
-		"Accept",
-		"Te",
-		"Trailer",
-		"Upgrade",
-		"Keep-Alive",
-		"Transfer-Encoding",
+		"Authorization", "Cookie", "Host", "Connection", "Origin", "Forwarded", "Accept", "Te", "Trailer", "Upgrade",
+		"Keep-Alive", "Transfer-Encoding",
 	}
-	takenHeaderHead = []string{
-		"X-Auth-",
-		"X-Forwarded-",
-		"X-Original-",
-		"X-Doorward-",
-		"X-Ratelimit-",
-		"X-Request-",
-		"Content-",
-		"Proxy-",
-		"Sec-",
-		"Access-Control-",
+	takenHeaderPrefixes = []string{
+		"X-Auth-", "X-Forwarded-", "X-Original-", "X-Doorward-", "X-Ratelimit-", "X-Request-", "Content-", "Proxy-",
+		"Sec-", "Access-Control-",
 	}
 )
 
 func checkHeader(s string) error {
 	if !httpToken.MatchString(s) {
-		return fmt.Errorf("%s is not a header's name; write one, such as X-Workspace", input.Quote(s))
+		return fmt.Errorf("%s is not a valid header name; write one such as X-Workspace", input.Quote(s))
 	}
 	name := http.CanonicalHeaderKey(s)
 	if slices.Contains(takenHeaders, name) ||
-		slices.ContainsFunc(takenHeaderHead, func(head string) bool { return strings.HasPrefix(name, head) }) {
-		return fmt.Errorf("%s has another meaning already; write one of your own, such as X-Workspace", input.Quote(s))
+		slices.ContainsFunc(takenHeaderPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+		return fmt.Errorf("%s already has another meaning; choose another name, such as X-Workspace", input.Quote(s))
 	}
 	return nil
 }
@@ -282,7 +240,8 @@ var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 func checkKeyPrefix(s string) error {
 	if !keyPrefix.MatchString(s) || len(s) > 20 {
 		return fmt.Errorf(
-			"%s is not a prefix; write up to 20 lower-case letters, digits and single _ between them, such as sk or acme; live_ or test_ is added",
+			"%s is not a valid prefix; write up to 20 lower-case letters and digits, with single _ between them, "+
+				"such as sk or acme; live_ or test_ is added",
 			input.Quote(s),
 		)
 	}
@@ -292,10 +251,11 @@ func checkKeyPrefix(s string) error {
 func checkAlgorithm(s string) error {
 	switch {
 	case s == "none":
-		return errors.New("none means unsigned; write the algorithm of the issuer, such as ES256")
+		return errors.New("none means unsigned; write the issuer's algorithm, such as ES256")
 	case strings.HasPrefix(s, "HS"):
 		return fmt.Errorf(
-			"%s signs with a shared secret, not with keys from jwks_url; write hs256_secret instead of both, or an algorithm such as ES256",
+			"%s signs with a shared secret, not with keys from jwks_url; write hs256_secret instead of both, "+
+				"or an algorithm such as ES256",
 			input.Quote(s),
 		)
 	}

@@ -1,6 +1,7 @@
-// Package web is the public listener: middleware, one literal line for each route, health and metrics. Its pages are in
-// packages page, signin, dashboard and admin, the management API in api, and the APIs behind it in gateway.
+// Package web is the HTTP handler of the public listener: middleware, routes, health checks and metrics. The pages are
+// in packages page, signin, dashboard and admin, the management API is in api, and the gateway to other APIs in
+// gateway.
 //
-// A request comes in through middleware.go and finds its handler in routes.go. The protocol endpoints are package
-// oauth's; this package gives them a request id, a log line and limits.
+// A request passes middleware.go and finds its handler in routes.go. The protocol endpoints are those of package oauth;
+// this package adds request IDs, the request log and limits.
 package web

@@ -10,11 +10,11 @@ import (
 	"doorward/storage"
 )
 
-// healthz serves GET /healthz: the process answers.
+// healthz serves GET /healthz, which reports that the process runs.
 func healthz(w http.ResponseWriter, _ *http.Request) { writeHealth(w, http.StatusOK, "ok", "") }
 
-// readyz serves GET /readyz: it can do its work. Draining, without its database, with an old schema or with a secret
-// that is not the one of the other nodes it cannot, and says why.
+// readyz serves GET /readyz, which reports whether the server can serve requests, and why not: it is draining, cannot
+// reach its database, or has an old schema or a master secret other than the database's.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	ctx := storage.System(r.Context())
 	if s.draining.Load() {
@@ -38,7 +38,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func writeHealth(w http.ResponseWriter, status int, word, why string) {
+func writeHealth(w http.ResponseWriter, status int, state, reason string) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
@@ -46,9 +46,9 @@ func writeHealth(w http.ResponseWriter, status int, word, why string) {
 		h.Set("Retry-After", "1")
 	}
 	w.WriteHeader(status)
-	body := map[string]string{"status": word}
-	if why != "" {
-		body["reason"] = why
+	body := map[string]string{"status": state}
+	if reason != "" {
+		body["reason"] = reason
 	}
-	_ = json.NewEncoder(w).Encode(body) // a prober that went away is no fault of ours
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client has gone
 }

@@ -18,7 +18,7 @@ import (
 	"doorward/test/rig"
 )
 
-// rows are the texts of the row headers of a list, in its order.
+// rows returns the row headers of a list, in order.
 func rows(a *rig.Answer) (names []string) {
 	_, body, _ := strings.Cut(a.Body, "<tbody")
 	for _, m := range regexp.MustCompile(`(?s)<th scope="row">.*?<bdi>(.*?)</bdi>`).FindAllStringSubmatch(body, -1) {
@@ -27,11 +27,14 @@ func rows(a *rig.Answer) (names []string) {
 	return names
 }
 
-// read is a file as a spreadsheet has it.
+// read reads a CSV file as a spreadsheet does.
 func read(t *testing.T, a *rig.Answer) [][]string {
 	t.Helper()
 	if a.Status != http.StatusOK || !strings.HasPrefix(a.Header.Get("Content-Type"), "text/csv") ||
-		!strings.HasPrefix(a.Header.Get("Content-Disposition"), "attachment; filename=") || a.Header.Get("Cache-Control") != "no-store" {
+		!strings.HasPrefix(
+			a.Header.Get("Content-Disposition"),
+			"attachment; filename=",
+		) || a.Header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("%d %v %s", a.Status, a.Header, a.Body)
 	}
 	list, err := csv.NewReader(strings.NewReader(a.Body)).ReadAll()
@@ -41,7 +44,8 @@ func read(t *testing.T, a *rig.Answer) [][]string {
 	return list
 }
 
-// Lists are sorted as their links say, tell assistive technology so, and page without losing or repeating a row.
+// Lists are sorted as their links say, announce that to assistive technology, and do not lose or repeat rows between
+// pages.
 func TestV67_ListsAreSortedAndPaged(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	ws := r.Workspace("engines", "", r.Alice)
@@ -78,7 +82,7 @@ func TestV67_ListsAreSortedAndPaged(t *testing.T) {
 	}
 	// A sort that does not exist is the list's own order.
 	if a := b.Get(path + "?sort=digest"); a.Status != http.StatusOK || len(rows(a)) != 50 {
-		t.Errorf("sorted by something else: %d with %d rows", a.Status, len(rows(a)))
+		t.Errorf("an unknown sort gives %d with %d rows", a.Status, len(rows(a)))
 	}
 
 	root := r.User("root@example.com", "Root", true)
@@ -93,22 +97,23 @@ func TestV67_ListsAreSortedAndPaged(t *testing.T) {
 			by = b
 		}
 		if got := rows(by.Get(path)); len(got) == 0 || got[0] != first {
-			t.Errorf("%s begins with %v, want %s", path, got, first)
+			t.Errorf("%s starts with %v, want %s", path, got, first)
 		}
 	}
 	r.App(rigApp("Zebra", ws.ID, r.Alice.ID))
 	r.App(rigApp("aardvark", ws.ID, r.Alice.ID))
 	for path, want := range map[string]string{"?sort=name": "aardvark", "?sort=-name": "Zebra", "": "Zebra"} {
 		if got := rows(b.Get("/settings/workspaces/engines/apps" + path)); len(got) != 2 || got[0] != want {
-			t.Errorf("apps%s begin with %v, want %s", path, got, want)
+			t.Errorf("apps%s start with %v, want %s", path, got, want)
 		}
 	}
 	if got := rows(admin.Get("/admin/apps?sort=-name")); len(got) == 0 || got[0] != "Zebra" {
-		t.Errorf("all apps begin with %v", got)
+		t.Errorf("all apps start with %v", got)
 	}
 }
 
-// The charts of a list have one scale, which the list names: a key with a tenth of the requests has bars of a tenth.
+// The charts of a list share one scale, which the list names: a key with a tenth of the requests has a tenth of the
+// height.
 func TestV67_ChartsOfAListShareOneScale(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	ws := r.Workspace("engines", "", r.Alice)
@@ -130,7 +135,7 @@ func TestV67_ChartsOfAListShareOneScale(t *testing.T) {
 	}
 }
 
-// The usage page covers what its address asks for, in hours for a day, and its file has the same, harmlessly.
+// The usage page covers the period in its URL, by the hour for a day. Its CSV file has the same rows, without formulas.
 func TestV67_UsageOfAPeriodAsPageAndFile(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	ws := r.Workspace("engines", "", r.Alice)
@@ -152,11 +157,13 @@ func TestV67_UsageOfAPeriodAsPageAndFile(t *testing.T) {
 			t.Errorf("%s: want %q in %s", period, want, rig.Plain(a.Body))
 		}
 	}
-	if a := b.Get(path + "?range=24h"); strings.Count(a.Body, "<time datetime=") < 24 || !strings.Contains(a.Body, ":00 UTC") {
+	if a := b.Get(path + "?range=24h"); strings.Count(a.Body, "<time datetime=") < 24 ||
+		!strings.Contains(a.Body, ":00 UTC") {
 		t.Error("a day is not shown by the hour, in UTC")
 	}
 	list := read(t, b.Get(path+".csv?range=90d"))
-	if len(list) != 3 || list[1][1] != k.ID || list[1][4] != "5" || list[2][4] != "2" || list[2][3] != `'=HYPERLINK("https://evil.example")` {
+	if len(list) != 3 || list[1][1] != k.ID || list[1][4] != "5" || list[2][4] != "2" ||
+		list[2][3] != `'=HYPERLINK("https://evil.example")` {
 		t.Errorf("the file has %q", list)
 	}
 	if _, err := time.Parse(time.RFC3339, list[1][0]); err != nil || !strings.HasSuffix(list[1][0], "T00:00:00Z") {
@@ -167,13 +174,16 @@ func TestV67_UsageOfAPeriodAsPageAndFile(t *testing.T) {
 	}
 }
 
-// The file of an audit page has what its filter finds, with times in UTC, and no formula.
+// The CSV file of an audit page has the filtered events, with times in UTC and without formulas.
 func TestV67_AuditAsAFile(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	ws := r.Workspace("engines", "", r.Alice)
 	k, _ := r.Key(ws, apikey.Spec{Name: "Night"})
 	evil := r.User("evil@example.com", "+SUM(1)", false)
-	ctx := storage.WithActor(r.System(), &storage.Actor{UserID: evil.ID, Credential: "session", Address: "192.0.2.1", RequestID: "@request"})
+	ctx := storage.WithActor(
+		r.System(),
+		&storage.Actor{UserID: evil.ID, Credential: "session", Address: "192.0.2.1", RequestID: "@request"},
+	)
 	if err := r.Store.Audit(ctx, storage.AuditEvent{Action: "member.removed", WorkspaceID: ws.ID, Target: "-1", Detail: map[string]string{"role": "member"}}, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +196,21 @@ func TestV67_AuditAsAFile(t *testing.T) {
 	if len(list) != 2 {
 		t.Fatalf("the file has %q", list)
 	}
-	want := []string{"", "", "member.removed", ws.ID, evil.ID, "'+SUM(1)", "session", "", "", "'-1", "192.0.2.1", "'@request", `{"role":"member"}`}
+	want := []string{
+		"",
+		"",
+		"member.removed",
+		ws.ID,
+		evil.ID,
+		"'+SUM(1)",
+		"session",
+		"",
+		"",
+		"'-1",
+		"192.0.2.1",
+		"'@request",
+		`{"role":"member"}`,
+	}
 	if !slices.Equal(list[1][2:], want[2:]) {
 		t.Errorf("the file has %q, want %q", list[1], want)
 	}
@@ -197,17 +221,20 @@ func TestV67_AuditAsAFile(t *testing.T) {
 		t.Errorf("the file of keys has %q", list)
 	}
 	if a := b.Get(path + ".csv?from=yesterday"); a.Status != http.StatusBadRequest {
-		t.Errorf("a wrong day is answered %d", a.Status)
+		t.Errorf("an invalid day gives %d", a.Status)
 	}
 }
 
-// Whoever may see a page may have its file, and nobody else: not other roles, not other workspaces, not strangers. The
-// audit log of the server is for its administrators.
-func TestV67_ExportsAndTheServersAuditLogHaveTheRightsOfTheirPages(t *testing.T) {
+// A CSV file needs the same rights as its page. The server's audit log is for administrators only.
+func TestV67_ExportsNeedTheRightsOfTheirPages(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	root := r.User("root@example.com", "Root", true)
 	ws := r.Workspace("engines", "", r.Alice)
-	at := map[string]*rig.Browser{"owner": r.Browser().SignIn(r.Alice.Email), "root": r.Browser().SignIn(root.Email), "nobody": r.Browser()}
+	at := map[string]*rig.Browser{
+		"owner":    r.Browser().SignIn(r.Alice.Email),
+		"root":     r.Browser().SignIn(root.Email),
+		"stranger": r.Browser(),
+	}
 	for _, role := range []string{catalog.RoleAdmin, catalog.RoleMember, catalog.RoleViewer} {
 		u := r.User(role+"@example.com", role, false)
 		r.Join(ws, u, role)
@@ -231,8 +258,8 @@ func TestV67_ExportsAndTheServersAuditLogHaveTheRightsOfTheirPages(t *testing.T)
 	}
 }
 
-// The audit log of the server has its own events and those of all workspaces, and filters by all that it names.
-func TestV67_TheServersAuditLog(t *testing.T) {
+// The server's audit log has its own events and those of all workspaces, and can be filtered by each column.
+func TestV67_ServerAuditLog(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	root := r.User("root@example.com", "Root", true)
 	ws := r.Workspace("engines", "", r.Alice)
@@ -272,21 +299,23 @@ func TestV67_TheServersAuditLog(t *testing.T) {
 	if got := actions("?server=1&what=api_key."); len(got) != 0 {
 		t.Errorf("the server's own events about keys: %v", got)
 	}
-	for _, query := range []string{"?workspace=nowhere", "?who=none@example.com", "?server=1&workspace=engines", "?from=x"} {
-		if a := b.Get("/admin/audit" + query); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, `aria-invalid="true"`) {
-			t.Errorf("%s is answered %d", query, a.Status)
+	for _, query := range []string{"?workspace=missing", "?who=none@example.com", "?server=1&workspace=engines", "?from=x"} {
+		if a := b.Get("/admin/audit" + query); a.Status != http.StatusBadRequest ||
+			!strings.Contains(a.Body, `aria-invalid="true"`) {
+			t.Errorf("%s gives %d", query, a.Status)
 		}
 	}
 }
 
-// The last requests have the path that was asked for.
+// The last requests show the path of the request.
 func TestV67_LastRequestsHaveThePath(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	ws := r.Workspace("engines", "", r.Alice)
 	k, text := r.Key(ws, apikey.Spec{})
 	r.JSON("GET", "/v1/api-keys/key_01a205da-6b79-700e-9a81-73bb64712baf?token=opensesame", text, "")
 	a := r.Browser().SignIn(r.Alice.Email).Get("/settings/workspaces/engines/api-keys/" + k.ID)
-	if !strings.Contains(a.Body, "GET /v1/api-keys/key_01a205da-6b79-700e-9a81-73bb64712baf") || strings.Contains(a.Body, "opensesame") {
+	if !strings.Contains(a.Body, "GET /v1/api-keys/key_01a205da-6b79-700e-9a81-73bb64712baf") ||
+		strings.Contains(a.Body, "opensesame") {
 		t.Errorf("the last request is not shown with its path: %s", rig.Plain(a.Body))
 	}
 }
@@ -297,7 +326,9 @@ func rigApp(name, workspaceID, by string) management.ClientSpec {
 
 func use(r *rig.Rig, ws storage.Workspace, k storage.APIKey, n int, action string) {
 	for range n {
-		r.Store.NoteUse(storage.Use{WorkspaceID: ws.ID, CredentialID: k.ID, Credential: bearer.KindAPIKey, Action: action, Status: 200})
+		r.Store.NoteUse(
+			storage.Use{WorkspaceID: ws.ID, CredentialID: k.ID, Credential: bearer.KindAPIKey, Action: action, Status: 200},
+		)
 	}
 }
 

@@ -13,23 +13,23 @@ import (
 	"doorward/storage"
 )
 
-// metrics are what the admin listener shows. No label holds text that a stranger chose.
+// metrics are the metrics of the admin listener. No label contains text from a request, except those listed in methods.
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	grants   *prometheus.CounterVec
 	refusals *prometheus.CounterVec
 	logins   *prometheus.CounterVec
-	series   sync.Map // of series to observed: finding a label's child by its text costs more than counting
+	series   sync.Map // series to observed, because finding a child by its labels costs more than counting
 }
 
-// series is one combination of the labels of a request.
+// series is a combination of labels.
 type series struct {
 	route, method string
 	status        int
 }
 
-// observed are the children for a series.
+// observed has the metrics of a series.
 type observed struct {
 	requests prometheus.Counter
 	duration prometheus.Observer
@@ -60,7 +60,7 @@ func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
 	return m
 }
 
-// pools asks the store for its connection pools whenever somebody looks.
+// pools collects the state of the store's connection pools.
 type pools struct{ store *storage.Store }
 
 var (
@@ -89,7 +89,7 @@ func (p pools) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// methods are those that a label may hold.
+// methods are the HTTP methods that the server accepts, and that a label may have.
 var methods = map[string]bool{
 	http.MethodGet: true, http.MethodHead: true, http.MethodPost: true, http.MethodPut: true, http.MethodPatch: true,
 	http.MethodDelete: true, http.MethodOptions: true,

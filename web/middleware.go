@@ -23,21 +23,19 @@ import (
 	"doorward/web/page"
 )
 
-// observe is the outermost middleware: it gives the request an id, catches panics, and writes the one line that the
-// log has of each request.
+// observe is the outermost middleware. It gives each request an ID, recovers from panics, and writes the request's log
+// line.
 func (s *Server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		o := &observation{ResponseWriter: w, start: time.Now(), id: requestID(r)}
 		w.Header().Set("X-Request-Id", o.id)
-		// a zone is any text
-		o.actor = storage.Actor{
-			Address: s.proxies.ClientAddress(r).WithZone("").String(), RequestID: o.id,
-		}
+		// Without the zone, which could be any text.
+		o.actor = storage.Actor{Address: s.proxies.ClientAddress(r).WithZone("").String(), RequestID: o.id}
 		r = r.WithContext(storage.WithActor(oauth.WithLogFields(r.Context(), &o.notes), &o.actor))
 		defer func() {
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so
-					// The caller has gone, or the API broke off: there is a line about that too.
+				if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares it like this
+					// The client has gone, or the API broke off its response. Log that too.
 					if o.status == 0 {
 						o.status = gateway.StatusCallerGone
 					}
@@ -48,7 +46,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 				if o.status == 0 {
 					s.writeFailure(o, r)
 				} else {
-					defer panic(http.ErrAbortHandler) // half an answer must not look like a whole one
+					defer panic(http.ErrAbortHandler) // a partial response must not look complete
 				}
 			}
 			s.finish(o, r)
@@ -58,7 +56,7 @@ func (s *Server) observe(next http.Handler) http.Handler {
 	})
 }
 
-// observation is what there will be to say about a request, and the writer by which its status is learnt.
+// observation collects what the log says about a request. It is the http.ResponseWriter, to learn the status.
 type observation struct {
 	http.ResponseWriter
 	start  time.Time
@@ -71,7 +69,7 @@ type observation struct {
 func (s *Server) finish(o *observation, r *http.Request) {
 	took := time.Since(o.start)
 	if oauth.CallerGone(r.Context(), o.notes.Cause) {
-		// Whatever was answered, there was nobody to read it: that is no fault of the server or its database.
+		// The client did not read the response, so an error is not the fault of the server or its database.
 		o.status, o.notes.ErrorCode, o.notes.Cause = gateway.StatusCallerGone, "", errCallerGone
 	}
 	if o.status == 0 {
@@ -85,10 +83,17 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	if !s.log.Enabled(r.Context(), level) {
 		return
 	}
-	// Neither path nor query: people put secrets into both.
+	// The path and query are not logged, because they may contain secrets.
 	var space [14]slog.Attr
-	attrs := append(space[:0], slog.String("request_id", o.id), slog.String("method", page.Clean(r.Method, 16)), slog.String("route", r.Pattern),
-		slog.Int("status", o.status), slog.Float64("ms", float64(took.Microseconds())/1000), slog.String("address", o.actor.Address))
+	attrs := append(
+		space[:0],
+		slog.String("request_id", o.id),
+		slog.String("method", page.Clean(r.Method, 16)),
+		slog.String("route", r.Pattern),
+		slog.Int("status", o.status),
+		slog.Float64("ms", float64(took.Microseconds())/1000),
+		slog.String("address", o.actor.Address),
+	)
 	add := func(name, value string) {
 		if value != "" {
 			attrs = append(attrs, slog.String(name, value))
@@ -106,18 +111,18 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	s.log.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
-// errCallerGone is the cause of a request whose caller went away before it was answered.
-var errCallerGone = errors.New("the caller went away before the answer")
+// errCallerGone is the cause in the log if the client disconnected before the response.
+var errCallerGone = errors.New("the client disconnected before the response")
 
-// warnOfForwarding says once that a proxy is there whom nobody told us to trust.
+// warnOfForwarding logs, once, that an untrusted peer sends forwarding headers, because it may be the operator's proxy.
 func (s *Server) warnOfForwarding(r *http.Request) {
 	if s.warned.Load() || s.proxies.trusted(r) {
 		return
 	}
 	for _, name := range forwardingHeaders {
 		if r.Header.Get(name) != "" && s.warned.CompareAndSwap(false, true) {
-			s.log.Warn("a forwarding header from a peer that is not trusted is ignored; if this peer is your proxy, put its "+
-				"address into trusted_proxies",
+			s.log.Warn("ignored a forwarding header from an untrusted peer; if the peer is your proxy, add its address to "+
+				"trusted_proxies",
 				"header", name, "peer", peer(r).String())
 			return
 		}
@@ -126,7 +131,7 @@ func (s *Server) warnOfForwarding(r *http.Request) {
 
 var wellFormedID = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
 
-// requestID takes the caller's id where it is harmless, else makes one.
+// requestID returns the client's request ID if it is well-formed, and otherwise a new one.
 func requestID(r *http.Request) string {
 	if id := r.Header.Get("X-Request-Id"); wellFormedID.MatchString(id) {
 		return id
@@ -136,7 +141,7 @@ func requestID(r *http.Request) string {
 	return hex.EncodeToString(b[:])
 }
 
-// originOnly drops from a Referer what may hold a code or token.
+// originOnly returns the origin of a Referer, without the path and query, which may contain a code or token.
 func originOnly(referer string) string {
 	if referer == "" {
 		return ""
@@ -150,7 +155,7 @@ func originOnly(referer string) string {
 
 // WriteHeader implements http.ResponseWriter.
 func (o *observation) WriteHeader(status int) {
-	interim := status < http.StatusOK && status != http.StatusSwitchingProtocols // the answer itself follows
+	interim := status < http.StatusOK && status != http.StatusSwitchingProtocols // the final response follows
 	if o.status == 0 && !interim {
 		o.status = status
 	}
@@ -168,8 +173,8 @@ func (o *observation) Write(b []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (o *observation) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
-// guard refuses what no route should see: methods that mean harm, hosts that are not ours, paths that the mux would
-// rewrite, and plain http that a proxy let through.
+// guard refuses requests that no route should see: unknown methods and hosts, paths that are not normalised, and plain
+// HTTP that a proxy forwarded.
 func (s *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -177,8 +182,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			h.Set("Strict-Transport-Security", "max-age=31536000")
 		}
 		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
-			// Where a proxy may have seen another end of the body than net/http did, which has dropped a Content-Length
-			// beside a Transfer-Encoding by now, nothing after it is a request of anybody's (RFC 9112, section 6.1).
+			// A proxy may disagree with net/http about where the body ends (request smuggling), so the connection must
+			// not carry another request (RFC 9112, section 6.1).
 			h.Set("Connection", "close")
 		}
 		if s.toGateway(w, r, next) {
@@ -196,7 +201,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			s.writeRefusal(w, r, http.StatusMethodNotAllowed, "Method not allowed; see the Allow header.")
 		case !probe && !s.ours(r):
 			s.writeRefusal(
-				w, r, http.StatusMisdirectedRequest, "This server does not answer for that host; use the host of its issuer.",
+				w, r, http.StatusMisdirectedRequest, "This server does not serve that host; use the issuer's host.",
 			)
 		case !page.CanonicalPath(r.URL) && api.Owns(r.URL.Path):
 			s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
@@ -210,9 +215,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// toGateway answers what is of the gateway: requests on the hosts of APIs, and what trusted proxies ask about requests
-// that
-// they have, on whatever host. Where it returns false the request is the issuer's.
+// toGateway serves the gateway's requests: those to hosts of APIs, and those of trusted proxies that ask for a
+// decision, on any host. It returns false if the request is for the issuer.
 func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 	if s.proxies.trusted(r) {
 		if endpoint, ok := gateway.Asks(r.URL.Path); ok {
@@ -253,9 +257,8 @@ func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Han
 	return true
 }
 
-// host is the one that a request names, to a trusted proxy where it came through one. Some proxies add the name that
-// they
-// saw to what their caller sent: where names differ, nobody's is taken, and what comes back is no host.
+// host is the host that the client requested; behind a trusted proxy, the one in X-Forwarded-Host. Some proxies append
+// the host to a header of the client's. If the values differ, none is trusted, and the result is not a valid host.
 func (s *Server) host(r *http.Request) string {
 	if !s.proxies.trusted(r) {
 		return r.Host
@@ -272,7 +275,7 @@ func (s *Server) host(r *http.Request) string {
 	return cmp.Or(strings.TrimSpace(first), r.Host)
 }
 
-// maxFields bounds the header lines of a request; net/http bounds their bytes alone.
+// maxFields bounds the header lines of a request; net/http bounds only their bytes.
 const maxFields = 100
 
 // fields counts header lines.
@@ -283,8 +286,8 @@ func fields(h http.Header) (n int) {
 	return n
 }
 
-// refusePlain answers what came over plain http to a server whose issuer is https: people are sent on, programs are
-// told, since their secrets have crossed the network in clear.
+// refusePlain refuses a request over plain HTTP if the issuer is https. It redirects browsers. Programs get an error,
+// because their secrets were sent unencrypted.
 func (s *Server) refusePlain(w http.ResponseWriter, r *http.Request) {
 	if (r.Method == http.MethodGet || r.Method == http.MethodHead) && !isMachine(r) {
 		http.Redirect(w, r, s.issuer.Scheme+"://"+s.issuer.Host+r.URL.RequestURI(), http.StatusPermanentRedirect)
@@ -296,7 +299,7 @@ func (s *Server) refusePlain(w http.ResponseWriter, r *http.Request) {
 	)
 }
 
-// isMachine reports whether a path is called by programs, which want JSON.
+// isMachine reports whether a path is for programs, which expect JSON.
 func isMachine(r *http.Request) bool {
 	switch r.URL.Path {
 	case "/oauth/token", "/oauth/introspect", "/oauth/revoke", "/healthz", "/readyz":
@@ -305,8 +308,8 @@ func isMachine(r *http.Request) bool {
 	return strings.HasPrefix(r.URL.Path, "/.well-known/") || api.Owns(r.URL.Path)
 }
 
-// ours reports whether a request is for the issuer's host. On a loopback address any host that is not known is taken
-// for it, so that a program finds a server tried at home under every name.
+// ours reports whether a request is for the issuer's host. On a loopback address every host is, so that a server on the
+// same machine can be reached by any name.
 func (s *Server) ours(r *http.Request) bool {
 	if canonicalHost(s.host(r), s.issuer.Scheme) == canonicalHost(s.issuer.Host, s.issuer.Scheme) {
 		return true

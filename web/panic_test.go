@@ -13,9 +13,9 @@ import (
 	"doorward/storage"
 )
 
-// TestH10_HalfAnAnswerIsNotTakenForAWholeOne: a handler that panics after the first byte has said what status the
-// answer has, and all that is left is to break it off.
-func TestH10_HalfAnAnswerIsNotTakenForAWholeOne(t *testing.T) {
+// TestH10_PartialResponseDoesNotLookComplete checks that the connection breaks off if a handler panics after it has
+// sent the status.
+func TestH10_PartialResponseDoesNotLookComplete(t *testing.T) {
 	store, err := storage.Open(t.Context(), "sqlite::memory:", storage.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +33,7 @@ func TestH10_HalfAnAnswerIsNotTakenForAWholeOne(t *testing.T) {
 		body, err = io.ReadAll(response.Body)
 		_ = response.Body.Close()
 		if err == nil {
-			t.Errorf("half an answer looks whole: %d %q", response.StatusCode, body)
+			t.Errorf("the partial response looks complete: %d %q", response.StatusCode, body)
 		}
 	}
 	server.Close()

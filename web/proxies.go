@@ -6,8 +6,7 @@ import (
 	"strings"
 )
 
-// Proxies are the peers whose X-Forwarded-* headers count; none by default, since whoever may set such a header may
-// be anybody.
+// Proxies are the peers whose X-Forwarded-* headers are trusted. The default is none, because any client can send them.
 type Proxies []netip.Prefix
 
 func (p Proxies) trusts(a netip.Addr) bool {
@@ -20,7 +19,7 @@ func (p Proxies) trusts(a netip.Addr) bool {
 	return false
 }
 
-// peer is the other end of the connection; the zero Addr when it is not an IP one.
+// peer is the address of the other end of the connection; the zero Addr if that is not an IP address.
 func peer(r *http.Request) netip.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -32,8 +31,8 @@ func peer(r *http.Request) netip.Addr {
 // trusted reports whether the request came from a trusted proxy.
 func (p Proxies) trusted(r *http.Request) bool { return len(p) > 0 && p.trusts(peer(r)) }
 
-// ClientAddress is where a request comes from: the peer or, behind trusted proxies, the last hop that is not one of
-// them, counted from the right, where only they can have written.
+// ClientAddress is the address of the client: the peer or, behind trusted proxies, the rightmost address in
+// X-Forwarded-For that is not a trusted proxy. A client can forge only the addresses to the left of it.
 func (p Proxies) ClientAddress(r *http.Request) netip.Addr {
 	address := peer(r)
 	if !p.trusted(r) {
@@ -58,7 +57,7 @@ func (p Proxies) ClientAddress(r *http.Request) netip.Addr {
 	return address
 }
 
-// forwarded is the value of a forwarding header from a trusted proxy, or "".
+// forwarded is the value of a forwarding header from a trusted proxy; empty if there is none.
 func (p Proxies) forwarded(r *http.Request, header string) string {
 	if !p.trusted(r) {
 		return ""
@@ -67,5 +66,5 @@ func (p Proxies) forwarded(r *http.Request, header string) string {
 	return strings.TrimSpace(value)
 }
 
-// forwardingHeaders are those that somebody expects to count.
+// forwardingHeaders are the headers that warnOfForwarding looks for.
 var forwardingHeaders = []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded"}

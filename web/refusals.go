@@ -10,7 +10,7 @@ import (
 	"doorward/web/gateway"
 )
 
-// writeFailure answers a request whose handler panicked, in the shape that its caller expects.
+// writeFailure responds to a request whose handler panicked, in the form that its client expects.
 func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 	if api.Owns(r.URL.Path) {
 		s.api.Refuse(w, r, &gateway.Refusal{
@@ -27,9 +27,8 @@ func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 	)
 }
 
-// writeRefusal answers what must reach no route: callers of an API in its shape, other programs in that of RFC 6749,
-// section
-// 5.2, all others with a line of text.
+// writeRefusal refuses a request that must not reach a route: for the management API in its error shape, for other
+// programs as in RFC 6749, section 5.2, and for browsers as plain text.
 func (s *Server) writeRefusal(w http.ResponseWriter, r *http.Request, status int, description string) {
 	if api.Owns(r.URL.Path) {
 		kind := gateway.BadRequest
@@ -54,7 +53,7 @@ func writeMachineError(w http.ResponseWriter, status int, code, description stri
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Pragma", "no-cache")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{ // as above
+	_ = json.NewEncoder(w).Encode(map[string]string{ // an error means that the client has gone
 		"error": code, "error_description": description, "request_id": w.Header().Get("X-Request-Id"),
 	})
 }

@@ -15,19 +15,19 @@ import (
 	"doorward/test/rig"
 )
 
-// form is one form of a page: who may send it, and whether it gives power that lasts, so that a session whose sign-in is
-// over five minutes old is asked for the password.
+// form is a form of a page: who may submit it, and whether it grants lasting access, so that a session whose sign-in is
+// more than five minutes old must enter the password.
 type form struct {
 	pattern, what string
-	body          string // {…} stands for what world.fill makes, as in the path
+	body          string // {…} is replaced by fill, as in the path
 	right         string
 	proof         bool
 }
 
-// The rights. For each but none and own the test sends the form as somebody who lacks it, too.
+// The rights. For each except none and own, the test also submits the form as a user without it.
 const (
-	none  = "none"          // gives nothing, or asks for a secret of its own
-	own   = "own"           // what belongs to the person who is signed in
+	none  = "none"          // grants nothing, or needs its own secret
+	own   = "own"           // changes what belongs to the signed-in user
 	admin = "administrator" // of this server
 )
 
@@ -42,16 +42,16 @@ var (
 
 func forms() []form {
 	list := []form{
-		{"POST /oauth/authorize", "asks, and decides nothing", "", none, false},
-		{"POST /login", "the password is in it", "", none, false},
-		{"POST /login/link", "the secret word is in it", "", none, false},
+		{"POST /oauth/authorize", "decides nothing", "", none, false},
+		{"POST /login", "it contains the password", "", none, false},
+		{"POST /login/link", "it contains a secret token", "", none, false},
 		{"POST /logout", "", "", none, false},
-		{"POST /setup", "the secret word is in it", "", none, false},
+		{"POST /setup", "it contains a secret token", "", none, false},
 		{"POST /oauth/consent", "see TestV13_ConsentToADangerousScope", "", none, false},
-		{"POST /join/{word}", "the sender's right is asked for", "", none, false},
+		{"POST /join/{word}", "checks the sender's rights", "", none, false},
 
 		{"POST /settings/profile", "", "name=Other", own, false},
-		{"POST /settings/security/password", "the old password is always in it", "", none, false},
+		{"POST /settings/security/password", "it always contains the old password", "", none, false},
 		{"POST /settings/security/sessions/{id}/end", "", "", none, false},
 		{"POST /settings/security/sessions/end-others", "", "confirmed=yes", own, false},
 		{"POST /settings/connected-apps/{id}/end", "", "", none, false},
@@ -84,7 +84,10 @@ func forms() []form {
 	}
 	for base, right := range map[string]string{"/settings/developer/apps": own, "/settings/workspaces/{slug}/apps": ofApps, "/admin/apps": admin} {
 		if right != admin {
-			list = append(list, form{"POST " + base, "", "name=x&kind=web&scope=read&redirect_uris=https://x.example/cb", right, true})
+			list = append(
+				list,
+				form{"POST " + base, "", "name=x&kind=web&scope=read&redirect_uris=https://x.example/cb", right, true},
+			)
 		}
 		list = append(list,
 			form{"POST " + base + "/{id}", "another redirect URI", appFields + "https://more.example/cb", right, true},
@@ -107,8 +110,11 @@ func forms() []form {
 			form{"POST " + base + "/{id}/revoke", "", "confirm=Standing+Key", right, false},
 		)
 	}
-	// The last, since nothing is left after it.
-	return append(list, form{"POST /settings/workspaces/{slug}/delete", "", "confirm=engines", string(management.MayDeleteWorkspace), false})
+	// The last, because it deletes the workspace.
+	return append(
+		list,
+		form{"POST /settings/workspaces/{slug}/delete", "", "confirm=engines", string(management.MayDeleteWorkspace), false},
+	)
 }
 
 type pagesWorld struct {
@@ -118,7 +124,7 @@ type pagesWorld struct {
 	n    int
 }
 
-// fill makes what a form of the pattern is about, for the owner, and gives its path and body.
+// fill creates the object that a form changes, and returns the form's path and body.
 func (w *pagesWorld) fill(f form) (path, body string) {
 	w.T.Helper()
 	w.n++
@@ -136,9 +142,15 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		w.Join(w.ws, u, "member")
 		id = u.ID
 	case strings.Contains(path, "/invitations/"):
-		i, word, err := w.Management.Invite(w.System(), management.CommandLine(w.ws.ID), w.ws, fmt.Sprintf("open%d@example.com", w.n), "member")
+		i, token, err := w.Management.Invite(
+			w.System(),
+			management.CommandLine(w.ws.ID),
+			w.ws,
+			fmt.Sprintf("open%d@example.com", w.n),
+			"member",
+		)
 		must(err)
-		w.Seen.Add(rig.SecretInvitation, word)
+		w.Seen.Add(rig.SecretInvitation, token)
 		id = i.ID
 	case strings.HasPrefix(path, "/admin/users/"):
 		u := w.User(fmt.Sprintf("user%d@example.com", w.n), "User", false)
@@ -153,11 +165,23 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		}
 		id = ws.ID
 	case strings.Contains(path, "/apps/"):
-		app := w.App(management.ClientSpec{WorkspaceID: by.WorkspaceID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
+		app := w.App(
+			management.ClientSpec{
+				WorkspaceID:  by.WorkspaceID,
+				CreatedBy:    w.root.ID,
+				RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"},
+			},
+		)
 		if strings.Contains(path, "/settings/developer/") {
 			personal, err := w.Store.PersonalWorkspace(w.System(), w.root.ID)
 			must(err)
-			app = w.App(management.ClientSpec{WorkspaceID: personal.ID, CreatedBy: w.root.ID, RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"}})
+			app = w.App(
+				management.ClientSpec{
+					WorkspaceID:  personal.ID,
+					CreatedBy:    w.root.ID,
+					RedirectURIs: []string{"https://app.example/cb", "https://two.example/cb"},
+				},
+			)
 			by.WorkspaceID = personal.ID
 		}
 		if strings.HasSuffix(path, "/enable") {
@@ -176,13 +200,24 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		}
 		id = k.ID
 	}
-	fill := strings.NewReplacer("{slug}", w.ws.Slug, "{id}", id, "{email}", fmt.Sprintf("new%d@example.com", w.n), "{password}", url.QueryEscape(rig.Password), "{issuer}", url.QueryEscape(w.Issuer))
+	fill := strings.NewReplacer(
+		"{slug}",
+		w.ws.Slug,
+		"{id}",
+		id,
+		"{email}",
+		fmt.Sprintf("new%d@example.com", w.n),
+		"{password}",
+		url.QueryEscape(rig.Password),
+		"{issuer}",
+		url.QueryEscape(w.Issuer),
+	)
 	return fill.Replace(path), fill.Replace(f.body)
 }
 
-// Every form of every page has a row above that says who may send it, and whether it gives power that lasts. In a session
-// whose sign-in is over five minutes old such a form is answered with a question for the password, having done nothing, and
-// is done with the right one.
+// Every form of every page has a row above that says who may submit it, and whether it grants lasting access. In a
+// session whose sign-in is more than five minutes old, such a form asks for the password and does nothing until it is
+// correct.
 func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	w := &pagesWorld{Rig: r, root: r.User("root@example.com", "Root", true)}
@@ -196,12 +231,15 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 	}
 	for _, pattern := range r.Web.Patterns() {
 		method, path, _ := strings.Cut(pattern, " ")
-		machine := strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/api/") // web/api has their matrix
+		machine := strings.HasPrefix(path, "/v1/") || strings.HasPrefix(path, "/api/") // tested in web/api
 		if method == http.MethodPost && !machine && !rows[pattern] {
-			t.Errorf("%s has no row: decide who may, and whether it asks for the password", pattern)
+			t.Errorf("%s has no row; decide who may submit it, and whether it asks for the password", pattern)
 		}
-		if method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions && method != http.MethodPost && strings.Contains(pattern, " ") && !machine {
-			t.Errorf("%s: pages have forms only", pattern)
+		if method != http.MethodGet && method != http.MethodHead && method != http.MethodOptions &&
+			method != http.MethodPost &&
+			strings.Contains(pattern, " ") &&
+			!machine {
+			t.Errorf("%s: pages have only GET and POST", pattern)
 		}
 		delete(rows, pattern)
 	}
@@ -220,7 +258,8 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 			t.Fatal(err)
 		}
 		if f.right != own {
-			if a := viewer.PostForm(path, sent); a.Status != http.StatusForbidden && a.Status != http.StatusNotFound || strings.Contains(a.Body, `type="password"`) {
+			if a := viewer.PostForm(path, sent); a.Status != http.StatusForbidden && a.Status != http.StatusNotFound ||
+				strings.Contains(a.Body, `type="password"`) {
 				t.Errorf("%s: without the right to %s it answers %d %s", name, f.right, a.Status, rig.Plain(a.Body))
 			}
 		}
@@ -242,7 +281,7 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 		}
 		field := "current_password"
 		if !strings.Contains(asked.Body, `name="current_password"`) {
-			field = "password" // a page with a field of its own for it
+			field = "password" // the page has its own field for it
 		}
 		sent.Set(field, "not the password")
 		wrong := root.PostForm(path, sent)
@@ -252,7 +291,7 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 			}
 		}
 		if events() != before {
-			t.Errorf("%s: something was done before the password was right", name)
+			t.Errorf("%s: something was changed before the password was correct", name)
 		}
 		sent.Set(field, rig.Password)
 		if a := root.PostForm(path, sent); a.Status >= 400 {
@@ -261,8 +300,7 @@ func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
 	}
 }
 
-// A person allows a scope that is dangerous with a fresh proof only. The right password then does what was asked; nothing is
-// granted before.
+// Consent to a dangerous scope needs a recent sign-in or the password; nothing is granted before.
 func TestV13_ConsentToADangerousScope(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		for scope, dangerous := range map[string]bool{"read": false, "read write delete": false, "admin": true, "read admin": true} {
@@ -282,12 +320,13 @@ func TestV13_ConsentToADangerousScope(t *testing.T) {
 			again.Set("current_password", "not the password")
 			wrong := b.PostForm("/oauth/consent", again)
 			for _, a := range []*rig.Answer{a, wrong} {
-				if a.Status != http.StatusForbidden || !strings.Contains(a.Body, `name="current_password"`) || a.Param("code") != "" {
+				if a.Status != http.StatusForbidden || !strings.Contains(a.Body, `name="current_password"`) ||
+					a.Param("code") != "" {
 					t.Errorf("%s: answered %d %s", scope, a.Status, rig.Plain(a.Body))
 				}
 			}
 			if id, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID); err != nil || len(r.Grants(r.Alice.ID)) != 0 {
-				t.Errorf("%s: granted before the password was right, in %v %v", scope, id.Slug, err)
+				t.Errorf("%s: granted before the password was correct, in %v %v", scope, id.Slug, err)
 			}
 			again = b.Form(wrong, "/oauth/consent")
 			again.Set("current_password", rig.Password)
@@ -297,7 +336,8 @@ func TestV13_ConsentToADangerousScope(t *testing.T) {
 				t.Errorf("%s: with the password: %d %s", scope, done.Status, rig.Plain(done.Body))
 				continue
 			}
-			if got := r.Exchange(app, code); got.Status != http.StatusOK || !strings.Contains(" "+got.Text("scope")+" ", " admin ") {
+			if got := r.Exchange(app, code); got.Status != http.StatusOK ||
+				!strings.Contains(" "+got.Text("scope")+" ", " admin ") {
 				t.Errorf("%s: the code gives %d %s", scope, got.Status, got.Body)
 			}
 			b.PostForm("/settings/connected-apps/end-all", url.Values{"confirmed": {"yes"}})

@@ -14,8 +14,8 @@ import (
 	"doorward/web/page"
 )
 
-// routes is the whole surface of the public listener. Endpoints of the protocol take requests from anywhere; pages
-// change something for requests of their own origin only.
+// routes registers every route of the public listener. Protocol endpoints accept requests from any origin; forms of
+// pages only those from the same origin.
 func (s *Server) routes() http.Handler {
 	account, workspaces, keys, apps := s.settings.Account, s.settings.Workspaces, s.settings.Keys, s.settings.Apps
 	mux := &routeMux{ServeMux: http.NewServeMux(), patterns: &s.patterns}
@@ -25,7 +25,7 @@ func (s *Server) routes() http.Handler {
 			"and submit the form from there.")
 	}))
 
-	// The protocol: no cookies, no pages. Each checks the method itself.
+	// Protocol endpoints use no cookies. Each checks the method itself.
 	machine := func(pattern string, h http.HandlerFunc) { mux.Handle(pattern, page.Bounded(h)) }
 	machine("/oauth/token", s.oauth.Token)
 	machine("/oauth/introspect", s.oauth.Introspect)
@@ -36,12 +36,11 @@ func (s *Server) routes() http.Handler {
 
 	machine("GET /oauth/jwks", s.oauth.JWKS)
 
-	// Of APIs at an address of the issuer's; the hosts of others have their own.
+	// For APIs whose ID is a URL on the issuer's host. Other APIs' hosts serve their own.
 	mux.HandleFunc("GET /.well-known/oauth-protected-resource", s.resourceMetadata)
 	mux.HandleFunc("GET /.well-known/oauth-protected-resource/{path...}", s.resourceMetadata)
 
-	// Pages of any origin may read these, with headers of their own (MCP-Protocol-Version, say), for which browsers ask
-	// first.
+	// Pages of any origin may read these. If they add a header such as MCP-Protocol-Version, browsers send a preflight.
 	mux.HandleFunc("OPTIONS /.well-known/oauth-authorization-server", oauth.PreflightPublic)
 	mux.HandleFunc("OPTIONS /oauth/jwks", oauth.PreflightPublic)
 	mux.HandleFunc("OPTIONS /.well-known/oauth-protected-resource", s.resourceMetadata)
@@ -49,11 +48,11 @@ func (s *Server) routes() http.Handler {
 
 	s.api.Register(func(pattern string, h http.Handler) { mux.Handle(pattern, page.Bounded(h)) })
 
-	// Authorize takes GET and POST from anywhere, since it decides nothing.
+	// Authorize accepts GET and POST from any origin, because it decides nothing.
 	mux.Handle("GET /oauth/authorize", s.pages.ForAnyone(s.signIn.Authorize))
 	mux.Handle("POST /oauth/authorize", s.pages.ForAnyoneRaw(s.signIn.Authorize))
 
-	// A GET of these may issue a code. HEAD asks for the headers alone (RFC 9110, section 9.3.2) and must issue nothing.
+	// A GET of these may issue a code. A HEAD request must not (RFC 9110, section 9.3.2).
 	mux.HandleFunc("HEAD /oauth/authorize", headOnly)
 	mux.HandleFunc("HEAD /oauth/consent", headOnly)
 	mux.HandleFunc("HEAD /login", headOnly)
@@ -154,7 +153,7 @@ func (s *Server) routes() http.Handler {
 	user("POST /settings/workspaces/{slug}/apps", apps.OfWorkspace(apps.Create))
 	user("GET /settings/workspaces/{slug}/apps/new", apps.OfWorkspace(apps.FormPage))
 
-	// One app, for whoever built it, for those who manage its workspace's, and for administrators.
+	// One app: for its developer, for those who manage the workspace's apps, and for administrators.
 	user("GET /settings/developer/apps/{id}", apps.Own(apps.AppPage))
 	user("GET /settings/developer/apps/shown", apps.Own(apps.ShownSecret))
 	user("POST /settings/developer/apps/{id}", apps.Own(apps.Update))
@@ -185,7 +184,7 @@ func (s *Server) routes() http.Handler {
 	administrator("POST /admin/apps/{id}/enable", apps.All(apps.SetDisabled))
 	administrator("POST /admin/apps/{id}/delete", apps.All(apps.Delete))
 
-	// One set of pages for a workspace's API keys and a person's own tokens.
+	// A workspace's API keys and a user's personal access tokens share their pages.
 	user("GET /settings/developer", workspaces.ToWorkspace(templates.TabKeys))
 	user("GET /settings/developer/{$}", workspaces.ToWorkspace(templates.TabKeys))
 	user("GET /settings/developer/api-keys", workspaces.ToWorkspace(templates.TabKeys))
@@ -221,7 +220,7 @@ func (s *Server) routes() http.Handler {
 	user("POST /settings/developer/personal-access-tokens/{id}/revoke",
 		page.Confirmed(keys.Own(keys.Confirm), keys.Own(keys.Revoke)))
 
-	// What trusted proxies ask never comes here; others are told why they may not.
+	// Requests of trusted proxies are handled before. Other peers get an error that says why.
 	mux.HandleFunc(gateway.ForwardPath, s.gateway.ForwardAuth)
 	mux.HandleFunc(gateway.NginxPath, s.gateway.NginxAuth)
 
@@ -240,7 +239,7 @@ func redirect(to string) page.UserHandler {
 	return func(w http.ResponseWriter, _ *http.Request, _ *page.Visitor) error { return page.Redirect(w, to) }
 }
 
-// routeMux notes the patterns that it is given.
+// routeMux records the patterns that are registered.
 type routeMux struct {
 	*http.ServeMux
 	patterns *[]string
@@ -257,19 +256,19 @@ func (m *routeMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http.
 	m.Handle(pattern, http.HandlerFunc(h))
 }
 
-// Patterns lists what the public listener serves, as http.ServeMux has it, so that a test can ask for a decision about
-// each.
+// Patterns lists the routes of the public listener in the form of http.ServeMux, so that a test can check that each has
+// a decision about its rights.
 func (s *Server) Patterns() []string { return slices.Clone(s.patterns) }
 
-// headOnly answers HEAD for pages whose GET may change something: that there is a page, and nothing else.
+// headOnly answers HEAD for pages whose GET may change something.
 func headOnly(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
 }
 
-// assets serves the files of the pages. Their addresses carry a digest in the query, so that they may be kept for good;
-// with another digest, as a page of another version of this server has, only for a while.
+// assets serves the pages' static files. With the current digest in the query, they may be cached forever; with another
+// digest, from a page of another server version, only for a short time.
 func (s *Server) assets() http.Handler {
 	files, err := fs.Sub(templates.Assets, "assets")
 	if err != nil {
@@ -278,7 +277,7 @@ func (s *Server) assets() http.Handler {
 	server := http.StripPrefix("/assets/", http.FileServerFS(files))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !fs.ValidPath(strings.TrimPrefix(r.URL.Path, "/assets/")) {
-			s.pages.WriteError(w, r, page.NotFound()) // no list of files, and no name that no file can have
+			s.pages.WriteError(w, r, page.NotFound()) // a directory, or an invalid name
 			return
 		}
 		if templates.IsAssetPath(r.URL.RequestURI()) {
@@ -290,14 +289,15 @@ func (s *Server) assets() http.Handler {
 	})
 }
 
-// resourceMetadata answers with the metadata of an API (RFC 9728).
+// resourceMetadata serves the metadata of an API (RFC 9728).
 func (s *Server) resourceMetadata(w http.ResponseWriter, r *http.Request) {
 	if !s.gateway.ServeMetadata(w, r) {
 		s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
 	}
 }
 
-// notFoundOrNotAllowed takes what no other route did: 405 where the path is known and the method is not, else 404.
+// notFoundOrNotAllowed serves requests that match no other route: with 405 if another method would match, and otherwise
+// with 404.
 func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) error {
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
@@ -308,7 +308,7 @@ func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mu
 		}
 	}
 	if a := gateway.APIOf(r.Context()); a != nil && len(allowed) == 0 {
-		// no page is of such a host
+		// There are no pages on an API's host.
 		s.gateway.Refuse(w, r, a, &gateway.Refusal{
 			Kind: gateway.NotFound, Detail: "There is nothing here; check the address.",
 		})

@@ -27,7 +27,7 @@ import (
 	"doorward/web/signin"
 )
 
-// Config is what a Server is made of. Every field is needed but TrustedProxies and APIs.
+// Config has the dependencies and settings of a Server. All fields are required except TrustedProxies and APIs.
 type Config struct {
 	Issuer         string
 	Store          *storage.Store
@@ -38,13 +38,13 @@ type Config struct {
 	Catalog        *catalog.Catalog
 	Identity       *identity.Service
 	Secrets        *seal.Secrets
-	APIs           []gateway.API  // how resources are served and their refusals look; without one, flat
-	TrustedProxies []netip.Prefix // peers whose X-Forwarded-* headers count
+	APIs           []gateway.API  // the gateway's settings of resources; a resource without any has the flat error shape
+	TrustedProxies []netip.Prefix // peers whose X-Forwarded-* headers are trusted
 	Log            *slog.Logger
 	Metrics        *prometheus.Registry
 }
 
-// Server answers on the public listener.
+// Server is the handler of the public listener.
 type Server struct {
 	pages    *page.Pages
 	signIn   *signin.Handlers
@@ -62,12 +62,12 @@ type Server struct {
 	log      *slog.Logger
 	metrics  *metrics
 	draining atomic.Bool
-	warned   atomic.Bool // of a forwarding header from a peer that is not trusted
+	warned   atomic.Bool // warnOfForwarding has logged its warning
 	handler  http.Handler
-	patterns []string // of its routes
+	patterns []string // of the routes
 }
 
-// New makes a Server.
+// New creates a Server.
 func New(c Config) (*Server, error) {
 	issuer, err := url.Parse(c.Issuer)
 	if err != nil || issuer.Host == "" {
@@ -112,13 +112,13 @@ func New(c Config) (*Server, error) {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Drain makes the server say that it is not ready, so that a load balancer sends it nothing new.
+// Drain makes the server report that it is not ready, so that load balancers stop sending requests.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Recheck judges the requests again that last, and is to be called every gateway.RecheckInterval.
+// Recheck decides again about long requests. Call it every gateway.RecheckInterval.
 func (s *Server) Recheck(ctx context.Context) { s.gateway.Recheck(ctx) }
 
-// apiVisitor tells the management API who is signed in.
+// apiVisitor returns the signed-in user of a request to the management API.
 func (s *Server) apiVisitor(r *http.Request) (api.Visitor, error) {
 	v, err := s.pages.Visitor(r)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 
 type checkCommand struct{ output }
 
-// Run reports every fault and risk, and fails on a fault.
+// Run reports all faults and risks, and fails if there are faults.
 func (o checkCommand) Run(ctx context.Context, a *app) error {
 	r := &inspect.Report{Faults: []string{}, Risks: []string{}}
 	c, risks, err := config.Check(a.configFile, a.getenv)

@@ -5,17 +5,17 @@ import (
 	"testing"
 )
 
-func TestCheckNamesRoutesThatLoseRequestsToOnesThatAskForLess(t *testing.T) {
+func TestCheckReportsRoutesShadowedByWeakerOnes(t *testing.T) {
 	for name, tc := range map[string]struct{ routes, want string }{
-		"public":           {"- {path: /v1/*/public, public: true}\n- {path: /v1/admin/**, scopes: [admin]}", "resources[0].routes[1] (/v1/admin/**, line 6): asks for admin, but routes[0] (/v1/*/public, line 5) before it asks for nothing (public) and takes GET /v1/admin/public; if"},
-		"fewer":            {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read, write]}", "routes[1] (/v1/keys, line 6): asks for read and write, but routes[0] (/v1/**, line 5) before it asks for read and takes GET /v1/keys;"},
-		"none":             {"- {path: /v1/**, methods: [GET], scopes: []}\n- {path: /v1/keys, scopes: [read]}", "asks for any credential"},
-		"implied":          {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [admin]}", "asks for admin"},
-		"object":           {"- {path: '/v1/{object}/**', methods: [GET], scopes: ['{object}:read']}\n- {path: /v1/accounts/**, scopes: [read]}", "asks for {object}:read"},
-		"role":             {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read], role: admin}", "asks for read, role admin"},
-		"credentials":      {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read], credentials: [api_key]}", "asks for read of a api_key"},
-		"methods cross":    {"- {path: /v1/keys, methods: [GET, POST], scopes: [read]}\n- {path: /v1/keys, methods: [POST, PUT], scopes: [admin]}", "takes POST /v1/keys"},
-		"tail":             {"- {path: /*/public/**, public: true}\n- {path: /v1/**, scopes: [read]}", "takes GET /v1/public"},
+		"public":           {"- {path: /v1/*/public, public: true}\n- {path: /v1/admin/**, scopes: [admin]}", "resources[0].routes[1] (/v1/admin/**, line 6): needs admin, but routes[0] (/v1/*/public, line 5) before it needs nothing (public) and matches GET /v1/admin/public; if that"},
+		"fewer":            {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read, write]}", "routes[1] (/v1/keys, line 6): needs read and write, but routes[0] (/v1/**, line 5) before it needs read and matches GET /v1/keys;"},
+		"none":             {"- {path: /v1/**, methods: [GET], scopes: []}\n- {path: /v1/keys, scopes: [read]}", "needs any credential"},
+		"implied":          {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [admin]}", "needs admin"},
+		"object":           {"- {path: '/v1/{object}/**', methods: [GET], scopes: ['{object}:read']}\n- {path: /v1/accounts/**, scopes: [read]}", "needs {object}:read"},
+		"role":             {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read], role: admin}", "needs read, role admin"},
+		"credentials":      {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read], credentials: [api_key]}", "needs read with api_key"},
+		"methods cross":    {"- {path: /v1/keys, methods: [GET, POST], scopes: [read]}\n- {path: /v1/keys, methods: [POST, PUT], scopes: [admin]}", "matches POST /v1/keys"},
+		"tail":             {"- {path: /*/public/**, public: true}\n- {path: /v1/**, scopes: [read]}", "matches GET /v1/public"},
 		"exception":        {"- {path: /health, public: true}\n- {path: /**, scopes: [read]}", ""},
 		"exception method": {"- {path: /v1/keys, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [admin]}", ""},
 		"more":             {"- {path: /v1/*/public, scopes: [admin]}\n- {path: /v1/x/**, scopes: [read]}", ""},
@@ -29,7 +29,9 @@ func TestCheckNamesRoutesThatLoseRequestsToOnesThatAskForLess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCLI(t)
-			c.writeConfig("resources:\n- id: https://a.example\n  objects: [accounts, contacts]\n  routes:\n" + indent(tc.routes, "  "))
+			c.writeConfig(
+				"resources:\n- id: https://a.example\n  objects: [accounts, contacts]\n  routes:\n" + indent(tc.routes, "  "),
+			)
 			var found []string
 			for _, one := range c.object("", "check")["risks"].([]any) {
 				if strings.Contains(one.(string), "routes[") && !strings.Contains(one.(string), "another spelling") {
@@ -48,11 +50,14 @@ func TestCheckNamesRoutesThatLoseRequestsToOnesThatAskForLess(t *testing.T) {
 
 func indent(text, by string) string { return by + strings.ReplaceAll(text, "\n", "\n"+by) + "\n" }
 
-// TestCheckRefusesScopesThatNoCredentialCanHave: a typing error in a scope would close a route to everybody.
+// TestCheckRefusesScopesThatNoCredentialCanHave checks typing errors in scopes, which would close a route.
 func TestCheckRefusesScopesThatNoCredentialCanHave(t *testing.T) {
 	c := newCLI(t)
 	c.writeConfig("resources:\n- id: https://a.example\n  objects: [accounts]\n  routes:\n" + indent(
-		"- {path: /a, scopes: [reed]}\n- {path: /b, scopes: ['contacts:read']}\n- {path: /c, scopes: ['accounts:reed']}\n- {path: /d, scopes: ['{object}:read']}\n- {path: /e, scopes: [introspect]}", "  "))
+		"- {path: /a, scopes: [reed]}\n- {path: /b, scopes: ['contacts:read']}\n- {path: /c, scopes: "+
+			"['accounts:reed']}\n- {path: /d, scopes: ['{object}:read']}\n- {path: /e, scopes: [introspect]}",
+		"  ",
+	))
 	stdout, _, code := c.run("", "check")
 	if code != 1 {
 		t.Errorf("check exits %d", code)
@@ -70,9 +75,9 @@ func TestCheckRefusesScopesThatNoCredentialCanHave(t *testing.T) {
 	}
 }
 
-// A general route that takes another spelling of a stricter route's path is reported, unless the resource says that its API
-// takes both for the same.
-func TestV22_CheckNamesRoutesThatLetOtherSpellingsThrough(t *testing.T) {
+// A general route that matches another spelling of a stricter route's path is reported, unless paths: loose makes both
+// the same.
+func TestV22_CheckReportsRoutesThatLetOtherSpellingsThrough(t *testing.T) {
 	const routes = `
     routes:
       - {methods: [POST], path: /v1/capture, scopes: [admin]}
@@ -94,8 +99,8 @@ func TestV22_CheckNamesRoutesThatLetOtherSpellingsThrough(t *testing.T) {
 	}
 	all := strings.Join(risks(), "\n")
 	for _, want := range []string{
-		"takes POST /v1/capture/, another spelling of its path, and asks for read", "resources[0].routes[0] (/v1/capture, line 5): asks for admin, but routes[5] (/v1/**, line 10)",
-		"takes GET /v1/notes/export/", "takes GET /v1/Admin/x",
+		"matches POST /v1/capture/, another spelling of its path, and needs read", "resources[0].routes[0] (/v1/capture, line 5): needs admin, but routes[5] (/v1/**, line 10)",
+		"matches GET /v1/notes/export/", "matches GET /v1/Admin/x",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no risk says %q in:\n%s", want, all)
@@ -108,12 +113,15 @@ func TestV22_CheckNamesRoutesThatLetOtherSpellingsThrough(t *testing.T) {
 	if found := risks(); len(found) > 0 {
 		t.Errorf("with paths: loose there are %q", found)
 	}
-	c.writeConfig("resources:\n  - id: https://a.example\n    paths: loose\n    routes:\n      - {path: /v1/x, scopes: [read]}\n      - {path: /V1/X/, scopes: [write]}\n")
+	c.writeConfig(
+		"resources:\n  - id: https://a.example\n    paths: loose\n    routes:\n      - {path: /v1/x, scopes: [read]}\n " +
+			"     - {path: /V1/X/, scopes: [write]}\n",
+	)
 	if _, stderr, code := c.run("", "check"); code == 0 {
-		t.Errorf("a route that never decides passes: %s", stderr)
+		t.Errorf("a route that is never reached is accepted: %s", stderr)
 	}
 	c.writeConfig("resources:\n  - id: https://a.example\n    paths: lose\n    routes: []\n")
 	if _, _, code := c.run("", "check"); code == 0 {
-		t.Error("paths: lose passes")
+		t.Error("paths: lose is accepted")
 	}
 }

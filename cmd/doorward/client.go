@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/tabwriter"
 	"time"
 
+	"doorward/cmd/doorward/show"
 	"doorward/management"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -44,7 +44,7 @@ type clientCreate struct {
 	Workspace      string   `help:"Workspace that owns the app. Default: none, and only administrators see the app." placeholder:"SLUG"`
 }
 
-// Run registers a client and shows its secret, this once.
+// Run registers a client and prints it with its secret, which is not shown again.
 func (c clientCreate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		workspace, err := s.workspaceOfFlag(ctx, c.Workspace)
@@ -80,28 +80,21 @@ type clientList struct{ output }
 // Run lists all clients.
 func (c clientList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		rows := []clientJSON{}
+		rows := []show.Client{}
 		for after := ""; ; {
 			page, err := s.store.Clients(ctx, "", after, pageSize)
 			if err != nil {
 				return fmt.Errorf("list clients: %w", err)
 			}
 			for _, client := range page {
-				rows = append(rows, newClientJSON(client, ""))
+				rows = append(rows, show.NewClient(client, ""))
 				after = client.ID
 			}
 			if len(page) < pageSize {
 				break
 			}
 		}
-		return c.print(a, rows, func(w io.Writer) {
-			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(table, "CLIENT ID\tNAME\tKIND\tSTATE")
-			for _, row := range rows {
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", row.ClientID, row.Name, row.kind(), row.state())
-			}
-			_ = table.Flush()
-		})
+		return c.print(a, rows, func(w io.Writer) { show.Clients(w, rows) })
 	})
 }
 
@@ -130,7 +123,7 @@ type clientUpdate struct {
 	Verified    *bool    `negatable:"" help:"Mark the app as verified; the consent page shows it."`
 }
 
-// Run changes what was given.
+// Run changes the settings that were given.
 func (c clientUpdate) Run(ctx context.Context, a *app) error {
 	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
 		client, err := s.store.ClientByID(ctx, c.ID)
@@ -150,17 +143,22 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 		if c.PKCE != nil {
 			spec.PKCEOptional = *c.PKCE == "optional"
 		}
-		for dst, given := range map[*[]string][]string{&spec.RedirectURIs: c.RedirectURI, &spec.Resources: c.Resource, &spec.Grants: c.Grant} {
-			if given != nil {
-				*dst = given
-			}
-		}
+		replaceIf(&spec.RedirectURIs, c.RedirectURI)
+		replaceIf(&spec.Resources, c.Resource)
+		replaceIf(&spec.Grants, c.Grant)
 		_, err = s.management.UpdateClient(ctx, management.CommandLine(""), c.ID, spec)
 		return invalid(err)
 	})
 }
 
-// setIf sets what was given.
+// replaceIf sets a list if a flag gave one.
+func replaceIf(dst *[]string, given []string) {
+	if given != nil {
+		*dst = given
+	}
+}
+
+// setIf sets a value if a flag gave one.
 func setIf[T any](dst, given *T) {
 	if given != nil {
 		*dst = *given
@@ -196,7 +194,7 @@ type clientDelete struct {
 	ID string `arg:"" help:"The client_id."`
 }
 
-// Run deletes a client and shows what it was.
+// Run deletes a client.
 func (c clientDelete) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		client, err := s.store.ClientByID(ctx, c.ID)
@@ -208,7 +206,7 @@ func (c clientDelete) Run(ctx context.Context, a *app) error {
 		}
 		return c.print(
 			a,
-			newClientJSON(client, ""),
+			show.NewClient(client, ""),
 			func(w io.Writer) { _, _ = fmt.Fprintf(w, "Deleted %s (%s).\n", client.ID, client.Name) },
 		)
 	})
@@ -220,7 +218,7 @@ type secretRotate struct {
 	Grace durationFlag `default:"24h" help:"How long the old secret keeps working, at most 30d. Default: 24h." placeholder:"DURATION"`
 }
 
-// Run makes a new secret and shows it, this once.
+// Run creates a new client secret and prints it; it is not shown again.
 func (c secretRotate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		secret, _, err := s.management.RotateSecret(ctx, management.CommandLine(""), c.ID, time.Duration(c.Grace))
@@ -235,10 +233,10 @@ func (c secretRotate) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// pageSize is how many rows a listing reads at once.
+// pageSize is how many rows a list command reads at a time.
 const pageSize = 500
 
-// administer runs an administrative command on the database of the server.
+// administer runs an administrative command. Changes are recorded in the audit log as made by the CLI.
 func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *server) error) error {
 	s, err := a.open(ctx)
 	if err != nil {
@@ -248,7 +246,7 @@ func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *s
 	return act(storage.WithActor(storage.System(ctx), &storage.Actor{Credential: "command"}), s)
 }
 
-// onClient acts on one client and shows how it is afterwards.
+// onClient runs act on one client and prints the client.
 func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx context.Context, s *server) error) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		if err := act(ctx, s); err != nil {
@@ -258,7 +256,7 @@ func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx co
 		if err != nil {
 			return noClient(id, err)
 		}
-		shown := newClientJSON(client, "")
+		shown := show.NewClient(client, "")
 		if client.WorkspaceID != "" {
 			w, err := s.store.WorkspaceByID(ctx, client.WorkspaceID)
 			if err != nil {
@@ -266,18 +264,18 @@ func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx co
 			}
 			shown.WorkspaceDisabled = !w.DisabledAt.IsZero()
 		}
-		return o.printClientJSON(a, shown)
+		return o.print(a, shown, shown.Write)
 	})
 }
 
 func noClient(id string, err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
-		return fmt.Errorf("there is no app %s; doorward client list shows all", input.Quote(id))
+		return fmt.Errorf("there is no app with the client_id %s; to list all, run: doorward client list", input.Quote(id))
 	}
 	return err
 }
 
-// flagOfField is the flag that sets a field of a registration; those that stand alone on the command line have none.
+// flagOfField is the flag that sets a field. Fields that are positional arguments have none.
 var flagOfField = map[string]string{
 	"name":          "--name",
 	"site":          "--site",
@@ -299,7 +297,7 @@ var flagOfField = map[string]string{
 	"addresses":     "--address",
 }
 
-// invalid says of each thing wrong with a registration which flag it comes from, and what is not allowed.
+// invalid turns refusals and invalid fields into a usageError that names the flags, and returns other errors unchanged.
 func invalid(err error) error {
 	var forbidden *management.Forbidden
 	if errors.As(err, &forbidden) {
@@ -319,157 +317,8 @@ func invalid(err error) error {
 	return usageError{errors.New(strings.Join(lines, "\n"))}
 }
 
-// clientJSON is a client for scripts, by the names of RFC 7591, section 2 where it has them.
-type clientJSON struct {
-	ClientID       string   `json:"client_id"`
-	ClientSecret   string   `json:"client_secret,omitempty"` // only where it was just made
-	Name           string   `json:"client_name"`
-	Site           string   `json:"client_uri,omitempty"`
-	RedirectURIs   []string `json:"redirect_uris"`
-	GrantTypes     []string `json:"grant_types"`
-	Scope          string   `json:"scope"`
-	Resources      []string `json:"resources"`
-	Public         bool     `json:"public"`
-	PKCE           string   `json:"pkce"`
-	FirstParty     bool     `json:"first_party"`
-	ResourceServer bool     `json:"resource_server"`
-	Verified       bool     `json:"verified"`
-	Manages        bool     `json:"manages"`
-	Disabled       bool     `json:"disabled"`
-	DisabledBy     string   `json:"disabled_by,omitempty"` // administrator, or a role in its workspace
-	// WorkspaceDisabled: the client does not work while its workspace is disabled.
-	WorkspaceDisabled bool         `json:"workspace_disabled,omitempty"`
-	WorkspaceID       string       `json:"workspace_id,omitempty"`
-	CreatedAt         time.Time    `json:"created_at"`
-	Secrets           []secretJSON `json:"secrets,omitempty"`
-}
-
-// secretJSON tells the secrets of a client apart without showing them.
-type secretJSON struct {
-	Tail      string     `json:"tail"`
-	CreatedAt time.Time  `json:"created_at"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-}
-
-func newClientJSON(c storage.Client, secret string) clientJSON {
-	row := clientJSON{
-		ClientID:     c.ID,
-		ClientSecret: secret,
-		Name:         c.Name,
-		Site:         c.Site,
-		RedirectURIs: notNil(
-			c.RedirectURIs,
-		),
-		GrantTypes:     notNil(c.GrantTypes),
-		Scope:          c.Scopes.String(),
-		Resources:      notNil(c.Resources),
-		Public:         c.Public,
-		PKCE:           "required",
-		FirstParty:     c.FirstParty,
-		ResourceServer: c.ResourceServer,
-		Verified:       c.Verified,
-		Manages:        c.Manages,
-		Disabled:       !c.DisabledAt.IsZero(),
-		DisabledBy:     c.DisabledBy,
-		WorkspaceID:    c.WorkspaceID,
-		CreatedAt:      seconds(c.CreatedAt),
-		Secrets:        nil,
-	}
-	if c.PKCEOptional {
-		row.PKCE = "optional"
-	}
-	for _, x := range c.Secrets {
-		one := secretJSON{Tail: x.Tail, CreatedAt: seconds(x.CreatedAt), ExpiresAt: nil}
-		if !x.ExpiresAt.IsZero() {
-			at := seconds(x.ExpiresAt)
-			one.ExpiresAt = &at
-		}
-		row.Secrets = append(row.Secrets, one)
-	}
-	return row
-}
-
-// notNil keeps an empty list from becoming null in JSON.
-func notNil(list storage.List) []string { return append([]string{}, list...) }
-
-// seconds is a time as people read it, UTC without fractions.
-func seconds(t storage.Time) time.Time { return t.Time().UTC().Truncate(time.Second) }
-
-func (c clientJSON) kind() string {
-	switch {
-	case c.ResourceServer:
-		return "resource server"
-	case c.Public:
-		return "public"
-	}
-	return "confidential"
-}
-
-func (c clientJSON) state() string {
-	if c.Disabled {
-		return "disabled"
-	}
-	return "enabled"
-}
-
-// printClient shows a client, and its secret where it was just made.
+// printClient shows an app, with its secret if it was just created.
 func (o output) printClient(a *app, client storage.Client, secret string) error {
-	return o.printClientJSON(a, newClientJSON(client, secret))
-}
-
-func (o output) printClientJSON(a *app, c clientJSON) error {
-	return o.print(a, c, func(w io.Writer) {
-		table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		row := func(name, value string) {
-			if value != "" {
-				_, _ = fmt.Fprintf(table, "%s\t%s\n", name, value)
-			}
-		}
-		row("client_id", c.ClientID)
-		row("client_secret", c.ClientSecret)
-		row("name", c.Name)
-		row("site", c.Site)
-		row("kind", c.kind())
-		for _, uri := range c.RedirectURIs {
-			row("redirect URI", uri)
-		}
-		row("grants", strings.Join(c.GrantTypes, " "))
-		row("scope", c.Scope)
-		row("resources", strings.Join(c.Resources, " "))
-		if c.PKCE == "optional" {
-			row("pkce", c.PKCE)
-		}
-		if c.FirstParty {
-			row("first party", "yes")
-		}
-		if c.Verified {
-			row("verified", "yes")
-		}
-		if c.WorkspaceID == "" {
-			row("registered by", "the operator")
-		}
-		if c.Manages {
-			row("manages", "yes")
-		}
-		state := c.state()
-		if c.DisabledBy != "" {
-			state += " by " + pausedBy(c.DisabledBy)
-		}
-		if c.WorkspaceDisabled {
-			state += ", stopped with its workspace"
-		}
-		row("state", state)
-		row("created", c.CreatedAt.Format(time.RFC3339))
-		for _, x := range c.Secrets {
-			until := ""
-			if x.ExpiresAt != nil {
-				until = ", until " + x.ExpiresAt.Format(time.RFC3339)
-			}
-			row("secret", "…"+x.Tail+", since "+x.CreatedAt.Format(time.RFC3339)+until)
-		}
-		_ = table.Flush()
-		if c.ClientSecret != "" {
-			_, _ = fmt.Fprintln(w, "\nThe secret is shown only now.")
-		}
-	})
+	row := show.NewClient(client, secret)
+	return o.print(a, row, row.Write)
 }

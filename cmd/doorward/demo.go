@@ -19,28 +19,28 @@ import (
 	"doorward/storage"
 )
 
-// demoCommand shows the whole circle on one machine: the server, a person, a third-party app that signs in through it,
-// and an API that introspects.
+// demoCommand runs a complete example on one machine: the server, a user, a third-party app, and an API that
+// introspects tokens.
 type demoCommand struct {
 	Verbose bool `help:"Show the server's log."`
 }
 
 const (
-	demoPort     = "8080" // of the server; the app takes 8090 and the API 8091, each of them any other where it is taken
+	demoPort     = "8080" // of the server; the app has 8090, the API 8091; if a port is taken, any free one
 	demoEmail    = "demo@example.com"
 	demoName     = "Dana Demo"
 	demoPassword = "seven lanterns by the canal"
 )
 
-// Run serves until ctx is done. Its database goes with it.
+// Run serves until ctx is done, then deletes its database.
 func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 	dir, err := os.MkdirTemp("", "doorward-demo-")
 	if err != nil {
-		return fmt.Errorf("make a folder for the demo: %w", err)
+		return fmt.Errorf("create a folder for the demo: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 
-	// Cookies know no ports: the app and the API stand on another host name than the server, as in life.
+	// Cookies do not distinguish ports, so the app and the API have a different host name from the server's.
 	front, err := demoListen(ctx, demoPort)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	// The server opens its own socket; this one only found out which port is free.
+	// The server opens its own socket; this one was only to find a free port.
 	if err := front.Close(); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
@@ -63,9 +63,7 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 		return errors.Join(err, appSocket.Close())
 	}
 	c, err := config.Load("", map[string][]string{
-		"issuer": {
-			"http://localhost:" + port,
-		},
+		"issuer":       {"http://localhost:" + port},
 		"listen":       {listen},
 		"admin_listen": {""},
 		"database_url": {"sqlite:" + filepath.Join(dir, "doorward.db")},
@@ -83,7 +81,7 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 	})
 }
 
-// demoListen opens a socket on the port, or on any that is free where something listens there already.
+// demoListen opens a socket on the port or, if that is taken, on any free one.
 func demoListen(ctx context.Context, port string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:"+port)
@@ -96,7 +94,7 @@ func demoListen(ctx context.Context, port string) (net.Listener, error) {
 	return l, nil
 }
 
-// startDemo makes the person, registers the app and the API by the functions that the commands use, and starts both.
+// startDemo creates the user, registers the app and the API with the functions that the commands use, and starts both.
 func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener, out io.Writer) error {
 	appURL, apiURL := "http://"+appSocket.Addr().String(), "http://"+apiSocket.Addr().String()
 	if _, err := s.identity.CreateUser(
@@ -138,12 +136,12 @@ func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener
 	for socket, handler := range map[net.Listener]http.Handler{appSocket: thirdParty, apiSocket: api} {
 		server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 		context.AfterFunc(ctx, func() { _ = server.Close() })
-		go func() { _ = server.Serve(socket) }() // it ends with ctx, and says nothing else of interest
+		go func() { _ = server.Serve(socket) }() // returns when ctx is done
 	}
 	_, err = fmt.Fprintf(out, `
-Doorward is running, with a database that goes when you stop it.
+Doorward is running, with a database that is deleted when you stop it.
 
-  Open        %s        an app that somebody else wrote: connect it
+  Open        %s        a third-party app; connect it
   Sign in as  %s
   Password    %s
 

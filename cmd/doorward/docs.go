@@ -18,7 +18,7 @@ type docsCommand struct {
 	Resource string `help:"API (resource) that the page describes. Required if there are several." placeholder:"ID"`
 }
 
-// Run prints the page that tells an API's customers how to authenticate, in Markdown.
+// Run prints the authentication guide for the customers of an API.
 func (c docsCommand) Run(_ context.Context, a *app) error {
 	conf, err := a.load(nil)
 	if err != nil {
@@ -35,7 +35,7 @@ func (c docsCommand) Run(_ context.Context, a *app) error {
 	return c.print(a, map[string]string{"markdown": page}, func(w io.Writer) { _, _ = io.WriteString(w, page) })
 }
 
-// resourceIndex finds a resource by its id, or the only one.
+// resourceIndex finds a resource by its ID. Without an ID it finds the only one.
 func resourceIndex(c config.Config, id string) (int, error) {
 	ids := make([]string, len(c.Resources))
 	for i, r := range c.Resources {
@@ -46,11 +46,11 @@ func resourceIndex(c config.Config, id string) (int, error) {
 		return 0, nil
 	case id == "":
 		return 0, usageError{
-			fmt.Errorf("there are several resources; say which with --resource, one of %s", strings.Join(ids, ", ")),
+			fmt.Errorf("there are several resources; add --resource with one of: %s", strings.Join(ids, ", ")),
 		}
 	case i < 0:
 		return 0, usageError{
-			fmt.Errorf("--resource: %s is not configured; there is %s", input.Quote(id), strings.Join(ids, ", ")),
+			fmt.Errorf("--resource: %s is not configured; use one of: %s", input.Quote(id), strings.Join(ids, ", ")),
 		}
 	default:
 		return i, nil

@@ -28,7 +28,7 @@ import (
 	"doorward/test/setup"
 )
 
-var update = flag.Bool("update", false, "write the pages in testdata anew")
+var update = flag.Bool("update", false, "update the pages in testdata")
 
 func TestDocsPages(t *testing.T) {
 	testdata, err := filepath.Abs("testdata")
@@ -43,7 +43,7 @@ func TestDocsPages(t *testing.T) {
 		c := newCLI(t)
 		got := c.must("", args...)
 		if as := c.object("", args...); as["markdown"] != got {
-			t.Errorf("%s: as JSON another page: %v", name, as)
+			t.Errorf("%s: the page in JSON differs: %v", name, as)
 		}
 		file := filepath.Join(testdata, "authentication-"+name+".md")
 		if *update {
@@ -56,23 +56,31 @@ func TestDocsPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(string(want), got); diff != "" {
-			t.Errorf("%s: -want +got, go test ./cmd/doorward -run DocsPages -update writes it:\n%s", file, diff)
+			t.Errorf("%s: -want +got; to update, run: go test ./cmd/doorward -run DocsPages -update\n%s", file, diff)
 		}
-		if strings.Contains(got, "<no value>") || strings.Contains(got, "\n\n\n") || regexp.MustCompile(`(?m)[ \t]+$`).MatchString(got) {
-			t.Errorf("%s: not well set", file)
+		if strings.Contains(got, "<no value>") || strings.Contains(got, "\n\n\n") ||
+			regexp.MustCompile(`(?m)[ \t]+$`).MatchString(got) {
+			t.Errorf("%s: has missing values, blank lines or trailing spaces", file)
 		}
 	}
 }
 
-func TestDocsForUnknownResourcesNameThoseThereAre(t *testing.T) {
+func TestDocsForUnknownResourcesNameTheKnownOnes(t *testing.T) {
 	c := newCLI(t)
-	c.fails(2, `--resource: "https://x.example" is not configured; there is http://localhost:8080`, "", "docs", "--resource", "https://x.example")
+	c.fails(
+		2,
+		`--resource: "https://x.example" is not configured; use one of: http://localhost:8080`,
+		"",
+		"docs",
+		"--resource",
+		"https://x.example",
+	)
 	c.writeConfig("resources: [{id: https://a.example}, {id: https://b.example, keys: {prefix: b}}]\n")
-	c.fails(2, "say which with --resource, one of https://a.example, https://b.example", "", "docs")
+	c.fails(2, "add --resource with one of: https://a.example, https://b.example", "", "docs")
 	c.must("", "docs", "--resource", "https://b.example")
 }
 
-// fenced are the blocks of code of a page by language, in order.
+// fenced returns the code blocks of a page by language, in order.
 func fenced(page string) map[string][]string {
 	blocks := map[string][]string{}
 	for _, m := range regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$").FindAllStringSubmatch(page, -1) {
@@ -81,19 +89,25 @@ func fenced(page string) map[string][]string {
 	return blocks
 }
 
-// vendor is a server with a workspace, and the API behind it.
+// vendor is a server with a workspace and an API behind it.
 type vendor struct {
 	*cli
 	issuer, host string
 }
 
-// startVendor serves resources as configured, with HOST and UPSTREAM in their places, and makes a workspace acme of
-// ann's. The upstream answers with who asks.
+// startVendor serves resources, with HOST and UPSTREAM replaced, and creates the workspace acme, owned by ann. The
+// upstream responds with the caller.
 func startVendor(t *testing.T, resources string) *vendor {
 	t.Helper()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = fmt.Fprintf(w, `{"path":%q,"credential":%q,"workspace":%q}`, r.URL.Path, r.Header.Get("X-Auth-Credential"), r.Header.Get("X-Auth-Workspace"))
+		_, _ = fmt.Fprintf(
+			w,
+			`{"path":%q,"credential":%q,"workspace":%q}`,
+			r.URL.Path,
+			r.Header.Get("X-Auth-Credential"),
+			r.Header.Get("X-Auth-Workspace"),
+		)
 	}))
 	t.Cleanup(upstream.Close)
 	port, err := setup.FreePort(t.Context())
@@ -109,7 +123,7 @@ func startVendor(t *testing.T, resources string) *vendor {
 	return v
 }
 
-// TestDocsSamplesRun runs what the page shows, as it stands there, with the interpreters that its readers have.
+// TestDocsSamplesRun runs the page's samples unchanged.
 func TestDocsSamplesRun(t *testing.T) {
 	setup.Long(t)
 	v := startVendor(t, `resources:
@@ -121,13 +135,17 @@ func TestDocsSamplesRun(t *testing.T) {
   - {methods: [GET], path: "/v1/{object}/it's $HOME/**", scopes: ["{object}:read"]}
 `)
 	key := text(t, v.object("", "key", "create", "--workspace", "acme", "--name", "x", "--scope", "accounts:read"), "key")
-	token := text(t, v.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read"), "token")
+	token := text(
+		t,
+		v.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read"),
+		"token",
+	)
 	blocks := fenced(v.must("", "docs"))
 	python, err := setup.Python()
 	setup.Need(t, err)
 	node, err := setup.Node()
 	if err != nil {
-		node, err = exec.LookPath("node") // an older one does, too
+		node, err = exec.LookPath("node") // an older version is enough
 	}
 	setup.Need(t, err)
 	php, err := setup.PHP()
@@ -170,7 +188,14 @@ func TestDocsSamplesRun(t *testing.T) {
 				var out, errs bytes.Buffer
 				cmd := exec.CommandContext(t.Context(), sample.command[0], append(sample.command[1:], file)...)
 				cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
-				cmd.Env = append(os.Environ(), "API_KEY="+key, "PERSONAL_TOKEN="+key, "WORKSPACE=acme", "GOFLAGS=", "PATH="+filepath.Dir(curl)+string(os.PathListSeparator)+os.Getenv("PATH"))
+				cmd.Env = append(
+					os.Environ(),
+					"API_KEY="+key,
+					"PERSONAL_TOKEN="+key,
+					"WORKSPACE=acme",
+					"GOFLAGS=",
+					"PATH="+filepath.Dir(curl)+string(os.PathListSeparator)+os.Getenv("PATH"),
+				)
 				err = cmd.Run()
 				return out.String(), out.String() + errs.String(), err
 			}
@@ -181,17 +206,17 @@ func TestDocsSamplesRun(t *testing.T) {
 			if out, all, err := execute(good); err != nil || strings.TrimSpace(out) != sample.answer {
 				t.Errorf("%v\n%s\nwant %s", err, all, sample.answer)
 			}
-			// Who sends a bad key sees what the API says; all but curl fail, too.
+			// With a bad key, the sample prints the API's error. All samples but curl's also fail.
 			var failed *exec.ExitError
-			if _, all, err := execute(good + "x"); !strings.Contains(all, refusal) || errors.As(err, &failed) == (sample.language == "sh") {
+			if _, all, err := execute(good + "x"); !strings.Contains(all, refusal) ||
+				errors.As(err, &failed) == (sample.language == "sh") {
 				t.Errorf("with a bad key: %v\n%s", err, all)
 			}
 		})
 	}
 }
 
-// TestDocsErrorsAreThoseOfTheGateway asks a server for each refusal that the page shows and can be had without waiting,
-// in each shape.
+// TestDocsErrorsAreThoseOfTheGateway provokes each refusal on the page that does not need waiting, in each shape.
 func TestDocsErrorsAreThoseOfTheGateway(t *testing.T) {
 	var resources strings.Builder
 	resources.WriteString("plans: {one: {hour: 1}}\nresources:\n")
@@ -216,7 +241,22 @@ func TestDocsErrorsAreThoseOfTheGateway(t *testing.T) {
 		page := v.must("", "docs", "--resource", id)
 		challenge := regexp.MustCompile(`(?m)^WWW-Authenticate: (.*)$`).FindStringSubmatch(page)[1]
 		key := func(args ...string) (id, secret string) {
-			made := v.object("", append([]string{"key", "create", "--workspace", "acme", "--name", "x", "--scope", "read", "--resource", "https://" + shape + ".example"}, args...)...)
+			made := v.object(
+				"",
+				append(
+					[]string{
+						"key",
+						"create",
+						"--workspace",
+						"acme",
+						"--name",
+						"x",
+						"--scope",
+						"read",
+						"--resource",
+						"https://" + shape + ".example",
+					},
+					args...)...)
 			return text(t, made, "id"), text(t, made, "key")
 		}
 		_, live := key()
@@ -225,7 +265,11 @@ func TestDocsErrorsAreThoseOfTheGateway(t *testing.T) {
 		v.must("", "key", "revoke", revokedID)
 		pausedID, paused := key()
 		v.must("", "key", "pause", pausedID)
-		personal := text(t, v.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read", "--resource", id), "token")
+		personal := text(
+			t,
+			v.object("", "token", "create", "--user", "ann@example.com", "--name", "x", "--scope", "read", "--resource", id),
+			"token",
+		)
 
 		for _, tc := range []struct {
 			name, method, credential string
@@ -249,8 +293,17 @@ func TestDocsErrorsAreThoseOfTheGateway(t *testing.T) {
 			if wait := header.Get("Retry-After"); wait != "" {
 				body = regexp.MustCompile(`\b`+wait+`\b`).ReplaceAllString(body, "27")
 			}
-			if status != tc.status || !regexp.MustCompile(`(?m)^\*\*`+strconv.Itoa(status)+`\*\*: .*\n\n`+"```json\n"+regexp.QuoteMeta(body)+"\n").MatchString(page) {
-				t.Errorf("%s, %s: the gateway answers %d %s, which the page does not show:\n%s", shape, tc.name, status, body, page)
+			if status != tc.status ||
+				!regexp.MustCompile(`(?m)^\*\*`+strconv.Itoa(status)+`\*\*: .*\n\n`+"```json\n"+regexp.QuoteMeta(body)+"\n").
+					MatchString(page) {
+				t.Errorf(
+					"%s, %s: the gateway responds with %d %s, which is not on the page:\n%s",
+					shape,
+					tc.name,
+					status,
+					body,
+					page,
+				)
 			}
 			if tc.name == "permission" && header.Get("WWW-Authenticate") != challenge {
 				t.Errorf("%s: challenge %s, and the page has %s", shape, header.Get("WWW-Authenticate"), challenge)
@@ -282,7 +335,7 @@ func (v *vendor) ask(t *testing.T, method, host, path, credential string) (int, 
 	return response.StatusCode, response.Header, strings.TrimSpace(string(body))
 }
 
-// TestDocsStepsOfOAuthRun goes the way that the page shows, with a user who says yes, and makes a key as it shows.
+// TestDocsStepsOfOAuthRun runs the page's OAuth steps with a user who allows the app, and its command that creates a key.
 func TestDocsStepsOfOAuthRun(t *testing.T) {
 	setup.Long(t)
 	curl, err := exec.LookPath("curl")
@@ -362,6 +415,6 @@ func TestDocsStepsOfOAuthRun(t *testing.T) {
 		t.Errorf("after it was revoked: %v", me)
 	}
 	if key := object(shell("/v1/api-keys", "")); !strings.HasPrefix(fmt.Sprint(key["key"]), "sk_live_") {
-		t.Errorf("made %v", key)
+		t.Errorf("created %v", key)
 	}
 }

@@ -31,26 +31,27 @@ type explanationJSON struct {
 	Resource string   `json:"resource"`
 	Allowed  bool     `json:"allowed"`
 	Status   int      `json:"status"`
-	Route    *string  `json:"route"` // null: none takes the request
+	Route    *string  `json:"route"` // null: no route matches
 	Reason   *string  `json:"reason"`
-	Needed   *string  `json:"needed"` // what would pass; null: nothing would, or nothing is needed
+	Needed   *string  `json:"needed"` // what would be allowed; null: nothing would, or anything is
 	Steps    []string `json:"steps"`
 }
 
-// Run says which route decides about a request, what it is refused for, and what would pass. It charges nothing.
+// Run says which route decides about a request, why it is refused, and what would be allowed. It counts towards no
+// limit.
 func (e explainCommand) Run(ctx context.Context, a *app) error {
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return usageError{
 			fmt.Errorf(
-				"%s is not a URL; write it in full, such as https://api.example.com/v1/accounts",
+				"%s is not a complete URL; write one such as https://api.example.com/v1/accounts",
 				input.Quote(e.URL),
 			),
 		}
 	}
 	if e.Credential != "" && e.Credential != "-" {
 		return usageError{
-			errors.New("--credential accepts only -, which reads standard input: other users can see the command line"),
+			errors.New("--credential must be -, to read it from standard input; other users can see the command line"),
 		}
 	}
 	method := strings.ToUpper(e.Method)
@@ -58,16 +59,16 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 	for _, line := range e.Header {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return usageError{fmt.Errorf("%s is not a header; write 'Name: value'", input.Quote(line))}
+			return usageError{fmt.Errorf("--header: %s is not a header; write it as 'NAME: VALUE'", input.Quote(line))}
 		}
 		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
 	if e.Credential == "-" {
-		text, err := a.readLine("credential")
+		credential, err := a.readLine("credential")
 		if err != nil {
 			return err
 		}
-		header.Add("Authorization", "Bearer "+text)
+		header.Add("Authorization", "Bearer "+credential)
 	}
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
@@ -86,16 +87,11 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		}
 		api := g.Host(u.Host)
 		if api == nil {
-			return usageError{
-				fmt.Errorf(
-					"no resource has the host %s; the hosts are %s",
-					input.Quote(u.Host),
-					strings.Join(hostsOf(g), ", "),
-				),
-			}
+			hosts := strings.Join(hostsOf(g), ", ")
+			return usageError{fmt.Errorf("no resource has the host %s; configured hosts: %s", input.Quote(u.Host), hosts)}
 		}
 		if e.Workspace != nil {
-			resource, _ := s.catalog.Resource(api.ID) // which gateway.New has found
+			resource, _ := s.catalog.Resource(api.ID) // gateway.New has checked that it exists
 			header.Set(resource.WorkspaceHeader, *e.Workspace)
 		}
 		path := u.EscapedPath()
@@ -103,28 +99,19 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 			path = "/"
 		}
 		if api.HasBuiltin(u.Path) {
-			return e.print(
-				a,
-				explanationJSON{
-					Resource: api.ID,
-					Allowed:  true,
-					Status:   http.StatusOK,
-					Steps: []string{
-						"the path is one of Doorward's own (builtin), which judges by itself and no route",
-					},
-				},
-				func(w io.Writer) {
-					_, _ = fmt.Fprintf(
-						w,
-						"%s is one of Doorward's own paths on this host (builtin); no route decides about it.\n",
-						u.Path,
-					)
-				},
-			)
+			x := explanationJSON{
+				Resource: api.ID,
+				Allowed:  true,
+				Status:   http.StatusOK,
+				Steps:    []string{"the path is one of Doorward's own (builtin); routes do not apply to it"},
+			}
+			return e.print(a, x, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%s is one of Doorward's own paths (builtin); routes do not apply to it.\n", u.Path)
+			})
 		}
 		if s.limits != nil {
-			if err := s.limits.Load(ctx); err != nil { // as the running server wrote them last
-				return fmt.Errorf("read the limits: %w", err)
+			if err := s.limits.Load(ctx); err != nil { // as the running server last saved them
+				return fmt.Errorf("read the counts of the limits: %w", err)
 			}
 		}
 		v := g.Explain(ctx, api, gateway.Request{Method: method, Path: path, Header: header})
@@ -138,7 +125,7 @@ func hostsOf(g *gateway.Gateway) []string {
 		hosts = append(hosts, a.Hosts...)
 	}
 	if len(hosts) == 0 {
-		return []string{"none, since no resource has hosts"}
+		return []string{"none"}
 	}
 	slices.Sort(hosts)
 	return hosts
@@ -175,7 +162,7 @@ func (e explainCommand) text(w io.Writer, api *gateway.API, v *gateway.Verdict, 
 		out("answer    %d: %s", status, v.Reason)
 	}
 	if needed := v.Needed(method); needed != "" {
-		out("passes    %s", needed)
+		out("needed    %s", needed)
 	}
 	for i, step := range v.Steps {
 		out("%2d. %s", i+1, step)

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// explain says which route decides, what was refused and what would pass, charges nothing and shows no credential.
+// explain says which route decides, why it refuses and what would be allowed. It counts towards no limit and does not
+// print the credential.
 func TestExplain(t *testing.T) { onEachEngine(t, testExplain) }
 
 func testExplain(t *testing.T, c *cli) {
@@ -76,22 +77,29 @@ resources:
 				}
 			}
 			if strings.Contains(out, key) {
-				t.Error("it shows the key")
+				t.Error("it prints the key")
 			}
 		})
 	}
-	// A key in a header that is not read is hinted at (V-75).
+	// A key in a header that is not read gets a hint (V-75).
 	hinted := c.object("", with("explain", "GET", "https://api.example.com/v1/x", "--header", "X-API-Key: "+key)...)
-	if hinted["status"] != 401.0 || !strings.Contains(strings.Join(stepsOf(hinted["steps"]), "\n")+text(t, hinted, "reason"), "The header X-Api-Key is not read") {
+	if hinted["status"] != 401.0 ||
+		!strings.Contains(
+			strings.Join(stepsOf(hinted["steps"]), "\n")+text(t, hinted, "reason"),
+			"The header X-Api-Key is not read",
+		) {
 		t.Errorf("%v", hinted)
 	}
-	// Several explanations later nothing of the plan is gone.
-	if got := c.object(key+"\n", with("explain", "GET", "https://api.example.com/v1/x", "--credential", "-")...); !strings.Contains(strings.Join(stepsOf(got["steps"]), "\n"), "100 of 100 are left") {
+	// Explanations do not count towards the plan.
+	if got := c.object(key+"\n", with("explain", "GET", "https://api.example.com/v1/x", "--credential", "-")...); !strings.Contains(
+		strings.Join(stepsOf(got["steps"]), "\n"),
+		"100 of 100 are left",
+	) {
 		t.Errorf("%v", got["steps"])
 	}
 }
 
-// TestV43_AnyScopeCanBeNamed: in the catalogue, in what implies it, in routes and for keys.
+// TestV43_AnyScopeCanBeNamed uses unusual scopes in the catalogue, under implies, in routes and for keys.
 func TestV43_AnyScopeCanBeNamed(t *testing.T) {
 	c := newCLI(t)
 	c.writeConfig(`
@@ -135,7 +143,19 @@ resources:
 			}
 		}
 	}
-	c.fails(2, `--scope "accounts:read:admin" is not a scope of https://api.example.com`, "", "key", "create", "--workspace", "acme", "--name", "K", "--scope", "accounts:read:admin")
+	c.fails(
+		2,
+		`--scope "accounts:read:admin" is not a scope of https://api.example.com`,
+		"",
+		"key",
+		"create",
+		"--workspace",
+		"acme",
+		"--name",
+		"K",
+		"--scope",
+		"accounts:read:admin",
+	)
 }
 
 func stepsOf(list any) []string {

@@ -7,17 +7,17 @@ import (
 	"doorward/storage"
 )
 
-// durationFlag is a duration on the command line, written as in the configuration.
+// durationFlag is a duration on the command line, in the format of the configuration.
 type durationFlag time.Duration
 
-// UnmarshalText reads the value of a flag.
+// UnmarshalText parses the value of a flag.
 func (d *durationFlag) UnmarshalText(text []byte) error {
 	parsed, err := input.ParseDuration(string(text))
 	*d = durationFlag(parsed)
 	return err
 }
 
-// from is the moment at which something that begins now expires: never, if no duration was given.
+// from returns when something that starts now expires. Without a duration it never expires.
 func (d *durationFlag) from(now storage.Time) storage.Time {
 	if d == nil {
 		return 0

@@ -15,12 +15,12 @@ import (
 	"doorward/oauth/input"
 )
 
-// healthTimeout bounds the whole question; container runtimes ask every few seconds.
+// healthTimeout bounds the whole check. Container runtimes check every few seconds.
 const healthTimeout = 3 * time.Second
 
 type healthCommand struct{}
 
-// Run asks the server that the configuration describes whether it is able to serve.
+// Run asks the configured server whether it is ready.
 func (healthCommand) Run(ctx context.Context, a *app) error {
 	c, err := a.load(nil)
 	if err != nil {
@@ -36,12 +36,12 @@ func (healthCommand) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return fmt.Errorf("ask %s: %w", url, err)
 	}
-	// Where it listens may be the host of an API, which has no such path of ours.
+	// The address may be the host of an API, which does not have this path.
 	if issuer, err := neturl.Parse(c.Issuer); err == nil {
 		request.Host = issuer.Host
 	}
 	client := &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true}, // and no proxy, whatever the environment says
+		Transport:     &http.Transport{DisableKeepAlives: true}, // without a proxy, even if HTTP_PROXY is set
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	response, err := client.Do(request)
@@ -49,26 +49,23 @@ func (healthCommand) Run(ctx context.Context, a *app) error {
 		return fmt.Errorf("not reachable: %w", err)
 	}
 	defer response.Body.Close() //nolint:errcheck // only read
-	said, _ := io.ReadAll(io.LimitReader(response.Body, 300))
+	body, _ := io.ReadAll(io.LimitReader(response.Body, 300))
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf(
-			"not ready: %s answers %d %s",
-			url,
-			response.StatusCode,
-			input.Quote(strings.TrimSpace(string(said))),
-		)
+		text := input.Quote(strings.TrimSpace(string(body)))
+		return fmt.Errorf("not ready: %s answered %d %s", url, response.StatusCode, text)
 	}
 	return nil
 }
 
-// readyURL is where the server that listens on an address reports whether it is ready, over loopback where it can.
+// readyURL is the URL at which a server reports whether it is ready. It is on loopback if the server listens on all
+// addresses.
 func readyURL(listen string) (string, error) {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
 		return "", fmt.Errorf("listen: %w", err)
 	}
 	if port == "0" {
-		return "", fmt.Errorf("listen is %s, any free port, so the server cannot be found; write a port", listen)
+		return "", fmt.Errorf("listen is %s, which means any free port; set a fixed port to find the server", listen)
 	}
 	if config.IsEveryAddress(host) {
 		addr, err := netip.ParseAddr(host)

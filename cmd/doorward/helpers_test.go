@@ -10,12 +10,12 @@ import (
 
 const testSecret = "0123456789abcdefghijklmnopqrstuvwxyz"
 
-// environ is a getenv over a map.
+// environ returns a getenv that reads a map.
 func environ(vars map[string]string) func(string) string {
 	return func(name string) string { return vars[name] }
 }
 
-// mustLoad reads a configuration that must have no faults.
+// mustLoad loads a configuration that must have no faults.
 func mustLoad(t *testing.T, text string, vars map[string]string) config.Config {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "c.yaml")

@@ -14,8 +14,8 @@ type introspectCommand struct {
 	Workspace *string `help:"Slug of the workspace in which a personal access token is checked. Default: none, so it has no role." placeholder:"SLUG"`
 }
 
-// Run prints what the server would answer about a credential (RFC 7662, section 2.2), which is JSON in any case, and of one
-// that is not active the reason.
+// Run prints the introspection response for a credential (RFC 7662, section 2.2). It is always JSON, and has the reason
+// if the credential is not active.
 func (i introspectCommand) Run(ctx context.Context, a *app) error {
 	if i.Token == "-" {
 		var err error
@@ -32,7 +32,7 @@ func (i introspectCommand) Run(ctx context.Context, a *app) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(struct {
 			oauth.Introspection
-			Reason string `json:"reason,omitempty"` // why it is not active, which the endpoint does not tell
+			Reason string `json:"reason,omitempty"` // why it is not active; the endpoint does not say
 		}{answer, reason})
 	})
 }

@@ -1,5 +1,5 @@
-// Command doorward is the server and the tools of its operator, in one binary. It reads the configuration, wires the
-// packages together, and knows nothing of the protocol or of SQL.
+// Command doorward is the server and the operator's command-line tools, in one binary. It reads the configuration and
+// wires the packages together; the protocol and SQL are elsewhere.
 package main
 
 import (
@@ -26,7 +26,7 @@ func main() {
 	os.Exit(exitCode(err, os.Stderr))
 }
 
-// exitCode says on stderr what went wrong and gives 0 for done, 1 for failed, 2 for used wrongly.
+// exitCode reports err on stderr and returns the exit code: 0 for success, 1 for failure, 2 for incorrect usage.
 func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return 0
@@ -44,13 +44,14 @@ func exitCode(err error, stderr io.Writer) int {
 	return 1
 }
 
-// usageError marks as used wrongly what only the command itself could see.
+// usageError marks an error as incorrect usage when the command finds it and not the parser.
 type usageError struct{ error }
 
-// Unwrap gives what was wrong.
+// Unwrap returns the error.
 func (u usageError) Unwrap() error { return u.error }
 
-// commands is the command line. Flags of administrative commands have no variables; those of serve are settings.
+// commands is the command line. The flags of serve are settings, which environment variables can set too; the other
+// commands' flags have no variables.
 type commands struct {
 	Config  string           `help:"Configuration file, YAML (or variable DOORWARD_CONFIG)." placeholder:"FILE"`
 	Version kong.VersionFlag `help:"Print the version."`
@@ -74,7 +75,7 @@ type commands struct {
 	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link that creates the first administrator."`
 }
 
-// app is what every command is given of the world.
+// app is what commands use of the process that they run in.
 type app struct {
 	configFile     string
 	getenv         func(string) string
@@ -82,10 +83,10 @@ type app struct {
 	stdout, stderr io.Writer
 }
 
-// exited is thrown by kong's --help and --version, which have nothing left to do.
+// exited is the value with which kong panics after --help and --version; it holds the exit code.
 type exited int
 
-// run is the whole program but for the exit code. It returns when the command is done, or soon after ctx is.
+// run is the whole program except for the exit code. It returns when the command is done, or soon after ctx is done.
 func run(
 	ctx context.Context,
 	args []string,
@@ -128,7 +129,7 @@ func run(
 	return chosen.Run(a)
 }
 
-// load reads the configuration; flags are those of serve, by key.
+// load reads the configuration. Flags are the flags of serve, by configuration key; nil for other commands.
 func (a *app) load(flags map[string][]string) (config.Config, error) {
 	return config.Load(a.configFile, flags, a.getenv)
 }
@@ -138,7 +139,7 @@ type output struct {
 	JSON bool `name:"json" help:"Print one JSON object or array."`
 }
 
-// print writes v as JSON when that was asked for, else what text writes.
+// print writes v as JSON if --json was given, and otherwise calls text.
 func (o output) print(a *app, v any, text func(w io.Writer)) error {
 	if !o.JSON {
 		text(a.stdout)
@@ -150,10 +151,10 @@ func (o output) print(a *app, v any, text func(w io.Writer)) error {
 	return encoder.Encode(v)
 }
 
-// release is set by the linker where the build has no checkout to read it from, as in the image.
+// release is the version that the linker sets in builds without a Git checkout, such as the container image's.
 var release string
 
-// version is what was built: the release, or what Go read from the checkout.
+// version is the release, or the version that Go read from the checkout.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -12,32 +12,32 @@ import (
 
 type migrateCommand struct {
 	output
-	Action string `arg:"" optional:"" enum:"status," default:"" help:"status shows the migrations and changes nothing."`
+	Action string `arg:"" optional:"" enum:"status," default:"" help:"status lists the migrations without applying any."`
 }
 
-// migrationJSON is one migration for scripts; appliedAt is absent while it is not applied.
+// migrationJSON is a migration, for scripts.
 type migrationJSON struct {
 	Version   int64      `json:"version"`
 	Name      string     `json:"name"`
 	Applied   bool       `json:"applied"`
-	AppliedAt *time.Time `json:"applied_at,omitempty"`
+	AppliedAt *time.Time `json:"applied_at,omitempty"` // nil: pending
 }
 
-// Run brings the schema to the newest version or shows where it stands.
+// Run migrates to the latest schema, or lists the migrations.
 func (m migrateCommand) Run(ctx context.Context, a *app) error {
 	c, err := a.load(nil)
 	if err != nil {
 		return err
 	}
 	if m.Action == "status" && c.MissingDatabase() != "" {
-		c.DatabaseURL = "sqlite::memory:" // where everything is pending, too
+		c.DatabaseURL = "sqlite::memory:" // all migrations are pending there too
 	}
 	store, err := openStore(ctx, c, commandConns)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
-	act, none := store.Migrate, "The schema was up to date."
+	act, none := store.Migrate, "The schema is already up to date."
 	if m.Action == "status" {
 		act, none = store.Migrations, "There are no migrations."
 	}

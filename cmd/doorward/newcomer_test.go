@@ -16,7 +16,7 @@ import (
 	"doorward/test/rig"
 )
 
-// documents are the Markdown files that people read.
+// documents returns the Markdown documentation by file name.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	texts := map[string]string{}
@@ -39,8 +39,8 @@ func documents(t *testing.T) map[string]string {
 	return texts
 }
 
-// Examples run with curl 7.81, which has no --json.
-func TestV74_ExamplesNeedNoNewCurl(t *testing.T) {
+// Examples must run with curl 7.81, which does not have --json.
+func TestV74_ExamplesRunWithOldCurl(t *testing.T) {
 	recent := regexp.MustCompile(`curl\b[^\n|]*(?: --json[ =]| --url-query| --variable)`)
 	for name, text := range documents(t) {
 		for _, line := range recent.FindAllString(text, -1) {
@@ -49,7 +49,7 @@ func TestV74_ExamplesNeedNoNewCurl(t *testing.T) {
 	}
 }
 
-// offered are the features of a running server, in words: what its metadata, its management API's document and its
+// offered returns the features of a running server, in words: those that its metadata, its OpenAPI document and its
 // commands name.
 func offered(t *testing.T) map[string]bool {
 	t.Helper()
@@ -62,7 +62,7 @@ func offered(t *testing.T) map[string]bool {
 	r := rig.Memory(t, rig.Options{})
 	for name, value := range r.Call("GET", "/.well-known/oauth-authorization-server", "").JSON() {
 		if value == false {
-			continue // denied by the metadata itself
+			continue // the metadata itself says that it is not supported
 		}
 		add(strings.TrimSuffix(strings.TrimSuffix(name, "_endpoint"), "_supported"))
 		if list, ok := value.([]any); ok && name != "scopes_supported" && name != "response_types_supported" {
@@ -97,19 +97,21 @@ func offered(t *testing.T) map[string]bool {
 	return words
 }
 
-// denials find sentences which say that there is no such feature. A plain "no WORD" is too common where it is about one
-// thing ("no key of that name"), so that something about this version has to follow.
+// denials matches sentences that say that a feature does not exist. A plain "no WORD" is too common ("no key of that
+// name"), so words about this version must follow it.
 func denials(word string) *regexp.Regexp {
 	w := strings.ReplaceAll(regexp.QuoteMeta(strings.TrimSuffix(word, "s")), " ", "[ _-]")
 	const version = `(yet|so far|for now|at present|in this (version|release)|in (v|version )?[0-9.]+)\b`
-	return regexp.MustCompile(`(?i)\b(no|without an?|lacks an?) ` + w + `(e?s|ies)?( (log|trail|command|endpoint|page|API))?,? ` + version +
-		`|\b` + w + `s?( (log|trail|command|endpoint|page|API|grant)s?)? (is|are) (not (yet )?(supported|implemented|available|offered)|planned|still to come)\b` +
-		`|\b` + w + `s? (comes?|follows?|will come|will follow) (later|in a later|in the next|with)` +
-		`|\b(does not|doesn't|do not|cannot) (yet )?(support|offer|implement|serve) ` + w + `s?\b`)
+	return regexp.MustCompile(
+		`(?i)\b(no|without an?|lacks an?) ` + w + `(e?s|ies)?( (log|trail|command|endpoint|page|API))?,? ` + version +
+			`|\b` + w + `s?( (log|trail|command|endpoint|page|API|grant)s?)? (is|are) (not (yet )?(supported|implemented|available|offered)|planned|still to come)\b` +
+			`|\b` + w + `s? (comes?|follows?|will come|will follow) (later|in a later|in the next|with)` +
+			`|\b(does not|doesn't|do not|cannot) (yet )?(support|offer|implement|serve) ` + w + `s?\b`,
+	)
 }
 
-// No document denies what the server has: neither what it names itself, nor the features of this list, of which the
-// server has what is named beside them.
+// No document denies a feature that the server names, or one in the list below. If the server stops naming the word
+// next to a feature in the list, the list must change.
 func TestV73_NoDocumentDeniesAFeature(t *testing.T) {
 	has := offered(t)
 	patterns := map[string]*regexp.Regexp{}
@@ -128,7 +130,12 @@ func TestV73_NoDocumentDeniesAFeature(t *testing.T) {
 		"several nodes":         {"", `(?i)only one node (works|is supported)`},
 	} {
 		if x.word != "" && !has[x.word] {
-			t.Errorf("the server no longer names %q, so that %s may rightly be denied; it names %v", x.word, feature, slices.Sorted(maps.Keys(has)))
+			t.Errorf(
+				"the server does not name %q, so documents may deny %s; it names %v",
+				x.word,
+				feature,
+				slices.Sorted(maps.Keys(has)),
+			)
 		}
 		patterns[feature] = regexp.MustCompile(x.denial)
 	}
@@ -139,19 +146,19 @@ func TestV73_NoDocumentDeniesAFeature(t *testing.T) {
 			}
 		}
 	}
-	// Sentences of the kind that was found.
+	// Examples of such sentences.
 	for text, word := range map[string]string{
 		"There is no audit log in this version.": "audit", "Introspection is not yet supported.": "introspection", "It does not support refresh tokens": "refresh token",
 		"Workspaces are planned.": "workspace", "There are no personal access tokens yet.": "personal access tokens", "routes come later": "routes",
 	} {
 		if !denials(word).MatchString(text) {
-			t.Errorf("%q is not found to deny %s", text, word)
+			t.Errorf("%q is not recognised as denying %s", text, word)
 		}
 	}
 }
 
-// The words of docs/resource-servers.md give a module that builds.
-func TestV72_TheMiddlewareIsUsedAsTheDocumentSays(t *testing.T) {
+// The commands in docs/resource-servers.md give a module that builds.
+func TestV72_MiddlewareBuildsAsDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/resource-servers.md")
 	if err != nil {
 		t.Fatal(err)
@@ -168,8 +175,9 @@ func TestV72_TheMiddlewareIsUsedAsTheDocumentSays(t *testing.T) {
 	}
 	api := filepath.Join(dir, "api")
 	for name, content := range map[string]string{
-		"go.mod":  "module api\n\ngo 1.26\n",
-		"main.go": "package main\n\nimport \"doorward/oauth/resource\"\n\nfunc main() {\n\t_, _ = resource.New(resource.Config{Issuer: \"https://auth.example.com\"})\n}\n",
+		"go.mod": "module api\n\ngo 1.26\n",
+		"main.go": "package main\n\nimport \"doorward/oauth/resource\"\n\nfunc main() {\n\t_, _ = " +
+			"resource.New(resource.Config{Issuer: \"https://auth.example.com\"})\n}\n",
 	} {
 		if err := os.MkdirAll(api, 0o700); err != nil {
 			t.Fatal(err)
@@ -183,13 +191,14 @@ func TestV72_TheMiddlewareIsUsedAsTheDocumentSays(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v:\n%s\n%s", err, block, out)
 	}
-	// What is copied needs nothing else of this module.
+	// The copied package needs no other package of this module.
 	files, err := filepath.Glob("../../oauth/resource/*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range files {
-		if source, err := os.ReadFile(name); err != nil || !strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), `"doorward/`) {
+		if source, err := os.ReadFile(name); err != nil ||
+			!strings.HasSuffix(name, "_test.go") && strings.Contains(string(source), `"doorward/`) {
 			t.Errorf("%s imports another package of this module (error %v)", name, err)
 		}
 	}
@@ -197,7 +206,8 @@ func TestV72_TheMiddlewareIsUsedAsTheDocumentSays(t *testing.T) {
 
 func TestV75_BareCommandPrintsHelp(t *testing.T) {
 	var out, errs strings.Builder
-	if err := run(t.Context(), nil, func(string) string { return "" }, strings.NewReader(""), &out, &errs); err != nil || !strings.Contains(out.String(), "sign-in-link") {
+	if err := run(t.Context(), nil, func(string) string { return "" }, strings.NewReader(""), &out, &errs); err != nil ||
+		!strings.Contains(out.String(), "sign-in-link") {
 		t.Errorf("error %v: %s%s", err, out.String(), errs.String())
 	}
 	if _, err := input.ParseDuration("90"); err == nil || !strings.Contains(err.Error(), "90d") {

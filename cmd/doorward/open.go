@@ -25,10 +25,10 @@ import (
 	"doorward/storage"
 )
 
-// commandConns is how many PostgreSQL connections a command takes of those that a running server may need.
+// commandConns bounds the PostgreSQL connections of a command, since the running server needs the others.
 const commandConns = 2
 
-// server is what the server and the administrative commands have in common: the functions that make every change.
+// server holds what the server and the administrative commands share: the functions that read and change objects.
 type server struct {
 	config     config.Config
 	store      *storage.Store
@@ -40,10 +40,10 @@ type server struct {
 	apikey     *apikey.Keys
 	catalog    *catalog.Catalog
 	identity   *identity.Service
-	limits     *limit.Memory // what is to be saved of the limits; nil where the database counts
+	limits     *limit.Memory // counts in memory, to be saved; nil if the database counts
 }
 
-// openStore connects to the configured database; its schema stays as it is.
+// openStore connects to the configured database without migrating it.
 func openStore(ctx context.Context, c config.Config, conns int) (*storage.Store, error) {
 	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{MigrateURL: c.DatabaseMigrateURL, MaxConns: conns})
 	if err != nil {
@@ -52,7 +52,7 @@ func openStore(ctx context.Context, c config.Config, conns int) (*storage.Store,
 	return store, nil
 }
 
-// needDatabase keeps a command that was started in the wrong folder from making an empty database there.
+// needDatabase keeps a command that was started in the wrong folder from creating an empty database there.
 func needDatabase(c config.Config) error {
 	name := c.MissingDatabase()
 	if name == "" {
@@ -62,13 +62,14 @@ func needDatabase(c config.Config) error {
 		name = absolute
 	}
 	return fmt.Errorf(
-		"there is no database at %s: to create it there, run: doorward migrate; otherwise say where it is, with DOORWARD_DATABASE_URL or --config",
+		"there is no database at %s; to create it, run: doorward migrate; "+
+			"to use another one, set DOORWARD_DATABASE_URL or --config",
 		name,
 	)
 }
 
-// newServer wires what works on an open database with a current schema. It loads the master secret, makes one where
-// the database is empty, and refuses a database that belongs to another.
+// newServer wires the packages on an open database with the latest schema. It loads the master secret, generates one if
+// the database is empty, and fails if the database belongs to a different secret.
 func newServer(
 	ctx context.Context,
 	c config.Config,
@@ -81,7 +82,7 @@ func newServer(
 	}
 	var limiter limit.Limiter = limit.NewSQL(store)
 	var limits *limit.Memory
-	if store.Engine() == "sqlite" { // which one process serves, and where each count would be a write
+	if store.Engine() == "sqlite" { // a single process uses it, and each count would be a write
 		limits = limit.NewMemory(store)
 		limiter = limits
 	}
@@ -144,7 +145,7 @@ func newServer(
 	}, nil
 }
 
-// claimSecret binds the master secret and the database to each other.
+// claimSecret loads the master secret and binds the database to it.
 func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*seal.Secrets, error) {
 	empty, err := store.Empty(storage.System(ctx))
 	if err != nil {
@@ -164,7 +165,7 @@ func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*s
 	return secrets, nil
 }
 
-// open is what every administrative command begins with; the caller closes the store.
+// open prepares an administrative command. The caller closes the store.
 func (a *app) open(ctx context.Context) (*server, error) {
 	c, err := a.load(nil)
 	if err != nil {
@@ -192,14 +193,14 @@ func (a *app) openServer(ctx context.Context, c config.Config, store *storage.St
 	case err != nil:
 		return nil, fmt.Errorf("database: %w", err)
 	}
-	nobody := func(*http.Request) netip.Addr { return netip.Addr{} } // a command has no client behind a request
-	return newServer(ctx, c, store, nobody)
+	noAddress := func(*http.Request) netip.Addr { return netip.Addr{} } // commands handle no requests
+	return newServer(ctx, c, store, noAddress)
 }
 
 // maxInput bounds a line of standard input, in bytes.
 const maxInput = 64 << 10
 
-// terminal reports whether standard input is a terminal, at which somebody can answer.
+// terminal reports whether standard input is a terminal, so that the user can answer a question.
 func (a *app) terminal() bool {
 	f, ok := a.stdin.(*os.File)
 	if !ok {
@@ -209,7 +210,7 @@ func (a *app) terminal() bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// readWords reads a line of words from standard input, which may be empty.
+// readWords reads one line of standard input, and returns its words. The line may be empty.
 func (a *app) readWords() ([]string, error) {
 	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxInput)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -218,10 +219,11 @@ func (a *app) readWords() ([]string, error) {
 	return strings.Fields(line), nil
 }
 
-// readLine reads one line of standard input, for what must not stand on the command line, where others see it.
+// readLine reads one line of standard input: a secret, which other users could see on the command line. What names it
+// in messages.
 func (a *app) readLine(what string) (string, error) {
 	if a.terminal() {
-		_, _ = fmt.Fprintf(a.stderr, "Type the %s, which is shown, and press Enter: ", what)
+		_, _ = fmt.Fprintf(a.stderr, "Enter the %s (it is visible as you type): ", what)
 	}
 	line, err := bufio.NewReader(io.LimitReader(a.stdin, maxInput)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -229,7 +231,7 @@ func (a *app) readLine(what string) (string, error) {
 	}
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" {
-		return "", usageError{fmt.Errorf("standard input does not contain a %s; write it there on one line", what)}
+		return "", usageError{fmt.Errorf("standard input has no %s; write the %s to it on one line", what, what)}
 	}
 	return line, nil
 }

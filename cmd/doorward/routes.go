@@ -19,11 +19,11 @@ type routesCommand struct {
 
 type routesFromOpenAPI struct {
 	output
-	File        string `arg:"" help:"The document, OpenAPI 3.0 or 3.1 or Swagger 2.0 in JSON or YAML; - reads it from standard input. References lead to files in its folder and below."`
+	File        string `arg:"" help:"OpenAPI 3.0 or 3.1, or Swagger 2.0, in JSON or YAML; - reads standard input. References may lead to files in its folder and below."`
 	PlainScopes bool   `name:"plain-scopes" help:"Write scopes such as users:delete without the colon, so that no other scope implies them."`
 }
 
-// Run prints what goes under routes of a resource: YAML to be copied, with what was decided in comments, or a JSON array,
+// Run prints the routes of a resource: as YAML with comments, to be copied into the configuration, or as a JSON array,
 // with the comments on standard error.
 func (c routesFromOpenAPI) Run(_ context.Context, a *app) error {
 	name, data, err := a.readDocument(c.File)
@@ -49,8 +49,8 @@ func (c routesFromOpenAPI) Run(_ context.Context, a *app) error {
 		return err
 	case len(text) > config.MaxBytes:
 		return fmt.Errorf(
-			"%s: makes %d routes, more than the %d bytes of a configuration hold; split the API into several resources, "+
-				"or write general routes, such as /v1/**",
+			"%s: has %d routes, which do not fit into a configuration of %d bytes; "+
+				"split the API into several resources, or write general routes such as /v1/**",
 			name,
 			len(result.Routes),
 			config.MaxBytes,
@@ -70,7 +70,7 @@ func (c routesFromOpenAPI) Run(_ context.Context, a *app) error {
 	return c.print(a, rows, func(w io.Writer) { _, _ = w.Write(text) })
 }
 
-// routeJSON is a route with the names of the configuration: it has scopes, or is public, or refuses.
+// routeJSON is a route with the names of the configuration. It has scopes, is public or is refused.
 type routeJSON struct {
 	Methods []string
 	Path    string
@@ -79,7 +79,7 @@ type routeJSON struct {
 	Refuse  bool
 }
 
-// MarshalJSON writes scopes where a credential is needed, also where there are none.
+// MarshalJSON writes scopes if the route needs a credential, even if the list is empty.
 func (r routeJSON) MarshalJSON() ([]byte, error) {
 	row := struct {
 		Methods []string  `json:"methods"`
@@ -114,7 +114,7 @@ func (a *app) readDocument(file string) (name string, data []byte, err error) {
 		return name, nil, fmt.Errorf("read the OpenAPI document: %w", err)
 	case len(data) > openapi.MaxBytes:
 		return name, nil, fmt.Errorf(
-			"%s: is larger than %d MiB; leave out schemas and examples, which routes do not need",
+			"%s: is larger than %d MiB; remove schemas and examples, which routes do not need",
 			name,
 			openapi.MaxBytes>>20,
 		)

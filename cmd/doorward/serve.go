@@ -18,7 +18,7 @@ import (
 	"doorward/web/gateway"
 )
 
-// serveCommand runs the server. Its flags are the settings of the configuration's top level.
+// serveCommand runs the server. Its flags are the top-level settings of the configuration.
 type serveCommand struct {
 	Issuer             *string  `help:"The server's own URL, as apps and browsers see it. Default: http://localhost:8080" placeholder:"URL"`
 	Listen             []string `sep:"none" help:"Address to listen on; repeat for several. Default: 127.0.0.1:8080" placeholder:"HOST:PORT"`
@@ -33,18 +33,28 @@ type serveCommand struct {
 	UsageRetention     *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
 }
 
-// settings are the flags given, by the key of the configuration.
+// settings returns the flags that were given, by configuration key.
 func (s serveCommand) settings() map[string][]string {
 	given := map[string][]string{}
 	for key, value := range map[string]*string{
-		"issuer": s.Issuer, "admin_listen": s.AdminListen, "database_url": s.DatabaseURL, "database_migrate_url": s.DatabaseMigrateURL,
-		"sign_up": s.SignUp, "plans_by": s.PlansBy, "audit_retention": s.AuditRetention, "usage_retention": s.UsageRetention,
+		"issuer":               s.Issuer,
+		"admin_listen":         s.AdminListen,
+		"database_url":         s.DatabaseURL,
+		"database_migrate_url": s.DatabaseMigrateURL,
+		"sign_up":              s.SignUp,
+		"plans_by":             s.PlansBy,
+		"audit_retention":      s.AuditRetention,
+		"usage_retention":      s.UsageRetention,
 	} {
 		if value != nil {
 			given[key] = []string{*value}
 		}
 	}
-	for key, values := range map[string][]string{"listen": s.Listen, "trusted_proxies": s.TrustedProxies, "redirect_schemes": s.RedirectSchemes} {
+	for key, values := range map[string][]string{
+		"listen":           s.Listen,
+		"trusted_proxies":  s.TrustedProxies,
+		"redirect_schemes": s.RedirectSchemes,
+	} {
 		if values != nil {
 			given[key] = values
 		}
@@ -62,22 +72,22 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 	defer buffer.Flush()
 	log := slog.New(slog.NewJSONHandler(buffer, nil))
 	if a.getenv("GOGC") == "" {
-		// A few megabytes are alive at any time: by Go's default the collector would run tens of times a second under
-		// load. This costs some 30 MiB then, and nothing when idle.
+		// Only a few megabytes are live, so by default the garbage collector would run tens of times a second under
+		// load. This costs about 30 MiB then, and nothing when idle.
 		debug.SetGCPercent(400)
 	}
 	return serve(ctx, c, log, func(server *server, _ []string) error {
 		link, err := server.setupLink(ctx)
 		if err == nil && link != "" {
-			// Not in the log: whoever has the link becomes the administrator.
+			// The link is not logged, because its holder becomes the administrator.
 			_, _ = fmt.Fprintf(a.stdout, "No accounts exist yet. Create the first administrator at\n%s\n", link)
 		}
 		return err
 	})
 }
 
-// serve runs a server: it brings the schema up to date, wires, opens the sockets, calls ready with the addresses that
-// it listens on, and answers until ctx is done and what was running has finished.
+// serve migrates the database, wires the server, opens the sockets, calls ready with the addresses it listens on, and
+// serves until ctx is done and the running requests have finished.
 func serve(
 	ctx context.Context,
 	c config.Config,
@@ -107,7 +117,7 @@ func serve(
 	}
 	if server.limits != nil {
 		if err := server.limits.Load(ctx); err != nil {
-			return fmt.Errorf("read the limits: %w", err)
+			return fmt.Errorf("read the counts of the limits: %w", err)
 		}
 		defer server.saveLimits(log) //nolint:contextcheck // ctx is done by then
 	}
@@ -143,34 +153,22 @@ func serve(
 	working, stop := context.WithCancel(ctx)
 	defer jobs.Wait()
 	defer stop()
-	jobs.Go(func() { runEvery(working, touchInterval, log, "write last uses and counts", server.writeBuffers) })
-	jobs.Go(func() { runEvery(working, purgeInterval, log, "delete what has expired", server.purge) })
-
+	jobs.Go(func() { runEvery(working, touchInterval, log, "write usage and counts", server.writeBuffers) })
+	jobs.Go(func() { runEvery(working, purgeInterval, log, "delete expired records", server.purge) })
 	jobs.Go(func() {
-		runEvery(
-			working,
-			gateway.RecheckInterval,
-			log,
-			"decide again about long requests",
-			func(ctx context.Context) error {
-				pages.Recheck(ctx)
-				return nil
-			},
-		)
+		runEvery(working, gateway.RecheckInterval, log, "recheck long requests", func(ctx context.Context) error {
+			pages.Recheck(ctx)
+			return nil
+		})
 	})
 
 	log.Info(
 		"ready",
-		"version",
-		version(),
-		"issuer",
-		c.Issuer,
-		"listen",
-		sockets.Addresses(),
-		"admin_listen",
-		c.AdminListen,
-		"database",
-		store.Engine(),
+		"version", version(),
+		"issuer", c.Issuer,
+		"listen", sockets.Addresses(),
+		"admin_listen", c.AdminListen,
+		"database", store.Engine(),
 	)
 	admin := process.NamedHosts(c.AdminListen, process.AdminHandler(metrics))
 	err = sockets.Serve(ctx, log, pages, admin, process.DrainTimeout)
@@ -191,12 +189,12 @@ func (s *server) writeBuffers(ctx context.Context) error {
 	return err
 }
 
-// saveLimits writes the counts at the end; the store writes its own when it is closed.
+// saveLimits saves the counts of the limits when the server stops. The store writes its own buffers when it is closed.
 func (s *server) saveLimits(log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if err := s.limits.Save(ctx); err != nil {
-		log.Warn("the last counts of the limits are lost", "error", err)
+		log.Warn("could not save the counts of the limits", "error", err)
 	}
 }
 
@@ -206,7 +204,8 @@ func (s *server) purge(ctx context.Context) error {
 	return errors.Join(err, errHistory, s.keyring.Keep(ctx))
 }
 
-// runEvery runs a background job at intervals until ctx is done. A job that fails is logged and waits for its next turn.
+// runEvery runs a background job at intervals until ctx is done. If the job fails, it logs the error and runs it again
+// at the next interval.
 func runEvery(
 	ctx context.Context,
 	interval time.Duration,

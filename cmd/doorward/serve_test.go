@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// running is a server started by its command line.
+// running is a server that doorward serve started.
 type running struct {
 	url    string
 	ready  map[string]any // the log line
@@ -77,22 +77,33 @@ func (r *running) get(t *testing.T, path string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
-func TestServeFromNothingToReadyAndBack(t *testing.T) { onEachEngine(t, testServe) }
+func TestServeStartsAndStops(t *testing.T) { onEachEngine(t, testServe) }
 
 func testServe(t *testing.T, c *cli) {
 	r := c.start("--listen=127.0.0.1:0", "--admin-listen=")
 	if status, body := r.get(t, "/readyz"); status != http.StatusOK {
 		t.Errorf("/readyz answers %d %s", status, body)
 	}
-	if status, body := r.get(t, "/.well-known/oauth-authorization-server"); status != http.StatusOK || !strings.Contains(body, `"issuer":"http://localhost:8080"`) {
+	if status, body := r.get(t, "/.well-known/oauth-authorization-server"); status != http.StatusOK ||
+		!strings.Contains(body, `"issuer":"http://localhost:8080"`) {
 		t.Errorf("metadata: %d %s", status, body)
 	}
 	if !strings.HasSuffix(t.Name(), r.ready["database"].(string)) || r.ready["issuer"] != "http://localhost:8080" {
 		t.Errorf("ready line: %v", r.ready)
 	}
 
-	// A command works beside the running server, and on what it keeps.
-	created := c.object("", "client", "create", "--name", "App", "--redirect-uri", "https://a.example/cb", "--scope", "read")
+	// Commands work on the same database while the server runs.
+	created := c.object(
+		"",
+		"client",
+		"create",
+		"--name",
+		"App",
+		"--redirect-uri",
+		"https://a.example/cb",
+		"--scope",
+		"read",
+	)
 	if status, _ := r.get(t, "/oauth/authorize?response_type=code&client_id="+created["client_id"].(string)); status == http.StatusInternalServerError {
 		t.Errorf("authorize answers %d", status)
 	}
@@ -103,20 +114,20 @@ func testServe(t *testing.T, c *cli) {
 	c.must("", "client", "show", created["client_id"].(string))
 }
 
-// The link makes an administrator of whoever has it, so it is printed and not logged (O-01).
+// The holder of the link becomes an administrator, so it is printed but not logged (O-01).
 func TestO01_SetupLinkIsPrintedOnceAndNotLogged(t *testing.T) {
 	c := newCLI(t)
 	r := c.start("--listen=127.0.0.1:0", "--admin-listen=")
 	if err := r.stop(); err != nil {
 		t.Fatal(err)
 	}
-	_, word, found := strings.Cut(r.stdout.String(), "/setup?word=")
-	if word = strings.TrimSpace(word); !found || word == "" {
+	_, token, found := strings.Cut(r.stdout.String(), "/setup?word=")
+	if token = strings.TrimSpace(token); !found || token == "" {
 		t.Fatalf("serve prints %q", r.stdout)
 	}
 	for line := range r.lines {
-		if strings.Contains(line, word) {
-			t.Errorf("the log shows the word: %s", line)
+		if strings.Contains(line, token) {
+			t.Errorf("the log has the token: %s", line)
 		}
 	}
 	c.must(goodPassword, "user", "create", "--email", "a@example.com", "--admin", "--password-stdin")
@@ -129,7 +140,7 @@ func TestO01_SetupLinkIsPrintedOnceAndNotLogged(t *testing.T) {
 	}
 }
 
-func TestServeStopsBeforeItListensOnWhatCannotWork(t *testing.T) {
+func TestServeFailsBeforeListeningIfMisconfigured(t *testing.T) {
 	c := newCLI(t)
 	c.fails(1, "--listen: listen: ", "", "serve", "--listen=nowhere")
 	c.start("--listen=127.0.0.1:0", "--admin-listen=")

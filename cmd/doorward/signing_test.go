@@ -12,7 +12,7 @@ import (
 
 const signingConfig = "resources:\n  - {id: 'https://api.example.com', tokens: jwt}\n"
 
-// signing is an operator whose access tokens are JWTs, with the keys that serve makes when it starts.
+// signing sets up an operator with JWT access tokens, and creates the signing keys as serve does when it starts.
 func (c *cli) signing() {
 	c.t.Helper()
 	if err := os.WriteFile("doorward.yaml", []byte(signingConfig), 0o600); err != nil {
@@ -27,7 +27,7 @@ func (c *cli) signing() {
 	})
 }
 
-// onServer does something with the operator's configuration and database, as a running server would.
+// onServer runs do with a server that is wired from the operator's configuration and database.
 func (c *cli) onServer(do func(s *server)) {
 	c.t.Helper()
 	a := &app{configFile: c.vars["DOORWARD_CONFIG"], getenv: environ(c.vars)}
@@ -62,7 +62,9 @@ func testSigningKeys(t *testing.T, c *cli) {
 		t.Fatalf("keys %v", before)
 	}
 	c.fails(1, "rotate after 20", "", "signing-key", "rotate")
-	if now := c.object("", "signing-key", "rotate", "--compromised"); now["kid"] != before["next"] || now["state"] != "active" || now["alg"] != "ES256" {
+	if now := c.object("", "signing-key", "rotate", "--compromised"); now["kid"] != before["next"] ||
+		now["state"] != "active" ||
+		now["alg"] != "ES256" {
 		t.Errorf("after dropping %v, %v signs", before["active"], now)
 	}
 	after := c.kids()
@@ -78,12 +80,13 @@ func testSigningKeys(t *testing.T, c *cli) {
 	if last := c.kids(); last["retiring"] != after["active"] || last["active"] != after["next"] {
 		t.Errorf("keys were %v, are %v", after, last)
 	}
-	if out := c.must("", "signing-key", "list"); !strings.Contains(out, after["active"]) || strings.Contains(out, "sealed") {
+	if out := c.must("", "signing-key", "list"); !strings.Contains(out, after["active"]) ||
+		strings.Contains(out, "sealed") {
 		t.Errorf("the list is\n%s", out)
 	}
 }
 
-// What was sealed under the old secret opens under the new one alone, once it was sealed anew.
+// After resealing, data that was sealed with the old secret can be opened with the new one alone.
 func TestSecretReseal(t *testing.T) { onEachEngine(t, testSecretReseal) }
 
 func testSecretReseal(t *testing.T, c *cli) {
@@ -102,7 +105,14 @@ func testSecretReseal(t *testing.T, c *cli) {
 	c.signing()
 	digest := storage.Digest("answer")
 	c.onServer(func(s *server) {
-		err := s.store.KeepAnswer(storage.System(t.Context()), storage.IdempotentAnswer{Digest: digest, Request: digest, Answer: s.secrets.Seal(seal.AnswerPurpose(digest), []byte("kept"))})
+		err := s.store.KeepAnswer(
+			storage.System(t.Context()),
+			storage.IdempotentAnswer{
+				Digest:  digest,
+				Request: digest,
+				Answer:  s.secrets.Seal(seal.AnswerPurpose(digest), []byte("kept")),
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +142,7 @@ func testSecretReseal(t *testing.T, c *cli) {
 	})
 }
 
-// A secret that is lost takes the private halves with it; the way out is one command.
+// Without the master secret the private keys are lost; one command fixes that.
 func TestSigningKeysAfterALostSecret(t *testing.T) {
 	c := newCLI(t)
 	c.vars["DOORWARD_SECRET"] = oldSecret
@@ -145,7 +155,8 @@ func TestSigningKeysAfterALostSecret(t *testing.T) {
 	})
 	c.vars["DOORWARD_SECRET"] = newSecret
 	c.onServer(func(s *server) {
-		if err := s.keyring.Keep(t.Context()); err == nil || !strings.Contains(err.Error(), "doorward signing-key rotate --compromised") {
+		if err := s.keyring.Keep(t.Context()); err == nil ||
+			!strings.Contains(err.Error(), "doorward signing-key rotate --compromised") {
 			t.Errorf("with another secret: %v", err)
 		}
 	})

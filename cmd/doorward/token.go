@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"strings"
 
+	"doorward/cmd/doorward/show"
 	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/storage"
@@ -25,7 +27,7 @@ type tokenCreate struct {
 	Expires  *durationFlag `help:"When the token expires, from now. Default: never." placeholder:"DURATION"`
 }
 
-// Run makes a personal access token and shows its text, this once.
+// Run creates a personal access token and prints it with its secret, which is not shown again.
 func (c tokenCreate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.User)
@@ -34,7 +36,7 @@ func (c tokenCreate) Run(ctx context.Context, a *app) error {
 		}
 		by := management.CommandLine("")
 		by.UserID = user.ID
-		k, text, err := s.management.CreatePersonalToken(ctx, by, apikey.Spec{
+		k, secret, err := s.management.CreatePersonalToken(ctx, by, apikey.Spec{
 			Name:      c.Name,
 			Resource:  c.Resource,
 			Scopes:    strings.Fields(c.Scope),
@@ -44,9 +46,9 @@ func (c tokenCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return invalid(tooMany(user.Email, "personal access tokens", err))
 		}
-		row := newKeyJSON(s, &k)
-		row.Token = text
-		return c.printKey(a, row)
+		row := s.shownKey(&k)
+		row.Token = secret
+		return c.print(a, row, row.Write)
 	})
 }
 
@@ -55,7 +57,7 @@ type tokenList struct {
 	User string `required:"" help:"Email address of the user." placeholder:"ADDRESS"`
 }
 
-// Run lists a user's personal access tokens, those that are revoked or have ended among them.
+// Run lists a user's personal access tokens, including revoked and expired ones.
 func (c tokenList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.User)
@@ -66,13 +68,13 @@ func (c tokenList) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		return c.printKeys(a, rows)
+		return c.print(a, rows, func(w io.Writer) { show.Keys(w, rows) })
 	})
 }
 
 type tokenRevoke struct {
 	output
-	ID string `arg:"" help:"The token's id."`
+	ID string `arg:"" help:"The token's ID."`
 }
 
 // Run revokes a personal access token.
@@ -83,7 +85,7 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 			storage.KindPersonalAccessToken,
 			c.ID,
 			"personal access token",
-			"doorward token list --user ADDRESS shows a user's",
+			"to list a user's tokens, run: doorward token list --user ADDRESS",
 		)
 		if err != nil {
 			return err
@@ -91,6 +93,7 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 		if k, err = s.management.RevokeKey(ctx, management.CommandLine(""), k.Owner(), k.ID); err != nil {
 			return invalid(err)
 		}
-		return c.printKey(a, newKeyJSON(s, &k))
+		row := s.shownKey(&k)
+		return c.print(a, row, row.Write)
 	})
 }

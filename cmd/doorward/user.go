@@ -8,9 +8,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
-	"time"
 
+	"doorward/cmd/doorward/show"
 	"doorward/oauth/identity"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -33,11 +32,11 @@ type userCreate struct {
 	output
 	Email         string `required:"" help:"Email address with which the user signs in." placeholder:"ADDRESS"`
 	Name          string `help:"The user's name." placeholder:"NAME"`
-	Admin         bool   `help:"Make the user an administrator of this server."`
+	Admin         bool   `help:"Create the user as an administrator of this server."`
 	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
 }
 
-// Run makes a user.
+// Run creates a user.
 func (c userCreate) Run(ctx context.Context, a *app) error {
 	password, err := a.readLine("password")
 	if err != nil {
@@ -55,7 +54,7 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 			return err
 		}
 		if n, err := s.store.CountAdministrators(ctx); err == nil && n == 0 {
-			// The link of setup-link is for an empty server and is gone with the first user.
+			// setup-link works only until the first user exists.
 			_, _ = fmt.Fprintln(
 				a.stderr,
 				"This server has no administrator yet; create one with: doorward user update ADDRESS --admin",
@@ -70,44 +69,37 @@ type userList struct{ output }
 // Run lists all users.
 func (c userList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		rows := []userJSON{}
+		rows := []show.User{}
 		for after := ""; ; {
 			page, err := s.store.Users(ctx, "", after, pageSize)
 			if err != nil {
 				return fmt.Errorf("list users: %w", err)
 			}
 			for _, user := range page {
-				rows = append(rows, newUserJSON(user))
+				rows = append(rows, show.NewUser(user))
 				after = user.ID
 			}
 			if len(page) < pageSize {
 				break
 			}
 		}
-		return c.print(a, rows, func(w io.Writer) {
-			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(table, "EMAIL\tNAME\tROLE\tSTATE\tID")
-			for _, row := range rows {
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", row.Email, row.Name, row.role(), row.state(), row.ID)
-			}
-			_ = table.Flush()
-		})
+		return c.print(a, rows, func(w io.Writer) { show.Users(w, rows) })
 	})
 }
 
 type userUpdate struct {
 	output
 	Address              string  `arg:"" name:"email" help:"Email address of the user."`
-	Email                *string `name:"email" help:"New email address. The user's sessions end." placeholder:"ADDRESS"`
+	Email                *string `name:"email" help:"New email address; signs the user out." placeholder:"ADDRESS"`
 	Name                 *string `help:"The user's name; empty removes it." placeholder:"NAME"`
 	Admin                *bool   `negatable:"" help:"Make the user an administrator of this server; --no-admin removes the role."`
 	LeaveNoAdministrator bool    `help:"With --no-admin: continue even if no administrator is left."`
 }
 
-// Run changes what was given.
+// Run changes the settings that were given.
 func (c userUpdate) Run(ctx context.Context, a *app) error {
 	if c.Email == nil && c.Name == nil && c.Admin == nil {
-		return usageError{errors.New("say what to change: --email, --name, --admin or --no-admin")}
+		return usageError{errors.New("nothing to change; add --email, --name, --admin or --no-admin")}
 	}
 	return c.onUser(ctx, a, c.Address, "Updated", func(ctx context.Context, s *server, user storage.User) error {
 		_, err := s.identity.UpdateUser(
@@ -122,7 +114,8 @@ func (c userUpdate) Run(ctx context.Context, a *app) error {
 		)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf(
-				"%s is the last administrator who is not disabled: make another one first, or add --leave-no-administrator",
+				"%s is the last enabled administrator; make another user an administrator first, "+
+					"or add --leave-no-administrator",
 				user.Email,
 			)
 		}
@@ -137,7 +130,7 @@ type userSignOut struct {
 	Tokens bool   `help:"Also revoke all personal access tokens."`
 }
 
-// Run ends a user's sessions and what else was asked for, and lists their personal access tokens.
+// Run signs a user out, revokes what the flags name, and lists the user's personal access tokens.
 func (c userSignOut) Run(ctx context.Context, a *app) error {
 	return c.endFor(
 		ctx,
@@ -153,11 +146,11 @@ func (c userSignOut) Run(ctx context.Context, a *app) error {
 type userDisable struct {
 	output
 	Email          string   `arg:"" help:"Email address of the user."`
-	KeepWorkspace  []string `sep:"none" help:"Shared workspace to keep enabled although no other owner is enabled; repeat for several." placeholder:"SLUG"`
-	KeepWorkspaces bool     `help:"Keep all shared workspaces enabled, also those without another enabled owner."`
+	KeepWorkspace  []string `sep:"none" help:"Shared workspace to keep enabled even without another enabled owner; repeat for several." placeholder:"SLUG"`
+	KeepWorkspaces bool     `help:"Keep all shared workspaces enabled, even without another enabled owner."`
 }
 
-// Run disables a user and shows the workspaces that were disabled with them.
+// Run disables a user and lists the workspaces that were disabled too.
 func (c userDisable) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.Email)
@@ -178,28 +171,29 @@ func (c userDisable) Run(ctx context.Context, a *app) error {
 		if user, err = s.store.UserByID(ctx, user.ID); err != nil {
 			return fmt.Errorf("look up the user: %w", err)
 		}
-		u := newUserJSON(user)
+		u := show.NewUser(user)
 		for _, w := range with {
 			if w, err = s.store.WorkspaceByID(ctx, w.ID); err != nil {
 				return fmt.Errorf("look up the user's workspaces: %w", err)
 			}
 			if !w.DisabledAt.IsZero() {
-				u.Workspaces = append(u.Workspaces, newWorkspaceJSON(w))
+				u.Workspaces = append(u.Workspaces, show.NewWorkspace(w))
 			}
 		}
 		return c.print(a, u, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
 				w,
-				"Disabled %s (%s). These workspaces have no other enabled owner and are disabled too:\n",
+				"Disabled %s (%s). These workspaces have no other enabled owner and were disabled too:\n",
 				u.Email,
 				u.ID,
 			)
-			printWorkspaceList(w, u.Workspaces)
+			show.AffectedWorkspaces(w, u.Workspaces)
 		})
 	})
 }
 
-// kept are the ids of the workspaces that go on working. At a terminal the person is asked where no flag says it.
+// kept returns the IDs of the workspaces that stay enabled. With is the workspaces that would be disabled. If no flag
+// answers the question, it is asked at the terminal.
 func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (ids []string, err error) {
 	var shared []storage.Workspace
 	for _, w := range with {
@@ -211,7 +205,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 	if len(slugs) == 0 && !c.KeepWorkspaces && !c.JSON && len(shared) > 0 && a.terminal() {
 		_, _ = fmt.Fprintf(
 			a.stderr,
-			"%s is the only enabled owner of these workspaces. They are disabled too, with their keys and apps:\n",
+			"%s is the only enabled owner of these workspaces, which will be disabled with their keys and apps:\n",
 			user.Email,
 		)
 		for _, w := range shared {
@@ -219,7 +213,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 		}
 		_, _ = fmt.Fprint(
 			a.stderr,
-			"Type the slugs of those that are to go on working, with spaces between, or only press Enter: ",
+			"To keep some of them enabled, enter their slugs, separated by spaces. To disable all, press Enter: ",
 		)
 		if slugs, err = a.readWords(); err != nil {
 			return nil, err
@@ -230,7 +224,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 		if i < 0 {
 			return nil, usageError{
 				fmt.Errorf(
-					"%s is not a shared workspace of which %s is the only enabled owner; nothing was changed",
+					"%s is not a shared workspace whose only enabled owner is %s; nothing was changed",
 					input.Quote(slug),
 					user.Email,
 				),
@@ -263,7 +257,7 @@ type userDelete struct {
 	Email string `arg:"" help:"Email address of the user."`
 }
 
-// Run deletes a user and shows who it was, and the workspaces that went with them.
+// Run deletes a user and lists the workspaces that were deleted with them.
 func (c userDelete) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.Email)
@@ -272,33 +266,25 @@ func (c userDelete) Run(ctx context.Context, a *app) error {
 		}
 		gone, err := s.store.SoleWorkspaces(ctx, user.ID)
 		if err != nil {
-			return fmt.Errorf("look up what goes with the user: %w", err)
+			return fmt.Errorf("look up the user's workspaces: %w", err)
 		}
 		if err := s.identity.DeleteUser(ctx, user.ID); err != nil {
 			return err
 		}
-		u := newUserJSON(user)
+		u := show.NewUser(user)
 		for _, w := range gone {
-			u.Workspaces = append(u.Workspaces, newWorkspaceJSON(w))
+			u.Workspaces = append(u.Workspaces, show.NewWorkspace(w))
 		}
 		return c.print(a, u, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
 				w,
-				"Deleted %s (%s), and with them the workspaces of which they were the only owner:\n",
+				"Deleted %s (%s) and the workspaces that had no other owner:\n",
 				u.Email,
 				u.ID,
 			)
-			printWorkspaceList(w, u.Workspaces)
+			show.AffectedWorkspaces(w, u.Workspaces)
 		})
 	})
-}
-
-func printWorkspaceList(w io.Writer, list []workspaceJSON) {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, x := range list {
-		_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\n", x.Slug, x.Name, x.kind())
-	}
-	_ = table.Flush()
 }
 
 type userPassword struct {
@@ -309,7 +295,7 @@ type userPassword struct {
 	Tokens        bool   `help:"Also revoke all personal access tokens."`
 }
 
-// Run sets a user's password, ends what acts for them, and lists their personal access tokens.
+// Run sets a user's password, revokes their sessions and what the flags name, and lists their personal access tokens.
 func (c userPassword) Run(ctx context.Context, a *app) error {
 	password, err := a.readLine("password")
 	if err != nil {
@@ -337,23 +323,23 @@ type userSignInLink struct {
 	Email string `arg:"" help:"Email address of the user."`
 }
 
-// Run makes a sign-in link, which replaces the one before, and prints it.
+// Run prints a new sign-in link. It replaces the user's previous one.
 func (c userSignInLink) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		user, err := s.userByEmail(ctx, c.Email)
 		if err != nil {
 			return err
 		}
-		word, err := s.identity.SignInLink(ctx, user.ID)
+		token, err := s.identity.SignInLink(ctx, user.ID)
 		if err != nil {
 			return err
 		}
-		link := s.config.Issuer + "/login/link?" + url.Values{"word": {word}}.Encode()
+		link := s.config.Issuer + "/login/link?" + url.Values{"word": {token}}.Encode()
 		return c.print(a, map[string]string{"url": link}, func(w io.Writer) { _, _ = fmt.Fprintln(w, link) })
 	})
 }
 
-// endFor ends what acts for one user and shows what ended.
+// endFor runs act on one user and prints what it ended. Done begins the sentence, such as "Signed out".
 func (o output) endFor(
 	ctx context.Context,
 	a *app,
@@ -369,63 +355,30 @@ func (o output) endFor(
 		if err != nil {
 			return err
 		}
-		row := endedJSON{
-			userJSON: newUserJSON(user),
+		row := show.EndedAccess{
+			User:     show.NewUser(user),
 			Sessions: ended.Sessions,
 			Grants:   ended.Grants,
 			Revoked:  ended.Revoked,
-			Tokens:   []keyJSON{},
+			Tokens:   []show.Key{},
 		}
 		for _, k := range ended.Tokens {
 			if k, err = s.store.KeyByID(ctx, k.ID); err != nil {
 				return fmt.Errorf("look up a personal access token: %w", err)
 			}
-			row.Tokens = append(row.Tokens, newKeyJSON(s, &k))
+			row.Tokens = append(row.Tokens, s.shownKey(&k))
 		}
-		return o.print(a, row, func(w io.Writer) {
-			_, _ = fmt.Fprintf(
-				w,
-				"%s %s (%s). Ended: sessions %d, authorizations of apps %d, personal access tokens %d.\n",
-				done,
-				row.Email,
-				row.ID,
-				row.Sessions,
-				row.Grants,
-				row.Revoked,
-			)
-			if len(row.Tokens) == 0 {
-				return
-			}
-			text := "These personal access tokens go on working; --tokens revokes them:"
-			if row.Revoked > 0 {
-				text = "Revoked personal access tokens:"
-			}
-			_, _ = fmt.Fprintln(w, text)
-			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			for _, k := range row.Tokens {
-				_, _ = fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", k.ID, k.Name, k.Scope, k.State)
-			}
-			_ = table.Flush()
-		})
+		return o.print(a, row, func(w io.Writer) { row.Write(w, done) })
 	})
 }
 
-// endedJSON is a user with what ended for them, for scripts.
-type endedJSON struct {
-	userJSON
-	Sessions int64     `json:"sessions_ended"`
-	Grants   int64     `json:"grants_ended"`
-	Revoked  int64     `json:"tokens_revoked"`
-	Tokens   []keyJSON `json:"tokens"` // personal access tokens that were neither revoked nor expired
-}
-
-// userByEmail finds a user, or says that they are missing.
+// userByEmail finds a user. If there is none, the error says so and is a storage.ErrNotFound.
 func (s *server) userByEmail(ctx context.Context, email string) (storage.User, error) {
 	user, err := s.store.UserByEmail(ctx, email)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return user, missing(
-			"there is nobody with the address " + input.Quote(email) + "; doorward user list shows all",
+			"there is no user with the email address " + input.Quote(email) + "; to list all users, run: doorward user list",
 		)
 	case err != nil:
 		return user, fmt.Errorf("look up the user: %w", err)
@@ -433,7 +386,7 @@ func (s *server) userByEmail(ctx context.Context, email string) (storage.User, e
 	return user, nil
 }
 
-// onUser acts on one user and shows them as they are afterwards.
+// onUser runs act on one user and says what was done. Done begins the sentence, such as "Updated".
 func (o output) onUser(
 	ctx context.Context,
 	a *app,
@@ -455,7 +408,7 @@ func (o output) onUser(
 	})
 }
 
-// invalidPerson makes a wrong use of what identity found wrong.
+// invalidPerson turns identity.Invalid errors into a usageError, and returns other errors unchanged.
 func invalidPerson(err error) error {
 	if err == nil {
 		return nil
@@ -471,44 +424,7 @@ func invalidPerson(err error) error {
 	return usageError{errors.New(strings.Join(lines, "\n"))}
 }
 
-// userJSON is a user for scripts.
-type userJSON struct {
-	ID        string    `json:"id"`
-	Email     string    `json:"email"`
-	Name      string    `json:"name"`
-	Admin     bool      `json:"admin"`
-	Disabled  bool      `json:"disabled"`
-	CreatedAt time.Time `json:"created_at"`
-	// Workspaces are those that went with a user who was deleted, or are disabled with one who was disabled.
-	Workspaces []workspaceJSON `json:"workspaces,omitempty"`
-}
-
-func newUserJSON(u storage.User) userJSON {
-	return userJSON{
-		ID:        u.ID,
-		Email:     u.Email,
-		Name:      u.Name,
-		Admin:     u.Admin,
-		Disabled:  !u.DisabledAt.IsZero(),
-		CreatedAt: seconds(u.CreatedAt),
-	}
-}
-
-func (u userJSON) role() string {
-	if u.Admin {
-		return "administrator"
-	}
-	return ""
-}
-
-func (u userJSON) state() string {
-	if u.Disabled {
-		return "disabled"
-	}
-	return "enabled"
-}
-
 func (o output) printUser(a *app, user storage.User, done string) error {
-	u := newUserJSON(user)
+	u := show.NewUser(user)
 	return o.print(a, u, func(w io.Writer) { _, _ = fmt.Fprintf(w, "%s %s (%s).\n", done, u.Email, u.ID) })
 }

@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"text/tabwriter"
-	"time"
 
+	"doorward/cmd/doorward/show"
 	"doorward/management"
 	"doorward/oauth/input"
 	"doorward/storage"
 )
 
 type workspaceCommand struct {
-	Create  workspaceCreate  `cmd:"" help:"Create a workspace with its first owner."`
+	Create  workspaceCreate  `cmd:"" help:"Create a workspace and name its first owner."`
 	List    workspaceList    `cmd:"" help:"List all workspaces."`
 	Update  workspaceUpdate  `cmd:"" help:"Update a workspace. Settings that you leave out stay unchanged."`
 	Disable workspaceDisable `cmd:"" help:"Disable a workspace with its keys and apps."`
@@ -23,7 +22,7 @@ type workspaceCommand struct {
 	Invite  workspaceInvite  `cmd:"" help:"Create an invitation link to a workspace."`
 	Member  struct {
 		Add    memberAdd    `cmd:"" help:"Add a user to a workspace without an invitation."`
-		Remove memberRemove `cmd:"" help:"Remove a member; keys that they created stay."`
+		Remove memberRemove `cmd:"" help:"Remove a member; keys that they created keep working."`
 		Role   memberRole   `cmd:"" help:"Change a member's role."`
 	} `cmd:"" help:"The members of a workspace: add, remove, role."`
 }
@@ -31,12 +30,12 @@ type workspaceCommand struct {
 type workspaceCreate struct {
 	output
 	Name  string `required:"" help:"The workspace's name." placeholder:"NAME"`
-	Slug  string `required:"" help:"Used in URLs and the API; it cannot be changed later: lower-case letters, digits, and - between them." placeholder:"SLUG"`
+	Slug  string `required:"" help:"Used in URLs and the API; cannot be changed later. Lower-case letters, digits and hyphens." placeholder:"SLUG"`
 	Owner string `required:"" help:"Email address of the first owner." placeholder:"ADDRESS"`
 	Plan  string `help:"Plan from the configuration, for all its keys and members." placeholder:"PLAN"`
 }
 
-// Run makes a workspace.
+// Run creates a workspace.
 func (c workspaceCreate) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		owner, err := s.userByEmail(ctx, c.Owner)
@@ -56,37 +55,21 @@ type workspaceList struct{ output }
 // Run lists all workspaces.
 func (c workspaceList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		rows := []workspaceJSON{}
+		rows := []show.Workspace{}
 		for after := ""; ; {
 			page, err := s.store.Workspaces(ctx, after, pageSize)
 			if err != nil {
 				return fmt.Errorf("list workspaces: %w", err)
 			}
 			for _, w := range page {
-				rows = append(rows, newWorkspaceJSON(w))
+				rows = append(rows, show.NewWorkspace(w))
 				after = w.ID
 			}
 			if len(page) < pageSize {
 				break
 			}
 		}
-		return c.print(a, rows, func(w io.Writer) {
-			table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(table, "SLUG\tNAME\tPLAN\tKIND\tSTATE\tID")
-			for _, row := range rows {
-				_, _ = fmt.Fprintf(
-					table,
-					"%s\t%s\t%s\t%s\t%s\t%s\n",
-					row.Slug,
-					row.Name,
-					row.Plan,
-					row.kind(),
-					row.state(),
-					row.ID,
-				)
-			}
-			_ = table.Flush()
-		})
+		return c.print(a, rows, func(w io.Writer) { show.Workspaces(w, rows) })
 	})
 }
 
@@ -97,7 +80,7 @@ type workspaceUpdate struct {
 	Plan *string `help:"Plan from the configuration; empty for none." placeholder:"PLAN"`
 }
 
-// Run changes what was given.
+// Run changes the settings that were given.
 func (c workspaceUpdate) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Updated", func(ctx context.Context, s *server, w storage.Workspace) error {
 		_, err := s.management.UpdateWorkspace(ctx, management.CommandLine(w.ID), w, c.Name, c.Plan)
@@ -128,12 +111,12 @@ func (c workspaceEnable) Run(ctx context.Context, a *app) error {
 		err := s.management.EnableWorkspace(ctx, management.CommandLine(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf(
-				"%s is the personal workspace of a disabled user; it works again when they are enabled: doorward user enable",
+				"%s is the personal workspace of a disabled user; to enable both, run: doorward user enable ADDRESS",
 				input.Quote(w.Slug),
 			)
 		}
 		if err == nil && w.DisabledFor != "" {
-			_, _ = fmt.Fprintf(a.stderr, "None of the owners of %s is enabled; it works all the same now.\n", w.Slug)
+			_, _ = fmt.Fprintf(a.stderr, "None of the owners of %s is enabled, but the workspace is.\n", w.Slug)
 		}
 		return err
 	})
@@ -144,13 +127,13 @@ type workspaceDelete struct {
 	Slug string `arg:"" help:"The workspace's slug."`
 }
 
-// Run deletes a workspace and shows what it was.
+// Run deletes a workspace.
 func (c workspaceDelete) Run(ctx context.Context, a *app) error {
 	return c.onWorkspace(ctx, a, c.Slug, "Deleted", func(ctx context.Context, s *server, w storage.Workspace) error {
 		err := s.management.DeleteWorkspace(ctx, management.CommandLine(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf(
-				"%s is a personal workspace, which goes with its user: doorward user delete",
+				"%s is a personal workspace; to delete it with its user, run: doorward user delete ADDRESS",
 				input.Quote(w.Slug),
 			)
 		}
@@ -165,39 +148,29 @@ type workspaceInvite struct {
 	Role  string `required:"" help:"Role: viewer, member, admin or owner." placeholder:"ROLE"`
 }
 
-// Run makes an invitation and shows its link, this once.
+// Run creates an invitation and prints its link, which is not shown again.
 func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		w, err := s.workspaceBySlug(ctx, c.Slug)
 		if err != nil {
 			return err
 		}
-		i, word, err := s.management.Invite(ctx, management.CommandLine(w.ID), w, c.Email, c.Role)
+		i, token, err := s.management.Invite(ctx, management.CommandLine(w.ID), w, c.Email, c.Role)
 		if errors.Is(err, storage.ErrConflict) {
-			return othersIn(w)
+			return errPersonal(w)
 		}
 		if err != nil {
 			return invalid(err)
 		}
-		row := invitationJSON{
+		row := show.Invitation{
 			ID:        i.ID,
 			Workspace: w.Slug,
 			Email:     i.Email,
 			Role:      i.Role,
-			Link:      s.management.InvitationURL(word),
-			ExpiresAt: seconds(i.ExpiresAt),
+			Link:      s.management.InvitationURL(token),
+			ExpiresAt: show.Seconds(i.ExpiresAt),
 		}
-		return c.print(a, row, func(out io.Writer) {
-			_, _ = fmt.Fprintf(
-				out,
-				"Give %s this link, by which they join %s as %s until %s. It is shown only now:\n\n%s\n",
-				row.Email,
-				row.Workspace,
-				row.Role,
-				row.ExpiresAt.Format(time.RFC3339),
-				row.Link,
-			)
-		})
+		return c.print(a, row, row.Write)
 	})
 }
 
@@ -208,7 +181,7 @@ type memberAdd struct {
 	Role  string `required:"" help:"Role: viewer, member, admin or owner." placeholder:"ROLE"`
 }
 
-// Run makes a user a member.
+// Run adds a user to a workspace.
 func (c memberAdd) Run(ctx context.Context, a *app) error {
 	return c.onMember(
 		ctx,
@@ -222,12 +195,12 @@ func (c memberAdd) Run(ctx context.Context, a *app) error {
 			switch {
 			case errors.Is(err, storage.ErrExists):
 				return fmt.Errorf(
-					"%s is a member of %s already; for another role: doorward workspace member role",
+					"%s is already a member of %s; to change their role, run: doorward workspace member role",
 					user.Email,
 					input.Quote(w.Slug),
 				)
 			case errors.Is(err, storage.ErrConflict):
-				return othersIn(w)
+				return errPersonal(w)
 			}
 			return err
 		},
@@ -240,7 +213,7 @@ type memberRemove struct {
 	Email string `arg:"" help:"Email address of the member."`
 }
 
-// Run ends a membership.
+// Run removes a user from a workspace.
 func (c memberRemove) Run(ctx context.Context, a *app) error {
 	return c.onMember(
 		ctx,
@@ -250,7 +223,7 @@ func (c memberRemove) Run(ctx context.Context, a *app) error {
 		"",
 		"Removed",
 		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-			return noMember(w, user, s.management.RemoveMember(ctx, management.CommandLine(w.ID), w, user.ID))
+			return memberError(w, user, s.management.RemoveMember(ctx, management.CommandLine(w.ID), w, user.ID))
 		},
 	)
 }
@@ -272,12 +245,12 @@ func (c memberRole) Run(ctx context.Context, a *app) error {
 		c.Role,
 		"Changed",
 		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-			return noMember(w, user, s.management.ChangeRole(ctx, management.CommandLine(w.ID), w, user.ID, c.Role))
+			return memberError(w, user, s.management.ChangeRole(ctx, management.CommandLine(w.ID), w, user.ID, c.Role))
 		},
 	)
 }
 
-// onWorkspace acts on one workspace and shows it as it is afterwards, or was when it is gone.
+// onWorkspace runs act on one workspace and says what was done. Done begins the sentence, such as "Updated".
 func (o output) onWorkspace(
 	ctx context.Context,
 	a *app,
@@ -302,7 +275,7 @@ func (o output) onWorkspace(
 	})
 }
 
-// onMember acts on one user in one workspace and says what was done; a role that is empty is not told.
+// onMember runs act on one user and one workspace, and says what was done. An empty role is not printed.
 func (o output) onMember(
 	ctx context.Context,
 	a *app,
@@ -321,27 +294,21 @@ func (o output) onMember(
 		if err := act(ctx, s, w, user); err != nil {
 			return invalid(err)
 		}
-		row := memberJSON{Workspace: w.Slug, UserID: user.ID, Email: user.Email, Role: role}
-		return o.print(a, row, func(out io.Writer) {
-			as := ""
-			if role != "" {
-				as = " as " + role
-			}
-			_, _ = fmt.Fprintf(out, "%s %s (%s) in %s%s.\n", done, row.Email, row.UserID, row.Workspace, as)
-		})
+		row := show.Member{Workspace: w.Slug, UserID: user.ID, Email: user.Email, Role: role}
+		return o.print(a, row, func(out io.Writer) { row.Write(out, done) })
 	})
 }
 
-// missing says that there is no such thing, and where to look. It is a storage.ErrNotFound.
+// missing is a storage.ErrNotFound that says what does not exist and how to find what does.
 type missing string
 
 // Error implements error.
 func (m missing) Error() string { return string(m) }
 
-// Unwrap says what kind of error it is.
+// Unwrap returns storage.ErrNotFound.
 func (missing) Unwrap() error { return storage.ErrNotFound }
 
-// inFlag makes a wrong use of what a flag names and there is not.
+// inFlag turns a storage.ErrNotFound about the value of a flag into a usageError.
 func inFlag(flag string, err error) error {
 	if errors.Is(err, storage.ErrNotFound) {
 		return usageError{fmt.Errorf("%s: %w", flag, err)}
@@ -349,19 +316,19 @@ func inFlag(flag string, err error) error {
 	return err
 }
 
-// workspaceBySlug finds a workspace, or says that it is missing.
+// workspaceBySlug finds a workspace. If there is none, the error says so and is a storage.ErrNotFound.
 func (s *server) workspaceBySlug(ctx context.Context, slug string) (storage.Workspace, error) {
 	w, err := s.store.WorkspaceBySlug(ctx, slug)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return w, missing("there is no workspace " + input.Quote(slug) + "; doorward workspace list shows all")
+		return w, missing("there is no workspace " + input.Quote(slug) + "; to list all, run: doorward workspace list")
 	case err != nil:
 		return w, fmt.Errorf("look up the workspace: %w", err)
 	}
 	return w, nil
 }
 
-// workspaceOfFlag finds the workspace that --workspace names; where it names none, the workspace is empty.
+// workspaceOfFlag finds the workspace that --workspace names. Without the flag, the workspace is empty.
 func (s *server) workspaceOfFlag(ctx context.Context, slug string) (storage.Workspace, error) {
 	if slug == "" {
 		return storage.Workspace{}, nil
@@ -370,21 +337,21 @@ func (s *server) workspaceOfFlag(ctx context.Context, slug string) (storage.Work
 	return w, inFlag("--workspace", err)
 }
 
-// othersIn says that nobody else joins a personal workspace.
-func othersIn(w storage.Workspace) error {
+// errPersonal says that a personal workspace has no other members.
+func errPersonal(w storage.Workspace) error {
 	return fmt.Errorf(
-		"%s is a personal workspace, whose user is its one member; create another with: doorward workspace create",
+		"%s is a personal workspace, whose user is the only member; for a team, run: doorward workspace create",
 		input.Quote(w.Slug),
 	)
 }
 
-// noMember says why a membership could not be changed.
-func noMember(w storage.Workspace, user storage.User, err error) error {
+// memberError says why a member could not be changed.
+func memberError(w storage.Workspace, user storage.User, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return fmt.Errorf("%s is not a member of %s", user.Email, input.Quote(w.Slug))
 	case errors.Is(err, storage.ErrConflict) && w.Personal:
-		return othersIn(w)
+		return errPersonal(w)
 	case errors.Is(err, storage.ErrConflict):
 		return fmt.Errorf(
 			"%s is the only owner of %s; make another member an owner first",
@@ -395,66 +362,7 @@ func noMember(w storage.Workspace, user storage.User, err error) error {
 	return err
 }
 
-// workspaceJSON is a workspace for scripts.
-type workspaceJSON struct {
-	ID       string `json:"id"`
-	Slug     string `json:"slug"`
-	Name     string `json:"name"`
-	Plan     string `json:"plan"` // empty: none of its own
-	Personal bool   `json:"personal"`
-	Disabled bool   `json:"disabled"`
-	// DisabledFor is an owner, where the workspace is disabled because none of its owners is enabled.
-	DisabledFor string `json:"disabled_for,omitempty"`
-}
-
-// memberJSON is a membership for scripts.
-type memberJSON struct {
-	Workspace string `json:"workspace"`
-	UserID    string `json:"user_id"`
-	Email     string `json:"email"`
-	Role      string `json:"role,omitempty"` // empty: it is over
-}
-
-// invitationJSON is an invitation for scripts.
-type invitationJSON struct {
-	ID        string    `json:"id"`
-	Workspace string    `json:"workspace"`
-	Email     string    `json:"email"`
-	Role      string    `json:"role"`
-	Link      string    `json:"link"`
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
-func newWorkspaceJSON(w storage.Workspace) workspaceJSON {
-	return workspaceJSON{
-		ID:          w.ID,
-		Slug:        w.Slug,
-		Name:        w.Name,
-		Plan:        w.Plan,
-		Personal:    w.Personal,
-		Disabled:    !w.DisabledAt.IsZero(),
-		DisabledFor: w.DisabledFor,
-	}
-}
-
-func (w workspaceJSON) kind() string {
-	if w.Personal {
-		return "personal"
-	}
-	return "shared"
-}
-
-func (w workspaceJSON) state() string {
-	if w.DisabledFor != "" {
-		return "disabled, as its owners are"
-	}
-	if w.Disabled {
-		return "disabled"
-	}
-	return "enabled"
-}
-
 func (o output) printWorkspace(a *app, w storage.Workspace, done string) error {
-	row := newWorkspaceJSON(w)
+	row := show.NewWorkspace(w)
 	return o.print(a, row, func(out io.Writer) { _, _ = fmt.Fprintf(out, "%s %s (%s).\n", done, row.Slug, row.ID) })
 }

@@ -1,5 +1,5 @@
-// Package yamlnode says in words what a YAML node is and how a syntax error is fixed, for the two packages that read YAML as
-// nodes. It does not know what the values mean.
+// Package yamlnode describes YAML nodes and syntax errors in words, for the packages that read YAML as nodes. It does
+// not know what the values mean.
 package yamlnode
 
 import (
@@ -20,7 +20,7 @@ func Deref(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// Describe names what a node is, for a sentence that says what was expected instead.
+// Describe names the type of a node, for an error that says what is expected instead.
 func Describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
@@ -45,7 +45,7 @@ func Describe(n *yaml.Node) string {
 
 var yamlLine = regexp.MustCompile(`^line (\d+): `)
 
-// SyntaxFault takes the line out of a YAML error and adds what usually fixes it.
+// SyntaxFault returns the line and the text of a YAML error, with a hint on how to fix it.
 func SyntaxFault(err error) (line int, text string) {
 	text = strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
@@ -57,7 +57,7 @@ func SyntaxFault(err error) (line int, text string) {
 	case strings.Contains(text, "cannot start any token"):
 		text += "; indent with spaces, not tabs, and put a value that starts with @, ` or % in quotes"
 	case strings.Contains(text, "mapping values are not allowed"):
-		text += "; put a value that holds a colon and a space in quotes, and indent the keys of one mapping alike"
+		text += "; put a value that contains a colon and a space in quotes, and indent the keys of a mapping equally"
 	case strings.Contains(text, "did not find expected"):
 		text += "; check the indentation and the brackets, and put a value such as \"[::1]:8080\" in quotes"
 	}

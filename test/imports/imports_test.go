@@ -1,4 +1,4 @@
-// Package imports_test holds the arrows of the house: which package may import which.
+// Package imports_test holds the rules about imports: which package may import which.
 package imports_test
 
 import (
@@ -18,21 +18,22 @@ import (
 
 const module = "doorward"
 
-// arrows says what each of our packages may import of ours. What is not listed may not be, so that a new package and a
-// new arrow are decisions: they are made here, with a word in docs/decisions when the reason is not plain.
+// arrows lists which of our packages each of our packages may import. To add a package or an import, add it here; if
+// the reason is not obvious, write a record in docs/decisions.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/inspect", "cmd/doorward/process", "config", "management", "oauth",
-		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "web", "web/gateway",
-		"web/gateway/route/openapi",
+		"cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/inspect", "cmd/doorward/process", "cmd/doorward/show",
+		"config", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input",
+		"oauth/limit", "oauth/seal", "storage", "web", "web/gateway", "web/gateway/route/openapi",
 	},
-	"cmd/doorward/demo":    {}, // its app and API belong to others
+	"cmd/doorward/demo":    {}, // it plays a third-party app and its API
 	"cmd/doorward/inspect": {"config", "oauth/catalog", "oauth/input", "oauth/seal", "storage"},
-	"cmd/doorward/process": {"config"}, // sockets and the log
+	"cmd/doorward/process": {"config"},
+	"cmd/doorward/show":    {"management", "oauth/bearer", "storage"},
 	"cmd/doorward/guide": {
 		"config", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway", "web/gateway/route",
 	},
-	// The parser fills the structs of the packages that use them.
+	// It parses into the structs of the packages that use the settings.
 	"config": {
 		"config/yamlnode", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "web/gateway",
 		"web/gateway/route",
@@ -58,15 +59,16 @@ var arrows = map[string][]string{
 	},
 	"web/api": {
 		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
-		"oauth/seal", "storage", "web/gateway",
+		"oauth/seal", "storage", "web/api/openapi", "web/gateway",
 	},
-	"web/gateway": {"oauth", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway/route"},
-	// A route says what it needs in scopes, roles and kinds of credentials.
+	"web/api/openapi": {"web/gateway"}, // for the examples of refusals
+	"web/gateway":     {"oauth", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway/route"},
+	// A route names scopes, roles and credential kinds.
 	"web/gateway/route":         {"oauth/bearer", "oauth/catalog", "oauth/input"},
 	"web/gateway/route/openapi": {"config/yamlnode", "oauth/input", "web/gateway/route"},
 
-	// The protocol has management revoke a key that is shown to it, and never the other way round: management gets the rules
-	// of the grant types through its configuration.
+	// The protocol calls management to revoke a key (RFC 7009). Management does not import the protocol: its Config holds
+	// the rules of the grant types.
 	"oauth": {
 		"management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi",
 		"oauth/seal", "storage",
@@ -75,21 +77,24 @@ var arrows = map[string][]string{
 		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi", "storage",
 	},
 	"oauth/bearer":      {"oauth/apikey", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/seal", "storage"},
-	"oauth/apikey":      {"oauth/catalog", "oauth/input", "oauth/limit", "storage"}, // the catalogue says what a key can have
+	"oauth/apikey":      {"oauth/catalog", "oauth/input", "oauth/limit", "storage"},
 	"oauth/catalog":     {"oauth/input", "oauth/limit", "storage"},
 	"oauth/identity":    {"oauth/input", "storage"},
 	"oauth/redirecturi": {"oauth/input"},
 	"oauth/seal":        {"storage"},
 	"oauth/limit":       {"storage"},
-	"oauth/input":       {}, // what a text may be, and what is wrong with it
-	"oauth/resource":    {}, // others import it into their APIs, which should get nothing of the server's with it
+	"oauth/input":       {},
+	"oauth/resource":    {}, // a library for other APIs, which must not depend on the server
 	"storage":           {"migrations"},
 	"migrations":        {},
 	"templates":         {},
 
 	"examples/resource-server": {"oauth/resource"},
-	"examples/run":             {"examples/generic/api", "examples/scopien/api", "examples/sophic/api", "examples/sophosic/api", "examples/torvus/api"},
-	// APIs as vendors have them, who know nothing of us.
+	"examples/run": {
+		"examples/generic/api", "examples/scopien/api", "examples/sophic/api", "examples/sophosic/api",
+		"examples/torvus/api",
+	},
+	// The APIs of vendors, which know nothing of Doorward.
 	"examples/generic/api":  {},
 	"examples/scopien/api":  {},
 	"examples/sophic/api":   {},
@@ -97,12 +102,12 @@ var arrows = map[string][]string{
 	"examples/torvus/api":   {},
 }
 
-// owners says which of our packages alone may import something of others. A path of others stands for all below it too,
-// and so does examples.
+// owners lists the only packages that may import a library. A library's path includes the packages below it, and
+// "examples" includes all examples.
 var owners = map[string][]string{
 	"github.com/ory/fosite":      {"oauth"},
 	"github.com/ory/x":           {},
-	"github.com/go-jose":         {"oauth/bearer", "oauth/resource"}, // what signs, and what verifies without us
+	"github.com/go-jose":         {"oauth/bearer", "oauth/resource"}, // signing, and verifying at an API
 	"database/sql":               {"storage"},
 	"github.com/jackc":           {"storage"},
 	"github.com/pressly/goose":   {"storage"},
@@ -111,8 +116,12 @@ var owners = map[string][]string{
 	"github.com/a-h/templ":       {"templates", "web/page"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
 	"go.yaml.in/yaml":            {"config", "config/yamlnode", "web/gateway/route/openapi"},
-	"net/http":                   {"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "examples", "oauth", "oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/api", "web/gateway", "web/page", "web/signin", "web/admin", "web/dashboard"},
-	"testing":                    {},
+	"net/http": {
+		"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "examples", "oauth",
+		"oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/admin", "web/api", "web/api/openapi",
+		"web/dashboard", "web/gateway", "web/page", "web/signin",
+	},
+	"testing": {},
 }
 
 type goPackage struct {
@@ -121,10 +130,12 @@ type goPackage struct {
 	Imports         []string
 }
 
-// ours are the packages of the product, without tests and what serves them.
+// ours lists the packages of the product, without those below test.
 func ours(t *testing.T) map[string]goPackage {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-e", "-tags=faults", "-json=ImportPath,Dir,GoFiles,Imports", module+"/...")
+	list := exec.CommandContext(
+		t.Context(), "go", "list", "-e", "-tags=faults", "-json=ImportPath,Dir,GoFiles,Imports", module+"/...",
+	)
 	out, err := list.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
@@ -155,11 +166,11 @@ func TestPackagesImportOnlyAlongTheArrows(t *testing.T) {
 	for name, p := range packages {
 		allowed, known := arrows[name]
 		if !known {
-			t.Errorf("%s is a new package: say in arrows what it may import", name)
+			t.Errorf("%s is a new package; add it to arrows with what it may import", name)
 		}
 		for _, path := range p.Imports {
 			if of, isOurs := strings.CutPrefix(path, module+"/"); isOurs && !slices.Contains(allowed, of) {
-				t.Errorf("%s imports %s, which is a new arrow", name, of)
+				t.Errorf("%s imports %s, which arrows does not allow", name, of)
 			}
 		}
 	}
@@ -169,16 +180,16 @@ func TestLibrariesHaveOneHome(t *testing.T) {
 	for name, p := range ours(t) {
 		for _, path := range p.Imports {
 			for library, homes := range owners {
-				if within(path, library) && !slices.ContainsFunc(homes, func(home string) bool { return home == name || home == "examples" && within(name, home) }) {
-					t.Errorf("%s imports %s, which is for %q only", name, path, homes)
+				isHome := func(home string) bool { return home == name || home == "examples" && within(name, home) }
+				if within(path, library) && !slices.ContainsFunc(homes, isHome) {
+					t.Errorf("%s imports %s, which only %q may import", name, path, homes)
 				}
 			}
 		}
 	}
 }
 
-// TestIdentityIsOnlyAnHTTPClient: oauth/identity may speak to other servers by a client that it is handed; it answers
-// no requests.
+// TestIdentityIsOnlyAnHTTPClient checks that oauth/identity may send requests with an http.Client, but not serve any.
 func TestIdentityIsOnlyAnHTTPClient(t *testing.T) {
 	p := ours(t)["oauth/identity"]
 	allowed := []string{"Client", "Header", "NewRequestWithContext", "NoBody", "Request", "Response"}

@@ -14,11 +14,11 @@ import (
 	"doorward/web/gateway"
 )
 
-// reply is an answer that is ready to be written.
+// reply is a response before it is written.
 type reply struct {
 	status   int
 	body     []byte // empty: none
-	replayed bool   // it was given before, to a request with the same Idempotency-Key
+	replayed bool   // it is the stored response to an earlier request with the same Idempotency-Key
 }
 
 func (a reply) write(w http.ResponseWriter) {
@@ -33,11 +33,11 @@ func (a reply) write(w http.ResponseWriter) {
 	gateway.WriteJSON(w, a.status, a.body)
 }
 
-// action is what an operation does once its request has been read. It may run more than once, as storage.InTx says.
+// action is what an operation does after its request was read. It may run more than once, see storage.InTx.
 type action func(ctx context.Context) (any, error)
 
-// act has the operation done: a tenant's in one transaction, and, where the request carries an Idempotency-Key, once
-// however often it comes.
+// act runs the operation. A tenant's operation runs in one transaction, and a request with an Idempotency-Key only
+// once.
 func (c *call) act(ctx context.Context, do action) (reply, error) {
 	run := func(ctx context.Context) (reply, error) {
 		answer, err := do(ctx)
@@ -59,14 +59,14 @@ func (c *call) act(ctx context.Context, do action) (reply, error) {
 	case key != "":
 		return c.once(ctx, key, run)
 	case c.op.speaker == asSystem:
-		return run(ctx) // what it does together is in transactions of its own
+		return run(ctx) // the operation has its own transactions
 	}
 	var done reply
 	err = c.store.InTx(ctx, func(ctx context.Context) (err error) { done, err = run(ctx); return err })
 	return done, err
 }
 
-// idempotencyKey is that of a request which makes something; empty without.
+// idempotencyKey returns the Idempotency-Key of a POST request; empty: there is none.
 func (c *call) idempotencyKey() (string, error) {
 	values := c.r.Header.Values("Idempotency-Key")
 	if c.r.Method != http.MethodPost || len(values) == 0 {
@@ -84,8 +84,8 @@ func (c *call) idempotencyKey() (string, error) {
 
 var errAnswered = errors.New("answered already")
 
-// once runs a change and keeps its answer in the same transaction. The same request again, or at the same time, has the
-// same answer.
+// once runs a change and stores its response in the same transaction, so that the same request, later or concurrently,
+// gets the same response.
 func (c *call) once(ctx context.Context, key string, run func(context.Context) (reply, error)) (reply, error) {
 	digest := digestOf("idempotency key", c.caller(), key)
 	request := digestOf(c.r.Method, c.r.URL.RequestURI(), c.by.WorkspaceID, string(c.body))
@@ -109,7 +109,7 @@ func (c *call) once(ctx context.Context, key string, run func(context.Context) (
 	if err == nil {
 		return done, nil
 	}
-	// Another one of the same may have been quicker, and made what this one then stumbled over.
+	// The error may be a conflict with a concurrent request with the same key that was faster.
 	before, lookup := c.kept(ctx, digest, request)
 	switch {
 	case !errors.Is(lookup, storage.ErrNotFound):
@@ -120,7 +120,7 @@ func (c *call) once(ctx context.Context, key string, run func(context.Context) (
 	return reply{}, err
 }
 
-// kept is the answer that was given to a request before. storage.ErrNotFound: none.
+// kept returns the stored response to an earlier request. storage.ErrNotFound: there is none.
 func (c *call) kept(ctx context.Context, digest, request []byte) (reply, error) {
 	var answer storage.IdempotentAnswer
 	err := c.store.InTx(ctx, func(ctx context.Context) (err error) {
@@ -140,7 +140,7 @@ func (c *call) kept(ctx context.Context, digest, request []byte) (reply, error) 
 	return reply{status: answer.Status, body: body, replayed: true}, nil
 }
 
-// digestOf is one digest of several texts, wherever one ends and the next begins.
+// digestOf returns a digest of several texts, which also depends on where each ends.
 func digestOf(parts ...string) []byte {
 	sum := sha256.New()
 	for _, part := range parts {

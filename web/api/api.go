@@ -16,7 +16,7 @@ import (
 	"doorward/web/gateway"
 )
 
-// Config is what an API is made of. Every field is needed.
+// Config has the dependencies of an API. All fields are required.
 type Config struct {
 	Store      *storage.Store
 	OAuth      *oauth.Server
@@ -25,25 +25,24 @@ type Config struct {
 	APIKeys    *apikey.Keys
 	Catalog    *catalog.Catalog
 	Secrets    *seal.Secrets
-	// Identity changes users.
-	Identity *identity.Service
-	// Gateway knows how the refusals of resources look.
+	Identity   *identity.Service
+	// Gateway admits credentials and has the error shapes of resources.
 	Gateway *gateway.Gateway
-	// ClientAddress is where a request comes from, behind the proxies that are trusted.
+	// ClientAddress returns the client's address, behind trusted proxies.
 	ClientAddress func(*http.Request) netip.Addr
-	// SessionCookie is the name of the cookie of a browser session.
+	// SessionCookie is the name of the session cookie.
 	SessionCookie string
-	// Visitor finds out who is signed in in a browser.
+	// Visitor returns the user of a browser session.
 	Visitor func(*http.Request) (Visitor, error)
 }
 
-// Visitor is who is signed in in a browser.
+// Visitor is the user of a browser session.
 type Visitor struct {
-	User  storage.User // without an id: not signed in
-	Fresh bool         // the sign-in is recent enough for creating a secret
+	User  storage.User // without an ID: not signed in
+	Fresh bool         // the sign-in is recent enough to create a secret
 }
 
-// API answers the management API's requests. Its methods are safe for many goroutines.
+// API serves the management API. Its methods are safe for concurrent use.
 type API struct {
 	store      *storage.Store
 	oauth      *oauth.Server
@@ -61,11 +60,16 @@ type API struct {
 	document   []byte // OpenAPI, as JSON
 }
 
-// New makes an API.
+// New creates an API.
 func New(c Config) *API {
 	a := &API{
-		store: c.Store,
-		oauth: c.OAuth, management: c.Management, bearer: c.Bearer, apikey: c.APIKeys, catalog: c.Catalog, secrets: c.Secrets,
+		store:      c.Store,
+		oauth:      c.OAuth,
+		management: c.Management,
+		bearer:     c.Bearer,
+		apikey:     c.APIKeys,
+		catalog:    c.Catalog,
+		secrets:    c.Secrets,
 		identity:   c.Identity,
 		gateway:    c.Gateway,
 		address:    c.ClientAddress,
@@ -77,10 +81,10 @@ func New(c Config) *API {
 	return a
 }
 
-// documentPath is where the OpenAPI document is.
+// documentPath is the path of the OpenAPI document.
 const documentPath = "/openapi.json"
 
-// Register hands over the API's routes, by the patterns of http.ServeMux.
+// Register calls handle for each of the API's routes, with a pattern of http.ServeMux.
 func (a *API) Register(handle func(pattern string, h http.Handler)) {
 	for i := range a.operations {
 		o := &a.operations[i]
@@ -89,22 +93,21 @@ func (a *API) Register(handle func(pattern string, h http.Handler)) {
 	handle("GET "+documentPath, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-cache")
-		_, _ = w.Write(a.document) // the client may have gone away
+		_, _ = w.Write(a.document) // an error means that the client has gone
 	}))
 }
 
-// Owns reports whether a path belongs to this API, whether or not anything is there.
+// Owns reports whether a path belongs to this API, even if there is no operation at it.
 func Owns(path string) bool {
 	return path == documentPath || strings.HasPrefix(path+"/", "/v1/") || strings.HasPrefix(path+"/", "/api/")
 }
 
-// Refuse answers a request for one of the API's paths that reached none of its routes.
+// Refuse refuses a request for one of the API's paths that did not reach an operation.
 func (a *API) Refuse(w http.ResponseWriter, r *http.Request, refusal *gateway.Refusal) {
 	a.shapeOf(r, nil).Write(w, refusal)
 }
 
-// shapeOf is how the refusals look of the resource on whose host a request came, else of that which its credential is
-// for.
+// shapeOf returns the error shape of the resource on whose host a request arrived, or of its credential's resource.
 func (a *API) shapeOf(r *http.Request, p *bearer.Principal) gateway.Shape {
 	return a.gateway.Shape(a.gateway.ResourceFor(gateway.APIOf(r.Context()), p).ID)
 }

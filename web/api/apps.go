@@ -10,7 +10,7 @@ import (
 	"doorward/storage"
 )
 
-// App is a client (RFC 6749, section 2), as it is shown.
+// App is a client (RFC 6749, section 2) in responses.
 type App struct {
 	ID             string      `json:"id" doc:"The client_id."`
 	Secret         string      `json:"secret,omitempty" doc:"The client_secret. Returned only when it is created; public apps have none."`
@@ -35,7 +35,7 @@ type App struct {
 	ChangedAt      Moment      `json:"changedAt"`
 }
 
-// AppSecret is what there is to see of a client secret.
+// AppSecret describes a client secret without showing it.
 type AppSecret struct {
 	Tail       string  `json:"tail" doc:"Its last four characters."`
 	CreatedAt  Moment  `json:"createdAt"`
@@ -43,7 +43,7 @@ type AppSecret struct {
 	LastUsedAt *Moment `json:"lastUsedAt"`
 }
 
-// NewApp is what may be chosen about an app.
+// NewApp is the request to create an app.
 type NewApp struct {
 	Name         string   `json:"name" doc:"Name shown to users: 1 to 100 characters."`
 	RedirectURIs []string `json:"redirectUris,omitempty" doc:"Redirect URIs: https, http on loopback, or a private-use scheme. None for an app that acts on its own behalf."`
@@ -57,7 +57,7 @@ type NewApp struct {
 	Manages      bool     `json:"manages,omitempty" doc:"Its access tokens can create keys, apps and other objects that outlive them. Administrators only."`
 }
 
-// AppChange is what may change about an app.
+// AppChange is the request to update an app.
 type AppChange struct {
 	Name         *string        `json:"name,omitempty"`
 	Site         Change[string] `json:"site,omitzero" doc:"null: none."`
@@ -155,7 +155,7 @@ func withoutSecrets(shown App) App {
 	return shown
 }
 
-// showApp is an app as it is answered.
+// showApp converts an app for a response.
 func (c *call) showApp(x *storage.Client) App {
 	shown := App{
 		ID:             x.ID,
@@ -190,7 +190,7 @@ func (c *call) showApp(x *storage.Client) App {
 	return shown
 }
 
-// findApp finds an app of the workspace by the id in the path. storage.ErrNotFound: also for apps of other workspaces.
+// findApp finds an app of the workspace by the ID in the path. storage.ErrNotFound: there is none in this workspace.
 func (c *call) findApp(ctx context.Context) (storage.Client, error) {
 	id, err := c.id("id", "app")
 	if err != nil {
@@ -294,7 +294,7 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	return c.showApp(&x), nil
 }
 
-// changesApp reports whether anything but its state is to change.
+// changesApp reports whether the request changes more than whether the app is disabled.
 func (in *AppChange) changesApp() bool {
 	rest := *in
 	rest.Disabled = nil
@@ -305,7 +305,7 @@ func (in *AppChange) changesApp() bool {
 		rest.Manages != nil
 }
 
-// set changes what is to change.
+// set sets a value if the request has one.
 func set[T any](what *T, to *T) {
 	if to != nil {
 		*what = *to
@@ -333,7 +333,7 @@ func (a *API) rotateAppSecret(ctx context.Context, c *call, _ *none, in *Rotatio
 	return shown, nil
 }
 
-// deleteApp looks as the tenant and deletes as the system: there may be much to delete that is not the tenant's own.
+// deleteApp finds the app as the tenant but deletes it as the system, because that also deletes rows of other tenants.
 func (a *API) deleteApp(ctx context.Context, c *call, _, _ *none) (none, error) {
 	var x storage.Client
 	err := a.store.InTx(storage.Tenant(ctx, c.by.UserID, c.by.WorkspaceID), func(ctx context.Context) (err error) {

@@ -17,25 +17,25 @@ import (
 	"doorward/web/gateway"
 )
 
-// call is one request on its way to its answer.
+// call is a request in progress.
 type call struct {
 	*API
 	op *operation
 	w  http.ResponseWriter
 	r  *http.Request
 
-	principal *bearer.Principal // of the credential, as far as it is known; nil for a browser session
+	principal *bearer.Principal // of the credential, if it is known; nil for a browser session
 	signedIn  Visitor           // of a browser session
 	by        management.Authority
 	workspace storage.Workspace
-	unknown   bool // the workspace that the path names is none of the caller's
+	unknown   bool // the caller has no access to the workspace in the path
 	taken     limit.Result
-	reason    string // why the request was refused, as the credential's owner reads it
+	reason    string // why the request was refused, for the credential's owner
 	body      []byte
-	broken    error // why the body is not whole
+	broken    error // why the body is incomplete
 }
 
-// serve decides about a request in the order of credential, workspace, limit and permission, and does what it asks for.
+// serve decides about a request by credential, workspace, limit and permission, in this order, and runs the operation.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	c := &call{API: a, op: o, w: w, r: r}
 	reply, err := c.handle(r.Context())
@@ -58,8 +58,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	}
 }
 
-// reasons are those of refusals of a credential that was admitted. What is wrong with a request otherwise refuses
-// nothing to its credential.
+// reasons are the reasons for refusing an admitted credential. Other errors are about the request, not the credential.
 var reasons = map[gateway.Kind]string{gateway.Forbidden: bearer.ReasonPermissions, gateway.Limited: bearer.ReasonLimit}
 
 func (c *call) handle(ctx context.Context) (reply, error) {
@@ -84,8 +83,8 @@ func (c *call) handle(ctx context.Context) (reply, error) {
 	return c.act(ctx, act)
 }
 
-// authenticate finds out who calls and in which workspace. On the issuer's host a request without an Authorization
-// header is one of the browser's session, where there is one.
+// authenticate finds the caller and the workspace. On the issuer's host, a request without an Authorization header
+// belongs to the browser's session, if there is one.
 func (c *call) authenticate(ctx context.Context) error {
 	host := gateway.APIOf(ctx)
 	if len(c.r.Header.Values("Authorization")) == 0 && host == nil {
@@ -117,25 +116,25 @@ func (c *call) authenticate(ctx context.Context) error {
 func (c *call) authenticateCredential(ctx context.Context) (err error) {
 	p := c.principal
 	if p.OwnScopes != nil && !c.op.whoAmI && (c.unknown || p.WorkspaceID == "") {
-		p.Scopes = p.OwnScopes // it is about what is the user's own, or about nothing: no role of theirs counts
+		p.Scopes = p.OwnScopes // outside of a workspace, the user's roles do not limit the scopes
 	}
 	if c.op.whoAmI || c.unknown {
 		return nil
 	}
 	c.by, c.workspace, err = c.management.CredentialAuthority(ctx, p)
 	if err == nil && c.op.where != inHeader && c.workspace.ID != "" {
-		// It is about the workspace itself, and the principal does not hold all of that.
+		// The operation is about the workspace itself, and the principal does not have all its fields.
 		c.workspace, err = c.store.WorkspaceByID(storage.System(ctx), c.workspace.ID)
 		c.workspace.Role = c.by.Role
 	}
-	if errors.Is(err, storage.ErrNotFound) { // deleted at this moment
+	if errors.Is(err, storage.ErrNotFound) { // just deleted
 		c.reason = bearer.ReasonRevoked
 		return gateway.CredentialRefusal(p, bearer.ErrRevoked)
 	}
 	return err
 }
 
-// session is the visitor of a browser; one without a user is not signed in.
+// session returns the visitor of a browser session. Without a user, nobody is signed in.
 func (c *call) session() (Visitor, error) {
 	if err := c.sameOrigin.Check(c.r); err != nil {
 		return Visitor{}, &gateway.Refusal{
@@ -169,7 +168,7 @@ func (c *call) authenticateSession(ctx context.Context, v Visitor) (err error) {
 	return err
 }
 
-// administer finds the workspace that an administrator of this server names without being one of its members.
+// administer finds the workspace in the path for an administrator of this server who is not a member.
 func (c *call) administer(ctx context.Context) error {
 	ctx = storage.System(ctx)
 	userID := c.signedIn.User.ID
@@ -178,7 +177,7 @@ func (c *call) administer(ctx context.Context) error {
 	}
 	u, err := c.store.UserByID(ctx, userID)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && !u.Admin {
-		return nil // to them the workspace does not exist
+		return nil // for other users the workspace does not exist
 	}
 	if err != nil {
 		return fmt.Errorf("administrator: %w", err)
@@ -196,7 +195,7 @@ func (c *call) administer(ctx context.Context) error {
 	return nil
 }
 
-// authorize refuses operations that the caller may not use at all.
+// authorize refuses operations that the caller may not use.
 func (c *call) authorize(ctx context.Context) error {
 	if p := c.principal; p != nil && !c.op.whoAmI && !p.Has(catalog.ScopeAdmin) {
 		return gateway.MissingScope(catalog.ScopeAdmin, c.op.method+" "+c.op.path)
@@ -213,7 +212,7 @@ func (c *call) authorize(ctx context.Context) error {
 	return c.by.Decide(management.Act{Permission: c.op.may, Own: c.op.speaker == asPerson})
 }
 
-// caller names who asks, so that what is theirs alone can be bound to them.
+// caller identifies the caller, to bind cursors and Idempotency-Keys to it.
 func (c *call) caller() string {
 	if p := c.principal; p != nil {
 		return strings.Join([]string{p.Kind, p.KeyID, p.ClientID, p.UserID}, " ")
@@ -221,7 +220,7 @@ func (c *call) caller() string {
 	return "session " + c.signedIn.User.ID
 }
 
-// speak is ctx on behalf of whom the operation is done.
+// speak returns ctx with the one on whose behalf the operation accesses storage.
 func (c *call) speak(ctx context.Context) context.Context {
 	switch c.op.speaker {
 	case asSystem:

@@ -26,7 +26,7 @@ func conflict(detail string) *gateway.Refusal {
 	return &gateway.Refusal{Kind: gateway.Conflict, Detail: detail}
 }
 
-// Sentences that the OpenAPI document shows too.
+// Details that are also examples in the OpenAPI document.
 const (
 	bodyTooLarge        = "The body is larger than 64 KiB."
 	bodyNotJSON         = "Send the body as application/json."
@@ -37,10 +37,10 @@ func unknownMember(name string) *gateway.Refusal {
 	return badRequest(fmt.Sprintf("Unknown member %q; leave it out.", shorten(name)))
 }
 
-// notFound is for objects that do not exist and those that the caller has no access to: it does not say which.
+// notFound is the detail for objects that do not exist and for those to which the caller has no access.
 const notFound = "Not found, or you have no access to it."
 
-// asRefusal is the one place where errors of other packages become answers.
+// asRefusal turns errors of other packages into refusals.
 func asRefusal(err error) *gateway.Refusal {
 	var own *gateway.Refusal
 	var forbidden *management.Forbidden
@@ -67,11 +67,8 @@ func asRefusal(err error) *gateway.Refusal {
 	case len(invalid) > 0:
 		return badRequest(sentence(invalid))
 	case errors.Is(err, apikey.ErrTooMany):
-		return conflict(
-			"The limit of " + strconv.Itoa(
-				apikey.MaxKeys,
-			) + " active keys is reached; revoke keys that are no longer used.",
-		)
+		limit := strconv.Itoa(apikey.MaxKeys)
+		return conflict("The limit of " + limit + " active keys is reached; revoke keys that are no longer used.")
 	case errors.Is(err, apikey.ErrRotated):
 		return conflict("The key was already rotated, is revoked or has expired; create a new one.")
 	case errors.Is(err, storage.ErrNotFound):
@@ -80,7 +77,7 @@ func asRefusal(err error) *gateway.Refusal {
 	return gateway.AsRefusal(err)
 }
 
-// faults are the *oauth.Invalid errors that err joins.
+// faults returns the *input.Invalid errors that err joins.
 func faults(err error) []*input.Invalid {
 	switch e := err.(type) { //nolint:errorlint // it unwraps by itself
 	case *input.Invalid:
@@ -97,7 +94,7 @@ func faults(err error) []*input.Invalid {
 	return nil
 }
 
-// members are the names that fields have in JSON where package oauth calls them otherwise.
+// members maps fields of input.Invalid to members in JSON, if the names differ.
 var members = map[string]string{
 	"scope":         "scopes",
 	"rate limit":    "rateLimit",
@@ -107,7 +104,7 @@ var members = map[string]string{
 	"pkce":          "pkceOptional",
 }
 
-// sentence puts all faults into one.
+// sentence joins all faults.
 func sentence(all []*input.Invalid) string {
 	var parts []string
 	for _, f := range all {

@@ -22,7 +22,7 @@ type Usage struct {
 	Refused      int64  `json:"refused" doc:"Refused for any other reason."`
 }
 
-// UsageFilter chooses a part of the usage.
+// UsageFilter has the query parameters that filter usage.
 type UsageFilter struct {
 	Page
 	Credential string `query:"credential" doc:"ID of a key, a personal access token or an app. Defaults to all."`
@@ -31,7 +31,7 @@ type UsageFilter struct {
 	By         string `query:"by" enum:"hour,day" default:"day"`
 }
 
-// Event is one thing that was done in a workspace.
+// Event is an audit event of a workspace.
 type Event struct {
 	ID         string            `json:"id"`
 	At         Moment            `json:"at"`
@@ -46,7 +46,7 @@ type Event struct {
 	Detail     map[string]string `json:"detail" doc:"More details, without secrets or names."`
 }
 
-// EventFilter chooses among events.
+// EventFilter has the query parameters that filter events.
 type EventFilter struct {
 	Page
 	Action string `query:"action" doc:"An action, or a prefix that ends in a dot."`
@@ -134,7 +134,7 @@ func (a *API) listUsage(ctx context.Context, c *call, q *UsageFilter, _ *none) (
 		f.Since = f.Until.Add(-span)
 	}
 	if hour, id, ok := strings.Cut(after, " "); ok {
-		n, _ := strconv.ParseInt(hour, 10, 64) // we wrote it
+		n, _ := strconv.ParseInt(hour, 10, 64) // place below has written it
 		f.AfterHour, f.AfterID = storage.Time(n), id
 	}
 	rows, err := a.store.UsagePage(ctx, f)

@@ -16,12 +16,13 @@ import (
 
 	"doorward/oauth"
 	"doorward/storage"
+	"doorward/web/api/openapi"
 	"doorward/web/gateway"
 )
 
 const maxBody = 64 << 10 // bytes
 
-// none is the type of a query, body or answer that there is not.
+// none is the type of a missing query, body or response.
 type none struct{}
 
 // Moment is a time in JSON: RFC 3339 in UTC, in whole seconds.
@@ -32,7 +33,7 @@ func (m Moment) MarshalJSON() ([]byte, error) {
 	return []byte(`"` + storage.Time(m).Time().Format(time.RFC3339) + `"`), nil
 }
 
-var errMoment = errors.New("no moment")
+var errMoment = errors.New("not a time in RFC 3339")
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (m *Moment) UnmarshalJSON(text []byte) error {
@@ -48,7 +49,7 @@ func (m *Moment) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// parseMoment reads RFC 3339. What is before 1970, where storage's "never" lies, counts as its first microsecond.
+// parseMoment parses RFC 3339. Times before 1970 become its first microsecond, because storage's zero time means never.
 func parseMoment(text string) (storage.Time, bool) {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
@@ -57,7 +58,7 @@ func parseMoment(text string) (storage.Time, bool) {
 	return max(1, storage.Time(t.UnixMicro())), true
 }
 
-// maybe is a moment that may be missing.
+// maybe returns a time, or nil for the zero time.
 func maybe(t storage.Time) *Moment {
 	if t.IsZero() {
 		return nil
@@ -66,7 +67,7 @@ func maybe(t storage.Time) *Moment {
 	return &m
 }
 
-// text is a string that may be missing.
+// text returns a string, or nil for an empty one.
 func text(s string) *string {
 	if s == "" {
 		return nil
@@ -74,8 +75,8 @@ func text(s string) *string {
 	return &s
 }
 
-// Scopes are given as a list (["read","accounts:write"]), or by object ({"accounts":["read","write"]}), and are shown
-// as they were given.
+// Scopes is a list of scopes (["read","accounts:write"]) or of actions by object ({"accounts":["read","write"]}).
+// Responses have the form of the request.
 type Scopes struct {
 	List     []string
 	ByObject bool
@@ -128,8 +129,7 @@ func (s *Scopes) UnmarshalJSON(text []byte) error {
 	})
 }
 
-// Change is a member of a PATCH: left out, it leaves what is there; null takes away what is there (RFC 7396), where
-// that can be missing.
+// Change is a member of a PATCH (RFC 7396): if it is left out, the value does not change; null removes the value.
 type Change[T any] struct {
 	Set   bool
 	Null  bool
@@ -142,15 +142,15 @@ func (c *Change[T]) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, &c.Value)
 }
 
-// MarshalJSON implements json.Marshaler, for the examples of the document.
+// MarshalJSON implements json.Marshaler, for the examples in the OpenAPI document.
 func (c Change[T]) MarshalJSON() ([]byte, error) {
 	return json.Marshal(c.Value)
 }
 
-// IsZero keeps a change that is none out of an example.
+// IsZero reports whether there is no change, so that examples omit it.
 func (c Change[T]) IsZero() bool { return !c.Set }
 
-// pointer is nil for a change that is none.
+// pointer returns the value, or nil if there is no change.
 func (c Change[T]) pointer() *T {
 	if !c.Set {
 		return nil
@@ -160,11 +160,11 @@ func (c Change[T]) pointer() *T {
 
 var errTwice = errors.New("duplicate member")
 
-// eachMember calls fn for each member of an object, which must be the whole text and have each name once.
+// eachMember calls fn for each member of a JSON object. Nothing may follow the object, and its names must be distinct.
 func eachMember(text []byte, fn func(name string, value json.RawMessage) error) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return errors.New("no object")
+		return errors.New("not an object")
 	}
 	seen := map[string]bool{}
 	for d.More() {
@@ -172,7 +172,7 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 		if err != nil {
 			return err
 		}
-		name, _ := t.(string) // where a name stands the decoder takes nothing else
+		name, _ := t.(string) // the decoder accepts only a string here
 		if seen[name] {
 			return fmt.Errorf("%w %q", errTwice, shorten(name))
 		}
@@ -194,15 +194,15 @@ func eachMember(text []byte, fn func(name string, value json.RawMessage) error) 
 	return nil
 }
 
-// receive reads the whole body. It comes before everything else, so that a slow body is not decided about by rights
-// that are gone when it is complete.
+// receive reads the whole body. It runs first, so that the decision is not based on rights that were revoked while a
+// slow body arrived.
 func (c *call) receive() {
 	if c.op.in != reflect.TypeFor[none]() {
 		c.body, c.broken = io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
 	}
 }
 
-// readBody refuses what was received, where it is not whole or not JSON.
+// readBody refuses a body that is incomplete or not JSON.
 func (c *call) readBody() error {
 	var tooLarge *http.MaxBytesError
 	switch {
@@ -229,8 +229,8 @@ func (c *call) readBody() error {
 	return nil
 }
 
-// decode reads a JSON object into a struct: every member must be in the struct, none may occur twice, and nothing may
-// follow it. A null counts as left out, but for a Change. What is wrong is named, and no value is repeated.
+// decode decodes a JSON object into a struct. It refuses unknown and duplicate members. Null counts as left out, except
+// for a Change. Errors name the member but do not repeat its value.
 func decode(body []byte, into any) error {
 	target := reflect.ValueOf(into).Elem()
 	if len(body) == 0 {
@@ -241,7 +241,7 @@ func decode(body []byte, into any) error {
 	}
 	err := eachMember(body, func(name string, value json.RawMessage) error {
 		for i := range target.NumField() {
-			if f := target.Type().Field(i); memberName(f) == name {
+			if f := target.Type().Field(i); openapi.MemberName(f) == name {
 				return decodeMember(f, value, target.Field(i))
 			}
 		}
@@ -265,35 +265,29 @@ func decodeMember(f reflect.StructField, value json.RawMessage, field reflect.Va
 		return nil
 	}
 	if err := json.Unmarshal(value, field.Addr().Interface()); err != nil {
-		return badRequest(fmt.Sprintf("The member %q must be %s.", memberName(f), kindOf(field.Type())))
+		return badRequest(fmt.Sprintf("The member %q must be %s.", openapi.MemberName(f), kindOf(field.Type())))
 	}
-	// An empty one too: it would count as left out, and what is left out may mean the most there is.
+	// An empty string is refused too: it would count as left out, and the default may be the highest value.
 	if list := f.Tag.Get("enum"); list != "" &&
 		!slices.Contains(strings.Split(list, ","), reflect.Indirect(field).String()) {
 		return badRequest(
-			fmt.Sprintf("The member %q must be one of %s.", memberName(f), strings.ReplaceAll(list, ",", ", ")),
+			fmt.Sprintf("The member %q must be one of %s.", openapi.MemberName(f), strings.ReplaceAll(list, ",", ", ")),
 		)
 	}
 	return nil
-}
-
-// memberName is the name of a struct's field in JSON.
-func memberName(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-	return name
 }
 
 func isChange(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && strings.HasPrefix(t.Name(), "Change[")
 }
 
-// changed is the type of what a Change holds.
+// changed is the type of a Change's value.
 func changed(t reflect.Type) reflect.Type {
 	f, _ := t.FieldByName("Value")
 	return f.Type
 }
 
-// kindOf says what a member of a type must be.
+// kindOf says in words what a member of a type must be.
 func kindOf(t reflect.Type) string {
 	if isChange(t) {
 		return kindOf(changed(t))
@@ -315,7 +309,7 @@ func kindOf(t reflect.Type) string {
 	return "a string"
 }
 
-// shorten keeps a stranger's text from filling a message.
+// shorten bounds a text from the request in an error.
 func shorten(text string) string {
 	if r := []rune(text); len(r) > 40 {
 		return string(r[:40]) + "…"

@@ -12,7 +12,7 @@ import (
 	"doorward/storage"
 )
 
-// Key is an API key, as it is shown.
+// Key is an API key in responses.
 type Key struct {
 	ID           string   `json:"id" doc:"Identifies the key. Not secret."`
 	Key          string   `json:"key,omitempty" doc:"The key itself. Returned only when the key is created or rotated."`
@@ -38,7 +38,7 @@ type Key struct {
 	RotatedInto  *string  `json:"rotatedInto" doc:"ID of the key that replaces it."`
 }
 
-// NewKey is what may be chosen about an API key.
+// NewKey is the request to create an API key.
 type NewKey struct {
 	Name        string   `json:"name" doc:"What the key is for: 1 to 100 characters."`
 	Scopes      Scopes   `json:"scopes" doc:"Permissions: a list, or an object of lists. Scopes that only users can have (user_only) are refused."`
@@ -52,7 +52,7 @@ type NewKey struct {
 	Resource    string   `json:"resource,omitempty" doc:"The API that the key is for. Defaults to that of the credential, or to the first one."`
 }
 
-// KeyChange is what may change about an API key.
+// KeyChange is the request to update an API key.
 type KeyChange struct {
 	Name      *string          `json:"name,omitempty"`
 	Note      Change[string]   `json:"note,omitzero"`
@@ -63,12 +63,12 @@ type KeyChange struct {
 	Paused    *bool            `json:"paused,omitempty" doc:"true: the key does not work until it is resumed, which needs the same authority that paused it."`
 }
 
-// Rotation says how a key or secret is replaced.
+// Rotation is the request to rotate a key or secret.
 type Rotation struct {
 	Grace *string `json:"grace,omitempty" pattern:"^[0-9]{1,9}(s|m|h|d)$" doc:"Grace period in which the old one still works, up to 30d. Defaults to 24h."`
 }
 
-// KeyFilter chooses among keys.
+// KeyFilter has the query parameters that filter keys.
 type KeyFilter struct {
 	Page
 	Environment string `query:"environment" enum:"live,test"`
@@ -135,9 +135,7 @@ func (a *API) keys() []operation {
 			status:  201,
 			text: "Creates a replacement with the same permissions. The old key keeps working for a grace " +
 				"period. Both share one rate limit.",
-			request: Rotation{
-				Grace: ptr("24h"),
-			},
+			request:  Rotation{Grace: ptr("24h")},
 			answer:   made,
 			conflict: "The key was already rotated, is revoked or has expired.",
 		}), a.rotateKey),
@@ -150,12 +148,13 @@ func (a *API) keys() []operation {
 
 func ptr[T any](v T) *T { return &v }
 
-// exampleNewKey is a key that can be made here: of the default resource's scopes, within its plan.
+// exampleNewKey is a request that works with the server's configuration: with scopes of the default resource, within
+// its plan.
 func (a *API) exampleNewKey() NewKey {
 	r := a.catalog.Resources()[0]
 	k := NewKey{Name: "Nightly import"}
 	for _, scope := range r.Scopes {
-		if !scope.UserOnly && len(k.Scopes.List) < 2 { // an API key cannot be given the others
+		if !scope.UserOnly && len(k.Scopes.List) < 2 { // API keys cannot have user-only scopes
 			k.Scopes.List = append(k.Scopes.List, scope.Name)
 		}
 	}
@@ -192,20 +191,17 @@ func (a *API) exampleKey() Key {
 	}
 }
 
-// showKey is a key as it is answered.
+// showKey converts a key for a response.
 func (c *call) showKey(k *storage.APIKey) Key {
 	_, plan := c.apikey.Plan(k, c.workspace.Plan)
 	shown := Key{
-		ID:          k.ID,
-		Name:        k.Name,
-		Note:        k.Note,
-		Workspace:   c.workspace.Slug,
-		Resource:    k.Resource,
-		Environment: k.Environment,
-		Scopes: Scopes{
-			List:     k.Scopes,
-			ByObject: k.ScopesByObject,
-		},
+		ID:           k.ID,
+		Name:         k.Name,
+		Note:         k.Note,
+		Workspace:    c.workspace.Slug,
+		Resource:     k.Resource,
+		Environment:  k.Environment,
+		Scopes:       Scopes{List: k.Scopes, ByObject: k.ScopesByObject},
 		Plan:         text(k.Plan),
 		ExpiresAt:    maybe(k.ExpiresAt),
 		Addresses:    list(k.Addresses),
@@ -231,7 +227,8 @@ func list(l []string) []string { return append([]string{}, l...) }
 
 func (c *call) owner() storage.KeyOwner { return storage.KeyOwner{WorkspaceID: c.by.WorkspaceID} }
 
-// resourceOf is the resource that something new is for: the one named, else that of the credential; empty: the first.
+// resourceOf returns the resource of a new object: the named one, otherwise the credential's. Empty means the first
+// one.
 func (c *call) resourceOf(named string) string {
 	if named == "" && c.principal != nil {
 		return c.principal.Audience
@@ -272,7 +269,7 @@ func (a *API) createKey(ctx context.Context, c *call, _ *none, in *NewKey) (Key,
 	return shown, nil
 }
 
-// rateLimit is a limit of a key's own; zero: none was chosen.
+// rateLimit returns a key's own rate limit; zero: it has none.
 func rateLimit(chosen *int64) (int64, error) {
 	if chosen == nil {
 		return 0, nil
@@ -311,7 +308,7 @@ func (a *API) listKeys(ctx context.Context, c *call, q *KeyFilter, _ *none) (Lis
 
 func keyPlace(k *storage.APIKey) string { return k.ID }
 
-// id is the one in the path. storage.ErrNotFound: nothing of the kind has such an id.
+// id returns the ID in the path. storage.ErrNotFound: it does not have the form of the kind's IDs.
 func (c *call) id(name, kind string) (string, error) {
 	id := c.r.PathValue(name)
 	if !storage.IsID(kind, id) {
@@ -382,7 +379,7 @@ const defaultGrace = 24 * time.Hour
 
 var graceForm = regexp.MustCompile(`^([0-9]{1,9})(s|m|h|d)$`)
 
-// grace reads a duration as the configuration and the commands write it.
+// grace parses the grace period, in the format of the configuration.
 func (r *Rotation) grace() (time.Duration, error) {
 	if r.Grace == nil {
 		return defaultGrace, nil
@@ -391,7 +388,7 @@ func (r *Rotation) grace() (time.Duration, error) {
 		return 0, badRequest("grace must be a duration such as 24h or 7d.")
 	}
 	d, err := input.ParseDuration(*r.Grace)
-	if err != nil { // too long to be read, and so more than is allowed
+	if err != nil { // too long to parse, so longer than allowed
 		d = 365 * input.Day
 	}
 	return d, nil

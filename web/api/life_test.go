@@ -2,17 +2,13 @@ package api_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"testing"
 
 	"doorward/management"
 	"doorward/oauth/apikey"
-	"doorward/oauth/bearer"
-	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/test/rig"
@@ -38,11 +34,23 @@ func TestLifeOfAKey(t *testing.T) {
 		w := r.Workspace("acme", "", r.Alice)
 		admin := adminKey(r, w)
 
-		made := want(t, r.JSON("POST", "/v1/api-keys", admin, `{"name":"Production","scopes":["read","write"],"rateLimit":1000,"expiresAt":null}`), http.StatusCreated)
+		made := want(
+			t,
+			r.JSON(
+				"POST",
+				"/v1/api-keys",
+				admin,
+				`{"name":"Production","scopes":["read","write"],"rateLimit":1000,"expiresAt":null}`,
+			),
+			http.StatusCreated,
+		)
 		id, _ := made["id"].(string)
 		key, _ := made["key"].(string)
-		if !strings.HasPrefix(id, "key_") || !strings.HasPrefix(key, "sk_live_") || made["rateLimit"] != 1000.0 || made["expiresAt"] != nil ||
-			!strings.HasSuffix(made["createdAt"].(string), "Z") || made["workspace"] != "acme" || made["status"] != "active" {
+		if !strings.HasPrefix(id, "key_") || !strings.HasPrefix(key, "sk_live_") || made["rateLimit"] != 1000.0 ||
+			made["expiresAt"] != nil ||
+			!strings.HasSuffix(made["createdAt"].(string), "Z") ||
+			made["workspace"] != "acme" ||
+			made["status"] != "active" {
 			t.Errorf("made %v", made)
 		}
 		test := want(t, r.JSON("GET", "/v1/auth/test", key, ""), http.StatusOK)
@@ -58,26 +66,41 @@ func TestLifeOfAKey(t *testing.T) {
 			t.Errorf("list: %v", list)
 		}
 
-		changed := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, `{"name":"Renamed","note":"why","scopes":["read"],"rateLimit":10,"addresses":["127.0.0.0/8"]}`), http.StatusOK)
-		if text, _ := json.Marshal(changed["scopes"]); changed["name"] != "Renamed" || changed["note"] != "why" || string(text) != `["read"]` || changed["rateLimit"] != 10.0 {
+		changed := want(
+			t,
+			r.JSON(
+				"PATCH",
+				"/v1/api-keys/"+id,
+				admin,
+				`{"name":"Renamed","note":"why","scopes":["read"],"rateLimit":10,"addresses":["127.0.0.0/8"]}`,
+			),
+			http.StatusOK,
+		)
+		if text, _ := json.Marshal(changed["scopes"]); changed["name"] != "Renamed" || changed["note"] != "why" ||
+			string(text) != `["read"]` ||
+			changed["rateLimit"] != 10.0 {
 			t.Errorf("changed: %v", changed)
 		}
-		if again := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, `{"rateLimit":null,"note":null}`), http.StatusOK); again["rateLimit"] != nil || again["note"] != "" {
+		if again := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, `{"rateLimit":null,"note":null}`), http.StatusOK); again["rateLimit"] != nil ||
+			again["note"] != "" {
 			t.Errorf("cleared: %v", again)
 		}
 
-		if p := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, `{"paused":true}`), http.StatusOK); p["status"] != "paused" || p["pausedAt"] == nil {
+		if p := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, `{"paused":true}`), http.StatusOK); p["status"] != "paused" ||
+			p["pausedAt"] == nil {
 			t.Errorf("paused: %v", p)
 		}
 		want(t, r.JSON("GET", "/v1/auth/test", key, ""), http.StatusForbidden)
-		if p := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, `{"paused":false}`), http.StatusOK); p["status"] != "active" || p["pausedAt"] != nil {
+		if p := want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, `{"paused":false}`), http.StatusOK); p["status"] != "active" ||
+			p["pausedAt"] != nil {
 			t.Errorf("resumed: %v", p)
 		}
 		want(t, r.JSON("GET", "/v1/auth/test", key, ""), http.StatusOK)
 
 		fresh := want(t, r.JSON("POST", "/v1/api-keys/"+id+"/rotate", admin, `{"grace":"1h"}`), http.StatusCreated)
 		second, _ := fresh["key"].(string)
-		if old := want(t, r.JSON("GET", "/v1/api-keys/"+id, admin, ""), http.StatusOK); old["status"] != "rotating" || old["rotatedInto"] != fresh["id"] {
+		if old := want(t, r.JSON("GET", "/v1/api-keys/"+id, admin, ""), http.StatusOK); old["status"] != "rotating" ||
+			old["rotatedInto"] != fresh["id"] {
 			t.Errorf("rotated: %v", old)
 		}
 		want(t, r.JSON("GET", "/v1/auth/test", key, ""), http.StatusOK)
@@ -87,7 +110,8 @@ func TestLifeOfAKey(t *testing.T) {
 		want(t, r.JSON("DELETE", "/v1/api-keys/"+fresh["id"].(string), admin, ""), http.StatusNoContent)
 		want(t, r.JSON("DELETE", "/v1/api-keys/"+fresh["id"].(string), admin, ""), http.StatusNoContent)
 		want(t, r.JSON("GET", "/v1/auth/test", second, ""), http.StatusUnauthorized)
-		if revoked := want(t, r.JSON("GET", "/v1/api-keys/"+fresh["id"].(string), admin, ""), http.StatusOK); revoked["status"] != "revoked" || revoked["revokedAt"] == nil {
+		if revoked := want(t, r.JSON("GET", "/v1/api-keys/"+fresh["id"].(string), admin, ""), http.StatusOK); revoked["status"] != "revoked" ||
+			revoked["revokedAt"] == nil {
 			t.Errorf("revoked: %v", revoked)
 		}
 		want(t, r.JSON("PATCH", "/v1/api-keys/"+fresh["id"].(string), admin, `{"name":"x"}`), http.StatusBadRequest)
@@ -97,17 +121,38 @@ func TestLifeOfAKey(t *testing.T) {
 func TestLifeOfAPersonalAccessToken(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		b := r.Browser().SignIn(r.Alice.Email)
-		made := want(t, b.JSON("POST", "/v1/personal-access-tokens", `{"name":"Laptop","scopes":["admin"],"role":"admin","note":"mine"}`), http.StatusCreated)
+		made := want(
+			t,
+			b.JSON("POST", "/v1/personal-access-tokens", `{"name":"Laptop","scopes":["admin"],"role":"admin","note":"mine"}`),
+			http.StatusCreated,
+		)
 		id, token := made["id"].(string), made["token"].(string)
-		if !strings.HasPrefix(id, "token_") || !strings.HasPrefix(token, "pat_") || made["role"] != "admin" || made["status"] != "active" {
+		if !strings.HasPrefix(id, "token_") || !strings.HasPrefix(token, "pat_") || made["role"] != "admin" ||
+			made["status"] != "active" {
 			t.Errorf("made %v", made)
 		}
 		path := "/v1/personal-access-tokens/" + id
 		// It may make another, no wider than itself; an API key and an app may not.
-		second := want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Second","scopes":["read"],"role":"viewer"}`), http.StatusCreated)
-		want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Owner","scopes":["read"],"role":"owner"}`), http.StatusForbidden)
-		want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Owner","scopes":["read"]}`), http.StatusForbidden)
-		want(t, r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"x","scopes":["read"],"role":"viewer","plan":"pro"}`), http.StatusBadRequest)
+		second := want(
+			t,
+			r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Second","scopes":["read"],"role":"viewer"}`),
+			http.StatusCreated,
+		)
+		want(
+			t,
+			r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Owner","scopes":["read"],"role":"owner"}`),
+			http.StatusForbidden,
+		)
+		want(
+			t,
+			r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"Owner","scopes":["read"]}`),
+			http.StatusForbidden,
+		)
+		want(
+			t,
+			r.JSON("POST", "/v1/personal-access-tokens", token, `{"name":"x","scopes":["read"],"role":"viewer","plan":"pro"}`),
+			http.StatusBadRequest,
+		)
 		app := r.App(management.ClientSpec{Scopes: []string{"admin"}})
 		access, _ := r.Tokens(app, "admin")
 		for _, other := range []string{access, adminKey(r, r.Workspace("acme", "", r.Alice))} {
@@ -122,11 +167,19 @@ func TestLifeOfAPersonalAccessToken(t *testing.T) {
 				want(t, r.JSON(q.method, q.path, other, q.body), http.StatusForbidden)
 			}
 		}
-		if list := want(t, r.JSON("GET", "/v1/personal-access-tokens?search=LAP&status=active", token, ""), http.StatusOK)["data"].([]any); len(list) != 1 || list[0].(map[string]any)["id"] != id {
+		if list := want(t, r.JSON("GET", "/v1/personal-access-tokens?search=LAP&status=active", token, ""), http.StatusOK)["data"].([]any); len(
+			list,
+		) != 1 ||
+			list[0].(map[string]any)["id"] != id {
 			t.Errorf("list: %v", list)
 		}
-		changed := want(t, b.JSON("PATCH", path, `{"name":"Desktop","note":null,"role":"member","addresses":["127.0.0.1"]}`), http.StatusOK)
-		if changed["name"] != "Desktop" || changed["note"] != "" || changed["role"] != "member" || len(changed["addresses"].([]any)) != 1 {
+		changed := want(
+			t,
+			b.JSON("PATCH", path, `{"name":"Desktop","note":null,"role":"member","addresses":["127.0.0.1"]}`),
+			http.StatusOK,
+		)
+		if changed["name"] != "Desktop" || changed["note"] != "" || changed["role"] != "member" ||
+			len(changed["addresses"].([]any)) != 1 {
 			t.Errorf("changed: %v", changed)
 		}
 		want(t, b.JSON("PATCH", path, `{"role":"admin"}`), http.StatusForbidden)
@@ -149,17 +202,28 @@ func TestLifeOfAPersonalAccessToken(t *testing.T) {
 func TestLifeOfAnApp(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		admin := adminKey(r, r.Workspace("acme", "", r.Alice))
-		made := want(t, r.JSON("POST", "/v1/apps", admin, `{"name":"Robot","grants":["client_credentials"],"scopes":["read"]}`), http.StatusCreated)
+		made := want(
+			t,
+			r.JSON("POST", "/v1/apps", admin, `{"name":"Robot","grants":["client_credentials"],"scopes":["read"]}`),
+			http.StatusCreated,
+		)
 		id, secret := made["id"].(string), made["secret"].(string)
-		if !strings.HasPrefix(id, "app_") || made["workspace"] != "acme" || made["public"] != false || made["createdBy"] != nil {
+		if !strings.HasPrefix(id, "app_") || made["workspace"] != "acme" || made["public"] != false ||
+			made["createdBy"] != nil {
 			t.Errorf("made %v", made)
 		}
 		path := "/v1/apps/" + id
 		token := func(secret string) *rig.Answer {
-			return r.Post("/oauth/token", url.Values{"grant_type": {"client_credentials"}}, "Authorization", rig.Basic(id, secret))
+			return r.Post(
+				"/oauth/token",
+				url.Values{"grant_type": {"client_credentials"}},
+				"Authorization",
+				rig.Basic(id, secret),
+			)
 		}
 		access := want(t, token(secret), http.StatusOK)["access_token"].(string)
-		if test := want(t, r.JSON("GET", "/v1/auth/test", access, ""), http.StatusOK); test["keyId"] != nil || test["rateLimit"] != nil {
+		if test := want(t, r.JSON("GET", "/v1/auth/test", access, ""), http.StatusOK); test["keyId"] != nil ||
+			test["rateLimit"] != nil {
 			t.Errorf("test: %v", test)
 		}
 		rotated := want(t, r.JSON("POST", path+"/secret", admin, `{"grace":"1h"}`), http.StatusCreated)
@@ -170,13 +234,20 @@ func TestLifeOfAnApp(t *testing.T) {
 		second := want(t, r.JSON("POST", path+"/secret", admin, `{"grace":"0s"}`), http.StatusCreated)["secret"].(string)
 		want(t, token(rotated["secret"].(string)), http.StatusUnauthorized)
 		want(t, token(second), http.StatusOK)
-		changed := want(t, r.JSON("PATCH", path, admin, `{"name":"Machine","site":"https://example.com","disabled":true}`), http.StatusOK)
-		if changed["name"] != "Machine" || changed["disabled"] != true || changed["site"] != "https://example.com" || len(changed["secrets"].([]any)) != 1 {
+		changed := want(
+			t,
+			r.JSON("PATCH", path, admin, `{"name":"Machine","site":"https://example.com","disabled":true}`),
+			http.StatusOK,
+		)
+		if changed["name"] != "Machine" || changed["disabled"] != true || changed["site"] != "https://example.com" ||
+			len(changed["secrets"].([]any)) != 1 {
 			t.Errorf("changed: %v", changed)
 		}
 		want(t, token(second), http.StatusUnauthorized)
 		want(t, r.JSON("GET", "/v1/auth/test", access, ""), http.StatusForbidden)
-		if on := want(t, r.JSON("PATCH", path, admin, `{"disabled":false,"site":null}`), http.StatusOK); on["disabled"] != false || on["site"] != nil || on["name"] != "Machine" {
+		if on := want(t, r.JSON("PATCH", path, admin, `{"disabled":false,"site":null}`), http.StatusOK); on["disabled"] != false ||
+			on["site"] != nil ||
+			on["name"] != "Machine" {
 			t.Errorf("enabled: %v", on)
 		}
 		want(t, token(second), http.StatusOK)
@@ -189,8 +260,26 @@ func TestLifeOfAnApp(t *testing.T) {
 		} {
 			want(t, r.JSON("PATCH", path, admin, body), http.StatusBadRequest)
 		}
-		want(t, r.JSON("POST", "/v1/apps", admin, `{"name":"x","redirectUris":["https://x.example/cb"],"scopes":["read"],"pkceOptional":true}`), http.StatusBadRequest)
-		public := want(t, r.JSON("POST", "/v1/apps", admin, `{"name":"Browser app","redirectUris":["https://x.example/cb"],"scopes":["read"],"public":true}`), http.StatusCreated)
+		want(
+			t,
+			r.JSON(
+				"POST",
+				"/v1/apps",
+				admin,
+				`{"name":"x","redirectUris":["https://x.example/cb"],"scopes":["read"],"pkceOptional":true}`,
+			),
+			http.StatusBadRequest,
+		)
+		public := want(
+			t,
+			r.JSON(
+				"POST",
+				"/v1/apps",
+				admin,
+				`{"name":"Browser app","redirectUris":["https://x.example/cb"],"scopes":["read"],"public":true}`,
+			),
+			http.StatusCreated,
+		)
 		if public["secret"] != nil || public["public"] != true {
 			t.Errorf("public: %v", public)
 		}
@@ -202,242 +291,136 @@ func TestLifeOfAnApp(t *testing.T) {
 		// An administrator of the server may, from a browser.
 		root := r.User("root@example.com", "Root", true)
 		b := r.Browser().SignIn(root.Email)
-		old := want(t, b.JSON("POST", "/v1/apps", `{"name":"Old app","redirectUris":["https://x.example/cb"],"scopes":["read"],"pkceOptional":true}`), http.StatusCreated)
+		old := want(
+			t,
+			b.JSON(
+				"POST",
+				"/v1/apps",
+				`{"name":"Old app","redirectUris":["https://x.example/cb"],"scopes":["read"],"pkceOptional":true}`,
+			),
+			http.StatusCreated,
+		)
 		if old["pkceOptional"] != true || old["createdBy"] != root.ID {
 			t.Errorf("old: %v", old)
 		}
-		if now := want(t, b.JSON("PATCH", "/v1/apps/"+old["id"].(string), `{"pkceOptional":false,"firstParty":true}`), http.StatusOK); now["pkceOptional"] != false || now["firstParty"] != true {
+		if now := want(t, b.JSON("PATCH", "/v1/apps/"+old["id"].(string), `{"pkceOptional":false,"firstParty":true}`), http.StatusOK); now["pkceOptional"] != false ||
+			now["firstParty"] != true {
 			t.Errorf("changed: %v", now)
 		}
 	})
 }
 
 func TestLifeOfAWorkspace(t *testing.T) {
-	rig.Each(t, rig.Options{Plans: map[string]limit.Plan{"pro": {Hour: 1000}}, OwnersSetPlans: true}, func(t *testing.T, r *rig.Rig) {
-		bob := r.User("bob@example.com", "Bob", false)
-		b, bobs := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(bob.Email)
-		made := want(t, b.JSON("POST", "/v1/workspaces", `{"name":"Acme","slug":"acme"}`), http.StatusCreated)
-		if made["slug"] != "acme" || made["role"] != "owner" || made["plan"] != nil || made["personal"] != false {
-			t.Errorf("made %v", made)
-		}
-		want(t, b.JSON("POST", "/v1/workspaces", `{"name":"Acme","slug":"acme"}`), http.StatusConflict)
-		for _, body := range []string{`{"name":"","slug":"xx"}`, `{"name":"x","slug":"X"}`, `{"name":"x","slug":"x"}`, `{"name":"x","slug":"xx","plan":"pro"}`} {
-			want(t, b.JSON("POST", "/v1/workspaces", body), http.StatusBadRequest)
-		}
-		if list := want(t, b.JSON("GET", "/v1/workspaces", ""), http.StatusOK)["data"].([]any); len(list) != 2 || list[0].(map[string]any)["personal"] != true {
-			t.Errorf("list: %v", list)
-		}
-		if now := want(t, b.JSON("PATCH", "/v1/workspaces/acme", `{"name":"Acme Ltd","plan":"pro"}`), http.StatusOK); now["name"] != "Acme Ltd" || now["plan"] != "pro" {
-			t.Errorf("changed: %v", now)
-		}
-		want(t, b.JSON("PATCH", "/v1/workspaces/acme", `{"plan":"gold"}`), http.StatusBadRequest)
-		if now := want(t, b.JSON("PATCH", "/v1/workspaces/acme", `{"plan":null}`), http.StatusOK); now["name"] != "Acme Ltd" || now["plan"] != nil {
-			t.Errorf("changed: %v", now)
-		}
-		want(t, b.JSON("PATCH", "/v1/workspaces/acme", `{"slug":"other"}`), http.StatusBadRequest)
-
-		invited := want(t, b.JSON("POST", "/v1/workspaces/acme/invitations", `{"email":"bob@example.com","role":"member"}`), http.StatusCreated)
-		if !strings.HasPrefix(invited["url"].(string), r.Issuer+"/join/dw_in_") || invited["createdBy"] != r.Alice.ID {
-			t.Errorf("invited: %v", invited)
-		}
-		if list := want(t, b.JSON("GET", "/v1/workspaces/acme/invitations", ""), http.StatusOK)["data"].([]any); len(list) != 1 || list[0].(map[string]any)["url"] != nil {
-			t.Errorf("invitations: %v", list)
-		}
-		want(t, bobs.JSON("GET", "/v1/workspaces/acme", ""), http.StatusNotFound)
-		word := invited["url"].(string)[len(r.Issuer+"/join/"):]
-		if _, err := r.Management.TakeInvitation(r.System(), bob, word); err != nil {
-			t.Fatal(err)
-		}
-		second := want(t, b.JSON("POST", "/v1/workspaces/acme/invitations", `{"email":"carol@example.com","role":"viewer"}`), http.StatusCreated)
-		want(t, b.JSON("DELETE", "/v1/workspaces/acme/invitations/"+second["id"].(string), ""), http.StatusNoContent)
-		want(t, b.JSON("DELETE", "/v1/workspaces/acme/invitations/"+second["id"].(string), ""), http.StatusNotFound)
-
-		if w := want(t, bobs.JSON("GET", "/v1/workspaces/acme", ""), http.StatusOK); w["role"] != "member" {
-			t.Errorf("bob sees %v", w)
-		}
-		want(t, bobs.JSON("PATCH", "/v1/workspaces/acme", `{"name":"x"}`), http.StatusForbidden)
-		want(t, bobs.JSON("GET", "/v1/workspaces/acme/invitations", ""), http.StatusForbidden)
-		want(t, bobs.JSON("DELETE", "/v1/workspaces/acme", ""), http.StatusForbidden)
-		want(t, bobs.JSON("GET", "/v1/api-keys", "", "X-Workspace", "acme"), http.StatusForbidden)
-		want(t, bobs.JSON("PATCH", "/v1/workspaces/acme/members/"+r.Alice.ID, `{"role":"viewer"}`), http.StatusForbidden)
-		if list := want(t, bobs.JSON("GET", "/v1/workspaces/acme/members", ""), http.StatusOK)["data"].([]any); len(list) != 2 {
-			t.Errorf("members: %v", list)
-		}
-		want(t, b.JSON("PATCH", "/v1/workspaces/acme/members/"+r.Alice.ID, `{"role":"member"}`), http.StatusConflict)
-		want(t, b.JSON("DELETE", "/v1/workspaces/acme/members/"+r.Alice.ID, ""), http.StatusConflict)
-		want(t, b.JSON("PATCH", "/v1/workspaces/acme/members/"+bob.ID, `{"role":"king"}`), http.StatusBadRequest)
-		want(t, b.JSON("PATCH", "/v1/workspaces/acme/members/"+bob.ID, `{}`), http.StatusBadRequest)
-		if m := want(t, b.JSON("PATCH", "/v1/workspaces/acme/members/"+bob.ID, `{"role":"admin"}`), http.StatusOK); m["role"] != "admin" || m["email"] != bob.Email {
-			t.Errorf("member: %v", m)
-		}
-		want(t, bobs.JSON("GET", "/v1/api-keys", "", "X-Workspace", "acme"), http.StatusOK)
-		want(t, bobs.JSON("PATCH", "/v1/workspaces/acme/members/"+bob.ID, `{"role":"owner"}`), http.StatusForbidden)
-		want(t, bobs.JSON("DELETE", "/v1/workspaces/acme/members/"+bob.ID, ""), http.StatusNoContent)
-		want(t, bobs.JSON("GET", "/v1/workspaces/acme", ""), http.StatusNotFound)
-
-		// A key sees its own workspace and no other, and acts in it as an admin.
-		w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
-		if err != nil {
-			t.Fatal(err)
-		}
-		key := adminKey(r, w)
-		if list := want(t, r.JSON("GET", "/v1/workspaces", key, ""), http.StatusOK)["data"].([]any); len(list) != 1 || list[0].(map[string]any)["role"] != "admin" {
-			t.Errorf("a key lists %v", list)
-		}
-		want(t, r.JSON("GET", "/v1/workspaces/acme/members", key, ""), http.StatusOK)
-		want(t, r.JSON("POST", "/v1/workspaces/acme/invitations", key, `{"email":"dave@example.com","role":"owner"}`), http.StatusForbidden)
-		want(t, r.JSON("DELETE", "/v1/workspaces/acme", key, ""), http.StatusForbidden)
-
-		personal := want(t, b.JSON("GET", "/v1/workspaces", ""), http.StatusOK)["data"].([]any)[0].(map[string]any)["slug"].(string)
-		want(t, b.JSON("DELETE", "/v1/workspaces/"+personal, ""), http.StatusConflict)
-		want(t, b.JSON("POST", "/v1/workspaces/"+personal+"/invitations", `{"email":"bob@example.com","role":"member"}`), http.StatusConflict)
-		want(t, b.JSON("DELETE", "/v1/workspaces/acme", ""), http.StatusNoContent)
-		want(t, b.JSON("GET", "/v1/workspaces/acme", ""), http.StatusNotFound)
-		want(t, r.JSON("GET", "/v1/auth/test", key, ""), http.StatusUnauthorized)
-	})
-}
-
-// Calls are counted for their workspace by key, and what was done is told with the credential that did it.
-func TestUsageAndEventsTellWhatTheAPIWasAsked(t *testing.T) {
-	rig.Each(t, rig.Options{Plans: map[string]limit.Plan{"tiny": {Hour: 3}}}, func(t *testing.T, r *rig.Rig) {
-		w := r.Workspace("acme", "", r.Alice)
-		adminID, admin := r.Key(w, apikey.Spec{Name: "Admin", Scopes: []string{"admin"}})
-		k, text := r.Key(w, apikey.Spec{Plan: "tiny"})
-		want(t, r.JSON("GET", "/v1/auth/test", text, ""), http.StatusOK)
-		want(t, r.JSON("GET", "/v1/api-keys/"+k.ID, text, ""), http.StatusForbidden)
-		want(t, r.JSON("GET", "/v1/auth/test", text, "", "X-Workspace", "other"), http.StatusForbidden)
-		want(t, r.JSON("GET", "/api/me", text, ""), http.StatusOK)
-		want(t, r.JSON("GET", "/v1/auth/test", text, ""), http.StatusTooManyRequests)
-		want(t, r.JSON("PATCH", "/v1/api-keys/"+k.ID, admin, `{"addresses":["192.0.2.1"]}`), http.StatusOK)
-		want(t, r.JSON("GET", "/v1/auth/test", text, ""), http.StatusForbidden)
-		want(t, r.JSON("DELETE", "/v1/api-keys/"+k.ID, admin, "", "X-Request-Id", "the-revocation"), http.StatusNoContent)
-		want(t, r.JSON("GET", "/v1/auth/test", text, ""), http.StatusUnauthorized)
-		if err := r.Store.FlushUsage(r.System()); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Store.FlushTouches(r.System()); err != nil {
-			t.Fatal(err)
-		}
-		for _, by := range []string{"hour", "day"} {
-			rows := want(t, r.JSON("GET", "/v1/usage?by="+by+"&credential="+k.ID, admin, ""), http.StatusOK)["data"].([]any)
-			if len(rows) != 1 {
-				t.Fatalf("usage by the %s: %v", by, rows)
+	rig.Each(
+		t,
+		rig.Options{Plans: map[string]limit.Plan{"pro": {Hour: 1000}}, OwnersSetPlans: true},
+		func(t *testing.T, r *rig.Rig) {
+			bob := r.User("bob@example.com", "Bob", false)
+			b, bobs := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(bob.Email)
+			made := want(t, b.JSON("POST", "/v1/workspaces", `{"name":"Acme","slug":"acme"}`), http.StatusCreated)
+			if made["slug"] != "acme" || made["role"] != "owner" || made["plan"] != nil || made["personal"] != false {
+				t.Errorf("made %v", made)
 			}
-			row := rows[0].(map[string]any)
-			if row["allowed"] != 2.0 || row["limited"] != 1.0 || row["refused"] != 4.0 || row["credential"] != "api_key" || row["credentialId"] != k.ID {
-				t.Errorf("usage by the %s: %v", by, row)
+			want(t, b.JSON("POST", "/v1/workspaces", `{"name":"Acme","slug":"acme"}`), http.StatusConflict)
+			for _, body := range []string{`{"name":"","slug":"xx"}`, `{"name":"x","slug":"X"}`, `{"name":"x","slug":"x"}`, `{"name":"x","slug":"xx","plan":"pro"}`} {
+				want(t, b.JSON("POST", "/v1/workspaces", body), http.StatusBadRequest)
 			}
-		}
-		// Page by page, and only the range that was asked for.
-		var seen []string
-		path := "/v1/usage?limit=1&by=hour"
-		for path != "" {
-			page := want(t, r.JSON("GET", path, admin, ""), http.StatusOK)
-			for _, row := range page["data"].([]any) {
-				seen = append(seen, row.(map[string]any)["credentialId"].(string))
+			if list := want(t, b.JSON("GET", "/v1/workspaces", ""), http.StatusOK)["data"].([]any); len(list) != 2 ||
+				list[0].(map[string]any)["personal"] != true {
+				t.Errorf("list: %v", list)
 			}
-			path = ""
-			if next, _ := page["nextCursor"].(string); next != "" {
-				path = "/v1/usage?limit=1&by=hour&cursor=" + next
+			if now := want(t, b.JSON("PATCH", "/v1/workspaces/acme", `{"name":"Acme Ltd","plan":"pro"}`), http.StatusOK); now["name"] != "Acme Ltd" ||
+				now["plan"] != "pro" {
+				t.Errorf("changed: %v", now)
 			}
-		}
-		if want := []string{adminID.ID, k.ID}; !slices.Equal(seen, want) {
-			t.Errorf("usage of %v, want %v", seen, want)
-		}
-		if rows := want(t, r.JSON("GET", "/v1/usage?to=2020-01-01T00:00:00Z", admin, ""), http.StatusOK)["data"].([]any); len(rows) != 0 {
-			t.Errorf("usage before there was any: %v", rows)
-		}
-		recent, err := r.Store.RecentRequestsOf(r.System(), k.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var told []string
-		for _, x := range recent {
-			told = append(told, fmt.Sprintf("%s %d %s", x.Action, x.Status, x.Reason))
-		}
-		slices.Reverse(told)
-		if want := []string{
-			"GET /v1/auth/test 200 ", "GET /v1/api-keys/" + k.ID + " 403 " + bearer.ReasonPermissions, "GET /v1/auth/test 403 " + bearer.ReasonWorkspace, "GET /api/me 200 ",
-			"GET /v1/auth/test 429 " + bearer.ReasonLimit, "GET /v1/auth/test 403 " + bearer.ReasonAddress, "GET /v1/auth/test 401 " + bearer.ReasonRevoked,
-		}; !slices.Equal(told, want) {
-			t.Errorf("the last requests:\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
-		}
-		if shown := want(t, r.JSON("GET", "/v1/api-keys/"+k.ID, admin, ""), http.StatusOK); shown["lastUsedAt"] == nil || shown["lastUsedFrom"] != "127.0.0.1" {
-			t.Errorf("last used: %v", shown)
-		}
-		events := want(t, r.JSON("GET", "/v1/audit-events?target="+k.ID+"&action=api_key.", admin, ""), http.StatusOK)["data"].([]any)
-		var done []string
-		for _, x := range events {
-			e := x.(map[string]any)
-			done = append(done, e["action"].(string))
-			if e["action"] == "api_key.revoked" && (e["keyId"] != adminID.ID || e["credential"] != "api_key" || e["requestId"] != "the-revocation" || e["address"] != "127.0.0.1" || e["userId"] != nil) {
-				t.Errorf("event: %v", e)
+			want(t, b.JSON("PATCH", "/v1/workspaces/acme", `{"plan":"gold"}`), http.StatusBadRequest)
+			if now := want(t, b.JSON("PATCH", "/v1/workspaces/acme", `{"plan":null}`), http.StatusOK); now["name"] != "Acme Ltd" ||
+				now["plan"] != nil {
+				t.Errorf("changed: %v", now)
 			}
-		}
-		if want := []string{"api_key.revoked", "api_key.updated", "api_key.created"}; !slices.Equal(done, want) {
-			t.Errorf("events: %v", done)
-		}
-	})
-}
+			want(t, b.JSON("PATCH", "/v1/workspaces/acme", `{"slug":"other"}`), http.StatusBadRequest)
 
-func TestWhoAmIForEveryKindOfCredential(t *testing.T) {
-	plans := map[string]limit.Plan{"Free": {Hour: 100}, "pro": {Hour: 1000}, "sandbox": {Hour: 10}}
-	rig.Each(t, rig.Options{Plans: plans, Resources: []catalog.Resource{{
-		ID: "https://api.example.com", Name: "Example API", WorkspaceHeader: "X-Workspace", UserPlan: "Free", Objects: []string{"accounts", "reports"},
-		Scopes: []catalog.Scope{{Name: "read", Text: "Read"}, {Name: "write", Text: "Write"}, {Name: "admin", Text: "All", Implies: []string{"read", "write"}}},
-		Keys:   catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "Free", TestPlan: "sandbox"},
-	}}}, func(t *testing.T, r *rig.Rig) {
-		bob := r.User("bob@example.com", "Bob", false)
-		w := r.Workspace("acme", "pro", bob)
-		r.Join(w, r.Alice, "owner")
-		_, live := r.Key(w, apikey.Spec{Scopes: []string{"write", "read"}})
-		_, test := r.Key(w, apikey.Spec{Environment: "test", Scopes: []string{"reports:read", "accounts:read", "reports:write"}, ByObject: true})
-		_, plain := r.Key(r.Workspace("globex", "", r.Alice), apikey.Spec{})
-		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
-		app := r.App(management.ClientSpec{Scopes: []string{"read"}})
-		access, _ := r.Tokens(app, "read")
-		for what, x := range map[string]struct {
-			credential  string
-			header      []string
-			scopes      string
-			limit       float64
-			email, tier string
-		}{
-			"a live key":                  {live, nil, `["write","read"]`, 1000, bob.Email, "pro"},
-			"a test key":                  {test, nil, `{"accounts":["read"],"reports":["read","write"]}`, 10, bob.Email, "pro"},
-			"a key without a plan":        {plain, nil, `["read"]`, 100, r.Alice.Email, "free"},
-			"a token without a workspace": {pat, nil, `["read"]`, 100, r.Alice.Email, "free"},
-			"a token in a workspace":      {pat, []string{"X-Workspace", "acme"}, `["read"]`, 1000, r.Alice.Email, "pro"},
-			"an access token":             {access, nil, `["read"]`, 100, r.Alice.Email, "free"},
-		} {
-			a := r.JSON("GET", "/v1/auth/test", x.credential, "", x.header...)
-			body := want(t, a, http.StatusOK)
-			if text, _ := json.Marshal(body["scopes"]); string(text) != x.scopes || body["rateLimit"].(map[string]any)["limit"] != x.limit {
-				t.Errorf("%s: %s", what, a.Body)
+			invited := want(
+				t,
+				b.JSON("POST", "/v1/workspaces/acme/invitations", `{"email":"bob@example.com","role":"member"}`),
+				http.StatusCreated,
+			)
+			if !strings.HasPrefix(invited["url"].(string), r.Issuer+"/join/dw_in_") || invited["createdBy"] != r.Alice.ID {
+				t.Errorf("invited: %v", invited)
 			}
-			u, err := r.Store.UserByEmail(r.System(), x.email)
+			if list := want(t, b.JSON("GET", "/v1/workspaces/acme/invitations", ""), http.StatusOK)["data"].([]any); len(
+				list,
+			) != 1 ||
+				list[0].(map[string]any)["url"] != nil {
+				t.Errorf("invitations: %v", list)
+			}
+			want(t, bobs.JSON("GET", "/v1/workspaces/acme", ""), http.StatusNotFound)
+			word := invited["url"].(string)[len(r.Issuer+"/join/"):]
+			if _, err := r.Management.TakeInvitation(r.System(), bob, word); err != nil {
+				t.Fatal(err)
+			}
+			second := want(
+				t,
+				b.JSON("POST", "/v1/workspaces/acme/invitations", `{"email":"carol@example.com","role":"viewer"}`),
+				http.StatusCreated,
+			)
+			want(t, b.JSON("DELETE", "/v1/workspaces/acme/invitations/"+second["id"].(string), ""), http.StatusNoContent)
+			want(t, b.JSON("DELETE", "/v1/workspaces/acme/invitations/"+second["id"].(string), ""), http.StatusNotFound)
+
+			if w := want(t, bobs.JSON("GET", "/v1/workspaces/acme", ""), http.StatusOK); w["role"] != "member" {
+				t.Errorf("bob sees %v", w)
+			}
+			want(t, bobs.JSON("PATCH", "/v1/workspaces/acme", `{"name":"x"}`), http.StatusForbidden)
+			want(t, bobs.JSON("GET", "/v1/workspaces/acme/invitations", ""), http.StatusForbidden)
+			want(t, bobs.JSON("DELETE", "/v1/workspaces/acme", ""), http.StatusForbidden)
+			want(t, bobs.JSON("GET", "/v1/api-keys", "", "X-Workspace", "acme"), http.StatusForbidden)
+			want(t, bobs.JSON("PATCH", "/v1/workspaces/acme/members/"+r.Alice.ID, `{"role":"viewer"}`), http.StatusForbidden)
+			if list := want(t, bobs.JSON("GET", "/v1/workspaces/acme/members", ""), http.StatusOK)["data"].([]any); len(
+				list,
+			) != 2 {
+				t.Errorf("members: %v", list)
+			}
+			want(t, b.JSON("PATCH", "/v1/workspaces/acme/members/"+r.Alice.ID, `{"role":"member"}`), http.StatusConflict)
+			want(t, b.JSON("DELETE", "/v1/workspaces/acme/members/"+r.Alice.ID, ""), http.StatusConflict)
+			want(t, b.JSON("PATCH", "/v1/workspaces/acme/members/"+bob.ID, `{"role":"king"}`), http.StatusBadRequest)
+			want(t, b.JSON("PATCH", "/v1/workspaces/acme/members/"+bob.ID, `{}`), http.StatusBadRequest)
+			if m := want(t, b.JSON("PATCH", "/v1/workspaces/acme/members/"+bob.ID, `{"role":"admin"}`), http.StatusOK); m["role"] != "admin" ||
+				m["email"] != bob.Email {
+				t.Errorf("member: %v", m)
+			}
+			want(t, bobs.JSON("GET", "/v1/api-keys", "", "X-Workspace", "acme"), http.StatusOK)
+			want(t, bobs.JSON("PATCH", "/v1/workspaces/acme/members/"+bob.ID, `{"role":"owner"}`), http.StatusForbidden)
+			want(t, bobs.JSON("DELETE", "/v1/workspaces/acme/members/"+bob.ID, ""), http.StatusNoContent)
+			want(t, bobs.JSON("GET", "/v1/workspaces/acme", ""), http.StatusNotFound)
+
+			// A key sees its own workspace and no other, and acts in it as an admin.
+			w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 			if err != nil {
 				t.Fatal(err)
 			}
-			me := want(t, r.JSON("GET", "/api/auth/me", x.credential, "", x.header...), http.StatusOK)
-			if len(me) != 4 || me["id"] != u.ID || me["email"] != x.email || me["tier"] != x.tier || me["created_at"] != u.CreatedAt.Time().Format("2006-01-02T15:04:05Z") {
-				t.Errorf("%s: %v", what, me)
+			key := adminKey(r, w)
+			if list := want(t, r.JSON("GET", "/v1/workspaces", key, ""), http.StatusOK)["data"].([]any); len(list) != 1 ||
+				list[0].(map[string]any)["role"] != "admin" {
+				t.Errorf("a key lists %v", list)
 			}
-			me = want(t, r.JSON("GET", "/api/me", x.credential, "", x.header...), http.StatusOK)
-			if len(me) != 3 || me["id"] != strings.TrimPrefix(u.ID, "user_") || me["email"] != x.email || me["created_at"] == nil {
-				t.Errorf("%s: %v", what, me)
-			}
-		}
-		if body := want(t, r.Browser().SignIn(r.Alice.Email).JSON("GET", "/api/auth/me", ""), http.StatusOK); body["email"] != r.Alice.Email || body["tier"] != "free" {
-			t.Errorf("a session: %v", body)
-		}
-		_, introspects := r.IntrospectionKey()
-		want(t, r.JSON("GET", "/v1/auth/test", introspects, ""), http.StatusForbidden)
-		machine := r.App(management.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}})
-		token := r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
-		if body := want(t, r.JSON("GET", "/v1/auth/test", token, ""), http.StatusOK); body["rateLimit"] != nil || body["keyId"] != nil {
-			t.Errorf("a machine: %v", body)
-		}
-		want(t, r.JSON("GET", "/api/me", token, ""), http.StatusForbidden)
-	})
+			want(t, r.JSON("GET", "/v1/workspaces/acme/members", key, ""), http.StatusOK)
+			want(
+				t,
+				r.JSON("POST", "/v1/workspaces/acme/invitations", key, `{"email":"dave@example.com","role":"owner"}`),
+				http.StatusForbidden,
+			)
+			want(t, r.JSON("DELETE", "/v1/workspaces/acme", key, ""), http.StatusForbidden)
+
+			personal := want(t, b.JSON("GET", "/v1/workspaces", ""), http.StatusOK)["data"].([]any)[0].(map[string]any)["slug"].(string)
+			want(t, b.JSON("DELETE", "/v1/workspaces/"+personal, ""), http.StatusConflict)
+			want(
+				t,
+				b.JSON("POST", "/v1/workspaces/"+personal+"/invitations", `{"email":"bob@example.com","role":"member"}`),
+				http.StatusConflict,
+			)
+			want(t, b.JSON("DELETE", "/v1/workspaces/acme", ""), http.StatusNoContent)
+			want(t, b.JSON("GET", "/v1/workspaces/acme", ""), http.StatusNotFound)
+			want(t, r.JSON("GET", "/v1/auth/test", key, ""), http.StatusUnauthorized)
+		},
+	)
 }

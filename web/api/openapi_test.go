@@ -171,7 +171,8 @@ func TestEveryRouteIsInTheDocumentAndBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer, Management: r.Management, APIKeys: r.APIKeys, Gateway: g}).Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
+	api.New(api.Config{Store: r.Store, OAuth: r.OAuth, Catalog: r.Catalog, Bearer: r.Bearer, Management: r.Management, APIKeys: r.APIKeys, Gateway: g}).
+		Register(func(pattern string, _ http.Handler) { routes[pattern] = true })
 	delete(routes, "GET /openapi.json")
 	doc := document(t, r)
 	eachOperation(doc, func(method, path string, _ object) {
@@ -202,7 +203,12 @@ func TestDocumentIsWhole(t *testing.T) {
 			ID: "https://one.example", Name: "One", Scopes: []catalog.Scope{{Name: "read", Text: "x"}}, WorkspaceHeader: "X-One",
 			Keys: catalog.KeyRules{Prefix: "one", Environments: []string{"test"}, DefaultPlan: "small", MaxLifetime: time.Hour},
 		},
-		{ID: "https://two.example", Name: "Two", Scopes: []catalog.Scope{{Name: "look", Text: "x"}}, WorkspaceHeader: "X-Two"},
+		{
+			ID:              "https://two.example",
+			Name:            "Two",
+			Scopes:          []catalog.Scope{{Name: "look", Text: "x"}},
+			WorkspaceHeader: "X-Two",
+		},
 	}
 	for name, o := range map[string]rig.Options{
 		"default": {},

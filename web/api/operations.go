@@ -7,16 +7,17 @@ import (
 	"slices"
 
 	"doorward/management"
+	"doorward/web/api/openapi"
 	"doorward/web/gateway"
 )
 
-// speaker is on whose behalf an operation reads and writes.
+// speaker is on whose behalf an operation accesses storage (row-level security).
 type speaker int
 
 const (
-	asSystem speaker = iota // the server itself; the operation looks after whose rows they are
+	asSystem speaker = iota // the server; the operation itself restricts the rows
 	asTenant                // the caller, in the workspace that the request names
-	asPerson                // the caller, in their personal workspace: what is theirs alone
+	asPerson                // the caller, in their personal workspace
 )
 
 // place is where a request names its workspace.
@@ -28,7 +29,7 @@ const (
 	inPath
 )
 
-// rule is what admission asks for.
+// rule returns the rule for admission.
 func (p place) rule() gateway.WorkspaceRule {
 	switch p {
 	case inHeader:
@@ -40,30 +41,30 @@ func (p place) rule() gateway.WorkspaceRule {
 	return gateway.WorkspaceOptional
 }
 
-// operation is one operation of the API. Its route, its checks and its part of the OpenAPI document are made from it.
+// operation is an operation of the API. It defines the route, the checks, and the part of the OpenAPI document.
 type operation struct {
 	method, path string
 	id           string // operationId of the document
 	tag          string
 	summary      string
-	text         string // more for the document
+	text         string // the description, without needs
 	status       int    // of success
 	where        place
 	speaker      speaker
 	administers  bool                  // an administrator of this server may name any workspace in the path
-	server       bool                  // for administrators of this server alone
-	whoAmI       bool                  // any credential may ask, with any scopes
-	may          management.Permission // in the workspace; empty: what the operation itself checks
-	conflict     string                // when the answer is 409; empty: never
-	request      any                   // an example, of the type that is decoded; nil: no body
-	answer       any                   // likewise of what is answered; nil: no body
+	server       bool                  // only for administrators of this server
+	whoAmI       bool                  // for any credential, with any scopes
+	may          management.Permission // needed in the workspace; empty: the operation checks itself
+	conflict     string                // when the response is 409; empty: never
+	request      any                   // an example of the body; nil: no body
+	answer       any                   // an example of the response; nil: no body
 
 	query, in, out reflect.Type
-	// prepare reads the request and gives what is to be done with it.
+	// prepare reads the request and returns the action.
 	prepare func(c *call) (action, error)
 }
 
-// on completes an operation with what it does and the types of its query, body and answer.
+// on completes an operation with its function and the types of its query, body and response.
 func on[Query, In, Out any](
 	o operation,
 	do func(ctx context.Context, c *call, query *Query, in *In) (Out, error),
@@ -91,9 +92,11 @@ func on[Query, In, Out any](
 }
 
 // needsBody reports whether a request must have a body: without one it would lack a required member, or change nothing.
-func (o *operation) needsBody() bool { return o.method == patch || len(required(o.in, true)) > 0 }
+func (o *operation) needsBody() bool {
+	return o.method == patch || len(openapi.Required(o.in, true)) > 0
+}
 
-// table is all that the API does.
+// table returns all operations.
 func (a *API) table() []operation {
 	return slices.Concat(a.whoAmI(), a.keys(), a.tokens(), a.apps(), a.workspaces(), a.history(), a.users())
 }
@@ -105,8 +108,8 @@ const (
 	remove = http.MethodDelete
 )
 
-// exampleUUID is that of every id in examples.
+// exampleUUID is the UUID of all IDs in examples.
 const exampleUUID = "0198c5a2-7d3e-7c4b-9a51-2f6e8d0b1c37"
 
-// exampleTime is what times in examples are.
+// exampleTime is the time in examples.
 const exampleTime = Moment(1_767_225_600_000_000) // 2026-01-01T00:00:00Z

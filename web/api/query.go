@@ -16,13 +16,13 @@ const (
 	maxPage     = 100
 )
 
-// Page is what every list takes.
+// Page has the query parameters of every list.
 type Page struct {
 	Limit  int64  `query:"limit" doc:"Page size, 1 to 100." default:"50" minimum:"1" maximum:"100"`
 	Cursor string `query:"cursor" doc:"nextCursor of the previous page, with the same filters."`
 }
 
-// readQuery reads the query into a struct. A parameter that the struct does not have, or that occurs twice, is refused.
+// readQuery reads the query into a struct. It refuses unknown and repeated parameters.
 func (c *call) readQuery(into any) error {
 	values, err := url.ParseQuery(c.r.URL.RawQuery)
 	if err != nil {
@@ -62,13 +62,8 @@ func setParameter(field reflect.Value, f reflect.StructField, value string) erro
 	case int64:
 		n, err := strconv.ParseInt(value, 10, 64)
 		if err != nil || strconv.FormatInt(n, 10) != value || n < bound(f, "minimum") || n > bound(f, "maximum") {
-			return badRequest(
-				"The query parameter " + name + " must be a whole number from " + f.Tag.Get(
-					"minimum",
-				) + " to " + f.Tag.Get(
-					"maximum",
-				) + ".",
-			)
+			between := f.Tag.Get("minimum") + " to " + f.Tag.Get("maximum")
+			return badRequest("The query parameter " + name + " must be a whole number from " + between + ".")
 		}
 		field.SetInt(n)
 	default:
@@ -90,13 +85,13 @@ func bound(f reflect.StructField, tag string) int64 {
 	return n
 }
 
-// List is one page of a list.
+// List is a page of a list.
 type List[T any] struct {
 	Data       []T     `json:"data"`
 	NextCursor *string `json:"nextCursor" doc:"Send it as cursor to get the next page; null on the last page."`
 }
 
-// size is how many a page holds.
+// size is the number of rows on a page.
 func (p *Page) size() int {
 	if p.Limit == 0 {
 		return defaultPage
@@ -112,7 +107,7 @@ func (c *call) cursorPurpose() string {
 	return "cursor " + hex.EncodeToString(digestOf(c.op.id, c.caller(), c.by.WorkspaceID, filters.Encode()))
 }
 
-// after is what the page before ended with; empty for the first page.
+// after returns the position after which the page starts; empty for the first page.
 func (c *call) after(p *Page) (string, error) {
 	if p.Cursor == "" {
 		return "", nil
@@ -127,8 +122,8 @@ func (c *call) after(p *Page) (string, error) {
 	return string(text), nil
 }
 
-// listOf is a page of rows. There is one row more than a page holds if there is another page; place is the position
-// that the next page begins after.
+// listOf returns a page of rows. Rows has one row more than fits if there is another page. Place returns the position
+// of a row, for the cursor.
 func listOf[Row, T any](c *call, p *Page, rows []Row, place func(*Row) string, show func(*Row) T) List[T] {
 	list := List[T]{Data: []T{}}
 	if n := p.size(); len(rows) > n {
@@ -142,8 +137,7 @@ func listOf[Row, T any](c *call, p *Page, rows []Row, place func(*Row) string, s
 	return list
 }
 
-// cut is the part of rows, which are in ascending order of place, that comes after one place, with one more than fits
-// on a page.
+// cut returns the rows after a position, one more than fits on a page. Rows must be in ascending order of place.
 func cut[Row any](p *Page, rows []Row, after string, place func(*Row) string) []Row {
 	i := 0
 	for after != "" && i < len(rows) && place(&rows[i]) <= after {

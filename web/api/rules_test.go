@@ -52,7 +52,8 @@ func TestTheSameRequestAgainHasTheSameAnswer(t *testing.T) {
 		want(t, first, http.StatusCreated)
 		again := once(admin, "/v1/api-keys", body, "one")
 		want(t, again, http.StatusCreated)
-		if again.Body != first.Body || again.Header.Get("Idempotency-Replayed") != "true" || first.Header.Get("Idempotency-Replayed") != "" {
+		if again.Body != first.Body || again.Header.Get("Idempotency-Replayed") != "true" ||
+			first.Header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("%s %v\n%s %v", first.Body, first.Header, again.Body, again.Header)
 		}
 		want(t, r.JSON("GET", "/v1/auth/test", again.Text("key"), ""), http.StatusOK)
@@ -86,7 +87,8 @@ func TestTheSameRequestAgainHasTheSameAnswer(t *testing.T) {
 		want(t, once(admin, "/v1/api-keys/"+first.Text("id")+"/rotate", "", "five"), http.StatusConflict)
 		made := once(pat, "/v1/workspaces", `{"name":"x","slug":"xx"}`, "six")
 		want(t, made, http.StatusCreated)
-		if a := once(pat, "/v1/workspaces", `{"name":"x","slug":"xx"}`, "six"); a.Body != made.Body || a.Status != made.Status {
+		if a := once(pat, "/v1/workspaces", `{"name":"x","slug":"xx"}`, "six"); a.Body != made.Body ||
+			a.Status != made.Status {
 			t.Errorf("%s\n%d %s", made.Body, a.Status, a.Body)
 		}
 		invited := once(pat, "/v1/workspaces/acme/invitations", `{"email":"bob@example.com","role":"member"}`, "seven")
@@ -150,7 +152,10 @@ func TestRefusalsHaveTheShapeOfTheResource(t *testing.T) {
 			{ID: three, Name: "Three", Scopes: scopes, Keys: keys, WorkspaceHeader: "X-Three"},
 		},
 		Shapes: map[string]gateway.Shape{
-			one: {Texts: gateway.Texts{Forbidden: "Not for you"}, ExpiredStatus: gateway.StatusExpired}, two: {Name: "nested"}, three: {Name: "envelope"},
+			one: {
+				Texts:         gateway.Texts{Forbidden: "Not for you"},
+				ExpiredStatus: gateway.StatusExpired,
+			}, two: {Name: "nested"}, three: {Name: "envelope"},
 		},
 	})
 	w := r.Workspace("acme", "", r.Alice)
@@ -193,7 +198,9 @@ func TestRefusalsHaveTheShapeOfTheResource(t *testing.T) {
 	access, _ := r.Tokens(r.App(management.ClientSpec{Scopes: []string{"read"}}), "read")
 	_, key := r.Key(w, apikey.Spec{ExpiresAt: r.Store.Now().Add(time.Minute)})
 	r.Advance(2 * time.Hour)
-	if a := r.JSON("GET", "/api/me", access, ""); a.Status != gateway.StatusExpired || a.Text("error") != "Token Expired" || a.Header.Get("WWW-Authenticate") == "" {
+	if a := r.JSON("GET", "/api/me", access, ""); a.Status != gateway.StatusExpired ||
+		a.Text("error") != "Token Expired" ||
+		a.Header.Get("WWW-Authenticate") == "" {
 		t.Errorf("an expired access token: %d %s", a.Status, a.Body)
 	}
 	if a := r.JSON("GET", "/api/me", key, ""); a.Status != http.StatusUnauthorized {
@@ -240,13 +247,15 @@ func TestPathsOfTheAPIAnswerInItsShape(t *testing.T) {
 		{"TRACE", "/v1/api-keys", 405, "GET, HEAD, POST, OPTIONS"},
 	} {
 		a := r.JSON(x.method, x.path, "", "", "Origin", "https://elsewhere.example", "Access-Control-Request-Method", "GET")
-		if a.Status != x.status || a.JSON()["statusCode"] != float64(x.status) || a.Header.Get("Allow") != x.allow || a.Header.Get("Access-Control-Allow-Origin") != "" {
+		if a.Status != x.status || a.JSON()["statusCode"] != float64(x.status) || a.Header.Get("Allow") != x.allow ||
+			a.Header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("%s %s: %d %s %v", x.method, x.path, a.Status, a.Body, a.Header)
 		}
 	}
 	for _, path := range []string{"/settings/profile", "/login", "/healthz"} {
 		for _, method := range []string{"PATCH", "DELETE", "PUT"} {
-			if a := r.JSON(method, path, "", ""); a.Status != http.StatusMethodNotAllowed || strings.Contains(a.Header.Get("Allow"), method) {
+			if a := r.JSON(method, path, "", ""); a.Status != http.StatusMethodNotAllowed ||
+				strings.Contains(a.Header.Get("Allow"), method) {
 				t.Errorf("%s %s: %d %v", method, path, a.Status, a.Header)
 			}
 		}
@@ -261,7 +270,16 @@ func TestPathsOfTheAPIAnswerInItsShape(t *testing.T) {
 func TestNullIsLikeLeftOut(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	admin := adminKey(r, r.Workspace("acme", "", r.Alice))
-	a := want(t, r.JSON("POST", "/v1/api-keys", admin, `{"name":"x","scopes":["read"],"rateLimit":null,"expiresAt":null,"note":null,"environment":null,"type":"test","plan":null,"addresses":null,"resource":null}`), http.StatusCreated)
+	a := want(
+		t,
+		r.JSON(
+			"POST",
+			"/v1/api-keys",
+			admin,
+			`{"name":"x","scopes":["read"],"rateLimit":null,"expiresAt":null,"note":null,"environment":null,"type":"test","plan":null,"addresses":null,"resource":null}`,
+		),
+		http.StatusCreated,
+	)
 	if a["environment"] != "test" || !strings.HasPrefix(a["key"].(string), "sk_test_") {
 		t.Errorf("made %v", a)
 	}

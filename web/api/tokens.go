@@ -10,7 +10,7 @@ import (
 	"doorward/storage"
 )
 
-// Token is a personal access token, as it is shown.
+// Token is a personal access token in responses.
 type Token struct {
 	ID           string   `json:"id" doc:"Identifies the token. Not secret."`
 	Token        string   `json:"token,omitempty" doc:"The token itself. Returned only when it is created."`
@@ -31,7 +31,7 @@ type Token struct {
 	RevokedAt    *Moment  `json:"revokedAt"`
 }
 
-// NewToken is what may be chosen about a personal access token.
+// NewToken is the request to create a personal access token.
 type NewToken struct {
 	Name      string   `json:"name" doc:"What the token is for: 1 to 100 characters."`
 	Scopes    Scopes   `json:"scopes" doc:"Maximum permissions: a list, or an object of lists."`
@@ -42,7 +42,7 @@ type NewToken struct {
 	Resource  string   `json:"resource,omitempty" doc:"The API that the token is for. Defaults to that of the credential, or to the first one."`
 }
 
-// TokenChange is what may change about a personal access token.
+// TokenChange is the request to update a personal access token.
 type TokenChange struct {
 	Name      *string          `json:"name,omitempty"`
 	Note      Change[string]   `json:"note,omitzero"`
@@ -52,7 +52,7 @@ type TokenChange struct {
 	Paused    *bool            `json:"paused,omitempty" doc:"true: the token does not work until it is resumed."`
 }
 
-// TokenFilter chooses among personal access tokens.
+// TokenFilter has the query parameters that filter personal access tokens.
 type TokenFilter struct {
 	Page
 	Status string `query:"status" enum:"active,paused,expired,revoked"`
@@ -130,7 +130,7 @@ func (a *API) tokens() []operation {
 	}
 }
 
-// showToken is a personal access token as it is answered.
+// showToken converts a personal access token for a response.
 func (c *call) showToken(k *storage.APIKey) Token {
 	return Token{
 		ID:           k.ID,
@@ -152,7 +152,7 @@ func (c *call) showToken(k *storage.APIKey) Token {
 	}
 }
 
-// mine is whose personal access tokens are meant.
+// mine is the owner of the caller's personal access tokens.
 func (c *call) mine() storage.KeyOwner { return storage.KeyOwner{UserID: c.by.UserID} }
 
 func (a *API) createToken(ctx context.Context, c *call, _ *none, in *NewToken) (Token, error) {
@@ -210,7 +210,9 @@ func (a *API) updateToken(ctx context.Context, c *call, _ *none, in *TokenChange
 	if err != nil {
 		return Token{}, err
 	}
-	change := management.KeyChange{Name: in.Name, Note: in.Note.pointer(), Role: in.Role, Addresses: in.Addresses.pointer()}
+	change := management.KeyChange{
+		Name: in.Name, Note: in.Note.pointer(), Role: in.Role, Addresses: in.Addresses.pointer(),
+	}
 	if in.Scopes != nil {
 		change.Scopes, change.ByObject = &in.Scopes.List, in.Scopes.ByObject
 	}

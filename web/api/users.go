@@ -11,7 +11,7 @@ import (
 	"doorward/storage"
 )
 
-// ServerUser is a person with an account, as administrators of this server see them.
+// ServerUser is a user, for administrators of this server.
 type ServerUser struct {
 	ID           string         `json:"id"`
 	Email        string         `json:"email"`
@@ -25,7 +25,7 @@ type ServerUser struct {
 	Tokens       []Token        `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
 }
 
-// StoppingWith is a workspace that stops with a user.
+// StoppingWith is a workspace that is disabled with a user.
 type StoppingWith struct {
 	ID       string `json:"id"`
 	Slug     string `json:"slug"`
@@ -34,7 +34,7 @@ type StoppingWith struct {
 	Disabled bool   `json:"disabled" doc:"Nothing works in the workspace."`
 }
 
-// ServerUserChange is what may change about a user.
+// ServerUserChange is the request to update a user.
 type ServerUserChange struct {
 	Email          *string  `json:"email,omitempty" doc:"Signs them out of every browser."`
 	Name           *string  `json:"name,omitempty" doc:"Empty: no name."`
@@ -43,19 +43,19 @@ type ServerUserChange struct {
 	KeepWorkspaces []string `json:"keepWorkspaces,omitempty" doc:"Only with disabled true: slugs of shared workspaces that keep working although they have no other enabled owner."`
 }
 
-// UserFilter chooses among users.
+// UserFilter has the query parameters that filter users.
 type UserFilter struct {
 	Page
 	Search string `query:"search" doc:"Part of the name or email address."`
 }
 
-// SignOut is what else ends when a user is signed out.
+// SignOut says what to revoke when a user is signed out.
 type SignOut struct {
 	Apps   bool `json:"apps,omitempty" doc:"true: also revokes the access of every app; each must ask for consent again."`
 	Tokens bool `json:"tokens,omitempty" doc:"true: also revokes all personal access tokens of the user."`
 }
 
-// SignedOut is what ended.
+// SignedOut says what ended.
 type SignedOut struct {
 	Sessions int64   `json:"sessions" doc:"Browser sessions that ended."`
 	Grants   int64   `json:"grants" doc:"Authorizations of apps that were revoked, each with its tokens."`
@@ -104,9 +104,7 @@ func (a *API) users() []operation {
 			text: "All changes are applied, or none. Making an administrator, changing an email address and " +
 				"enabling a user need a sign-in within the last few minutes, or a personal access token that never " +
 				"expires and has no allowed IP addresses.",
-			request: ServerUserChange{
-				Name: ptr("Bob"),
-			},
+			request:  ServerUserChange{Name: ptr("Bob")},
 			answer:   shown,
 			conflict: "The email address is taken, or the server would have no enabled administrator.",
 		}), a.updateUser),
@@ -156,7 +154,7 @@ func (a *API) showUser(ctx context.Context, c *call, _, _ *none) (ServerUser, er
 	return c.oneUser(ctx, id)
 }
 
-// oneUser is a user with what stops with them and their current personal access tokens.
+// oneUser returns a user with the workspaces that would be disabled with them, and their personal access tokens.
 func (c *call) oneUser(ctx context.Context, id string) (ServerUser, error) {
 	u, err := c.store.UserByID(ctx, id)
 	if err != nil {
@@ -230,7 +228,7 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 	return shown, userFault(err)
 }
 
-// disableUser disables a user; the shared workspaces with the slugs go on working.
+// disableUser disables a user, but not the shared workspaces with the slugs.
 func (c *call) disableUser(ctx context.Context, id string, slugs []string) error {
 	with, err := c.store.WorkspacesStoppedWith(ctx, id)
 	if err != nil {
@@ -253,7 +251,7 @@ func (c *call) disableUser(ctx context.Context, id string, slugs []string) error
 	return c.identity.DisableUser(ctx, id, keep...)
 }
 
-// userFault words what package identity finds wrong.
+// userFault turns errors of package identity into refusals.
 func userFault(err error) error {
 	var invalid *identity.Invalid
 	switch {

@@ -71,7 +71,8 @@ func TestV64_OnlyAdministratorsManageUsers(t *testing.T) {
 				t.Errorf("%s, want %s", got, x.want)
 			}
 			after, err := w.Store.UserByID(w.System(), u.ID)
-			if err != nil || (after.Name == "y") != (x.want[2] == '+') || (after.Email != u.Email) != (x.want[3] == '+') || after.Admin != (x.want[4] == '+') {
+			if err != nil || (after.Name == "y") != (x.want[2] == '+') || (after.Email != u.Email) != (x.want[3] == '+') ||
+				after.Admin != (x.want[4] == '+') {
 				t.Errorf("%+v, error %v", after, err)
 			}
 		})
@@ -93,17 +94,20 @@ func TestV64_ChangesOfAUserByTheAPI(t *testing.T) {
 		change := func(path, body string) *rig.Answer { return r.JSON("PATCH", path, admin, body) }
 
 		made := want(t, change(path, `{"email":"alicia@example.com","name":"Alicia","admin":true}`), http.StatusOK)
-		if made["email"] != "alicia@example.com" || made["name"] != "Alicia" || made["admin"] != true || made["disabled"] != false {
+		if made["email"] != "alicia@example.com" || made["name"] != "Alicia" || made["admin"] != true ||
+			made["disabled"] != false {
 			t.Errorf("changed: %v", made)
 		}
 		list := want(t, r.JSON("GET", "/v1/users?search=ALICIA&limit=1", admin, ""), http.StatusOK)
-		if data, _ := list["data"].([]any); len(data) != 1 || data[0].(map[string]any)["id"] != r.Alice.ID || list["nextCursor"] != nil {
+		if data, _ := list["data"].([]any); len(data) != 1 || data[0].(map[string]any)["id"] != r.Alice.ID ||
+			list["nextCursor"] != nil {
 			t.Errorf("list: %v", list)
 		}
 		first := want(t, r.JSON("GET", "/v1/users?limit=1", admin, ""), http.StatusOK)
 		next, _ := first["nextCursor"].(string)
 		second := want(t, r.JSON("GET", "/v1/users?limit=1&cursor="+url.QueryEscape(next), admin, ""), http.StatusOK)
-		if data, _ := second["data"].([]any); next == "" || len(data) != 1 || data[0].(map[string]any)["id"] == first["data"].([]any)[0].(map[string]any)["id"] {
+		if data, _ := second["data"].([]any); next == "" || len(data) != 1 ||
+			data[0].(map[string]any)["id"] == first["data"].([]any)[0].(map[string]any)["id"] {
 			t.Errorf("pages: %v, %v", first, second)
 		}
 		want(t, change(path, `{"admin":false}`), http.StatusOK)
@@ -133,7 +137,19 @@ func TestV64_ChangesOfAUserByTheAPI(t *testing.T) {
 func TestV01_DisablingByTheAPIShowsAndKeepsWorkspaces(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		_, admin := r.PersonalToken(r.User("root@example.com", "Root", true), apikey.Spec{Scopes: []string{"admin"}})
-		sole, kept, shared := r.Workspace("sole", "", r.Alice), r.Workspace("kept", "", r.Alice), r.Workspace("shared", "", r.Alice)
+		sole, kept, shared := r.Workspace(
+			"sole",
+			"",
+			r.Alice,
+		), r.Workspace(
+			"kept",
+			"",
+			r.Alice,
+		), r.Workspace(
+			"shared",
+			"",
+			r.Alice,
+		)
 		r.Join(shared, r.User("bob@example.com", "Bob", false), catalog.RoleOwner)
 		_, soleKey := r.Key(sole, apikey.Spec{})
 		_, keptKey := r.Key(kept, apikey.Spec{})
@@ -151,7 +167,11 @@ func TestV01_DisablingByTheAPIShowsAndKeepsWorkspaces(t *testing.T) {
 		}
 		// What is not theirs alone cannot be kept, and then nothing happens.
 		for _, slug := range []string{"shared", "nonsense", strings.Fields(slugs)[0]} {
-			want(t, r.JSON("PATCH", path, admin, `{"disabled":true,"keepWorkspaces":["kept","`+slug+`"]}`), http.StatusBadRequest)
+			want(
+				t,
+				r.JSON("PATCH", path, admin, `{"disabled":true,"keepWorkspaces":["kept","`+slug+`"]}`),
+				http.StatusBadRequest,
+			)
 		}
 		if !works(soleKey) {
 			t.Error("a refused request stopped a workspace")
@@ -160,7 +180,9 @@ func TestV01_DisablingByTheAPIShowsAndKeepsWorkspaces(t *testing.T) {
 		if after["disabled"] != true || after["disabledAt"] == nil || works(soleKey) || !works(keptKey) {
 			t.Errorf("disabled: %v, sole works %v, kept works %v", after, works(soleKey), works(keptKey))
 		}
-		if again := want(t, r.JSON("PATCH", path, admin, `{"disabled":false}`), http.StatusOK); again["disabled"] != false || again["disabledAt"] != nil || !works(soleKey) {
+		if again := want(t, r.JSON("PATCH", path, admin, `{"disabled":false}`), http.StatusOK); again["disabled"] != false ||
+			again["disabledAt"] != nil ||
+			!works(soleKey) {
 			t.Errorf("enabled: %v", again)
 		}
 	})
@@ -189,13 +211,18 @@ func TestV06_SignOutByTheAPIEndsWhatItSays(t *testing.T) {
 			return list[0].(map[string]any)["status"]
 		}
 		ended := signOut("")
-		if b.Get("/settings/profile").Status != http.StatusSeeOther || !works(access) || !works(pat) || ended["sessions"] == 0.0 || ended["grants"] != 0.0 || status(ended) != "active" {
+		if b.Get("/settings/profile").Status != http.StatusSeeOther || !works(access) || !works(pat) ||
+			ended["sessions"] == 0.0 ||
+			ended["grants"] != 0.0 ||
+			status(ended) != "active" {
 			t.Errorf("sessions only: %v, app %v, token %v", ended, works(access), works(pat))
 		}
-		if ended = signOut(`{"apps":true}`); works(access) || !works(pat) || ended["grants"] != 1.0 || status(ended) != "active" {
+		if ended = signOut(`{"apps":true}`); works(access) || !works(pat) || ended["grants"] != 1.0 ||
+			status(ended) != "active" {
 			t.Errorf("with apps: %v, app %v, token %v", ended, works(access), works(pat))
 		}
-		if ended = signOut(`{"tokens":true}`, "Idempotency-Key", "once"); works(pat) || ended["revokedTokens"] != 1.0 || status(ended) != "revoked" {
+		if ended = signOut(`{"tokens":true}`, "Idempotency-Key", "once"); works(pat) || ended["revokedTokens"] != 1.0 ||
+			status(ended) != "revoked" {
 			t.Errorf("with tokens: %v, token %v", ended, works(pat))
 		}
 		if again := signOut(`{"tokens":true}`, "Idempotency-Key", "once"); again["revokedTokens"] != 1.0 {

@@ -10,7 +10,7 @@ import (
 	"doorward/storage"
 )
 
-// Test is what a credential is told about itself.
+// Test describes the credential of the request.
 type Test struct {
 	Authenticated bool       `json:"authenticated" doc:"Always true."`
 	KeyID         *string    `json:"keyId" doc:"ID of the API key or personal access token; null for other credentials."`
@@ -18,14 +18,14 @@ type Test struct {
 	RateLimit     *RateLimit `json:"rateLimit" doc:"As in the headers of this response; null if requests are not counted."`
 }
 
-// RateLimit is what is left of a plan.
+// RateLimit has the remaining requests of a plan.
 type RateLimit struct {
 	Limit     int64 `json:"limit" doc:"Requests in the window."`
 	Remaining int64 `json:"remaining"`
 	Reset     int64 `json:"reset" doc:"Unix seconds: when the window ends."`
 }
 
-// Me is the user or, with an API key, the workspace's owner.
+// Me describes the user or, for an API key, the workspace's owner.
 type Me struct {
 	ID        string  `json:"id"`
 	Email     string  `json:"email"`
@@ -33,7 +33,7 @@ type Me struct {
 	CreatedAt Moment  `json:"created_at"`
 }
 
-// User is the user or, with an API key, the workspace's owner, whose id is a bare UUID.
+// User is the user or, for an API key, the workspace's owner. The ID is a bare UUID.
 type User struct {
 	ID        string `json:"id" format:"uuid"`
 	Email     string `json:"email"`
@@ -101,7 +101,7 @@ func (a *API) testCredential(_ context.Context, c *call, _, _ *none) (Test, erro
 	return t, nil
 }
 
-// person is the user of a credential or session; of a key or client, the longest-standing owner of its workspace.
+// person returns the user of a credential or session; for a key or client, the workspace's owner of longest standing.
 func (c *call) person(ctx context.Context) (storage.User, error) {
 	p := c.principal
 	switch {
@@ -127,7 +127,7 @@ func (a *API) account(ctx context.Context, c *call, _, _ *none) (Me, error) {
 	return Me{ID: u.ID, Email: u.Email, Tier: text(strings.ToLower(tier)), CreatedAt: Moment(u.CreatedAt)}, nil
 }
 
-// tier is the plan that counts for the caller: of a key, the one that its workspace's live keys have.
+// tier returns the plan of the caller; for a key, that of the workspace's live keys.
 func (c *call) tier(ctx context.Context) (string, error) {
 	p := c.principal
 	if p == nil {

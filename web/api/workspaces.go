@@ -13,7 +13,7 @@ import (
 	"doorward/storage"
 )
 
-// Workspace is a workspace, as one of its members sees it.
+// Workspace is a workspace in responses to a member.
 type Workspace struct {
 	ID       string  `json:"id"`
 	Slug     string  `json:"slug" doc:"Identifies the workspace in paths and headers."`
@@ -24,13 +24,13 @@ type Workspace struct {
 	Role     *string `json:"role" enum:"viewer,member,admin,owner" doc:"Role of the caller; that of a key is admin. null: the caller is an administrator of this server and not a member."`
 }
 
-// NewWorkspace is what may be chosen about a workspace.
+// NewWorkspace is the request to create a workspace.
 type NewWorkspace struct {
 	Name string `json:"name" doc:"1 to 100 characters."`
 	Slug string `json:"slug" pattern:"^[a-z0-9]+(-[a-z0-9]+)*$" doc:"2 to 40 characters: lower-case letters, digits and single hyphens. Cannot be changed later."`
 }
 
-// WorkspaceChange is what may change about a workspace.
+// WorkspaceChange is the request to update a workspace.
 type WorkspaceChange struct {
 	Name *string        `json:"name,omitempty"`
 	Plan Change[string] `json:"plan,omitzero" doc:"A plan from the configuration; null: no plan of its own."`
@@ -46,7 +46,7 @@ type Member struct {
 	JoinedAt Moment `json:"joinedAt"`
 }
 
-// MemberChange is what may change about a member.
+// MemberChange is the request to change a member's role.
 type MemberChange struct {
 	Role string `json:"role" enum:"viewer,member,admin,owner"`
 }
@@ -62,7 +62,7 @@ type Invitation struct {
 	ExpiresAt Moment  `json:"expiresAt"`
 }
 
-// NewInvitation is whom to invite.
+// NewInvitation is the request to invite a user by email address.
 type NewInvitation struct {
 	Email string `json:"email"`
 	Role  string `json:"role" enum:"viewer,member,admin,owner"`
@@ -292,7 +292,7 @@ func (a *API) listMembers(ctx context.Context, c *call, q *Page, _ *none) (List[
 	return listOf(c, q, rows, func(m *storage.Member) string { return m.UserID }, showMember), nil
 }
 
-// lastOwner says what a conflict about members is.
+// lastOwner explains a storage.ErrConflict about members.
 func lastOwner(err error) error {
 	if errors.Is(err, storage.ErrConflict) {
 		return conflict(
@@ -334,7 +334,7 @@ func (a *API) showInvitation(i *storage.Invitation) Invitation {
 }
 
 func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInvitation) (Invitation, error) {
-	i, word, err := a.management.Invite(ctx, c.by, c.workspace, in.Email, in.Role)
+	i, token, err := a.management.Invite(ctx, c.by, c.workspace, in.Email, in.Role)
 	if errors.Is(err, storage.ErrConflict) {
 		err = conflict("A personal workspace cannot have other members; create a workspace to share.")
 	}
@@ -342,7 +342,7 @@ func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInv
 		return Invitation{}, err
 	}
 	shown := a.showInvitation(&i)
-	shown.URL = a.management.InvitationURL(word)
+	shown.URL = a.management.InvitationURL(token)
 	return shown, nil
 }
 

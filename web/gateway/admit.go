@@ -16,29 +16,28 @@ import (
 	"doorward/storage"
 )
 
-// Door describes where a credential is presented. It holds all that differs between the gateway and the management API;
-// everything else about admission is the same for both.
+// Door describes where a credential is presented. It has everything in which the gateway and the management API differ;
+// the rest of admission is the same for both.
 type Door struct {
-	// API is the one on whose host the request came, and the only one that the credential may be for. Nil: the request
-	// came to the issuer's host, where a credential for any resource counts.
+	// API is the API on whose host the request arrived, for which the credential must be. Nil means the issuer's host,
+	// where credentials for any resource are accepted.
 	API *API
 	// Workspace says where the request names its workspace, and whether it must.
 	Workspace WorkspaceRule
-	// Slug is the workspace that the path names, for WorkspaceInPath.
+	// Slug is the workspace in the path, for WorkspaceInPath.
 	Slug string
 	// OwnTokensOnly refuses tokens of trusted issuers.
 	OwnTokensOnly bool
-	// Cost is what the request takes from the credential's plan.
+	// Cost is what the request costs of the credential's plan.
 	Cost int64
 
 	why occasion
 }
 
-// WorkspaceRule says where a request names its workspace. A workspace that is named must always be one in which the
-// credential may act.
+// WorkspaceRule says where a request names its workspace. If it names one, the credential must be allowed to act in it.
 type WorkspaceRule int
 
-// The rules for naming a workspace. The header is the one that the credential's resource uses.
+// The rules for naming a workspace. The header is that of the credential's resource.
 const (
 	WorkspaceOptional       WorkspaceRule = iota // in the header, or not at all
 	WorkspaceNamedForTokens                      // in the header; personal access tokens must send it
@@ -46,25 +45,25 @@ const (
 	WorkspaceInPath                              // in the path; see Admission.UnknownWorkspace
 )
 
-// occasion is why a request is decided.
+// occasion is why a request is decided about.
 type occasion int
 
 const (
-	arrived   occasion = iota // it has just come
-	explained                 // an operator asks: nothing is charged or noted, and the steps are kept
-	rechecked                 // it was admitted before and still lasts: nothing is charged or noted
+	arrived   occasion = iota // it has just arrived
+	explained                 // an operator asks: nothing is charged or recorded, and the steps are kept
+	rechecked                 // it was admitted before and is still running: nothing is charged or recorded
 )
 
-// Admission is what Admit found out about the credential of a request.
+// Admission is the result of Admit.
 type Admission struct {
-	Refusal   *Refusal          // nil: it is admitted
-	Principal *bearer.Principal // of the credential, as far as it is known; nil: none was needed, or it never was one
-	Taken     limit.Result      // of the plan; where Limit is zero nothing was counted
-	Reason    string            // why it was refused, as the credential's owner reads it
-	Steps     []string          // what was found out, one after the other; of Explain alone
-	// UnknownWorkspace says that the path names a workspace in which the credential may not act. The request is not
-	// refused for it: its caller answers as if there were no such workspace, once it has checked what the credential
-	// may do.
+	Refusal   *Refusal          // nil: the request is admitted
+	Principal *bearer.Principal // of the credential, if it is known; nil: none was needed, or it is unknown
+	Taken     limit.Result      // of the plan; if Limit is zero, nothing was counted
+	Reason    string            // why it was refused, for the credential's owner
+	Steps     []string          // of the decision, in order; only for Explain
+	// UnknownWorkspace means that the path names a workspace in which the credential may not act. Admit does not refuse
+	// the request for that. Its caller first checks what the credential may do, and then responds as if the workspace
+	// did not exist.
 	UnknownWorkspace bool
 }
 
@@ -74,9 +73,9 @@ func (a *Admission) step(why occasion, format string, args ...any) {
 	}
 }
 
-// Admit checks the credential of a request: that there is one, that it works here, from this address and in this
-// workspace, and that its plan has room. It is the only such check; what the credential may then do is for the caller
-// to decide. What it refuses is in Admission.Refusal, also that storage cannot be reached.
+// Admit checks the credential of a request: that there is one, that it is valid for this API, client address and
+// workspace, and that its plan has requests left. It is the only such check. What the credential may do is for the
+// caller to decide. If Admit refuses the request, or storage cannot be reached, Admission.Refusal says why.
 func (g *Gateway) Admit(ctx context.Context, d Door, header http.Header, from netip.Addr) Admission {
 	x := admitting{gateway: g, Door: d, header: header, from: from}
 	ctx = storage.System(ctx)
@@ -88,25 +87,25 @@ func (g *Gateway) Admit(ctx context.Context, d Door, header http.Header, from ne
 	return x.Admission
 }
 
-// admitting is one admission in progress.
+// admitting is an admission in progress.
 type admitting struct {
 	Door
 	Admission
 	gateway *Gateway
 	header  http.Header
 	from    netip.Addr
-	text    string // the credential itself
+	secret  string // the credential
 }
 
-// admissionSteps are the steps of an admission after the credential was read, in their order.
+// admissionSteps are the steps of an admission after the credential was read, in order.
 var admissionSteps = []func(*admitting, context.Context) error{
 	(*admitting).identify, (*admitting).checkAddress, (*admitting).touch, (*admitting).checkKind,
 	(*admitting).enterWorkspace, (*admitting).charge,
 }
 
-// admit takes all steps until one refuses.
+// admit runs all steps until one refuses.
 func (x *admitting) admit(ctx context.Context) (err error) {
-	if x.text, err = bearerOf(x.header); err != nil {
+	if x.secret, err = bearerOf(x.header); err != nil {
 		if refusal := AsRefusal(err); refusal.Kind == Missing {
 			x.step("no credential was sent")
 		}
@@ -122,7 +121,7 @@ func (x *admitting) admit(ctx context.Context) (err error) {
 
 func (x *admitting) step(format string, args ...any) { x.Admission.step(x.why, format, args...) }
 
-// bearerOf is the credential that a request presents (RFC 6750, section 2.1): the bearer token in its one Authorization
+// bearerOf returns the credential of a request (RFC 6750, section 2.1): the bearer token in its only Authorization
 // header. Queries, bodies, cookies and other headers are not read.
 func bearerOf(h http.Header) (string, error) {
 	headers := h.Values("Authorization")
@@ -149,8 +148,8 @@ func bearerOf(h http.Header) (string, error) {
 	return "", &Refusal{Kind: BadRequest, Detail: "The request has more than one Authorization header; send only one."}
 }
 
-// NamedWorkspace is the slug that a request sends in a header. An empty one, or one sent twice, is named and matches no
-// workspace.
+// NamedWorkspace returns the slug in a request's header, and whether there is one. An empty or repeated header gives an
+// empty slug, which matches no workspace.
 func NamedWorkspace(h http.Header, name string) (slug string, named bool) {
 	values := h.Values(name)
 	if len(values) != 1 {
@@ -159,18 +158,17 @@ func NamedWorkspace(h http.Header, name string) (slug string, named bool) {
 	return values[0], true
 }
 
-// For the log, which says more than some shapes do.
+// Causes for the log, which are more specific than some shapes.
 var (
 	errMissing      = errors.New("no credential")
 	errRefreshToken = errors.New("refresh tokens are accepted only at the token endpoint")
-	errElsewhere    = errors.New("the credential is for another API") // its owner reads it too
+	errElsewhere    = errors.New("the credential is for another API") // also shown to its owner
 )
 
-// WasIssuedHere reports whether a principal is that of a credential which this server once issued, whether or not it
-// still works.
+// WasIssuedHere reports whether this server issued the credential of a principal, even if it is no longer valid.
 func WasIssuedHere(p *bearer.Principal) bool { return p.KeyID != "" || p.ClientID != "" }
 
-// at is where the credential is shown.
+// at returns where the credential is presented.
 func (x *admitting) at() (at bearer.Audience) {
 	if x.API != nil {
 		at.Resources = []string{x.API.ID}
@@ -180,11 +178,11 @@ func (x *admitting) at() (at bearer.Audience) {
 
 // identify finds the principal of the credential and checks that it is meant for this API.
 func (x *admitting) identify(ctx context.Context) error {
-	if strings.HasPrefix(x.text, bearer.PrefixRefreshToken) {
+	if strings.HasPrefix(x.secret, bearer.PrefixRefreshToken) {
 		x.step("%v", errRefreshToken)
 		return &Refusal{Kind: Invalid, Cause: errRefreshToken}
 	}
-	p, err := x.gateway.bearer.Principal(ctx, x.text, x.at())
+	p, err := x.gateway.bearer.Principal(ctx, x.secret, x.at())
 	if err == nil || WasIssuedHere(&p) {
 		x.Principal = &p
 		x.step("the credential is %s", describe(&p))
@@ -206,8 +204,8 @@ func (x *admitting) identify(ctx context.Context) error {
 	return nil
 }
 
-// unusable is the error of a credential that does not work, or not in the workspace that was named. Its owner reads
-// why, unless it never was a credential.
+// unusable returns the refusal of a credential that is not valid, or not in the named workspace. It records the reason
+// for the owner, unless the credential is unknown.
 func (x *admitting) unusable(p *bearer.Principal, err error) error {
 	x.Principal = nil
 	x.step("%v", err)
@@ -220,7 +218,7 @@ func (x *admitting) unusable(p *bearer.Principal, err error) error {
 
 func (x *admitting) checkAddress(context.Context) error {
 	p := x.Principal
-	if x.why == explained { // which asks from nowhere
+	if x.why == explained { // without a client address
 		if len(p.Addresses) > 0 {
 			x.step("it can be used only from %s", strings.Join(p.Addresses, ", "))
 		}
@@ -233,7 +231,7 @@ func (x *admitting) checkAddress(context.Context) error {
 	return nil
 }
 
-// touch notes when the credential was last used.
+// touch records when the credential was last used.
 func (x *admitting) touch(ctx context.Context) error {
 	if x.why == arrived {
 		x.gateway.bearer.Touch(ctx, x.Principal)
@@ -241,7 +239,8 @@ func (x *admitting) touch(ctx context.Context) error {
 	return nil
 }
 
-// checkKind refuses the kinds of credentials that the API or route does not accept, with any scopes.
+// checkKind refuses credentials that are not accepted here, whatever their scopes: those that only introspect, and
+// foreign JWTs at the management API.
 func (x *admitting) checkKind(context.Context) error {
 	p := x.Principal
 	switch {
@@ -259,7 +258,7 @@ func (x *admitting) checkKind(context.Context) error {
 // enterWorkspace checks the workspace that the request names; a personal access token then acts in it.
 func (x *admitting) enterWorkspace(ctx context.Context) error {
 	p, header := x.Principal, x.gateway.catalog.Resources()[0].WorkspaceHeader
-	if r, ok := x.gateway.catalog.Resource(p.Audience); ok { // always: a credential of no resource is unknown
+	if r, ok := x.gateway.catalog.Resource(p.Audience); ok { // always, because others are unknown
 		header = r.WorkspaceHeader
 	}
 	slug, named := x.Slug, true
@@ -288,7 +287,7 @@ func (x *admitting) enterWorkspace(ctx context.Context) error {
 	return nil
 }
 
-// act makes the principal the one that it is in a workspace. oauth.ErrWorkspace: it may not act there.
+// act replaces the principal with the one in a workspace. bearer.ErrWorkspace: it may not act there.
 func (x *admitting) act(ctx context.Context, slug string) error {
 	switch {
 	case slug != "" && slug == x.Principal.Workspace:
@@ -298,7 +297,7 @@ func (x *admitting) act(ctx context.Context, slug string) error {
 	}
 	at := x.at()
 	at.Workspace = slug
-	p, err := x.gateway.bearer.Principal(ctx, x.text, at)
+	p, err := x.gateway.bearer.Principal(ctx, x.secret, at)
 	x.Principal = &p
 	if err == nil {
 		x.step("in the workspace %s it acts as %s", slug, p.Role)
@@ -306,7 +305,7 @@ func (x *admitting) act(ctx context.Context, slug string) error {
 	return err
 }
 
-// charge takes what the request costs from the plan.
+// charge charges the cost of the request to the plan.
 func (x *admitting) charge(ctx context.Context) (err error) {
 	if x.why == rechecked {
 		return nil
@@ -328,8 +327,8 @@ func (x *admitting) charge(ctx context.Context) (err error) {
 	return nil
 }
 
-// chargeUnauthenticated counts a request without a working credential by its address, where the resource has a plan for
-// such requests.
+// chargeUnauthenticated counts a request without a valid credential by its address, if the resource has a plan for such
+// requests.
 func (x *admitting) chargeUnauthenticated(ctx context.Context) {
 	if x.why != arrived || x.Refusal.Kind != Missing && x.Refusal.Kind != Invalid && x.Refusal.Kind != Expired {
 		return
@@ -347,8 +346,8 @@ func (x *admitting) chargeUnauthenticated(ctx context.Context) {
 	}
 }
 
-// ResourceFor is the resource of the API on whose host a request came; without one that which a credential is for, as
-// far as either is known, else the first in the configuration.
+// ResourceFor returns the resource of a request: that of the API on whose host it arrived, otherwise that of its
+// credential, otherwise the first in the configuration.
 func (g *Gateway) ResourceFor(a *API, p *bearer.Principal) *catalog.Resource {
 	id := ""
 	if a != nil {
@@ -362,8 +361,8 @@ func (g *Gateway) ResourceFor(a *API, p *bearer.Principal) *catalog.Resource {
 	return &g.catalog.Resources()[0]
 }
 
-// reasonFor is what the owner of a credential, or of the server, reads about a refusal: what was said where it
-// happened, else the sentence that the caller gets, else, where that says nothing, the cause.
+// reasonFor returns the reason of a refusal for the credential's owner or the operator: said if there is one, otherwise
+// the detail for the caller, otherwise the cause.
 func reasonFor(said string, r *Refusal) string {
 	switch {
 	case said != "":
@@ -376,7 +375,7 @@ func reasonFor(said string, r *Refusal) string {
 	return r.Detail
 }
 
-// RateHeaders says what is left of a plan; nothing where nothing was counted.
+// RateHeaders sets the headers about the remaining requests of a plan, if the request was counted.
 func RateHeaders(h http.Header, taken limit.Result) {
 	if taken.Limit > 0 {
 		h.Set("X-RateLimit-Limit", strconv.FormatInt(taken.Limit, 10))

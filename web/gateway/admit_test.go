@@ -58,10 +58,14 @@ func TestBothDoorsAdmitAlike(t *testing.T) {
 		status int
 		reason string
 	}{
-		"nothing":                       {presented{}, 401, ""},
-		"in a header that is not read":  {presented{header: []string{"X-Api-Key", "sk_live_x"}}, 401, ""},
-		"another scheme":                {presented{header: []string{"Authorization", "Basic YTpi"}}, 401, ""},
-		"twice":                         {presented{text: "sk_live_x", header: []string{"Authorization", "Bearer x"}}, 400, ""},
+		"nothing":                      {presented{}, 401, ""},
+		"in a header that is not read": {presented{header: []string{"X-Api-Key", "sk_live_x"}}, 401, ""},
+		"another scheme":               {presented{header: []string{"Authorization", "Basic YTpi"}}, 401, ""},
+		"twice": {
+			presented{text: "sk_live_x", header: []string{"Authorization", "Bearer x"}},
+			400,
+			"",
+		},
 		"nonsense":                      {presented{text: "sk_live_nonsense"}, 401, ""},
 		"a refresh token":               {presented{text: bearer.NewCredential(bearer.PrefixRefreshToken)}, 401, ""},
 		"a key of another API":          {elsewhere, 401, "the credential is for another API"},
@@ -76,9 +80,13 @@ func TestBothDoorsAdmitAlike(t *testing.T) {
 		"a key with another workspace":  {of(key(nil))("X-Workspace", "alice"), 403, bearer.ReasonWorkspace},
 		"a key with an empty workspace": {of(key(nil))("X-Workspace", ""), 403, bearer.ReasonWorkspace},
 		"a token without a workspace":   {of(personal())(), 400, bearer.ReasonWorkspace},
-		"a token with two":              {of(personal())("X-Workspace", "acme", "X-Workspace", "acme"), 403, bearer.ReasonWorkspace},
-		"a token with nobody's":         {of(personal())("X-Workspace", "nobodys"), 403, bearer.ReasonWorkspace},
-		"a token with its user's":       {of(personal())("X-Workspace", "acme"), allowed, ""},
+		"a token with two": {
+			of(personal())("X-Workspace", "acme", "X-Workspace", "acme"),
+			403,
+			bearer.ReasonWorkspace,
+		},
+		"a token with nobody's":   {of(personal())("X-Workspace", "nobodys"), 403, bearer.ReasonWorkspace},
+		"a token with its user's": {of(personal())("X-Workspace", "acme"), allowed, ""},
 	}
 	answers := map[string][2]*rig.Answer{}
 	for name, c := range cases {

@@ -14,7 +14,11 @@ func TestV25_ASlowAnonymousBodyEnds(t *testing.T) {
 	for name, anonymous := range map[string]bool{"anonymous": true, "with a credential": false} {
 		var deadline time.Time
 		clock := now
-		b := &patientBody{ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("x", 100))), deadline: func(d time.Time) error { deadline = d; return nil }, now: func() time.Time { return clock }}
+		b := &patientBody{
+			ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("x", 100))),
+			deadline:   func(d time.Time) error { deadline = d; return nil },
+			now:        func() time.Time { return clock },
+		}
 		if anonymous {
 			b.until = clock.Add(anonymousGrace)
 		}
@@ -33,7 +37,12 @@ func TestV25_ASlowAnonymousBodyEnds(t *testing.T) {
 	// At the rate, or faster, it goes on.
 	var deadline time.Time
 	clock := now
-	b := &patientBody{ReadCloser: io.NopCloser(io.LimitReader(zeros{}, 64<<20)), deadline: func(d time.Time) error { deadline = d; return nil }, now: func() time.Time { return clock }, until: now.Add(anonymousGrace)}
+	b := &patientBody{
+		ReadCloser: io.NopCloser(io.LimitReader(zeros{}, 64<<20)),
+		deadline:   func(d time.Time) error { deadline = d; return nil },
+		now:        func() time.Time { return clock },
+		until:      now.Add(anonymousGrace),
+	}
 	piece := make([]byte, anonymousRate)
 	for {
 		_, err := io.ReadFull(b, piece)

@@ -8,20 +8,20 @@ import (
 	"doorward/oauth/limit"
 )
 
-// Concurrency bounds how many requests without a good credential are under way at once. Zero: no bound.
+// Concurrency bounds the concurrent requests without a credential. Zero means no bound.
 type Concurrency struct {
 	Total      int
-	PerAddress int // of one address of IPv4, or one /64 of IPv6
+	PerAddress int // per IPv4 address, or /64 of IPv6
 }
 
-// crowd counts the anonymous requests under way for an API.
+// crowd counts the running anonymous requests of an API.
 type crowd struct {
 	mu    sync.Mutex
 	total int
 	by    map[string]int
 }
 
-// enter counts one more request, which leave ends, or refuses it.
+// enter counts a request until leave is called, or refuses it.
 func (c *crowd) enter(from netip.Addr, most Concurrency) (leave func(), refusal *Refusal) {
 	key := limit.AddressKey(from)
 	c.mu.Lock()

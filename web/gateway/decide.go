@@ -15,35 +15,35 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// Request is a request to be decided about.
+// Request is a request to decide about.
 type Request struct {
 	Method  string
-	Path    string      // as it came, with its escapes, without the query
+	Path    string      // as sent, with escapes, without the query
 	Header  http.Header // only Authorization and the resource's workspace header are read
-	Address netip.Addr  // where it comes from
+	Address netip.Addr  // of the client
 }
 
 // Verdict is the decision about a request, and why.
 type Verdict struct {
 	Admission
-	Route  *route.Route // the one that decides; nil: none matches
-	object string       // what {object} stands for in the route
-	path   string       // of the request, as it came, with its escapes; empty: not known
+	Route  *route.Route // the route that applies; nil: none matches
+	object string       // the value of {object} in the route
+	path   string       // of the request, as sent, with escapes; empty: unknown
 }
 
-// Decide decides about a request for a resource's API: the credential, its workspace and limit, and last what the route
-// needs. What it refuses is in Verdict.Refusal, also that storage cannot be reached. The caller notes the use (Note),
-// since the status of what is allowed is not known yet.
+// Decide decides about a request to an API: first by the credential, its workspace and its limit, then by the route. If
+// it refuses the request, or storage cannot be reached, Verdict.Refusal says why. The caller then calls Note with the
+// status of the response.
 func (g *Gateway) Decide(ctx context.Context, a *API, r Request) Verdict {
 	return g.decideFor(ctx, a, r, arrived)
 }
 
-// Explain is Decide with its steps kept. It charges and notes nothing.
+// Explain does what Decide does and records the steps. It does not charge the plan or record the use.
 func (g *Gateway) Explain(ctx context.Context, a *API, r Request) Verdict {
 	return g.decideFor(ctx, a, r, explained)
 }
 
-// decision is one decision in progress.
+// decision is a decision in progress.
 type decision struct {
 	*API
 	Verdict
@@ -85,18 +85,15 @@ func (d *decision) request(ctx context.Context, r *Request) error {
 	return d.Refusal
 }
 
-// match finds the route for a request, which may decide about it already.
+// match finds the route of a request. A public route decides about it without a credential.
 func (d *decision) match(r *Request) (decided bool, err error) {
-	if r.Method != strings.ToUpper(r.Method) { // which is how some APIs would take it
+	if r.Method != strings.ToUpper(r.Method) { // some APIs would treat it as upper case
 		d.step("the method is not in upper case")
 		return false, &Refusal{Kind: BadRequest, Detail: "The method must be in upper case."}
 	}
 	path, ok := route.DecodePath(r.Path)
 	if !ok {
-		d.step(
-			"the path is not normalised: it has . or .. segments, //, a backslash, a semicolon, or an escaped form " +
-				"of one",
-		)
+		d.step("the path is not normalised: it has . or .. segments, //, a backslash, a semicolon, or an escaped one")
 		return false, &Refusal{
 			Kind: BadRequest,
 			Detail: "The path is not normalised; send it without dot segments, double slashes, backslashes, " +
@@ -131,7 +128,7 @@ func (d *decision) match(r *Request) (decided bool, err error) {
 	return false, nil
 }
 
-// permissions compares what the route needs with what the credential has.
+// permissions checks that the credential has what the route needs.
 func (d *decision) permissions(method string) error {
 	rule, p := d.Route, d.Principal
 	if rule == nil {
@@ -172,13 +169,13 @@ func (d *decision) permissions(method string) error {
 	return nil
 }
 
-// denied is a refusal by a rule; why is for the owner of the credential.
+// denied returns a refusal by a route's rule. Why is the reason for the owner of the credential.
 func (d *decision) denied(detail, why string) error {
 	d.Reason = why
 	return &Refusal{Kind: Forbidden, Detail: detail, Cause: errors.New(why)}
 }
 
-// Needed says in words what would pass where the verdict was reached; empty where nothing would, or nothing is needed.
+// Needed says in words which credential would be allowed; empty if none would, or none is needed.
 func (v *Verdict) Needed(method string) string {
 	if v.Route == nil || v.Route.Public || v.Route.Refuse {
 		return ""
@@ -197,7 +194,7 @@ func (v *Verdict) Needed(method string) string {
 	return text + ", for " + v.Route.Named(method, v.object)
 }
 
-// listOf names one of some kinds of credentials: an API key or a personal access token.
+// listOf names credential kinds, such as "an API key or a personal access token".
 func listOf(kinds []string) string {
 	words := make([]string, len(kinds))
 	for i, k := range kinds {
@@ -233,8 +230,8 @@ func describe(p *bearer.Principal) string {
 	return text
 }
 
-// Note counts a request with its credential, and keeps it among a key's last ones, with its path, or with the pattern of
-// its route where the path is not known.
+// Note counts a request in the usage of its credential, and records it among a key's last requests, with its path or,
+// if that is unknown, the pattern of its route.
 func (g *Gateway) Note(ctx context.Context, v *Verdict, method string, status int) {
 	if v.Principal == nil || !WasIssuedHere(v.Principal) {
 		return

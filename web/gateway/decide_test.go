@@ -64,17 +64,30 @@ func newSite(t *testing.T, rules []route.Route, change func(*catalog.Resource, *
 	resource := func(id string) catalog.Resource {
 		return catalog.Resource{
 			ID: id, Name: "An API", Scopes: scopes, Objects: []string{"accounts", "contacts"}, WorkspaceHeader: "X-Workspace",
-			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}, DefaultPlan: "small"}, UserPlan: "small",
+			Keys: catalog.KeyRules{
+				Prefix:       "sk",
+				Environments: []string{"live", "test"},
+				DefaultPlan:  "small",
+			}, UserPlan: "small",
 		}
 	}
 	first, second := resource(apiID), resource(otherID)
 	second.Keys.Prefix = "other"
-	api := gateway.API{ID: apiID, Hosts: []string{apiHost}, Upstream: target, Builtin: []string{"/v1/auth/test", "/oauth/token"}, Routes: rules}
+	api := gateway.API{
+		ID:       apiID,
+		Hosts:    []string{apiHost},
+		Upstream: target,
+		Builtin:  []string{"/v1/auth/test", "/oauth/token"},
+		Routes:   rules,
+	}
 	if change != nil {
 		change(&first, &api)
 	}
 	s.Rig = rig.Memory(t, rig.Options{
-		Resources: []catalog.Resource{first, second}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
+		Resources: []catalog.Resource{
+			first,
+			second,
+		}, Plans: map[string]limit.Plan{"small": {Hour: 10}, "strangers": {Hour: 3}},
 		APIs: []gateway.API{api, {ID: otherID, Hosts: []string{"other.example.com"}}},
 	})
 	if s.gateway, err = gateway.New(gateway.Config{OAuth: s.OAuth, Bearer: s.Bearer, Catalog: s.Catalog, APIs: []gateway.API{api}, Trusted: func(*http.Request) bool { return false }, ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} }, Log: slog.New(slog.DiscardHandler)}); err != nil {
@@ -93,7 +106,11 @@ func (s *site) decide(method, path, credential string, header ...string) gateway
 	for pair := range slices.Chunk(header, 2) {
 		h.Add(pair[0], pair[1])
 	}
-	return s.gateway.Decide(context.Background(), s.gateway.API(apiID), gateway.Request{Method: method, Path: path, Header: h, Address: netip.MustParseAddr(fromHere)})
+	return s.gateway.Decide(
+		context.Background(),
+		s.gateway.API(apiID),
+		gateway.Request{Method: method, Path: path, Header: h, Address: netip.MustParseAddr(fromHere)},
+	)
 }
 
 // call sends a request to the API's host.
@@ -110,7 +127,14 @@ func (s *site) call(method, target, credential, body string, header ...string) *
 var rules = []route.Route{
 	{Path: "/health", Public: true},
 	{Methods: []string{"GET"}, Path: "/v1/{object}/**", Scopes: []string{"{object}:read"}, Cost: 1},
-	{Methods: []string{"POST"}, Path: "/v1/capture", Scopes: []string{"capture"}, Credentials: []string{bearer.KindPersonalAccessToken}, Role: catalog.RoleMember, Cost: 1},
+	{
+		Methods:     []string{"POST"},
+		Path:        "/v1/capture",
+		Scopes:      []string{"capture"},
+		Credentials: []string{bearer.KindPersonalAccessToken},
+		Role:        catalog.RoleMember,
+		Cost:        1,
+	},
 	{Methods: []string{"POST"}, Path: "/v1/heavy", Scopes: []string{"write"}, Cost: 4},
 	{Path: "/v1/any", Scopes: []string{}, Cost: 1},
 }
@@ -178,7 +202,11 @@ func TestF12_StorageAwayIsNoRefusal(t *testing.T) {
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	v := s.gateway.Decide(ctx, s.gateway.API(apiID), gateway.Request{Method: "GET", Path: "/v1/any", Header: http.Header{"Authorization": {"Bearer " + key}}})
+	v := s.gateway.Decide(
+		ctx,
+		s.gateway.API(apiID),
+		gateway.Request{Method: "GET", Path: "/v1/any", Header: http.Header{"Authorization": {"Bearer " + key}}},
+	)
 	if v.Refusal == nil || v.Refusal.Kind != gateway.Unavailable {
 		t.Errorf("refusal %v", v.Refusal)
 	}
@@ -203,10 +231,12 @@ func TestWhatRequestsCost(t *testing.T) {
 	left(s.decide("POST", "/v1/heavy", key), 4)
 	v := s.decide("POST", "/v1/heavy", key)
 	left(v, 0)
-	if v = s.decide("POST", "/v1/heavy", key); v.Refusal == nil || v.Refusal.Kind != gateway.Limited || v.Refusal.RetryAfter <= 0 {
+	if v = s.decide("POST", "/v1/heavy", key); v.Refusal == nil || v.Refusal.Kind != gateway.Limited ||
+		v.Refusal.RetryAfter <= 0 {
 		t.Errorf("refusal %+v", v.Refusal)
 	}
-	if v := s.gateway.Explain(context.Background(), s.gateway.API(apiID), gateway.Request{Method: "GET", Path: "/v1/any", Header: http.Header{"Authorization": {"Bearer " + key}}}); v.Refusal != nil || v.Taken.Remaining != 0 {
+	if v := s.gateway.Explain(context.Background(), s.gateway.API(apiID), gateway.Request{Method: "GET", Path: "/v1/any", Header: http.Header{"Authorization": {"Bearer " + key}}}); v.Refusal != nil ||
+		v.Taken.Remaining != 0 {
 		t.Errorf("an explanation is charged or refused by the limit: %+v", v)
 	}
 }
@@ -215,7 +245,8 @@ func TestWhatRequestsCost(t *testing.T) {
 func TestRefusalsAreCountedByAddress(t *testing.T) {
 	s := newSite(t, rules, func(r *catalog.Resource, _ *gateway.API) { r.AnonymousPlan = "strangers" })
 	for i := range 3 {
-		if v := s.decide("GET", "/v1/any", ""); v.Refusal.Kind != gateway.Missing || v.Taken.Limit != 3 || v.Taken.Remaining != int64(2-i) {
+		if v := s.decide("GET", "/v1/any", ""); v.Refusal.Kind != gateway.Missing || v.Taken.Limit != 3 ||
+			v.Taken.Remaining != int64(2-i) {
 			t.Errorf("call %d: %v, %+v", i, v.Refusal, v.Taken)
 		}
 	}
@@ -231,13 +262,31 @@ func TestTheProxyPassesOnWhatIsAllowed(t *testing.T) {
 	s := newSite(t, rules, nil)
 	acme := s.Workspace("acme", "", s.Alice)
 	k, key := s.Key(acme, apikey.Spec{Scopes: []string{"admin"}})
-	answer := s.call("POST", "/v1/heavy?q=a;b&c=%zz+d", key, "the body", "X-Auth-Subject", "somebody", "X_Auth_Role", "owner", "Remote-User", "root", "Connection", "X-Auth-Key",
-		"Cookie", "doorward=abc; other=1; __Host-doorward-device=2", "X-Forwarded-For", "203.0.113.9")
+	answer := s.call(
+		"POST",
+		"/v1/heavy?q=a;b&c=%zz+d",
+		key,
+		"the body",
+		"X-Auth-Subject",
+		"somebody",
+		"X_Auth_Role",
+		"owner",
+		"Remote-User",
+		"root",
+		"Connection",
+		"X-Auth-Key",
+		"Cookie",
+		"doorward=abc; other=1; __Host-doorward-device=2",
+		"X-Forwarded-For",
+		"203.0.113.9",
+	)
 	if answer.Status != http.StatusTeapot || answer.Body != "/v1/heavy?q=a;b&c=%zz+d the body" {
 		t.Errorf("%d %s", answer.Status, answer.Body)
 	}
-	if h := answer.Header; h.Get("X-RateLimit-Limit") != "10" || len(h.Values("X-RateLimit-Limit")) != 1 || h.Get("X-RateLimit-Remaining") != "6" ||
-		len(h.Values("X-Request-Id")) != 1 || h.Get("X-Request-Id") == "of-the-upstream" {
+	if h := answer.Header; h.Get("X-RateLimit-Limit") != "10" || len(h.Values("X-RateLimit-Limit")) != 1 ||
+		h.Get("X-RateLimit-Remaining") != "6" ||
+		len(h.Values("X-Request-Id")) != 1 ||
+		h.Get("X-Request-Id") == "of-the-upstream" {
 		t.Errorf("headers %v", h)
 	}
 	seen := s.last.Load().Header
@@ -260,7 +309,10 @@ func TestTheProxyPassesOnWhatIsAllowed(t *testing.T) {
 		t.Errorf("on a public route the upstream sees X-Auth-Key %q", got)
 	}
 	if answer := s.call("GET", "/v1/accounts", "", ""); answer.Status != http.StatusUnauthorized ||
-		!strings.Contains(answer.Header.Get("WWW-Authenticate"), `scope="accounts:read", resource_metadata="https://api.example.com/.well-known/oauth-protected-resource"`) {
+		!strings.Contains(
+			answer.Header.Get("WWW-Authenticate"),
+			`scope="accounts:read", resource_metadata="https://api.example.com/.well-known/oauth-protected-resource"`,
+		) {
 		t.Errorf("%d %v", answer.Status, answer.Header)
 	}
 	if n := s.calls.Load(); n != 2 {
@@ -314,7 +366,10 @@ func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 	var resources []catalog.Resource
 	var apis []gateway.API
 	for _, id := range []string{issuer, issuer + "/mcp/", otherID + "/other"} {
-		resources = append(resources, catalog.Resource{ID: id, Name: id, Scopes: []catalog.Scope{{Name: "read", Text: "Read"}}})
+		resources = append(
+			resources,
+			catalog.Resource{ID: id, Name: id, Scopes: []catalog.Scope{{Name: "read", Text: "Read"}}},
+		)
 		apis = append(apis, gateway.API{ID: id})
 	}
 	r := rig.Memory(t, rig.Options{Issuer: issuer, Resources: resources, APIs: apis})
@@ -344,18 +399,36 @@ func TestMetadataOfAnAPIAtTheIssuersAddress(t *testing.T) {
 func TestH09_PagesOfOtherOrigins(t *testing.T) {
 	s := newSite(t, rules, func(r *catalog.Resource, _ *gateway.API) { r.CORS = []string{"https://app.example.com"} })
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
-	preflight := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", "https://app.example.com", "Access-Control-Request-Method", "PUT", "Access-Control-Request-Headers", "authorization,x-workspace")
-	if h := preflight.Header; preflight.Status != http.StatusNoContent || h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || h.Get("Access-Control-Allow-Credentials") != "" ||
-		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "authorization") || h.Get("Access-Control-Allow-Methods") != "PUT" {
+	preflight := s.call(
+		"OPTIONS",
+		"/v1/accounts",
+		"",
+		"",
+		"Origin",
+		"https://app.example.com",
+		"Access-Control-Request-Method",
+		"PUT",
+		"Access-Control-Request-Headers",
+		"authorization,x-workspace",
+	)
+	if h := preflight.Header; preflight.Status != http.StatusNoContent ||
+		h.Get("Access-Control-Allow-Origin") != "https://app.example.com" ||
+		h.Get("Access-Control-Allow-Credentials") != "" ||
+		!strings.Contains(h.Get("Access-Control-Allow-Headers"), "authorization") ||
+		h.Get("Access-Control-Allow-Methods") != "PUT" {
 		t.Errorf("preflight %d %v", preflight.Status, h)
 	}
 	for _, origin := range []string{"https://evil.example", "null", "https://app.example.com.evil.example"} {
-		if h := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", origin, "Access-Control-Request-Method", "GET").Header; h.Get("Access-Control-Allow-Origin") != "" {
+		if h := s.call("OPTIONS", "/v1/accounts", "", "", "Origin", origin, "Access-Control-Request-Method", "GET").Header; h.Get(
+			"Access-Control-Allow-Origin",
+		) != "" {
 			t.Errorf("%s: %v", origin, h)
 		}
 	}
 	answer := s.call("GET", "/v1/accounts", key, "", "Origin", "https://app.example.com")
-	if h := answer.Header; h.Get("Access-Control-Allow-Origin") != "https://app.example.com" || !strings.Contains(h.Get("Access-Control-Expose-Headers"), "X-Ratelimit-Remaining") || h.Get("X-RateLimit-Remaining") != "9" {
+	if h := answer.Header; h.Get("Access-Control-Allow-Origin") != "https://app.example.com" ||
+		!strings.Contains(h.Get("Access-Control-Expose-Headers"), "X-Ratelimit-Remaining") ||
+		h.Get("X-RateLimit-Remaining") != "9" {
 		t.Errorf("%d %v: a preflight cost something, or the answer cannot be read", answer.Status, h)
 	}
 	if n := s.calls.Load(); n != 1 {
@@ -381,7 +454,8 @@ func TestTheOwnerLearnsWhy(t *testing.T) {
 		Action: "GET /v1/contacts/7", Status: 403, RequestID: refused.Header.Get("X-Request-Id"),
 		Reason: "the route GET /v1/{object}/** needs the scope contacts:read, and the credential has accounts:read",
 	}
-	if got := requests[1]; got.Action != want.Action || got.Status != want.Status || got.RequestID != want.RequestID || got.Reason != want.Reason {
+	if got := requests[1]; got.Action != want.Action || got.Status != want.Status || got.RequestID != want.RequestID ||
+		got.Reason != want.Reason {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 	if got := requests[0]; got.Status != http.StatusTeapot || got.Reason != "" || got.Action != "GET /v1/accounts/7" {

@@ -13,15 +13,15 @@ import (
 	"doorward/oauth"
 )
 
-// The endpoints at which proxies ask about the requests that they have.
+// The endpoints at which proxies ask for a decision about a request.
 const (
-	ForwardPath = "/gateway/forward" // Caddy and Traefik, which pass the answer on
-	NginxPath   = "/gateway/nginx"   // nginx and ingress-nginx, which know yes and no
-	EnvoyPath   = "/gateway/envoy"   // before the path that was asked for: Envoy and Istio, which pass the answer on
+	ForwardPath = "/gateway/forward" // for Caddy and Traefik, which return the response to the caller
+	NginxPath   = "/gateway/nginx"   // for nginx and ingress-nginx, which understand only yes or no
+	EnvoyPath   = "/gateway/envoy"   // before the request's path; for Envoy and Istio, which return the response
 )
 
-// Asks reports whether a path is one at which proxies ask, and which: ForwardPath, NginxPath or EnvoyPath. What follows
-// ForwardPath makes it a question in Envoy's form, as servers for Caddy and Traefik are often connected to Envoy too.
+// Asks reports whether a path belongs to such an endpoint, and to which: ForwardPath, NginxPath or EnvoyPath. A path
+// below ForwardPath is in Envoy's form, because Envoy is often configured with the URL for Caddy and Traefik.
 func Asks(path string) (endpoint string, ok bool) {
 	switch {
 	case path == ForwardPath, path == NginxPath:
@@ -32,7 +32,8 @@ func Asks(path string) (endpoint string, ok bool) {
 	return "", false
 }
 
-// ForwardAuth serves GET /gateway/forward: 200 with who calls, or the refusal itself, for proxies that pass it on.
+// ForwardAuth serves GET /gateway/forward with 200 and the caller's identity, or with the refusal, which the proxy
+// returns.
 func (g *Gateway) ForwardAuth(w http.ResponseWriter, r *http.Request) {
 	shape, _, v := g.ask(w, r, ForwardPath)
 	if v.Refusal != nil {
@@ -43,13 +44,13 @@ func (g *Gateway) ForwardAuth(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// EnvoyAuth serves /gateway/envoy/…, the question of Envoy's HTTP ext_authz: the method and the host are those of the
-// caller's request, and its path follows the prefix. The answer is 200 with who calls, or the refusal itself.
+// EnvoyAuth serves /gateway/envoy/… for Envoy's HTTP ext_authz, which sends the method and host of the caller's
+// request, and its path after the prefix. The response is 200 with the caller's identity, or the refusal.
 func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 	shape, _, v := g.ask(w, r, EnvoyPath)
 	h := w.Header()
 	if v.Refusal != nil {
-		for _, name := range IdentityHeaders() { // Envoy passes all headers of a refusal on
+		for _, name := range IdentityHeaders() { // Envoy returns all headers of a refusal to the caller
 			h.Del(name)
 		}
 		oauth.LogFieldsOf(r.Context()).Cause = v.Refusal
@@ -60,16 +61,17 @@ func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 	if len(r.Header["Cookie"]) > 0 && h["Cookie"] == nil {
 		remove = append(remove, "Cookie")
 	}
-	remove = slices.DeleteFunc(remove, func(name string) bool { return h[name] != nil }) // it is to be set
+	remove = slices.DeleteFunc(remove, func(name string) bool { return h[name] != nil }) // it will be replaced
 	if len(remove) > 0 {
 		h.Set("X-Envoy-Auth-Headers-To-Remove", strings.Join(remove, ","))
 	}
 	w.WriteHeader(http.StatusOK)
 }
 
-// NginxAuth serves GET /gateway/nginx: 200 with who calls, or 403 with the refusal in headers, from which nginx makes
-// the answer, since auth_request knows no other status. ingress-nginx ignores these headers, so it gets 401 where the
-// credential is missing or invalid, which nginx passes on with its challenge, and 5xx where nothing was decided.
+// NginxAuth serves GET /gateway/nginx with 200 and the caller's identity, or with 403 and the refusal in headers, from
+// which nginx builds its response, because auth_request supports no other statuses. ingress-nginx ignores these
+// headers, so it gets 401 for a missing or invalid credential, which nginx returns with its challenge, and 5xx for
+// errors.
 func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
 	shape, q, v := g.ask(w, r, NginxPath)
 	if v.Refusal == nil {
@@ -80,7 +82,7 @@ func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
 	status, body := shape.Body(v.Refusal)
 	text, err := json.Marshal(body)
 	if err != nil {
-		panic(err) // structs of strings and numbers
+		panic(err) // it consists of strings and numbers
 	}
 	h := w.Header()
 	shape.headers(h, v.Refusal)
@@ -92,7 +94,7 @@ func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(status)
 }
 
-// ascii writes JSON in one line of ASCII, as a header takes it.
+// ascii escapes JSON so that it is ASCII, for a header.
 func ascii(text []byte) string {
 	var b strings.Builder
 	for _, c := range string(text) {
@@ -113,13 +115,13 @@ func ascii(text []byte) string {
 type question struct {
 	Request
 	host  string
-	byURL bool // it was described by a full URL, as ingress-nginx does
+	byURL bool // by a complete URL, as ingress-nginx does
 }
 
-// ask decides about the request that a proxy describes, and writes the headers of the answer, allowed or not.
+// ask decides about the request that a proxy describes, and sets the headers of the response.
 func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (Shape, *question, Verdict) {
 	h := w.Header()
-	setIdentity(h, nil) // also where it is refused, so that a proxy copies nothing else
+	setIdentity(h, nil) // also for a refusal, so that a proxy overwrites the caller's headers
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Authorization")
 	q := &question{}
@@ -136,8 +138,8 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 		err = &Refusal{Kind: Forbidden, Detail: "No API on this server has that host.", Cause: errHost}
 	}
 	if a != nil && a.cors != nil {
-		// What lets a page read the answer. The method is that of the proxy's question: as a preflight this would be
-		// answered here, with a status that proxies take for a yes.
+		// The CORS headers with which a page can read the response. A preflight would be answered here with a success
+		// status, which proxies take as allowed, so the method is replaced.
 		actual := *r
 		actual.Method = http.MethodGet
 		a.cors.HandlerFunc(w, &actual)
@@ -158,7 +160,7 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 		status, _ = a.Shape.Body(v.Refusal)
 	} else {
 		setIdentity(h, v.Principal)
-		// What the API may have of the caller's cookies, for proxies that cannot take cookies apart.
+		// The cookies that the API may get, for proxies that cannot parse cookies.
 		if kept := otherCookies(r.Header["Cookie"]); kept != nil {
 			h["Cookie"] = kept
 		}
@@ -167,16 +169,16 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 	return a.Shape, q, v
 }
 
-// refused is the verdict on a request that could not be decided about.
+// refused is the verdict on a request that a proxy did not describe correctly.
 func refused(r *Refusal) Verdict { return Verdict{Admission: Admission{Refusal: r}} }
 
 var (
-	errUntrusted = errors.New("forward-auth by a peer that is not trusted")
-	errHost      = errors.New("forward-auth for a host of no resource")
+	errUntrusted = errors.New("forward-auth by an untrusted peer")
+	errHost      = errors.New("forward-auth for a host that belongs to no resource")
 )
 
-// read takes the request that a proxy describes out of its question. What can be read in two ways is refused: a caller
-// whose headers a proxy passes on may want their request taken for what it is not.
+// read reads the request that a proxy describes. It refuses ambiguous descriptions, because a proxy may pass on headers
+// with which a caller tries to make a request look like another one.
 func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 	d := description{header: r.Header}
 	switch endpoint {
@@ -239,13 +241,12 @@ func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
 	return nil
 }
 
-// unremovable is a header that may not pass and that nginx cannot keep from an API, since it removes headers only by
-// their whole names; empty: there is none.
+// unremovable returns a header that must not reach an API and that nginx cannot remove, because it removes headers only
+// by known names; empty: there is none.
 func unremovable(h http.Header) string {
 	for _, name := range stopped(h) {
 		if !plainName(name) {
-			return "whose name has a character other than letters, digits and " +
-				"hyphens" // in whose place a log might show anything
+			return "whose name has a character other than letters, digits and hyphens" // the name could distort a log
 		}
 		if _, known := family(name); !known && !slices.Contains(IdentityHeaders(), name) {
 			return name
@@ -254,11 +255,11 @@ func unremovable(h http.Header) string {
 	return ""
 }
 
-// description is how a question describes a request, while it is read.
+// description is a proxy's description of a request, while it is read.
 type description struct {
 	header            http.Header
 	method, host, uri string
-	err               error // the first
+	err               error // the first one
 }
 
 func (d *description) fail(detail string) {
@@ -267,7 +268,7 @@ func (d *description) fail(detail string) {
 	}
 }
 
-// need is the value of a header that must be there once.
+// need returns the value of a header that must occur once.
 func (d *description) need(name string) string {
 	switch values := d.header.Values(name); {
 	case len(values) == 1 && values[0] != "":
@@ -280,7 +281,7 @@ func (d *description) need(name string) string {
 	return ""
 }
 
-// parts takes a full URL apart, as text: nothing of it is decoded or made plainer.
+// parts splits a complete URL, without decoding or normalising it.
 func (d *description) parts(url string) (host, uri string) {
 	scheme, rest, ok := strings.Cut(url, "://")
 	if !ok || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
@@ -298,8 +299,8 @@ func (d *description) parts(url string) (host, uri string) {
 	return host, uri
 }
 
-// compare fails where another header describes another request: by its address, or where all is to be compared by its
-// host or method too.
+// compare fails if another header describes a different request: by its path or, if all is true, also by its host or
+// method.
 func (g *Gateway) compare(d *description, all bool) {
 	for _, name := range []string{"X-Forwarded-Uri", "X-Original-Uri", "X-Original-Url", "X-Rewrite-Url"} {
 		for _, text := range d.header.Values(name) {
@@ -333,8 +334,7 @@ func (g *Gateway) compare(d *description, all bool) {
 	}
 }
 
-// sameHost reports whether two hosts, as requests name them, are the same name and lead to the same API. Some proxies
-// leave a port out that others write.
+// sameHost reports whether two hosts have the same name and belong to the same API. Some proxies omit the port.
 func (g *Gateway) sameHost(a, b string) bool {
 	plain := func(host string) string {
 		if name, _, err := net.SplitHostPort(host); err == nil {

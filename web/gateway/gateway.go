@@ -23,47 +23,46 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// Config is what a Gateway is made of. Every field is needed but APIs.
+// Config has the dependencies and settings of a Gateway. All fields are required except APIs and Now.
 type Config struct {
 	OAuth   *oauth.Server
 	Bearer  *bearer.Verifier
 	Catalog *catalog.Catalog
 	APIs    []API
-	// ClientAddress is where a request comes from, behind the proxies that are trusted.
+	// ClientAddress returns the client's address, behind trusted proxies.
 	ClientAddress func(*http.Request) netip.Addr
-	// Trusted reports whether a request comes from a proxy whose forwarding headers count.
+	// Trusted reports whether a request comes from a proxy whose forwarding headers are trusted.
 	Trusted func(*http.Request) bool
-	// Secure says that callers must use https, since the issuer does.
+	// Secure means that clients must use https, because the issuer does.
 	Secure bool
-	// Log takes what goes wrong in the middle of an answer.
+	// Log records errors in the middle of a response.
 	Log *slog.Logger
-	// Now is the clock by which requests that last are decided again; nil: time.Now.
+	// Now is the clock for rechecking long requests; nil means time.Now.
 	Now func() time.Time
 }
 
-// API is one resource as the gateway serves it.
+// API has the gateway's settings of a resource.
 type API struct {
-	ID       string   // of a resource of the oauth.Server
+	ID       string   // of a resource in the catalogue
 	Hosts    []string // name, for any port, or name:port, in lower case
-	Upstream *url.URL // where allowed requests go; nil: this server forwards none
-	Builtin  []string // paths of this server's own, each with all below it, that the hosts serve before the routes
+	Upstream *url.URL // where allowed requests go; nil: requests are not forwarded
+	Builtin  []string // Doorward's own paths, with all paths below them, that the hosts serve before the routes
 	Shape    Shape    // of refusals
 	Routes   []route.Route
-	// Loose says that to the API paths are the same that differ only in case or in a slash at their end.
+	// Loose means that the API treats paths as the same that differ only in case or a trailing slash.
 	Loose bool
-	// Anonymous bounds the requests under way to public routes, which are passed on.
+	// Anonymous bounds the concurrent requests to public routes.
 	Anonymous Concurrency
 
 	crowd    *crowd
 	resource *catalog.Resource
 	table    *route.Table // of Routes
 	cors     *cors.Cors   // nil: none
-	metadata []byte       // RFC 9728; nil: the id is not a web address
+	metadata []byte       // RFC 9728; nil: the ID is not a web URL
 	metaPath string
 }
 
-// Gateway decides about requests for the APIs of resources and serves their hosts. Its methods are safe for many
-// goroutines.
+// Gateway decides about requests to APIs and serves their hosts. Its methods are safe for concurrent use.
 type Gateway struct {
 	oauth   *oauth.Server
 	bearer  *bearer.Verifier
@@ -79,10 +78,10 @@ type Gateway struct {
 	lasting lastingRequests
 }
 
-// wellKnown is where protected resource metadata are, before the path of the resource (RFC 9728, section 3.1).
+// wellKnown is the path of protected resource metadata, before that of the resource (RFC 9728, section 3.1).
 const wellKnown = "/.well-known/oauth-protected-resource"
 
-// New makes a Gateway.
+// New creates a Gateway.
 func New(c Config) (*Gateway, error) {
 	g := &Gateway{
 		oauth: c.OAuth, bearer: c.Bearer, catalog: c.Catalog,
@@ -122,7 +121,7 @@ func New(c Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Metadata is where the protected resource metadata of a resource are; empty where its id is not a web address.
+// Metadata is the URL of the metadata of a resource (RFC 9728, section 3); empty if its ID is not a web URL.
 func Metadata(id string) string {
 	u, err := url.Parse(id)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
@@ -131,7 +130,7 @@ func Metadata(id string) string {
 	return u.Scheme + "://" + u.Host + wellKnown + strings.TrimSuffix(u.EscapedPath(), "/")
 }
 
-// describe makes the metadata of RFC 9728, section 2, by which clients find the authorization server.
+// describe prepares the metadata with which clients find the authorization server (RFC 9728, section 2).
 func (a *API) describe(issuer string) {
 	address := Metadata(a.ID)
 	if address == "" {
@@ -154,12 +153,12 @@ func (a *API) describe(issuer string) {
 		"resource_name":            a.resource.Name,
 	})
 	if err != nil {
-		panic(err) // strings and lists of them
+		panic(err) // it consists of strings and lists
 	}
 	a.metadata = append(text, '\n')
 }
 
-// newCORS lets pages of some origins call an API and read what its answers say about limits and refusals.
+// newCORS allows pages of some origins to call an API and to read its headers about limits and refusals.
 func newCORS(origins []string) *cors.Cors {
 	return cors.New(cors.Options{
 		AllowedOrigins: origins,
@@ -184,7 +183,7 @@ func newCORS(origins []string) *cors.Cors {
 	})
 }
 
-// Host finds the API that answers for a host, as a request names it; nil: none.
+// Host finds the API of a host, as in a Host header; nil: there is none.
 func (g *Gateway) Host(host string) *API {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
@@ -200,7 +199,7 @@ func (g *Gateway) Host(host string) *API {
 	return g.hosts[name]
 }
 
-// API finds the API of a resource by its id; nil: none.
+// API finds an API by the ID of its resource; nil: there is none.
 func (g *Gateway) API(id string) *API {
 	i := slices.IndexFunc(g.apis, func(a *API) bool { return catalog.SameResource(a.ID, id) })
 	if i < 0 {
@@ -209,7 +208,7 @@ func (g *Gateway) API(id string) *API {
 	return g.apis[i]
 }
 
-// Shape is how the refusals of a resource look, by its id; where nothing was said about it, flat.
+// Shape returns the error shape of a resource by its ID. The default is flat.
 func (g *Gateway) Shape(id string) Shape {
 	if a := g.API(id); a != nil {
 		return a.Shape
@@ -217,27 +216,25 @@ func (g *Gateway) Shape(id string) Shape {
 	return Shape{}
 }
 
-// APIs lists all.
+// APIs returns all APIs.
 func (g *Gateway) APIs() []*API { return g.apis }
 
-// HasBuiltin reports whether the API's hosts serve a path of this server's own.
+// HasBuiltin reports whether a path is one of Doorward's own that the API's hosts serve.
 func (a *API) HasBuiltin(path string) bool {
-	return slices.ContainsFunc(
-		a.Builtin,
-		func(own string) bool { return path == own || strings.HasPrefix(path, own+"/") },
-	)
+	covers := func(own string) bool { return path == own || strings.HasPrefix(path, own+"/") }
+	return slices.ContainsFunc(a.Builtin, covers)
 }
 
 type apiKey struct{}
 
-// APIOf is the API on whose host a request came; nil: it came on the issuer's.
+// APIOf returns the API on whose host the request of ctx arrived; nil if that is the issuer's host.
 func APIOf(ctx context.Context) *API {
 	a, _ := ctx.Value(apiKey{}).(*API)
 	return a
 }
 
-// Serve answers a request on a host of an API: its metadata, preflights, this server's own paths, which builtin serves,
-// and all others by its routes. No page and no cookie is of such a host.
+// Serve serves a request on the host of an API: its metadata, preflights, Doorward's own paths (with builtin), and
+// other paths by the routes. These hosts serve no pages and use no cookies.
 func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin http.Handler) {
 	r = r.WithContext(context.WithValue(r.Context(), apiKey{}, a))
 	own := func(w http.ResponseWriter, r *http.Request) {
@@ -252,7 +249,7 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin 
 	case a.metadata != nil && (r.URL.Path == a.metaPath || r.URL.Path == wellKnown):
 		a.serveMetadata(w, r)
 	case isOwn && (strings.HasPrefix(r.URL.Path, "/oauth/") || strings.HasPrefix(r.URL.Path, "/.well-known/")):
-		own(w, r) // they know by themselves which pages may call them
+		own(w, r) // these endpoints have their own CORS rules
 	case a.cors != nil:
 		a.cors.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if isOwn {
@@ -268,9 +265,8 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *http.Request, a *API, builtin 
 	}
 }
 
-// ServeMetadata answers with the metadata of the API whose identifier is an address of the issuer's, as that of a
-// server without `resources` is, and whose metadata are therefore on the issuer's host (RFC 9728, section 3.1). False:
-// the path is that of no such API, and nothing was answered.
+// ServeMetadata serves the metadata of an API whose ID is a URL on the issuer's host, as is the default resource's
+// (RFC 9728, section 3.1). It returns false, without a response, if the path does not belong to such an API.
 func (g *Gateway) ServeMetadata(w http.ResponseWriter, r *http.Request) bool {
 	i := slices.IndexFunc(g.apis, func(a *API) bool {
 		return a.metadata != nil && strings.HasPrefix(a.Shape.Metadata, g.oauth.Issuer()+wellKnown) &&
@@ -297,10 +293,10 @@ func (a *API) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "public, max-age=300")
 	h.Set("X-Content-Type-Options", "nosniff")
-	_, _ = bytes.NewReader(a.metadata).WriteTo(w) // the client may have gone away
+	_, _ = bytes.NewReader(a.metadata).WriteTo(w) // an error means that the client has gone
 }
 
-// Refuse answers with a refusal in the API's shape.
+// Refuse writes a refusal in the API's error shape.
 func (g *Gateway) Refuse(w http.ResponseWriter, r *http.Request, a *API, refusal *Refusal) {
 	oauth.LogFieldsOf(r.Context()).Cause = refusal
 	a.Shape.Write(w, refusal)

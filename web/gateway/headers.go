@@ -6,22 +6,22 @@ import (
 	"strings"
 )
 
-// Family is a group of request headers by which an API is told who calls, where from, what is asked for or how. They
-// are for a gateway to write and never for a caller, so none passes from a caller to an API.
+// Family is a group of request headers that tell an API who is calling, from where, or which request it is. Only a
+// gateway may set them, so a caller's are removed.
 type Family struct {
-	// Prefix is how the names of the family begin, in canonical form. Case does not count.
+	// Prefix is the beginning of the names, in canonical form. Case is ignored.
 	Prefix string
-	// Known are the rest of the names that real software reads, the empty text for the prefix itself. The recipes for
-	// proxies that can remove a header only by its whole name list these.
+	// Known are the names that software is known to read, without the prefix. The examples for proxies that can remove
+	// headers only by name list these.
 	Known []string
-	// Only says that nothing but the known names is of the family, since others of the prefix are an API's own.
+	// Only means that the family has only the known names, because an API may use other names with the prefix.
 	Only bool
 }
 
-// Families are all headers that callers may not send through. The proxies' files in examples/ remove the same ones: a
-// test holds them equal. Adding a family here and running the tests of test/gateways with -update changes the files.
+// Families are the headers that gateways remove from requests. A test compares them with the proxies' files in
+// examples/; after a change, run the tests of test/gateways with -update to change the files.
 var Families = []Family{
-	// Ours, and those of others under the same prefix: oauth2-proxy, OpenStack and many APIs of their own.
+	// Doorward's own, and those of oauth2-proxy, OpenStack and many other APIs.
 	{Prefix: "X-Auth-", Known: []string{
 		"User", "User-Id", "Username", "Userid", "Name", "Email", "Group", "Groups", "Roles", "Sub", "Token",
 		"Account", "Tenant", "Org", "Organization", "Scopes", "Principal", "Claims", "Provider", "Request-User",
@@ -35,7 +35,7 @@ var Families = []Family{
 		"Meta-Provider", "Meta-App", "Meta-Version",
 	}},
 	{Prefix: "X-Doorward-", Known: []string{"Status", "Body"}},
-	// Names without a vendor.
+	// Generic names.
 	{Prefix: "Remote-", Known: []string{
 		"User", "Email", "Groups", "Group", "Name", "Addr", "Host", "Port", "Ident", "Role", "Roles", "Id",
 	}},
@@ -112,8 +112,8 @@ var Families = []Family{
 	}},
 	{Prefix: "X-Tls-", Known: []string{"Client-Cert", "Client-Verify", "Client-Subject-Dn"}},
 	{Prefix: "X-Arr-", Known: []string{"Clientcert", "Ssl", "Log-Id"}},
-	// Where a request comes from and what it was before it was forwarded. X-Forwarded-For, -Host and -Proto are written
-	// by every gateway, over what the caller sent.
+	// The origin of a request and its form before it was forwarded. Every gateway overwrites X-Forwarded-For, -Host and
+	// -Proto.
 	{Prefix: "Forwarded", Only: true, Known: []string{"", "-For", "-Host", "-Proto"}},
 	{Prefix: "X-Forwarded", Known: []string{
 		"", "-User", "-Email", "-Groups", "-Preferred-Username", "-Access-Token", "-Authorization", "-Client-Cert",
@@ -143,9 +143,7 @@ var Families = []Family{
 	{Prefix: "Fastly-Client-Ip", Known: []string{""}},
 	{Prefix: "X-Azure-", Known: []string{"Clientip", "Socketip"}},
 	{Prefix: "X-Proxy", Known: []string{"", "-User", "-Remote-User", "user-Ip"}},
-	{Prefix: "Proxy", Known: []string{
-		"", "-User", "-Client-Ip",
-	}}, // HTTP_PROXY is where CGI programs send their own requests
+	{Prefix: "Proxy", Known: []string{"", "-User", "-Client-Ip"}}, // CGI turns it into HTTP_PROXY
 	{Prefix: "X-Host", Only: true, Known: []string{"", "-Override"}},
 	{Prefix: "X-Http-Host-Override", Known: []string{""}},
 	{Prefix: "X-Scheme", Only: true, Known: []string{""}},
@@ -153,8 +151,8 @@ var Families = []Family{
 	{Prefix: "X-Https", Only: true, Known: []string{""}},
 	{Prefix: "Front-End-Https", Known: []string{""}},
 	{Prefix: "X-Sent-From", Known: []string{""}},
-	// How frameworks are told to take a request for another than it is: the path they are mounted at, the method,
-	// whether their own middleware has run, and where files to send lie.
+	// Headers with which frameworks treat a request as a different one: with another base path or method, as if their
+	// middleware had run, or with a file to send.
 	{Prefix: "X-Script-", Known: []string{"Name"}},
 	{Prefix: "Script-Name", Known: []string{""}},
 	{Prefix: "Path-Info", Known: []string{""}},
@@ -171,10 +169,10 @@ var Families = []Family{
 	{Prefix: "X-Accel-", Known: []string{"Mapping", "Redirect"}},
 }
 
-// written are the headers of the families that every gateway writes itself, over what the caller sent.
+// written are the headers of the families that every gateway overwrites.
 var written = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
 
-// familiesBy are the families by the byte that tells most of them apart: the first, or what follows X-, in lower case.
+// familiesBy indexes the families by the byte that distinguishes them best: the first one, after X- if there is one.
 var familiesBy = func() (index [256][]*Family) {
 	for i := range Families {
 		f := &Families[i]
@@ -191,9 +189,9 @@ func mark(name string) byte {
 	return name[0] | 0x20
 }
 
-// plainName reports whether a header's name consists of letters, digits and hyphens. No other name passes: servers that
-// turn headers into variables write an underscore for every other character, so that X_Auth_Subject and X.Auth.Subject
-// would be X-Auth-Subject.
+// plainName reports whether a header's name has only letters, digits and hyphens. Other names are removed: servers that
+// turn headers into variables replace other characters with underscores, so X_Auth_Subject and X.Auth.Subject would
+// become X-Auth-Subject.
 func plainName(name string) bool {
 	for i := range len(name) {
 		c := name[i]
@@ -204,7 +202,8 @@ func plainName(name string) bool {
 	return name != ""
 }
 
-// family finds the family that a header is of; nil: none. Those that each gateway writes are of none.
+// family finds the family of a header, and reports whether its name is known; nil: there is none. Headers that every
+// gateway overwrites have none.
 func family(name string) (f *Family, known bool) {
 	for _, f := range familiesBy[mark(name)] {
 		if len(name) < len(f.Prefix) || !strings.EqualFold(name[:len(f.Prefix)], f.Prefix) {
@@ -220,8 +219,8 @@ func family(name string) (f *Family, known bool) {
 	return nil, false
 }
 
-// MayPass reports whether a header of a caller goes on to an API: its name is plain, and it is of no family that
-// gateways write. It is the one rule for Doorward's own proxy and for the proxies that ask it.
+// MayPass reports whether a caller's header is forwarded to an API: its name is plain, and it is not in a family. The
+// rule is the same for Doorward's own proxy and for proxies that ask Doorward.
 func MayPass(name string) bool {
 	if !plainName(name) {
 		return false
@@ -230,7 +229,7 @@ func MayPass(name string) bool {
 	return f == nil
 }
 
-// KnownHeaders are the whole names of all families that are known, without our own identity headers, in order.
+// KnownHeaders returns the known names of all families, sorted, without Doorward's identity headers.
 func KnownHeaders() []string {
 	var names []string
 	for _, f := range Families {
@@ -242,7 +241,7 @@ func KnownHeaders() []string {
 	return names
 }
 
-// IdentityHeaders are the names of the headers that say to an API who calls.
+// IdentityHeaders returns the names of the headers that tell an API who the caller is.
 func IdentityHeaders() []string {
 	names := make([]string, len(identityHeaders))
 	for i, x := range identityHeaders {
@@ -251,7 +250,7 @@ func IdentityHeaders() []string {
 	return names
 }
 
-// stopped lists which of a request's headers may not pass, in order.
+// stopped returns the names of a request's headers that are not forwarded, sorted.
 func stopped(h http.Header) (names []string) {
 	for name := range h {
 		if !MayPass(name) && !slices.Contains(written, name) {
@@ -262,7 +261,7 @@ func stopped(h http.Header) (names []string) {
 	return names
 }
 
-// clearHeaders removes from a caller's headers what may not pass.
+// clearHeaders removes the headers that are not forwarded.
 func clearHeaders(h http.Header) {
 	for name := range h {
 		if !MayPass(name) && !slices.Contains(written, name) {

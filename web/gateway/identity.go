@@ -7,16 +7,15 @@ import (
 	"doorward/oauth/bearer"
 )
 
-// identityHeaders tell the API behind the gateway who the caller is. All are set on each request, empty where there is
-// nothing to say, so that none of the caller's own gets through.
+// identityHeaders tell the API behind the gateway who the caller is. All are set on every request, empty if there is no
+// value, so that the caller cannot set any.
 var identityHeaders = []struct {
 	name  string
 	value func(*bearer.Principal) string
 }{
 	{"X-Auth-Subject", func(p *bearer.Principal) string { return encoded(p.Subject) }},
 	{"X-Auth-Client", func(p *bearer.Principal) string { return encoded(p.ClientID) }},
-	// A list, whose entries hold neither spaces nor characters beyond printable ASCII (RFC 6749, section 3.3); never
-	// escaped.
+	// Scopes are not escaped: they are printable ASCII without spaces (RFC 6749, section 3.3).
 	{"X-Auth-Scope", func(p *bearer.Principal) string { return strings.Join(p.Scopes, " ") }},
 	{"X-Auth-Credential", func(p *bearer.Principal) string { return encoded(p.Kind) }},
 	{"X-Auth-Workspace-Id", func(p *bearer.Principal) string { return encoded(p.WorkspaceID) }},
@@ -29,7 +28,7 @@ var identityHeaders = []struct {
 	{"X-Auth-Foreign-Subject", func(p *bearer.Principal) string { return encoded(p.ForeignSubject) }},
 }
 
-// setIdentity writes the headers that identify the caller; nil: empty ones.
+// setIdentity sets the headers that identify the caller. If p is nil, they are empty.
 func setIdentity(h http.Header, p *bearer.Principal) {
 	for _, x := range identityHeaders {
 		value := ""
@@ -40,9 +39,9 @@ func setIdentity(h http.Header, p *bearer.Principal) {
 	}
 }
 
-// encoded writes a free text as a header takes it, so that two texts are never the same header: each byte of its UTF-8
-// that is a space, a percent sign or no printable ASCII is an escape of RFC 3986, section 2.1 (%20, %25, %C3%A9), and
-// no other byte is. A percent-decoder gives the text back; one for forms, which takes + for a space, does not.
+// encoded escapes free text for a header, reversibly: it percent-encodes (RFC 3986, section 2.1) each byte of the UTF-8
+// text that is a space, a percent sign or not printable ASCII (%20, %25, %C3%A9), and no other. Decoders for forms,
+// which turn + into a space, do not reverse it.
 func encoded(text string) string {
 	escape := func(c byte) bool { return c <= ' ' || c > '~' || c == '%' }
 	n := 0
@@ -66,17 +65,16 @@ func encoded(text string) string {
 	return string(out)
 }
 
-// ownCookie reports whether a cookie is one of this server's pages: the session, the marks of a device, and those of
-// authorizations under way.
+// ownCookie reports whether a cookie belongs to this server's pages: the session, the device, or a flow.
 func ownCookie(name string) bool {
 	name = strings.TrimPrefix(strings.ToLower(name), "__host-")
 	slot, isFlow := strings.CutPrefix(name, "flow-")
 	return strings.HasPrefix(name, "doorward") || isFlow && slot != "" && strings.Trim(slot, "0123456789") == ""
 }
 
-// otherCookies are a request's cookies without those of this server's pages, as they came: browsers send these along
-// where the pages and an API have one host name, since cookies know no ports. Servers take names apart in their own
-// ways, so that what has a name of ours between spaces or quotes goes too.
+// otherCookies returns a request's cookies, as sent, without those of this server's pages. Browsers send these to an
+// API with the same host name, because cookies do not distinguish ports. Servers parse names differently, so names in
+// spaces or quotes are dropped too.
 func otherCookies(lines []string) []string {
 	var kept []string
 	for _, line := range lines {
@@ -93,7 +91,7 @@ func otherCookies(lines []string) []string {
 	return []string{strings.Join(kept, "; ")}
 }
 
-// dropOwnCookies keeps the cookies of this server's pages from an API behind it.
+// dropOwnCookies removes the cookies of this server's pages, so that an API does not get them.
 func dropOwnCookies(h http.Header) {
 	lines := h["Cookie"]
 	if len(lines) == 0 {

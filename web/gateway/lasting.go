@@ -6,33 +6,33 @@ import (
 	"time"
 )
 
-// How requests that last, WebSockets and streams above all, are decided again.
+// Long requests, such as WebSockets and streams, are decided about again while they run.
 const (
-	// RecheckInterval is how often Recheck must be called, so that each request is decided at least once a minute.
+	// RecheckInterval is how often to call Recheck, so that each request is decided about at least once a minute.
 	RecheckInterval = 15 * time.Second
-	recheckAge      = 25 * time.Second // a decision younger than this is not repeated yet
-	recheckGrace    = 5 * time.Minute  // how long a request lasts that cannot be decided for want of storage
-	recheckers      = 8                // decisions at once
+	recheckAge      = 25 * time.Second // more recent decisions are not repeated yet
+	recheckGrace    = 5 * time.Minute  // how long requests continue while storage cannot be reached
+	recheckers      = 8                // concurrent decisions
 )
 
-// closedError is why a request that had been allowed was ended.
+// closedError is why Recheck ended a request.
 type closedError struct{ verdict Verdict }
 
 func (e *closedError) Error() string { return "no longer allowed: " + e.verdict.Reason }
 
 func (e *closedError) Unwrap() error { return e.verdict.Refusal }
 
-// lastingRequest is a request that was allowed and is still under way.
+// lastingRequest is a request that was allowed and is still running.
 type lastingRequest struct {
 	api     *API
 	request Request
 	end     context.CancelCauseFunc
-	allowed time.Time // when it was last found to be allowed
+	allowed time.Time // when a decision last allowed it
 
-	before, after *lastingRequest // in the list of all
+	before, after *lastingRequest // in the list
 }
 
-// lastingRequests are the requests in progress, in a list, so that one costs no more than a few pointers.
+// lastingRequests is a linked list of running requests, which costs only a few pointers for each.
 type lastingRequests struct {
 	mu    sync.Mutex
 	first *lastingRequest
@@ -60,7 +60,7 @@ func (l *lastingRequests) remove(one *lastingRequest) {
 	}
 }
 
-// due are those that were last found to be allowed before a time.
+// due returns the requests that were last allowed before a time.
 func (l *lastingRequests) due(before time.Time) (all []*lastingRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,9 +78,9 @@ func (l *lastingRequests) setAllowed(one *lastingRequest, at time.Time) {
 	one.allowed = at
 }
 
-// Recheck decides again about the requests that last: credential, workspace, and what their route needs, without
-// charge. It ends those that would be refused now. Where storage cannot be reached a request goes on, for five minutes
-// after it was last found to be allowed.
+// Recheck decides again about running requests, by credential, workspace and route, without charging them. It ends
+// those that would now be refused. If storage cannot be reached, a request continues for five minutes after it was last
+// allowed.
 func (g *Gateway) Recheck(ctx context.Context) {
 	now := g.now()
 	work := make(chan *lastingRequest)

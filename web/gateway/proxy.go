@@ -20,35 +20,36 @@ import (
 	"doorward/storage"
 )
 
-// How long the parts of a forwarded request may take, and how much it may carry. What flows is not bounded in time:
-// each piece of a body, either way, has patience of its own, so that streams last.
+// Bounds of a forwarded request. Its total time is not bounded: each read and write of a body has its own deadline, so
+// that streams can run indefinitely.
 const (
 	dialTimeout     = 2 * time.Second
-	headerTimeout   = 30 * time.Second // until the upstream begins to answer
-	patience        = 30 * time.Second // for the next piece from the caller, and for the caller to take one
+	headerTimeout   = 30 * time.Second // until the upstream starts its response
+	patience        = 30 * time.Second // for each read from the caller, and each write to the caller
 	maxBody         = 64 << 20         // bytes
-	decisionTimeout = 8 * time.Second  // of the decision, which asks the database
+	decisionTimeout = 8 * time.Second  // of the decision, which queries the database
 
-	// The whole body of an anonymous request may take a minute, and as long more as it takes at the slowest rate.
+	// The body of an anonymous request may take a minute, plus the time that it needs at the slowest rate.
 	anonymousGrace = time.Minute
-	anonymousRate  = 16 << 10 // bytes a second
+	anonymousRate  = 16 << 10 // bytes per second
 )
 
-// StatusCallerGone is how a request is noted whose caller went away before there was an answer; it has no name in HTTP.
+// StatusCallerGone is the status in logs and usage if the caller disconnected before the response. HTTP does not define
+// it.
 const StatusCallerGone = 499
 
-// forwarded is what the parts of one request's way through the proxy know of each other.
+// forwarded is the state of a request that the parts of the proxy share.
 type forwarded struct {
 	verdict Verdict
-	status  int          // of the upstream; zero: no answer yet
+	status  int          // of the upstream; zero: no response yet
 	body    *patientBody // nil: there is none
 }
 
 type forwardedKey struct{}
 
-// forward decides about a request on an API's host and passes on what is allowed.
+// forward decides about a request on an API's host, and forwards it if it is allowed.
 func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
-	r.Pattern = a.ID // in the log and the metrics, where no path may stand
+	r.Pattern = a.ID // for the log and metrics, which must not have paths
 	if g.proxies[a] == nil {
 		g.Refuse(w, r, a, &Refusal{
 			Kind:   NotFound,
@@ -62,7 +63,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	RateHeaders(w.Header(), v.Taken)
 	if v.Refusal != nil {
 		status, _ := a.Shape.Body(v.Refusal)
-		g.Note(ctx, &v, r.Method, status) // before the answer, which may have its reader look for it
+		g.Note(ctx, &v, r.Method, status) // before the response, so that its reader finds it in the usage
 		g.Refuse(w, r, a, v.Refusal)
 		return
 	}
@@ -84,7 +85,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 		ctx = lasting
 	}
 	f.body = patient(w, r, public)
-	// Also when the upstream breaks off in the middle, which ends in a panic of net/http's own.
+	// Deferred, because net/http panics if the upstream breaks off its response.
 	defer func() {
 		if closed := closedBy(ctx); closed != nil {
 			oauth.LogFieldsOf(ctx).Cause = closed
@@ -103,27 +104,27 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	)
 }
 
-// closedBy is why a request was ended by Recheck; nil: it was not.
+// closedBy returns why Recheck ended a request; nil if it did not.
 func closedBy(ctx context.Context) *closedError {
 	var closed *closedError
 	errors.As(context.Cause(ctx), &closed)
 	return closed
 }
 
-// decide is Decide in its time.
+// decide is Decide with a timeout.
 func (g *Gateway) decide(r *http.Request, a *API, q Request) Verdict {
 	ctx, cancel := context.WithTimeout(r.Context(), decisionTimeout)
 	defer cancel()
 	return g.Decide(ctx, a, q)
 }
 
-// newProxy makes the proxy of an API. The body goes on as it comes, piece by piece, and so does the answer.
+// newProxy creates the proxy of an API. It streams requests and responses.
 func (g *Gateway) newProxy(a *API) http.Handler {
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
 	return &httputil.ReverseProxy{
 		Rewrite: func(p *httputil.ProxyRequest) {
 			p.SetURL(a.Upstream)
-			// As it came, parameters that Go cannot parse included: nothing was decided by the query.
+			// Unchanged, even if Go cannot parse it, because the decision does not depend on the query.
 			p.Out.URL.RawQuery = p.In.URL.RawQuery
 			if g.trusted(p.In) {
 				p.Out.Header["X-Forwarded-For"] = p.In.Header["X-Forwarded-For"]
@@ -139,14 +140,14 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			f := p.In.Context().Value(forwardedKey{}).(*forwarded)
 			clearHeaders(p.Out.Header)
 			dropOwnCookies(p.Out.Header)
-			p.Out.Trailer = nil // it comes after the decision
+			p.Out.Trailer = nil // trailers arrive after the decision
 			p.Out.URL.User = nil
 			if !mayUpgrade(p.In, p.Out.Header.Get("Upgrade")) {
 				p.Out.Header.Del("Upgrade")
 				p.Out.Header.Del("Connection")
 			}
 			p.Out.Header.Set("X-Request-Id", storage.ActorOf(p.In.Context()).RequestID)
-			// After what the caller's Connection header named was dropped, so that it cannot name these.
+			// After the headers that the caller's Connection header names were removed, so that it cannot remove these.
 			setIdentity(p.Out.Header, f.verdict.Principal)
 		},
 		ModifyResponse: func(answer *http.Response) error {
@@ -154,7 +155,7 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			f.status = answer.StatusCode
 			h := answer.Header
 			for _, name := range []string{"X-Request-Id", "Strict-Transport-Security"} {
-				h.Del(name) // this server has said it
+				h.Del(name) // this server has set it
 			}
 			if f.verdict.Taken.Limit > 0 {
 				for _, name := range []string{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"} {
@@ -179,10 +180,10 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			}
 			byCaller := f.body.failure()
 			if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
-				// One who has sent less than they said, with nothing more to come, may still be there to read why.
+				// A caller that sent an incomplete body and closed its side may still read the error.
 				if byCaller = f.body.last(); byCaller == nil {
 					oauth.LogFieldsOf(r.Context()).Cause = err
-					panic(http.ErrAbortHandler) // the caller has gone
+					panic(http.ErrAbortHandler) // the caller has disconnected
 				}
 			}
 			refusal := upstreamFailure(err, byCaller)
@@ -197,26 +198,26 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			IdleConnTimeout:       90 * time.Second,
 			MaxIdleConns:          512,
 			MaxIdleConnsPerHost:   512,
-			DisableCompression:    true, // what the caller asks for goes to the upstream
+			DisableCompression:    true, // the caller's Accept-Encoding goes to the upstream
 			ForceAttemptHTTP2:     true,
-			Proxy:                 nil, // the environment has no say in where an API's requests go
+			Proxy:                 nil, // ignore HTTP_PROXY
 		},
 		ErrorLog:      slog.NewLogLogger(g.log.Handler(), slog.LevelWarn),
-		FlushInterval: -1, // each piece at once
+		FlushInterval: -1, // immediately
 		BufferPool:    &buffers,
 	}
 }
 
-// mayUpgrade reports whether a request may change the protocol of its connection: only to WebSocket, in the one form of
-// RFC 6455, section 4.1. After a change to another protocol, h2c above all, requests would pass undecided; and where a
-// body comes first, servers may disagree where it ends.
+// mayUpgrade reports whether a request may change the protocol of its connection: only to WebSocket, as in RFC 6455,
+// section 4.1. Within another protocol, such as h2c, requests would pass without a decision; and if there is a body,
+// servers may disagree about where it ends.
 func mayUpgrade(r *http.Request, protocol string) bool {
 	return strings.EqualFold(protocol, "websocket") && r.Method == http.MethodGet && r.ProtoAtLeast(1, 1) &&
 		r.ContentLength == 0 && len(r.TransferEncoding) == 0
 }
 
-// upstreamFailure is what a caller is told where no answer of the upstream can be passed on; byCaller is what was wrong
-// with their body, nil where nothing was.
+// upstreamFailure returns the refusal if there is no response from the upstream. ByCaller is the error of the caller's
+// body, if any.
 func upstreamFailure(err, byCaller error) *Refusal {
 	var large *http.MaxBytesError
 	var slow net.Error
@@ -242,11 +243,11 @@ func upstreamFailure(err, byCaller error) *Refusal {
 	return &Refusal{Kind: BadGateway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
 }
 
-// patient gives a request the time that streams take, in place of that of the server's own short answers. What is
-// anonymous gets less of it. The body is nil where there is none.
+// patient replaces the server's deadlines for a request with those for streams, which are shorter for anonymous
+// requests. It returns nil if there is no body.
 func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBody {
 	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Time{}) // none of these can fail on a connection of net/http
+	_ = control.SetWriteDeadline(time.Time{}) // setting deadlines does not fail on a connection of net/http
 	if r.Body == nil || r.Body == http.NoBody {
 		_ = control.SetReadDeadline(time.Time{})
 		return nil
@@ -263,18 +264,18 @@ func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBod
 	return b
 }
 
-// patientBody gives the caller new time for each piece of a body, and where that is bounded no more than a slow line
-// takes for all of it, since for as long as it lasts it holds a connection to the API.
+// patientBody extends the read deadline with each read of a body. For anonymous requests it also bounds the total time,
+// because a slow request holds a connection to the API.
 type patientBody struct {
 	io.ReadCloser
 	deadline func(time.Time) error
 	now      func() time.Time
-	until    time.Time // when it must have come, at the slowest rate; zero: no bound
+	until    time.Time // when the body must be complete, at the slowest rate; zero: no bound
 	failed   atomic.Pointer[error]
-	reading  sync.Mutex // held while a piece is read
+	reading  sync.Mutex // held during a read
 }
 
-// failure is what was wrong with the body that the caller sent; nil: nothing, so far.
+// failure returns the error of the caller's body; nil: none so far.
 func (b *patientBody) failure() error {
 	if b == nil {
 		return nil
@@ -285,7 +286,7 @@ func (b *patientBody) failure() error {
 	return nil
 }
 
-// last is failure, after a read that is under way. It is for when the caller's connection has ended, and reads with it.
+// last waits for a running read, then returns failure. It is for use after the caller's connection has ended.
 func (b *patientBody) last() error {
 	if b == nil {
 		return nil
@@ -309,36 +310,36 @@ func (b *patientBody) Read(p []byte) (int, error) {
 		b.until = b.until.Add(time.Duration(n) * time.Second / anonymousRate)
 	}
 	if errors.Is(err, io.EOF) {
-		// From here on net/http reads only to learn that the caller goes away, which may take any time.
+		// From here on net/http reads only to notice that the caller disconnects, which has no deadline.
 		_ = b.deadline(time.Time{}) // as in patient
 		return n, err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", errCallerSlow, err)
 	}
-	if err != nil && !errors.Is(err, http.ErrBodyReadAfterClose) { // which says that the upstream was faster to fail
+	if err != nil && !errors.Is(err, http.ErrBodyReadAfterClose) { // that one means that the upstream failed first
 		b.failed.CompareAndSwap(nil, &err)
 	}
 	return n, err
 }
 
-// errCrowd says that as many anonymous requests are under way as may be.
+// errCrowd means that the limit of concurrent anonymous requests is reached.
 var errCrowd = errors.New("too many anonymous requests at once (anonymous_concurrency)")
 
-// errCallerSlow says that the next piece of a body did not come in its time.
+// errCallerSlow means that the caller did not send more of its body before the deadline.
 var errCallerSlow = errors.New("the caller was too slow")
 
-// patientWriter gives the caller new time to take each piece of an answer.
+// patientWriter extends the write deadline with each write of a response.
 type patientWriter struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	said    http.Header // what this server had to say before the API said anything
-	cleared bool        // of that nothing is left
-	interim bool        // the caller's HTTP knows interim answers (RFC 9110, section 15.2)
+	said    http.Header // the headers that this server set before the upstream's response
+	cleared bool        // the proxy has removed them
+	interim bool        // the caller's HTTP version has interim responses (RFC 9110, section 15.2)
 }
 
-// WriteHeader implements http.ResponseWriter. After an interim answer, such as the 100 that a caller asks for, the
-// proxy empties the header, and what this server has said is said again.
+// WriteHeader implements http.ResponseWriter. After an interim response, such as 100, the proxy clears the headers, so
+// this server's own are set again.
 func (w *patientWriter) WriteHeader(status int) {
 	switch {
 	case status < http.StatusOK && status != http.StatusSwitchingProtocols:
@@ -365,7 +366,7 @@ func (w *patientWriter) Write(p []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// buffers are those in which answers are copied.
+// buffers are used to copy responses.
 var buffers bufferPool
 
 type bufferPool struct{ pool sync.Pool }

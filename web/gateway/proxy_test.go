@@ -26,7 +26,8 @@ func TestUpstreamAway(t *testing.T) {
 	s := newSite(t, rules, func(_ *catalog.Resource, a *gateway.API) { a.Upstream, a.Shape.Name = away, "nested" })
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	answer := s.call("GET", "/v1/any", key, "")
-	if answer.Status != http.StatusBadGateway || !strings.Contains(answer.Body, `"code":"bad_gateway"`) || answer.Header.Get("X-RateLimit-Limit") == "" {
+	if answer.Status != http.StatusBadGateway || !strings.Contains(answer.Body, `"code":"bad_gateway"`) ||
+		answer.Header.Get("X-RateLimit-Limit") == "" {
 		t.Errorf("%d %s %v", answer.Status, answer.Body, answer.Header)
 	}
 }
@@ -62,7 +63,8 @@ func TestACallerWhoGoesAwayIsNoted(t *testing.T) {
 	if err := s.Store.FlushUsage(s.System()); err != nil {
 		t.Fatal(err)
 	}
-	if requests, err := s.Store.RecentRequestsOf(s.System(), k.ID); err != nil || len(requests) != 1 || requests[0].Status != gateway.StatusCallerGone {
+	if requests, err := s.Store.RecentRequestsOf(s.System(), k.ID); err != nil || len(requests) != 1 ||
+		requests[0].Status != gateway.StatusCallerGone {
 		t.Errorf("%+v, %v", requests, err)
 	}
 }
@@ -107,7 +109,12 @@ func (late) Read([]byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 func TestABodyThatDoesNotComeIsTheCallersFault(t *testing.T) {
 	s := newSite(t, []route.Route{{Path: "/**", Public: true}}, nil)
 	w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
-	s.gateway.Serve(w, httptest.NewRequestWithContext(t.Context(), "POST", "http://"+apiHost+"/x", late{}), s.gateway.API(apiID), http.NotFoundHandler())
+	s.gateway.Serve(
+		w,
+		httptest.NewRequestWithContext(t.Context(), "POST", "http://"+apiHost+"/x", late{}),
+		s.gateway.API(apiID),
+		http.NotFoundHandler(),
+	)
 	if w.Code != http.StatusRequestTimeout || !strings.Contains(w.Body.String(), "took too long to arrive") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}

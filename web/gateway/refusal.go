@@ -13,30 +13,30 @@ import (
 	"doorward/storage"
 )
 
-// Kind is what a request is refused for.
+// Kind is the kind of a refusal.
 type Kind int
 
 // The kinds of refusals.
 const (
 	Missing          Kind = iota // no credential was sent
-	Invalid                      // what was sent never was a credential here, or was revoked
-	Expired                      // the credential's time is over
-	StepUp                       // the person must sign in again first (RFC 9470)
+	Invalid                      // the credential is unknown or revoked
+	Expired                      // the credential has expired
+	StepUp                       // the user must sign in again first (RFC 9470)
 	Forbidden                    // the credential may not do this
 	Limited                      // too many requests
-	BadRequest                   // the request is not well-formed, or asks for what cannot be
-	NotFound                     // there is nothing, or nothing that the caller may know of
-	MethodNotAllowed             //
-	Conflict                     // it does not fit what is there
-	TooLarge                     // the body
+	BadRequest                   // the request is malformed or cannot be fulfilled
+	NotFound                     // the object does not exist, or the caller has no access to it
+	MethodNotAllowed             // the path does not support the method
+	Conflict                     // the request conflicts with the current state
+	TooLarge                     // the body is too large
 	MediaType                    // the body is not JSON
-	Failed                       // a fault of the server
-	Unavailable                  // a part of it is away
+	Failed                       // internal server error
+	Unavailable                  // a dependency, such as the database, cannot be reached
 	BadGateway                   // the API behind the gateway cannot be reached
-	GatewayTimeout               // it did not answer in time
+	GatewayTimeout               // the API did not respond in time
 )
 
-// StatusExpired is the status that some vendors promised for an expired access token; it has no name in HTTP.
+// StatusExpired is the status that some vendors document for an expired access token. HTTP does not define it.
 const StatusExpired = 419
 
 var statuses = map[Kind]int{
@@ -58,21 +58,21 @@ var statuses = map[Kind]int{
 	GatewayTimeout:   504,
 }
 
-// Refusal is why a request is not served, before it has a shape.
+// Refusal is why a request is refused. A Shape turns it into a response.
 type Refusal struct {
 	Kind   Kind
 	Status int    // zero: the kind's
-	Detail string // one sentence that says what to do
-	// KeyID is the id of the key that was sent, if this server issued it; a guess reveals no id.
+	Detail string // one sentence that says what is wrong and what to do
+	// KeyID is the ID of the key that was sent, if this server issued it, so that guessing a key reveals no ID.
 	KeyID       string
-	AccessToken bool      // what was sent is one, for which Shape.ExpiredStatus counts
+	AccessToken bool      // the credential is an access token, to which Shape.ExpiredStatus applies
 	ExpiredAt   time.Time // of an expired credential
-	Scope       string    // the one that is missing; empty where it is something else
+	Scope       string    // the missing scope; empty if something else is wrong
 	RetryAfter  time.Duration
-	Cause       error // for the log alone
+	Cause       error // only for the log
 }
 
-// Error implements error, for the log: without the detail, which may repeat what a stranger sent.
+// Error implements error, for the log. It omits the detail, which may contain text from the request.
 func (r *Refusal) Error() string {
 	text := "refused: " + http.StatusText(statuses[r.Kind])
 	if r.Cause != nil {
@@ -81,13 +81,13 @@ func (r *Refusal) Error() string {
 	return text
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Cause }
 
-// seconds is the wait in whole seconds, rounded up, at least one.
+// seconds returns RetryAfter in seconds, rounded up to at least one.
 func (r *Refusal) seconds() int64 { return max(1, input.CeilSeconds(r.RetryAfter)) }
 
-// AsRefusal makes an error into one that has a shape.
+// AsRefusal turns an error into a refusal.
 func AsRefusal(err error) *Refusal {
 	var own *Refusal
 	switch {
@@ -110,12 +110,12 @@ func AsRefusal(err error) *Refusal {
 	return &Refusal{Kind: Failed, Detail: "The server failed. Send the request id to its operator.", Cause: err}
 }
 
-// TooMany is the refusal of a request that a limit does not admit.
+// TooMany refuses a request that exceeds a limit.
 func TooMany(taken limit.Result) *Refusal {
 	return &Refusal{Kind: Limited, Detail: "Too many requests.", RetryAfter: taken.RetryAfter}
 }
 
-// MissingScope is the refusal of a credential that lacks a scope for a request, such as GET /v1/api-keys.
+// MissingScope refuses a credential without the scope that a request, such as GET /v1/api-keys, needs.
 func MissingScope(scope, request string) *Refusal {
 	return &Refusal{
 		Kind:   Forbidden,
@@ -124,11 +124,11 @@ func MissingScope(scope, request string) *Refusal {
 	}
 }
 
-// NotTheirs is what is said about every workspace that a credential may not act in, whether there is such a one or not.
+// NotTheirs is the detail for a workspace in which a credential may not act, whether or not it exists.
 const NotTheirs = "The workspace does not exist, or you have no access to it."
 
-// CredentialRefusal is the refusal of a credential that does not work, or not in the workspace that was named. Other
-// errors than those that oauth.Server.Principal has for credentials come back as they are.
+// CredentialRefusal turns an error about a credential (bearer.ErrUnknown, ErrRevoked, ErrExpired, ErrSuspended or
+// ErrWorkspace) into a refusal, and returns other errors unchanged.
 func CredentialRefusal(p *bearer.Principal, err error) error {
 	refusal := &Refusal{AccessToken: p.Kind == bearer.KindAccessToken || p.Kind == bearer.KindForeignJWT, Cause: err}
 	switch {
@@ -137,8 +137,8 @@ func CredentialRefusal(p *bearer.Principal, err error) error {
 	case errors.Is(err, bearer.ErrRevoked):
 		refusal.Kind, refusal.KeyID = Invalid, p.KeyID
 	case errors.Is(err, bearer.ErrExpired):
-		refusal.Kind, refusal.ExpiredAt, refusal.Detail = Expired, p.ExpiresAt.Time(), "The API key has expired; "+
-			"use another one."
+		refusal.Kind, refusal.ExpiredAt = Expired, p.ExpiresAt.Time()
+		refusal.Detail = "The API key has expired; use another one."
 		if refusal.AccessToken {
 			refusal.Detail = "The access token has expired; refresh it."
 		}
@@ -152,7 +152,7 @@ func CredentialRefusal(p *bearer.Principal, err error) error {
 	return refusal
 }
 
-// challenge is the value of WWW-Authenticate; empty: none. It says where the metadata are.
+// challenge returns the value of WWW-Authenticate, with the URL of the metadata; empty: no header.
 func (r *Refusal) challenge(metadata string) string {
 	const realm = `Bearer realm="doorward"`
 	code, more, description := "", "", r.Detail
@@ -164,9 +164,9 @@ func (r *Refusal) challenge(metadata string) string {
 	}
 	switch r.Kind {
 	case Missing:
-		return realm + more // RFC 6750, section 3.1: without a credential there is nothing wrong with it
+		return realm + more // RFC 6750, section 3.1: without a credential there is no error code
 	case Invalid, Expired:
-		// One sentence for all, so that a shape which tells them apart does so in its body alone.
+		// The same sentence for all of these, so that only the body of some shapes tells them apart.
 		code, description = "invalid_token", "The credential is unknown, has expired or was revoked."
 	case Forbidden:
 		code = "insufficient_scope"
@@ -182,7 +182,7 @@ func (r *Refusal) challenge(metadata string) string {
 	return c + more
 }
 
-// quotable keeps of a text what RFC 6750, section 3 allows in an attribute.
+// quotable replaces characters that RFC 6750, section 3 does not allow in an attribute.
 func quotable(text string) string {
 	return strings.Map(func(c rune) rune {
 		switch {

@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// Shape is how the refusals of one API look. The zero value is the flat one in its own words.
+// Shape is the error shape of an API. The zero value is flat with its default texts.
 type Shape struct {
 	Name string // flat, nested or envelope; empty: flat
-	// Texts take the place of the shape's own words; empty fields do not.
+	// Texts replace the shape's default texts, except for empty fields.
 	Texts Texts
-	// ExpiredStatus is that of an expired access token: 401, as is zero, or 419.
+	// ExpiredStatus is the status for an expired access token: 401 or 419; zero means 401.
 	ExpiredStatus int
-	// Metadata is where the API's protected resource metadata are (RFC 9728, section 5.1); empty: nowhere.
+	// Metadata is the URL of the API's metadata (RFC 9728, section 5.1); empty: there is none.
 	Metadata string
 }
 
-// Texts are the messages of 401, of an expired credential, and of 403.
+// Texts are the messages for 401, for an expired credential, and for 403.
 type Texts struct{ Unauthorized, Expired, Forbidden string }
 
 // Flat is the body of the flat shape.
 type Flat struct {
 	Error      string `json:"error" doc:"The name of the status."`
 	Message    string `json:"message" doc:"What is wrong, and what to do."`
-	StatusCode int    `json:"statusCode" doc:"The status of the answer."`
+	StatusCode int    `json:"statusCode" doc:"The status of the response."`
 	RetryAfter int64  `json:"retryAfter,omitempty" doc:"Seconds to wait, as in the Retry-After header."`
 }
 
@@ -50,14 +50,14 @@ type Envelope struct {
 	Error   EnvelopeError `json:"error"`
 }
 
-// EnvelopeError says what is wrong in an Envelope.
+// EnvelopeError is the error in an Envelope.
 type EnvelopeError struct {
 	Code    string          `json:"code" doc:"A code for programs."`
 	Message string          `json:"message" doc:"What is wrong, and what to do."`
 	Details EnvelopeDetails `json:"details"`
 }
 
-// EnvelopeDetails are the facts about an error; which of them there are depends on the code.
+// EnvelopeDetails are the details of an error. Which members it has depends on the code.
 type EnvelopeDetails struct {
 	Header        string `json:"header,omitempty" doc:"The header that should carry the key."`
 	KeyID         string `json:"key_id,omitempty" doc:"ID of the key that was sent, if this server issued it."`
@@ -67,7 +67,7 @@ type EnvelopeDetails struct {
 	RetryAfter    int64  `json:"retry_after,omitempty" doc:"Seconds to wait, as in the Retry-After header."`
 }
 
-// words are those of a kind in one shape: the code, and the message where it does not depend on the case.
+// words are the code and message for a kind in a shape. An empty message depends on the refusal.
 type words struct{ code, message string }
 
 // shape is one entry of the table below.
@@ -75,13 +75,13 @@ type shape struct {
 	name  string // in the configuration
 	texts Texts
 	words map[Kind]words
-	// detailApart says that the body has a member for a refusal's detail, so that no message repeats it.
+	// detailApart means that the body has its own member for the detail, so the message does not repeat it.
 	detailApart bool
 	body        func(status int, w words, r *Refusal) any
 }
 
-// shapes are all shapes, the default first. Vendors promise their exact words. A new shape is an entry
-// here, with the type of its body.
+// shapes are all shapes, the default first. Vendors document their exact texts. To add a shape, add an entry here and a
+// type for its body.
 var shapes = []shape{
 	{
 		name: "flat",
@@ -145,7 +145,7 @@ var shapes = []shape{
 			case Limited:
 				b.RetryAfter = r.seconds()
 				b.Details = "Try again in " + strconv.FormatInt(b.RetryAfter, 10) + " seconds."
-			default: // the refusal's own sentence
+			default: // the refusal's own detail
 			}
 			return Nested{Error: b}
 		},
@@ -191,20 +191,20 @@ var shapes = []shape{
 				b.Details.RequiredScope, b.Details.Reason = r.Scope, r.Detail
 			case Limited:
 				b.Details.RetryAfter = r.seconds()
-			default: // the message says it all
+			default: // the message is enough
 			}
 			return Envelope{Error: b}
 		},
 	},
 }
 
-// shapeOf finds a shape by its name; empty is the default.
+// shapeOf finds a shape by its name. An empty name means the default.
 func shapeOf(name string) *shape {
 	i := slices.IndexFunc(shapes, func(s shape) bool { return s.name == name })
 	return &shapes[max(i, 0)]
 }
 
-// ShapeNames are the names of all shapes, the default first.
+// ShapeNames returns the names of all shapes, the default first.
 func ShapeNames() []string {
 	names := make([]string, len(shapes))
 	for i := range shapes {
@@ -213,10 +213,10 @@ func ShapeNames() []string {
 	return names
 }
 
-// ShapeTexts are the words of a shape where a resource has none of its own.
+// ShapeTexts returns the default texts of a shape.
 func ShapeTexts(name string) Texts { return shapeOf(name).texts }
 
-// Body gives the status and the body, to be written as JSON, of a refusal.
+// Body returns the status and the body of a refusal, to be encoded as JSON.
 func (s Shape) Body(r *Refusal) (status int, body any) {
 	own := shapeOf(s.Name)
 	w, status := own.words[r.Kind], statuses[r.Kind]
@@ -231,7 +231,7 @@ func (s Shape) Body(r *Refusal) (status int, body any) {
 			w.message = cmp.Or(s.Texts.Expired, own.texts.Expired)
 		case Forbidden:
 			w.message = cmp.Or(s.Texts.Forbidden, own.texts.Forbidden)
-		default: // vendors cannot change the others
+		default: // the others cannot be configured
 		}
 	}
 	if r.Kind == Expired && r.AccessToken && s.ExpiredStatus != 0 {
@@ -243,7 +243,7 @@ func (s Shape) Body(r *Refusal) (status int, body any) {
 	return status, own.body(status, w, r)
 }
 
-// Write answers with a refusal. It sets WWW-Authenticate (RFC 6750, section 3, RFC 9470, section 3) and Retry-After.
+// Write writes a refusal. It sets WWW-Authenticate (RFC 6750, section 3; RFC 9470, section 3) and Retry-After.
 func (s Shape) Write(w http.ResponseWriter, r *Refusal) {
 	status, body := s.Body(r)
 	h := w.Header()
@@ -255,7 +255,7 @@ func (s Shape) Write(w http.ResponseWriter, r *Refusal) {
 	WriteJSON(w, status, text)
 }
 
-// headers are those of a refusal beside its body.
+// headers sets the headers of a refusal.
 func (s Shape) headers(h http.Header, r *Refusal) {
 	if c := r.challenge(s.Metadata); c != "" {
 		h.Set("WWW-Authenticate", c)
@@ -265,12 +265,12 @@ func (s Shape) headers(h http.Header, r *Refusal) {
 	}
 }
 
-// WriteJSON answers with a body that must not be stored on the way.
+// WriteJSON writes a JSON body that must not be cached.
 func WriteJSON(w http.ResponseWriter, status int, text []byte) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = w.Write(append(text, '\n')) // the client may have gone away
+	_, _ = w.Write(append(text, '\n')) // an error means that the client has gone
 }

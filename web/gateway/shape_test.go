@@ -64,7 +64,10 @@ func TestBodiesAreThoseThatVendorsPromised(t *testing.T) {
 }
 
 var torvus = Shape{
-	Texts: Texts{Unauthorized: "Invalid or missing authentication token", Expired: "Authentication token has expired"}, ExpiredStatus: StatusExpired,
+	Texts: Texts{
+		Unauthorized: "Invalid or missing authentication token",
+		Expired:      "Authentication token has expired",
+	}, ExpiredStatus: StatusExpired,
 }
 
 func TestEveryShapeHasWordsForEveryKind(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// API is a resource server (RFC 6749, section 1.1) in a hundred lines: for each request it asks the introspection
-// endpoint who is calling (RFC 7662), and then whether they may.
+// API is a resource server (RFC 6749, section 1.1) in a hundred lines. For each request it introspects the token
+// (RFC 7662) and checks its scope.
 type API struct {
 	Introspect             string // URL
 	ClientID, ClientSecret string // the API's own credentials
@@ -22,7 +22,7 @@ type API struct {
 	notes map[string][]string // by subject
 }
 
-// introspection is what the API needs of the answer.
+// introspection has the members of the response that the API needs.
 type introspection struct {
 	Active   bool   `json:"active"`
 	Subject  string `json:"sub"`
@@ -45,12 +45,12 @@ func (d *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	token, ok := strings.TrimLeft(token, " "), strings.EqualFold(scheme, "Bearer")
 	if !ok {
-		// RFC 6750, section 3: no error code where nothing was shown.
+		// RFC 6750, section 3: without a credential, there is no error code.
 		w.Header().Set("WWW-Authenticate", `Bearer realm="notes"`)
 		writeJSON(w, http.StatusUnauthorized, map[string]string{"error": "unauthorized"})
 		return
 	}
-	caller, err := d.ask(r, token)
+	caller, err := d.introspect(r, token)
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
 		writeJSON(w, http.StatusServiceUnavailable, map[string]string{"error": "unavailable"})
@@ -69,15 +69,12 @@ func (d *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusForbidden, map[string]string{"error": "insufficient_scope", "needed": scope})
 		return
 	}
-	writeJSON(
-		w,
-		http.StatusOK,
-		map[string]any{"notes": d.act(r.Method, caller.Subject), "you": caller.Subject, "app": caller.ClientID},
-	)
+	notes := d.act(r.Method, caller.Subject)
+	writeJSON(w, http.StatusOK, map[string]any{"notes": notes, "you": caller.Subject, "app": caller.ClientID})
 }
 
-// ask introspects a token.
-func (d *API) ask(r *http.Request, token string) (introspection, error) {
+// introspect asks the server about a token.
+func (d *API) introspect(r *http.Request, token string) (introspection, error) {
 	var answer introspection
 	form := url.Values{"token": {token}}
 	q, err := http.NewRequestWithContext(r.Context(), http.MethodPost, d.Introspect, strings.NewReader(form.Encode()))
@@ -100,7 +97,7 @@ func (d *API) ask(r *http.Request, token string) (introspection, error) {
 	return answer, nil
 }
 
-// act does what the API is for.
+// act reads or changes the notes of a subject, and returns them.
 func (d *API) act(method, subject string) []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -122,5 +119,5 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // whoever asked may be gone
+	_ = json.NewEncoder(w).Encode(body) // an error means that the client has gone
 }

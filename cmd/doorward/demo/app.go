@@ -14,8 +14,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// app is a third-party app as its developer would write it, on golang.org/x/oauth2: it knows the server's URLs, its
-// client id and secret, and nothing else of Doorward.
+// app is a third-party app as its developer would write it with golang.org/x/oauth2. It knows the server's URLs and its
+// own client_id and secret.
 type app struct {
 	oauth  oauth2.Config
 	issuer string
@@ -30,12 +30,12 @@ type app struct {
 
 // visitor is one browser at the app.
 type visitor struct {
-	state, verifier string // of the authorization that is under way
+	state, verifier string // of the pending authorization request
 	token           *oauth2.Token
 	scope           string
-	shown           []exchange // the first one first
-	dropped         int        // how many before them are no longer kept
-	latest          int        // index in shown of the first one of the last action
+	shown           []exchange // oldest first
+	dropped         int        // how many older ones were dropped
+	latest          int        // index in shown of the first exchange of the last action
 }
 
 var (
@@ -46,12 +46,12 @@ var (
 )
 
 const (
-	maxVisitors = 1000 // browsers remembered at most
-	maxKept     = 60   // exchanges that the page of each shows at most
+	maxVisitors = 1000 // browsers
+	maxKept     = 60   // exchanges per browser
 )
 
-// NewApp creates the app, which is registered with a client id and secret at an issuer. Its page shows the requests of
-// the app, and those of the API that trace has kept.
+// NewApp returns the app, registered at issuer with a client_id and secret. Its page shows the requests of the app, and
+// the API's requests from trace.
 func NewApp(issuer, apiURL, appURL, clientID, secret string, trace *Trace) (http.Handler, error) {
 	page, err := template.New("app").Parse(pageText)
 	if err != nil {
@@ -75,7 +75,7 @@ func NewApp(issuer, apiURL, appURL, clientID, secret string, trace *Trace) (http
 	mux.HandleFunc("GET /{$}", d.home)
 	mux.HandleFunc("GET /app.css", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/css; charset=utf-8")
-		_, _ = w.Write(style) // a browser that went away
+		_, _ = w.Write(style) // an error means that the browser has gone
 	})
 	mux.HandleFunc("POST /connect", d.connect)
 	mux.HandleFunc("GET /callback", d.callback)
@@ -85,7 +85,7 @@ func NewApp(issuer, apiURL, appURL, clientID, secret string, trace *Trace) (http
 	return http.NewCrossOriginProtection().Handler(mux), nil
 }
 
-// visitor finds the browser behind a request, or greets a new one. The caller holds the lock.
+// visitor finds the visitor of a request's cookie, or sets a cookie for a new one. The caller holds the lock.
 func (d *app) visitor(w http.ResponseWriter, r *http.Request) *visitor {
 	if c, err := r.Cookie("fieldnotes"); err == nil {
 		if v, ok := d.visitors[c.Value]; ok {
@@ -97,12 +97,13 @@ func (d *app) visitor(w http.ResponseWriter, r *http.Request) *visitor {
 	}
 	id, v := rand.Text(), &visitor{}
 	d.visitors[id] = v
-	cookie := &http.Cookie{Name: "fieldnotes", Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode} //nolint:gosec // plain http, on loopback
-	http.SetCookie(w, cookie)
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // plain http, on loopback
+		Name: "fieldnotes", Value: id, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
 	return v
 }
 
-// with runs one action for the browser behind a request and shows the page again, with all the exchanges of the action.
+// with runs an action for the visitor of a request, then redirects to the page, which shows the action's exchanges.
 func (d *app) with(w http.ResponseWriter, r *http.Request, do func(ctx context.Context, v *visitor)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -122,7 +123,7 @@ func (v *visitor) show(x exchange) {
 	}
 }
 
-// recording returns a context whose requests to a party, by package oauth2 and by send, are shown under a title. Where
+// recording returns a context with which package oauth2 and send record their requests to a party, under a title. Where
 // names the section of the RFC.
 func (v *visitor) recording(ctx context.Context, to, title, where string) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, recordingClient(partyApp, to, func(_ string, x exchange) {
@@ -154,10 +155,10 @@ func (d *app) home(w http.ResponseWriter, r *http.Request) {
 		"Content-Security-Policy",
 		"default-src 'none'; style-src 'self'; form-action 'self' "+d.issuer+"; frame-ancestors 'none'; base-uri 'none'",
 	)
-	_ = d.page.Execute(w, view) // a browser that went away
+	_ = d.page.Execute(w, view) // an error means that the browser has gone
 }
 
-// connect sends the browser to Doorward (RFC 6749, section 4.1.1), with a state against forged answers and a PKCE
+// connect redirects the browser to Doorward (RFC 6749, section 4.1.1), with a state against forged responses and a PKCE
 // challenge.
 func (d *app) connect(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
@@ -177,7 +178,8 @@ func (d *app) connect(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, to, http.StatusSeeOther)
 }
 
-// callback takes the answer: is it ours (state), of the server that was asked (iss, RFC 9207), and a yes?
+// callback handles the authorization response. It checks the state, the issuer (RFC 9207) and the error, then exchanges
+// the code.
 func (d *app) callback(w http.ResponseWriter, r *http.Request) {
 	d.with(w, r, func(ctx context.Context, v *visitor) {
 		q := r.URL.Query()
@@ -214,7 +216,7 @@ func (d *app) callback(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// keep keeps new tokens.
+// keep stores new tokens.
 func (v *visitor) keep(token *oauth2.Token) {
 	v.token = token
 	if scope, ok := token.Extra("scope").(string); ok {
@@ -222,14 +224,14 @@ func (v *visitor) keep(token *oauth2.Token) {
 	}
 }
 
-// call calls the API with the access token as it is.
+// call calls the API with the access token, even if it has expired.
 func (d *app) call(w http.ResponseWriter, r *http.Request) {
 	method := r.PostFormValue("method")
 	d.with(w, r, func(ctx context.Context, v *visitor) {
 		if v.token == nil || (method != http.MethodGet && method != http.MethodPost && method != http.MethodDelete) {
 			return
 		}
-		d.trace.take(v.token.AccessToken) // what others may have had it ask
+		d.trace.take(v.token.AccessToken) // discard earlier requests
 		ctx = v.recording(ctx, partyAPI, "API request: the app calls the API", "RFC 6750, section 2.1")
 		send(ctx, method, d.apiURL+"/notes", nil, v.token.SetAuthHeader)
 		for _, x := range d.trace.take(v.token.AccessToken) {
@@ -252,7 +254,7 @@ func (d *app) refresh(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// revoke ends the access from the app's side (RFC 7009). The tokens are kept on purpose: call the API and see.
+// revoke revokes the app's access (RFC 7009). It keeps the tokens, so that the user can see the API refuse them.
 func (d *app) revoke(w http.ResponseWriter, r *http.Request) {
 	d.with(w, r, func(ctx context.Context, v *visitor) {
 		if v.token == nil {
@@ -268,7 +270,7 @@ func (d *app) revoke(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// send sends one request with the recording client of ctx, which shows the response; nothing else is done with it.
+// send sends a request with the recording client of ctx, which shows the response.
 func send(ctx context.Context, method, to string, form url.Values, prepare func(*http.Request)) {
 	client, ok := ctx.Value(oauth2.HTTPClient).(*http.Client)
 	q, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(form.Encode()))

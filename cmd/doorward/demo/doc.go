@@ -1,3 +1,3 @@
-// Package demo is a third-party app and an API, as their developers would write them, for the command demo. They know
-// nothing of the server but its URLs and their own credentials.
+// Package demo has the third-party app and the API of doorward demo, as their developers would write them. They know
+// only the server's URLs and their own credentials.
 package demo

@@ -23,25 +23,24 @@ const (
 	partyServer  = "Doorward"
 )
 
-// exchange is one request and its response, as the page shows them: with shortened secrets.
+// exchange is a request and its response as the page shows them, with shortened secrets.
 type exchange struct {
 	Title string
-	// Where names the section of the RFC that says what stands in the request.
+	// Where names the section of the RFC that defines the request.
 	Where             string
 	From, To          string
 	Request, Response string
-	Note              string // what the page says beside them; empty: nothing
+	Note              string // a remark of the page; may be empty
 	Failed            bool
 }
 
-// Trace keeps the introspection requests of the API, so that the page of the app can show them beside its own requests.
-// The zero value is ready.
+// Trace records the API's introspection requests, so that the app's page can show them. The zero value is ready to use.
 type Trace struct {
 	mu    sync.Mutex
 	asked map[string][]exchange // by the token that the API asked about
 }
 
-// Client returns the HTTP client with which the API asks Doorward.
+// Client returns the HTTP client with which the API introspects tokens.
 func (t *Trace) Client() *http.Client {
 	return recordingClient(partyAPI, partyServer, func(token string, x exchange) {
 		t.mu.Lock()
@@ -54,7 +53,7 @@ func (t *Trace) Client() *http.Client {
 	})
 }
 
-// take returns what the API asked about a token, and forgets it.
+// take returns the requests about a token, and deletes them.
 func (t *Trace) take(token string) []exchange {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -66,7 +65,7 @@ func (t *Trace) take(token string) []exchange {
 // maxShown bounds how much of a body the page shows, in bytes.
 const maxShown = 8 << 10
 
-// recordingClient returns an HTTP client that hands every exchange to keep, with the value of token in the form, if any.
+// recordingClient returns an HTTP client that passes every exchange to keep, with the form's token parameter, if any.
 // From and to are the parties.
 func recordingClient(from, to string, keep func(token string, x exchange)) *http.Client {
 	return &http.Client{Timeout: 5 * time.Second, Transport: &recorder{from: from, to: to, keep: keep}}
@@ -77,7 +76,7 @@ type recorder struct {
 	keep     func(token string, x exchange)
 }
 
-// connections are those of the app and the API together.
+// connections are shared by the app and the API.
 var connections = &http.Transport{IdleConnTimeout: 30 * time.Second}
 
 // RoundTrip implements http.RoundTripper. The request's body is small and from this process, so it is read whole.
@@ -115,7 +114,7 @@ func (r *recorder) RoundTrip(q *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// showRequest writes a request with its headers that matter here.
+// showRequest writes a request with the headers that matter in the flow.
 func showRequest(q *http.Request, form string) string {
 	text := q.Method + " " + q.URL.String()
 	if authorization := q.Header.Get("Authorization"); authorization != "" {
@@ -131,10 +130,10 @@ func showRequest(q *http.Request, form string) string {
 	return text
 }
 
-// shownHeaders are those of a response that matter in the flow.
+// shownHeaders are the response headers that matter in the flow.
 var shownHeaders = []string{"Content-Type", "Cache-Control", "Location", "WWW-Authenticate", "Retry-After"}
 
-// showResponse writes a response with its headers that matter here.
+// showResponse writes a response with the headers that matter in the flow.
 func showResponse(resp *http.Response, body []byte) string {
 	text := fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	for _, name := range shownHeaders {
@@ -148,7 +147,7 @@ func showResponse(resp *http.Response, body []byte) string {
 	return text
 }
 
-// secretMembers finds the members of a JSON object that are secrets.
+// secretMembers matches the members of a JSON object that are secrets.
 var secretMembers = regexp.MustCompile(`("(?:access_token|refresh_token)":\s*")([^"]*)"`)
 
 // showBody indents JSON and shortens the tokens in it.
@@ -163,10 +162,10 @@ func showBody(body []byte) string {
 	})
 }
 
-// secretParameters are the parameters that are secrets or let their bearer do something.
+// secretParameters are the form parameters that are secrets.
 var secretParameters = []string{"code", "code_verifier", "token", "refresh_token", "client_secret"}
 
-// showForm writes a query or form with one parameter on a line and with its secrets shortened.
+// showForm writes a query or form with one parameter per line and shortened secrets.
 func showForm(query string) string {
 	parameters := strings.Split(query, "&")
 	for i, parameter := range parameters {
@@ -177,7 +176,7 @@ func showForm(query string) string {
 	return strings.Join(parameters, "\n&")
 }
 
-// showURL writes a URL with one parameter on a line and with its secrets shortened.
+// showURL writes a URL with one parameter per line and shortened secrets.
 func showURL(to string) string {
 	path, query, found := strings.Cut(to, "?")
 	if !found {
@@ -186,7 +185,7 @@ func showURL(to string) string {
 	return path + "\n?" + showForm(query)
 }
 
-// shorten shows enough of a secret to recognise it.
+// shorten keeps enough of a secret to recognise it.
 func shorten(secret string) string {
 	if len(secret) < 24 {
 		return "…"

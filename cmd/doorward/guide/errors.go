@@ -14,7 +14,7 @@ import (
 	"doorward/web/gateway"
 )
 
-// documentErrors has the gateway write each refusal, as it does for requests.
+// documentErrors adds examples of refusals, written by the gateway's own code.
 func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
 	key := &bearer.Principal{
 		Kind:      bearer.KindAPIKey,
@@ -36,16 +36,19 @@ func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
 		{"the key has expired", gateway.CredentialRefusal(key, bearer.ErrExpired)},
 		{"the access token has expired", gateway.CredentialRefusal(token, bearer.ErrExpired)},
 		{"a permission is missing", gateway.MissingScope(scope, request)},
-		{"the credential is paused, or its user or workspace disabled", gateway.CredentialRefusal(key, bearer.ErrSuspended)},
 		{
-			"a personal access token came without the header `" + r.WorkspaceHeader + "`",
+			"the credential is paused, or its user or workspace is disabled",
+			gateway.CredentialRefusal(key, bearer.ErrSuspended),
+		},
+		{
+			"a personal access token was sent without the header `" + r.WorkspaceHeader + "`",
 			&gateway.Refusal{
 				Kind:   gateway.BadRequest,
 				Detail: "Name the workspace in the header " + r.WorkspaceHeader + ".",
 			},
 		},
 		{"too many requests", gateway.TooMany(limit.Result{RetryAfter: 27 * time.Second})},
-		{"a part of the server is away", gateway.AsRefusal(storage.ErrUnavailable)},
+		{"the server is temporarily unavailable", gateway.AsRefusal(storage.ErrUnavailable)},
 	}
 	for _, one := range cases {
 		if len(p.Prefixes) == 0 && strings.HasPrefix(one.when, "the key") {
@@ -58,11 +61,9 @@ func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
 		if refusal.Kind == gateway.Forbidden && refusal.Scope != "" {
 			p.Challenge = a.header.Get("WWW-Authenticate")
 		}
-		// What looks alike is told once.
-		if i := slices.IndexFunc(
-			p.Errors,
-			func(e docsError) bool { return e.Status == d.Status && e.Body == d.Body },
-		); i >= 0 {
+		// Cases with the same response share one example.
+		same := func(e docsError) bool { return e.Status == d.Status && e.Body == d.Body }
+		if i := slices.IndexFunc(p.Errors, same); i >= 0 {
 			p.Errors[i].When += ", " + d.When
 			continue
 		}
@@ -75,7 +76,7 @@ func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
 	}
 }
 
-// answer keeps what is written as an answer.
+// answer is an http.ResponseWriter that records the response.
 type answer struct {
 	header http.Header
 	status int

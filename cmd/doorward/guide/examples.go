@@ -14,29 +14,27 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// sample is a request that its reader can send.
+// sample is a request that the reader of the page can send.
 type sample struct {
 	URL         string
-	Variable    string // in which the credential is
+	Variable    string // the environment variable with the credential
 	Placeholder string
 	IsKey       bool
 }
 
-// firstForKeys is the first scope that an API key may have; where there is none, the first.
+// firstForKeys is the first scope that an API key may have or, if there is none, the first scope.
 func firstForKeys(scopes []catalog.Scope) string {
 	return scopes[max(0, slices.IndexFunc(scopes, func(s catalog.Scope) bool { return !s.UserOnly }))].Name
 }
 
-// userOnly reports whether a scope of a resource counts only where a person stands behind the credential.
+// userOnly reports whether a scope of a resource is only for credentials that act for a user.
 func userOnly(r config.Resource, scope string) bool {
 	_, action, _ := catalog.SplitScope(strings.Replace(scope, "{object}", "{}", 1), append([]string{"{}"}, r.Objects...))
-	return slices.ContainsFunc(
-		r.Scopes,
-		func(s catalog.Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) },
-	)
+	isUserOnly := func(s catalog.Scope) bool { return s.UserOnly && (s.Name == scope || s.Name == action) }
+	return slices.ContainsFunc(r.Scopes, isUserOnly)
 }
 
-// apiBase is where the API's routes are: on its first host, else on that of its id, else where its customers see it.
+// apiBase is the base URL of an API: its first host, otherwise the host of its ID, otherwise the issuer.
 func apiBase(c config.Config, r config.Resource) string {
 	issuer, err := url.Parse(c.Issuer)
 	if err == nil && len(r.API.Hosts) > 0 {
@@ -48,7 +46,7 @@ func apiBase(c config.Config, r config.Resource) string {
 	return c.Issuer
 }
 
-// ownURL is the URL of a path of this server's own: on the API's host where that serves it, else on the issuer's.
+// ownURL is the URL of one of Doorward's own paths: on the API's host if it is served there, otherwise on the issuer's.
 func ownURL(c config.Config, r config.Resource, path string) string {
 	if len(r.API.Hosts) > 0 && slices.Contains(r.API.Builtin, path) {
 		return apiBase(c, r) + path
@@ -56,8 +54,8 @@ func ownURL(c config.Config, r config.Resource, path string) string {
 	return c.Issuer + path
 }
 
-// samples are the first requests that an API key, or else an access token, and that a personal access token may send.
-// Where no route is for them, they ask who they are.
+// samples returns example requests: first for an API key or, if the API has none, an access token, and personal for a
+// personal access token. If no route allows one, it is a request to the who-am-I endpoint.
 func samples(c config.Config, r config.Resource) (first, personal sample) {
 	whoAmI := ownURL(c, r, "/v1/auth/test")
 	first = sample{Variable: "ACCESS_TOKEN", Placeholder: bearer.PrefixAccessToken + "…"}
@@ -83,7 +81,7 @@ func samples(c config.Config, r config.Resource) (first, personal sample) {
 	return first, personal
 }
 
-// readable is a path, escaped, of the first route that a kind of credential may GET; empty: there is none.
+// readable is the escaped path of the first route that a credential kind may GET; empty: there is none.
 func readable(r config.Resource, kind string) string {
 	table := route.NewTable(r.API.Routes, r.Objects, false)
 	for i, one := range r.API.Routes {
@@ -99,20 +97,20 @@ func readable(r config.Resource, kind string) string {
 	return ""
 }
 
-// examplePath is a path that a route takes, when no other is before it.
+// examplePath is a path that a route matches, if no route before it does.
 func examplePath(r config.Resource, one route.Route) string {
 	path := one.Path
 	if path == "/**" {
 		return "/"
 	}
-	path = strings.TrimSuffix(path, "/**") // /x/** takes /x too
+	path = strings.TrimSuffix(path, "/**") // /x/** matches /x too
 	if len(r.Objects) > 0 {
 		path = strings.Replace(path, "{object}", r.Objects[0], 1)
 	}
 	return strings.ReplaceAll(path, "/*", "/1")
 }
 
-// escapePath writes a path so that it means the same in a URL, in a shell and in the strings of six languages.
+// escapePath escapes a path for URLs, the shell and string literals in six languages.
 func escapePath(path string) string {
 	var out strings.Builder
 	for i := range len(path) {
@@ -126,14 +124,14 @@ func escapePath(path string) string {
 	return out.String()
 }
 
-// exampleMoment is when the examples are of.
+// exampleMoment is the time of the examples.
 var exampleMoment = time.Date(2027, 1, 15, 12, 0, 0, 0, time.UTC)
 
-// ExampleKeyID is the id of the key in the examples.
+// ExampleKeyID is the ID of the key in the examples.
 const ExampleKeyID = "key_01a204bb-b26f-7e0c-9d41-6a1f0e2b7c35"
 
-// missingScope is a scope that a route needs, another than the first of the catalogue where there is one, and the
-// request that needs it, as refusals name it.
+// missingScope returns a scope that a route needs, and a request to that route. It prefers a scope other than the
+// resource's first.
 func missingScope(r config.Resource) (scope, request string) {
 	for _, one := range r.API.Routes {
 		if len(one.Scopes) == 0 || (scope != "" && strings.HasSuffix(one.Scopes[0], r.Scopes[0].Name)) {
@@ -141,17 +139,8 @@ func missingScope(r config.Resource) (scope, request string) {
 		}
 		path, needed := one.Path, one.Scopes[0]
 		if len(r.Objects) > 0 {
-			path, needed = strings.Replace(
-				path,
-				"{object}",
-				r.Objects[0],
-				1,
-			), strings.Replace(
-				needed,
-				"{object}",
-				r.Objects[0],
-				1,
-			)
+			path = strings.Replace(path, "{object}", r.Objects[0], 1)
+			needed = strings.Replace(needed, "{object}", r.Objects[0], 1)
 		}
 		method := http.MethodGet
 		if one.Methods != nil {

@@ -1,8 +1,9 @@
-// Package guide writes the page that tells the customers of an API how to authenticate. What it says comes from the
-// configuration and from the code that answers requests; it does not know the database.
+// Package guide writes the authentication guide for the customers of an API. It gets its content from the configuration
+// and from the code that answers requests; it does not use the database.
 package guide
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"math"
@@ -31,7 +32,7 @@ var authenticationTemplate = template.Must(
 	}).Parse(authenticationText),
 )
 
-// code writes words as code, with something between them.
+// code formats words as Markdown code, joined by between.
 func code(words []string, between string) string {
 	out := make([]string, len(words))
 	for i, word := range words {
@@ -40,41 +41,26 @@ func code(words []string, between string) string {
 	return strings.Join(out, between)
 }
 
-// cell keeps a text inside its cell of a table.
-func cell(text string) string {
-	return strings.NewReplacer(
-		"|",
-		`\|`,
-		"\n",
-		" ",
-		"<",
-		"&lt;",
-		"*",
-		`\*`,
-		"_",
-		`\_`,
-		"`",
-		"\\`",
-		"[",
-		`\[`,
-	).Replace(
-		text,
-	)
-}
+var markdownEscaper = strings.NewReplacer(
+	"|", `\|`, "\n", " ", "<", "&lt;", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`,
+)
 
-// authPage is what the page about one resource says.
+// cell escapes a text for a cell of a Markdown table.
+func cell(text string) string { return markdownEscaper.Replace(text) }
+
+// authPage is the data of the page about one resource.
 type authPage struct {
 	Name, API, Issuer                 string
 	Secure, Others, JWT, Admin        bool
 	Prefixes                          []string
-	Live, Test                        string // prefixes of keys; empty: there are none
+	Live, Test                        string // prefixes of keys; empty: no such keys
 	MaxLifetime                       string
 	KeysURL, FirstScope, FirstAction  string
 	TrustedIssuers                    []string
 	Sample, Personal                  sample
 	WorkspaceHeader                   string
 	Scopes                            []catalog.Scope
-	Implies                           bool // some scope does
+	Implies                           bool // some scope includes others
 	Objects                           []string
 	Routes                            []docsRoute
 	MoreRoutes                        int
@@ -85,7 +71,7 @@ type authPage struct {
 	Errors                            []docsError
 	Expired419                        bool
 	Challenge                         string
-	TokenHere, RevokeHere             bool // on the API's host too
+	TokenHere, RevokeHere             bool // the endpoint is on the API's host too
 	AuthorizeURL, TokenAnswer, WhoAmI string
 	AccessLifetime, CodeLifetime      string
 	RefreshLifetime, RefreshAbsolute  string
@@ -102,18 +88,16 @@ type docsError struct {
 	Body   string
 }
 
-// mostDocumented bounds the table of routes.
-const mostDocumented = 60
+// maxRoutes bounds the table of routes.
+const maxRoutes = 60
 
-// Page writes the page in Markdown about one resource, by its index, of a configuration without faults.
+// Page writes the page about one resource in Markdown. The configuration must have no faults; index is the resource's.
 func Page(c config.Config, index int) (string, error) {
 	r := c.Resources[index]
 	api := r.API
 	api.Shape.Metadata = gateway.Metadata(r.ID)
 	p := authPage{
-		Name: cell(
-			r.Name,
-		),
+		Name:            cell(r.Name),
 		API:             apiBase(c, r),
 		Issuer:          c.Issuer,
 		Secure:          strings.HasPrefix(c.Issuer, "https:"),
@@ -125,9 +109,7 @@ func Page(c config.Config, index int) (string, error) {
 		Expired419:      r.API.Shape.ExpiredStatus == gateway.StatusExpired,
 		FirstScope:      firstForKeys(r.Scopes),
 		FirstAction:     firstForKeys(r.Scopes),
-		AccessLifetime: input.DurationInWords(
-			c.Lifetimes.Access,
-		),
+		AccessLifetime:  input.DurationInWords(c.Lifetimes.Access),
 		CodeLifetime:    input.DurationInWords(c.Lifetimes.Code),
 		RefreshLifetime: input.DurationInWords(c.Lifetimes.Refresh),
 		RefreshAbsolute: input.DurationInWords(c.Lifetimes.RefreshAbsolute),
@@ -174,7 +156,7 @@ func Page(c config.Config, index int) (string, error) {
 
 func (p *authPage) documentRoutes(r config.Resource) {
 	for i, one := range r.API.Routes {
-		if i == mostDocumented {
+		if i == maxRoutes {
 			p.MoreRoutes = len(r.API.Routes) - i
 			return
 		}
@@ -193,7 +175,7 @@ func (p *authPage) documentRoutes(r config.Resource) {
 			if slices.ContainsFunc(one.Scopes, func(name string) bool { return userOnly(r, name) }) &&
 				len(r.Keys.Environments) > 0 &&
 				one.Credentials == nil {
-				d.Needs += " (not with an API key)"
+				d.Needs += " (not for API keys)"
 			}
 		}
 		if one.Credentials != nil {
@@ -204,7 +186,7 @@ func (p *authPage) documentRoutes(r config.Resource) {
 			d.Needs += ", with " + strings.Join(kinds, " or ")
 		}
 		if one.Role != "" {
-			d.Needs += ", the role " + one.Role
+			d.Needs += ", and the role " + one.Role + " or higher"
 		}
 		if !one.Public && one.Cost != 1 {
 			d.Needs += fmt.Sprintf("; counts as %d", one.Cost)
@@ -213,7 +195,7 @@ func (p *authPage) documentRoutes(r config.Resource) {
 	}
 }
 
-// kindForCustomers is a kind of credential as the API's customers know it.
+// kindForCustomers names a credential kind in the words of the API's customers.
 func kindForCustomers(kind string) string {
 	if kind == bearer.KindForeignJWT {
 		return "a session's token"
@@ -243,26 +225,27 @@ func (p *authPage) documentPlans(c config.Config, r config.Resource) {
 		if p.Live != "" {
 			p.PlanRules = append(
 				p.PlanRules,
-				"An API key has the plan it was given, else that of its workspace, else "+named(
-					r.Keys.DefaultPlan,
-				)+". A key's own limit takes the place of the plan's hour.",
+				"An API key has its own plan or, if it has none, that of its workspace. The default is "+
+					named(r.Keys.DefaultPlan)+". A key's own rate limit replaces the plan's hourly limit.",
 			)
 		}
 		if p.Test != "" {
-			p.PlanRules = append(p.PlanRules, "A test key has "+named(r.Keys.TestPlan)+", whatever its workspace has.")
+			p.PlanRules = append(
+				p.PlanRules,
+				"A test key always has "+named(r.Keys.TestPlan)+", regardless of its workspace's plan.",
+			)
 		}
 	}
 	p.PlanRules = append(
 		p.PlanRules,
-		"A person's access tokens and personal access tokens count together, under the plan of the workspace they act in, else "+named(
-			r.UserPlan,
-		)+".",
+		"A user's access tokens and personal access tokens count together. They have the plan of the workspace that they "+
+			"act in. The default is "+named(r.UserPlan)+".",
 		"An app that acts for itself (`client_credentials`) has "+named(r.ClientPlan)+".",
 	)
 	if r.AnonymousPlan != "" {
 		p.PlanRules = append(
 			p.PlanRules,
-			"Requests without a good credential count by address: "+named(r.AnonymousPlan)+".",
+			"Requests without a valid credential count per IP address and have "+named(r.AnonymousPlan)+".",
 		)
 	}
 	h := http.Header{}
@@ -276,7 +259,7 @@ func (p *authPage) documentPlans(c config.Config, r config.Resource) {
 	p.RateHeaders = headerLines(h, "X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 }
 
-// plansBySize are the names of plans, the smallest first.
+// plansBySize returns the names of plans, smallest first.
 func plansBySize(plans map[string]limit.Plan) []string {
 	size := func(n int64) int64 {
 		if n == 0 {
@@ -290,12 +273,11 @@ func plansBySize(plans map[string]limit.Plan) []string {
 	}
 	slices.SortFunc(names, func(a, b string) int {
 		x, y := plans[a], plans[b]
-		return slices.Compare(
-			[]int64{size(x.Hour), size(x.Day), size(x.Burst)},
-			[]int64{size(y.Hour), size(y.Day), size(y.Burst)},
-		)*2 + strings.Compare(
-			a,
-			b,
+		return cmp.Or(
+			cmp.Compare(size(x.Hour), size(y.Hour)),
+			cmp.Compare(size(x.Day), size(y.Day)),
+			cmp.Compare(size(x.Burst), size(y.Burst)),
+			strings.Compare(a, b),
 		)
 	})
 	return names
@@ -312,9 +294,8 @@ func grouped(n int64) string {
 
 func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 	scope := r.Scopes[0].Name
-	query := "response_type=code&client_id=$CLIENT_ID&redirect_uri=https%3A%2F%2Fapp.example.net%2Fcallback&scope=" + url.QueryEscape(
-		scope,
-	)
+	query := "response_type=code&client_id=$CLIENT_ID&redirect_uri=https%3A%2F%2Fapp.example.net%2Fcallback&scope=" +
+		url.QueryEscape(scope)
 	if len(c.Resources) > 1 {
 		query += "&resource=" + url.QueryEscape(r.ID)
 	}
@@ -325,16 +306,11 @@ func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 	}
 	p.TokenAnswer = fmt.Sprintf(
 		"{\n  %q: %q,\n  %q: %q,\n  %q: %d,\n  %q: %q,\n  %q: %q\n}",
-		"access_token",
-		access,
-		"token_type",
-		"Bearer",
-		"expires_in",
-		c.Lifetimes.Access/time.Second,
-		"refresh_token",
-		bearer.PrefixRefreshToken+"…",
-		"scope",
-		scope,
+		"access_token", access,
+		"token_type", "Bearer",
+		"expires_in", c.Lifetimes.Access/time.Second,
+		"refresh_token", bearer.PrefixRefreshToken+"…",
+		"scope", scope,
 	)
 	if strings.HasPrefix(r.ID, "https:") {
 		p.MetadataURL = gateway.Metadata(r.ID)

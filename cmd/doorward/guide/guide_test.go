@@ -9,7 +9,7 @@ import (
 	"doorward/config"
 )
 
-// TestDocsChooseARequestThatAKeyMaySend: the first route that a key may GET, whatever is before it.
+// TestDocsChooseARequestThatAKeyMaySend checks that the example is the first route that a key may GET.
 func TestDocsChooseARequestThatAKeyMaySend(t *testing.T) {
 	for name, tc := range map[string]struct{ routes, want string }{
 		"none":         {"", "https://a.example/v1/auth/test"},

@@ -1,4 +1,4 @@
-// Package inspect finds what is wrong or risky in a database under a configuration, for the command check. It changes
+// Package inspect compares a database with a configuration and reports errors and risks, for doorward check. It changes
 // nothing.
 package inspect
 
@@ -19,17 +19,17 @@ import (
 	"doorward/storage"
 )
 
-// pageSize is how many rows are read at once.
+// pageSize is how many rows are read at a time.
 const pageSize = 500
 
-// Report is what was found. Faults keep the server from working as configured; risks are what it works with, and
-// what an operator may not have meant.
+// Report lists faults, which keep the server from working as configured, and risks, with which it works but which the
+// operator may not have intended.
 type Report struct {
 	Faults []string `json:"faults"`
 	Risks  []string `json:"risks"`
 }
 
-// Fault adds a fault, with the arguments of fmt.Sprintf.
+// Fault adds a fault. Its arguments are those of fmt.Sprintf.
 func (r *Report) Fault(format string, args ...any) {
 	r.Faults = append(r.Faults, fmt.Sprintf(format, args...))
 }
@@ -38,8 +38,8 @@ func (r *Report) risk(format string, args ...any) {
 	r.Risks = append(r.Risks, fmt.Sprintf(format, args...))
 }
 
-// CheckDatabase reports what is in the database and does not fit the configuration. A database that does not exist yet
-// is not created. On PostgreSQL it takes at most conns connections.
+// CheckDatabase reports records in the database that do not fit the configuration. It does not create a missing
+// database. On PostgreSQL it opens at most conns connections.
 func (r *Report) CheckDatabase(ctx context.Context, c config.Config, conns int) {
 	if name := c.MissingDatabase(); name != "" {
 		r.risk("database_url: %s does not exist yet; serve creates it", name)
@@ -53,7 +53,7 @@ func (r *Report) CheckDatabase(ctx context.Context, c config.Config, conns int) 
 	defer store.Close()
 	switch err := store.Ping(ctx); {
 	case errors.Is(err, storage.ErrOldSchema):
-		r.risk("database_url: migrations are pending, which serve applies; to list them, run: doorward migrate status")
+		r.risk("database_url: migrations are pending; serve applies them; to list them, run: doorward migrate status")
 		return
 	case err != nil:
 		r.Fault("database_url: %v", err)
@@ -70,7 +70,8 @@ func (r *Report) CheckDatabase(ctx context.Context, c config.Config, conns int) 
 	}
 	for _, leak := range leaks {
 		r.Fault(
-			"database_url: workspaces are not kept apart: %s; apply the migrations again, or restore the policies that they create",
+			"database_url: workspaces are not isolated from each other: %s; apply the migrations again, "+
+				"or restore the policies that they create",
 			leak,
 		)
 	}
@@ -85,10 +86,10 @@ func (r *Report) checkSecret(ctx context.Context, c config.Config, store *storag
 	}
 	if len(c.Secret) == 0 && empty {
 		if _, err := os.Stat(c.SecretFile()); errors.Is(err, fs.ErrNotExist) {
-			return // serve makes it
+			return // serve generates it
 		}
 	}
-	masters, err := config.MasterSecrets(c, false) // false: nothing is made
+	masters, err := config.MasterSecrets(c, false) // false: do not generate one
 	if err != nil {
 		r.Fault("secret: %v", err)
 		return
@@ -113,15 +114,16 @@ func (r *Report) checkAdministrators(ctx context.Context, store *storage.Store) 
 	case err != nil:
 		r.Fault("database_url: %v", err)
 	case users == 0:
-		r.risk("no accounts exist yet; create the first administrator with the link of: doorward setup-link")
+		r.risk("no accounts exist yet; to get the link that creates the first administrator, run: doorward setup-link")
 	case administrators == 0:
 		r.risk(
-			"no enabled user is an administrator; create one with: doorward user create --admin --email ADDRESS --password-stdin",
+			"no enabled user is an administrator; to create one, run: " +
+				"doorward user create --admin --email ADDRESS --password-stdin",
 		)
 	}
 }
 
-// checkClients reports apps with less protection than others, and those that the configuration has left behind.
+// checkClients reports apps with less protection than usual, and apps that do not fit the configuration.
 func (r *Report) checkClients(ctx context.Context, c config.Config, store *storage.Store) {
 	known := resourcesByID(c)
 	for after := ""; ; {
@@ -140,7 +142,7 @@ func (r *Report) checkClients(ctx context.Context, c config.Config, store *stora
 	}
 }
 
-// resourcesByID are the configured resources as the protocol sees them.
+// resourcesByID returns the configured resources by canonical ID.
 func resourcesByID(c config.Config) map[string]*catalog.Resource {
 	known := map[string]*catalog.Resource{}
 	for _, resource := range c.Catalogue() {
@@ -156,7 +158,8 @@ func (r *Report) checkClient(c storage.Client, known map[string]*catalog.Resourc
 	name := fmt.Sprintf("app %s (%s)", c.ID, c.Name)
 	if c.PKCEOptional {
 		r.risk(
-			"%s: works without PKCE, so a stolen authorization code can be used; when the app sends a code_challenge, run: doorward client update %s --pkce required",
+			"%s: works without PKCE, so a stolen authorization code can be used; once the app sends a code_challenge, "+
+				"run: doorward client update %s --pkce required",
 			name,
 			c.ID,
 		)
@@ -164,7 +167,8 @@ func (r *Report) checkClient(c storage.Client, known map[string]*catalog.Resourc
 	if c.FirstParty && c.Public &&
 		slices.ContainsFunc(c.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
 		r.risk(
-			"%s: is first-party and public with a redirect URI that any program on a device can take, so users are asked for consent all the same",
+			"%s: is first-party and public, with a redirect URI that any program on a device can claim, "+
+				"so users are asked for consent nevertheless",
 			name,
 		)
 	}
@@ -173,7 +177,8 @@ func (r *Report) checkClient(c storage.Client, known map[string]*catalog.Resourc
 		resource, ok := known[catalog.CanonicalResource(id)]
 		if !ok {
 			r.risk(
-				"%s: is registered for the resource %s, which is not configured, and gets no tokens for it; add the resource, or run: doorward client update %s --resource ID",
+				"%s: is registered for the resource %s, which is not configured, and gets no tokens for it; "+
+					"add the resource, or run: doorward client update %s --resource ID",
 				name,
 				input.Quote(id),
 				c.ID,
@@ -186,7 +191,8 @@ func (r *Report) checkClient(c storage.Client, known map[string]*catalog.Resourc
 		if len(resources) > 0 &&
 			!slices.ContainsFunc(resources, func(r *catalog.Resource) bool { _, ok := r.Scope(scope); return ok }) {
 			r.risk(
-				"%s: is registered for the scope %s, which none of its resources has; run: doorward client update %s --scope \"A B\"",
+				"%s: is registered for the scope %s, which none of its resources has; "+
+					"run: doorward client update %s --scope \"A B\"",
 				name,
 				input.Quote(scope),
 				c.ID,
@@ -195,20 +201,20 @@ func (r *Report) checkClient(c storage.Client, known map[string]*catalog.Resourc
 	}
 }
 
-// orphans counts records that refer to something that is no longer in the configuration, by what the report says about
-// them. There may be very many.
+// orphans counts records that refer to something that is not in the configuration. There may be very many, so they are
+// grouped by the sentence that the report says about them.
 type orphans map[orphan]count
 
-// orphan is one kind of such records.
+// orphan is a group of such records.
 type orphan struct{ about, advice string }
 
-// count is how many records there are, and the first of them.
+// count is the number of records in a group, and the ID of the first.
 type count struct {
 	records int
 	first   string
 }
 
-func (o orphans) note(about, advice, first string) {
+func (o orphans) add(about, advice, first string) {
 	c := o[orphan{about, advice}]
 	if c.records == 0 {
 		c.first = first
@@ -217,14 +223,15 @@ func (o orphans) note(about, advice, first string) {
 	o[orphan{about, advice}] = c
 }
 
-// report makes a risk of each.
+// report adds each group to the report as a risk.
 func (o orphans) report(r *Report) {
-	for _, one := range slices.SortedFunc(maps.Keys(o), func(a, b orphan) int { return strings.Compare(a.about, b.about) }) {
+	byText := func(a, b orphan) int { return strings.Compare(a.about, b.about) }
+	for _, one := range slices.SortedFunc(maps.Keys(o), byText) {
 		r.risk("%s: %d, the first is %s; %s", one.about, o[one].records, o[one].first, one.advice)
 	}
 }
 
-// checkKeys reports API keys and personal access tokens that the configuration has left behind.
+// checkKeys reports API keys and personal access tokens that do not fit the configuration.
 func (r *Report) checkKeys(ctx context.Context, c config.Config, store *storage.Store) {
 	known, found := resourcesByID(c), orphans{}
 	for after := ""; ; {
@@ -244,7 +251,7 @@ func (r *Report) checkKeys(ctx context.Context, c config.Config, store *storage.
 	found.report(r)
 }
 
-// checkKey notes what one key refers to in vain; resource is nil where it is not configured.
+// checkKey adds to found what a key refers to and is not configured. Resource is nil if it is not configured.
 func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, found orphans) {
 	kind, revoke := "API keys", "run: doorward key revoke ID"
 	narrow := `run: doorward key update ID --scope "A B"`
@@ -253,9 +260,9 @@ func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, fou
 		narrow = revoke
 	}
 	if resource == nil {
-		found.note(
+		found.add(
 			fmt.Sprintf(
-				"%s for the resource %s, which is not configured, are worth nothing",
+				"%s for the resource %s, which is not configured, do not work",
 				kind,
 				input.Quote(k.Resource),
 			),
@@ -266,9 +273,9 @@ func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, fou
 	}
 	for _, scope := range k.Scopes {
 		if _, ok := resource.Scope(scope); !ok && scope != catalog.ScopeIntrospect {
-			found.note(
+			found.add(
 				fmt.Sprintf(
-					"%s with the scope %s, which %s does not have, may do less than they say",
+					"%s with the scope %s, which %s does not have, allow less than they list",
 					kind,
 					input.Quote(scope),
 					resource.ID,
@@ -279,9 +286,9 @@ func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, fou
 		}
 	}
 	if _, ok := c.Plans[k.Plan]; k.Plan != "" && !ok {
-		found.note(
+		found.add(
 			fmt.Sprintf(
-				"%s with the plan %s, which is not configured, have that of their workspace, or the default",
+				"%s with the plan %s, which is not configured, have their workspace's plan, or the default",
 				kind,
 				input.Quote(k.Plan),
 			),
@@ -291,7 +298,7 @@ func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, fou
 	}
 }
 
-// checkWorkspaces reports workspaces with a plan that the configuration has no more.
+// checkWorkspaces reports workspaces with a plan that is not configured.
 func (r *Report) checkWorkspaces(ctx context.Context, c config.Config, store *storage.Store) {
 	found := orphans{}
 	for after := ""; ; {
@@ -302,9 +309,9 @@ func (r *Report) checkWorkspaces(ctx context.Context, c config.Config, store *st
 		}
 		for _, w := range page {
 			if _, ok := c.Plans[w.Plan]; w.Plan != "" && !ok {
-				found.note(
+				found.add(
 					fmt.Sprintf(
-						"workspaces with the plan %s, which is not configured, have the default of each resource",
+						"workspaces with the plan %s, which is not configured, have each resource's default plan",
 						input.Quote(w.Plan),
 					),
 					"add the plan, or run: doorward workspace update SLUG --plan PLAN",

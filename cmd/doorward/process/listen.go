@@ -18,27 +18,28 @@ import (
 	"doorward/config"
 )
 
-// DrainTimeout is how long requests may take to finish after the signal to stop; orchestrators kill after 30 s.
+// DrainTimeout is how long requests may take to finish after the signal to stop. Orchestrators kill the process after
+// 30 s.
 const DrainTimeout = 25 * time.Second
 
-// errCutOff is why requests end that are still running after DrainTimeout.
+// errCutOff is the cause of cancellation of requests that are still running after DrainTimeout.
 var errCutOff = errors.New("the server was stopped")
 
-// Drainer answers requests and can say that it wants no more.
+// Drainer is a handler that reports whether it is ready for requests.
 type Drainer interface {
 	http.Handler
-	// Drain makes the answer about readiness a no.
+	// Drain makes it report that it is not ready.
 	Drain()
 }
 
-// Listeners are the open sockets of a server. All are open before the first request is answered, so that a port
-// that is taken stops the start and not a half-started server.
+// Listeners are the open sockets of a server. All are open before the first request is answered, so that the server
+// does not start partly if a port is taken.
 type Listeners struct {
 	public []net.Listener
 	admin  net.Listener // nil: none
 }
 
-// Listen opens the sockets that the configuration names, all of them or none.
+// Listen opens the configured sockets, all of them or none.
 func Listen(ctx context.Context, c config.Config) (*Listeners, error) {
 	var l Listeners
 	var lc net.ListenConfig
@@ -46,7 +47,7 @@ func Listen(ctx context.Context, c config.Config) (*Listeners, error) {
 		one, err := lc.Listen(ctx, "tcp", address)
 		if err != nil {
 			l.Close()
-			return nil, fmt.Errorf("listen: %w; stop what listens there, or write another address", err)
+			return nil, fmt.Errorf("listen: %w; stop the program that uses the port, or set another address", err)
 		}
 		l.public = append(l.public, one)
 	}
@@ -54,14 +55,14 @@ func Listen(ctx context.Context, c config.Config) (*Listeners, error) {
 		admin, err := lc.Listen(ctx, "tcp", c.AdminListen)
 		if err != nil {
 			l.Close()
-			return nil, fmt.Errorf("admin_listen: %w; stop what listens there, or write another address", err)
+			return nil, fmt.Errorf("admin_listen: %w; stop the program that uses the port, or set another address", err)
 		}
 		l.admin = admin
 	}
 	return &l, nil
 }
 
-// Close gives up sockets that no server has taken over.
+// Close closes sockets on which Serve was not called.
 func (l *Listeners) Close() {
 	for _, one := range l.public {
 		_ = one.Close()
@@ -71,7 +72,7 @@ func (l *Listeners) Close() {
 	}
 }
 
-// Addresses are where the public sockets listen; a port of 0 is one that was free.
+// Addresses are the addresses of the public sockets. In place of port 0 they have the port that was chosen.
 func (l *Listeners) Addresses() []string {
 	var all []string
 	for _, one := range l.public {
@@ -80,8 +81,8 @@ func (l *Listeners) Addresses() []string {
 	return all
 }
 
-// Serve answers requests until ctx is done, then turns readiness off, closes the public listeners, lets what is
-// running finish for at most drain, and ends the admin listener last, so that the end can be watched there.
+// Serve answers requests until ctx is done. Then it calls public.Drain, closes the public listeners, waits at most
+// drain for running requests, and closes the admin listener last, so that metrics show the shutdown.
 func (l *Listeners) Serve(
 	ctx context.Context,
 	log *slog.Logger,
@@ -90,7 +91,7 @@ func (l *Listeners) Serve(
 	drain time.Duration,
 ) error {
 	main, aside := publicServer(public, log), adminServer(admin, log)
-	// What is cut off at the end must not look like callers who went away.
+	// Requests that are cut off at the end must not look as if their clients had disconnected.
 	base, cutOff := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cutOff(nil)
 	main.BaseContext = func(net.Listener) context.Context { return base }
@@ -125,9 +126,9 @@ func (l *Listeners) Serve(
 	return errors.Join(err, aside.Close())
 }
 
-// publicServer bounds what a client may take of the server (time, headers); bodies are bounded where they are read. No
-// client holds a connection for ten seconds by being slow: closing may take half a second more than each time here, and
-// the time for the answer begins with the body, and a request without a slow one has as long as package web allows.
+// publicServer limits the time and header bytes of a request; handlers limit its body. A slow client cannot hold a
+// connection for more than ten seconds: closing takes up to half a second longer than each timeout here, and the write
+// timeout starts with the body. Package web limits how long handlers run.
 func publicServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
@@ -140,14 +141,14 @@ func publicServer(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// adminServer leaves time for a CPU profile, which takes as long as it is asked to.
+// adminServer allows for the time of a CPU profile.
 func adminServer(handler http.Handler, log *slog.Logger) *http.Server {
 	server := publicServer(handler, log)
 	server.WriteTimeout = 3 * time.Minute
 	return server
 }
 
-// AdminHandler serves metrics and pprof, but not pprof's command line, which may hold a password of --database-url.
+// AdminHandler serves metrics and pprof, but not pprof's cmdline, since --database-url may contain a password.
 func AdminHandler(metrics prometheus.Gatherer) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
@@ -158,9 +159,9 @@ func AdminHandler(metrics prometheus.Gatherer) http.Handler {
 	return mux
 }
 
-// NamedHosts answers only requests whose Host is the configured one, an address, localhost or, where the listener is on
-// all addresses, a name without a dot, as container networks give. A page of another site that has its own name resolve
-// to this machine (DNS rebinding) sends that name, and reads nothing.
+// NamedHosts protects against DNS rebinding, in which a page of another site has its own name resolve to this machine.
+// It answers only requests whose Host is the configured one, an IP address, localhost or, if the listener is on all
+// addresses, a name without a dot, as in container networks.
 func NamedHosts(listen string, next http.Handler) http.Handler {
 	configured := strings.ToLower(config.HostOf(listen))
 	ip, err := netip.ParseAddr(configured)
@@ -172,13 +173,9 @@ func NamedHosts(listen string, next http.Handler) http.Handler {
 		}
 		host = strings.Trim(host, "[]")
 		_, err := netip.ParseAddr(host)
-		local := everywhere && host != "" && !strings.Contains(host, ".") // as names in a network of containers are
+		local := everywhere && host != "" && !strings.Contains(host, ".") // such as a container's name
 		if err != nil && host != "localhost" && host != configured && !local {
-			http.Error(
-				w,
-				"This listener does not answer for that host; use its address.",
-				http.StatusMisdirectedRequest,
-			)
+			http.Error(w, "Unknown host; use the listener's address.", http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -17,7 +17,7 @@ import (
 	"doorward/config"
 )
 
-// slowServer is a handler whose requests wait until the test lets them go.
+// slowServer is a handler whose requests wait until the test releases them.
 type slowServer struct {
 	started, release chan struct{}
 	drained          atomic.Bool
@@ -50,7 +50,7 @@ func freeListeners(t *testing.T) *Listeners {
 	return l
 }
 
-func TestDrainFinishesRunningRequestsAndTakesNoNew(t *testing.T) {
+func TestDrainFinishesRunningRequestsAndRefusesNewOnes(t *testing.T) {
 	l, handler := freeListeners(t), newSlowServer()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -88,7 +88,7 @@ func TestDrainFinishesRunningRequestsAndTakesNoNew(t *testing.T) {
 	}
 }
 
-func TestDrainCutsOffWhatDoesNotEnd(t *testing.T) {
+func TestDrainCutsOffRequestsThatDoNotEnd(t *testing.T) {
 	l, handler := freeListeners(t), newSlowServer()
 	defer close(handler.release)
 	ctx, stop := context.WithCancel(t.Context())
@@ -111,7 +111,7 @@ func TestListenOpensAllOrNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close() //nolint:errcheck // a test's
+	defer taken.Close() //nolint:errcheck // in a test
 	free := freeListeners(t)
 	address := free.Addresses()[0]
 	free.Close()
@@ -127,12 +127,19 @@ func TestListenOpensAllOrNone(t *testing.T) {
 	_ = again.Close()
 }
 
-// H-01 has every slow connection cut within ten seconds, headers, body and answer alike.
+// H-01 requires that every slow connection is closed within ten seconds, whether in the headers, body or response.
 func TestPublicServerHasTheLimitsOfTheSecureDefaults(t *testing.T) {
 	s := publicServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
 	if s.ReadHeaderTimeout != 5*time.Second || s.ReadTimeout != 5*time.Second || s.WriteTimeout != 9*time.Second ||
 		s.IdleTimeout != time.Minute || s.MaxHeaderBytes != 32<<10 {
-		t.Errorf("limits are %v %v %v %v %d", s.ReadHeaderTimeout, s.ReadTimeout, s.WriteTimeout, s.IdleTimeout, s.MaxHeaderBytes)
+		t.Errorf(
+			"limits are %v %v %v %v %d",
+			s.ReadHeaderTimeout,
+			s.ReadTimeout,
+			s.WriteTimeout,
+			s.IdleTimeout,
+			s.MaxHeaderBytes,
+		)
 	}
 }
 
@@ -159,7 +166,7 @@ func TestO01_AdminListenerDoesNotShowTheCommandLine(t *testing.T) {
 	}
 }
 
-func TestV75_AdminListenerAnswersForItsOwnNames(t *testing.T) {
+func TestV75_AdminListenerAnswersForItsOwnHosts(t *testing.T) {
 	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	for listen, hosts := range map[string]map[string]bool{
 		"127.0.0.1:8081":      {"127.0.0.1:8081": true, "localhost:8081": true, "LOCALHOST": true, "[::1]:8081": true, "evil.example:8081": false, "evil.example": false, "doorward": false, "": false, "127.0.0.1.evil.example": false},

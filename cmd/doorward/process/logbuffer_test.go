@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// lockedText is a log that tests read while it is written.
+// lockedText is a log that tests read while it is being written.
 type lockedText struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -25,8 +25,8 @@ func (l *lockedText) String() string {
 	return l.text.String()
 }
 
-// A warning is never kept back, and takes along what was; the rest goes out when the buffer is flushed.
-func TestLogKeepsOnlyRequestsBack(t *testing.T) {
+// A warning is written at once, with the lines before it. Other lines are written when the buffer is flushed.
+func TestLogBuffersInfoLines(t *testing.T) {
 	var out lockedText
 	buffer := NewLogBuffer(&out)
 	log := slog.New(slog.NewJSONHandler(buffer, nil))

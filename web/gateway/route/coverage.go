@@ -4,7 +4,7 @@ import (
 	"slices"
 )
 
-// frontier is the set of nodes that one path, read up to some segment, has reached in the tree.
+// frontier is the set of nodes in the tree that a path prefix reaches.
 type frontier struct {
 	nodes  []*node
 	passed matchers // routes with ** that were passed
@@ -12,7 +12,7 @@ type frontier struct {
 
 func (t *Table) start() frontier { return frontier{nodes: []*node{&t.root}} }
 
-// step reads one more segment; next gives the nodes to which a node leads.
+// step reads one more segment. Next appends the nodes to which a node leads.
 func (f frontier) step(next func(n *node, to []*node) []*node) frontier {
 	on := frontier{passed: f.passed}
 	for _, n := range f.nodes {
@@ -22,7 +22,7 @@ func (f frontier) step(next func(n *node, to []*node) []*node) frontier {
 	return on
 }
 
-// end is what matches a path that ends here: /x/** matches /x too.
+// end returns the routes that match a path that ends here. /x/** matches /x too.
 func (f frontier) end() matchers {
 	all := f.passed
 	for _, n := range f.nodes {
@@ -39,11 +39,11 @@ func appendNode(to []*node, n *node) []*node {
 	return append(to, n)
 }
 
-// text reads a segment that is written out.
+// text reads a literal segment.
 func (t *Table) text(segment string) func(n *node, to []*node) []*node {
 	return func(n *node, to []*node) []*node {
 		to = appendNode(to, n.texts[segment])
-		if segment == "" { // after a slash at the end, which * does not match
+		if segment == "" { // after a trailing slash, which * does not match
 			return to
 		}
 		if t.objects.have(segment) {
@@ -53,17 +53,17 @@ func (t *Table) text(segment string) func(n *node, to []*node) []*node {
 	}
 }
 
-// anything reads a segment that no route writes out: a route that matches it matches every segment.
+// anything reads a segment that is literal in no route: a route that matches it matches every segment.
 func anything(n *node, to []*node) []*node { return appendNode(to, n.any) }
 
-// anyObject reads an object that no route writes out.
+// anyObject reads an object that is literal in no route.
 func anyObject(n *node, to []*node) []*node {
 	return appendNode(appendNode(to, n.object), n.any)
 }
 
-// TakenBefore are the indexes of the routes of the table that together take every request of another route, in their
-// order; none where that one has requests left. A route that matches a path made of segments that no route writes out
-// matches all such paths. Therefore one such path stands for all of them, and the answer is exact.
+// TakenBefore returns the indexes, in order, of routes that together match every request of another route; nil if some
+// requests are left. A route that matches a path of segments that are literal in no route matches all such paths, so
+// one of them stands for all, and the result is exact.
 func (t *Table) TakenBefore(r Route) []int {
 	wanted := r.methods()
 	found := map[int32]bool{}
@@ -78,7 +78,7 @@ func (t *Table) TakenBefore(r Route) []int {
 	return all
 }
 
-// takesAll reports whether all paths of rest, from a frontier on, are taken, and adds to found by which routes.
+// takesAll reports whether routes match all paths of rest from a frontier on, and adds these routes to found.
 func (t *Table) takesAll(f frontier, rest Pattern, atRoot bool, wanted methodSet, found map[int32]bool) bool {
 	taken := func(f frontier) bool {
 		all := f.end()
@@ -95,8 +95,8 @@ func (t *Table) takesAll(f frontier, rest Pattern, atRoot bool, wanted methodSet
 	for i, segment := range rest {
 		switch segment {
 		case restSegment:
-			// With no segment more (which at the root is not a path), with a slash, and with one more, and so on, until
-			// no route tells them apart.
+			// Try no further segment (which at the root is not a path), a trailing slash, one segment more and so on,
+			// until no route distinguishes them.
 			for ; ; atRoot, f = false, f.step(anything) {
 				if (!atRoot && !taken(f)) || !taken(f.step(t.text(""))) {
 					return false
@@ -126,12 +126,12 @@ func (t *Table) takesAll(f frontier, rest Pattern, atRoot bool, wanted methodSet
 	return taken(f)
 }
 
-// spareObject reports whether there is an object that no route writes out here.
+// spareObject reports whether there is an object that is literal in no route here.
 func (t *Table) spareObject(f frontier) bool {
 	for object := range t.objects {
 		if !slices.ContainsFunc(f.nodes, func(n *node) bool { return n.texts[object] != nil }) {
 			return true
 		}
 	}
-	return len(t.objects) == 0 // a fault of its own
+	return len(t.objects) == 0 // a separate fault
 }

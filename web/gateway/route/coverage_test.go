@@ -59,7 +59,8 @@ func TestRouteIsUnreachableWhenEarlierOnesTakeAllItsRequests(t *testing.T) {
 
 // matches is what one route does with one request, written as plainly as possible, to compare with.
 func matches(r Route, objects []string, method string, path []string) bool {
-	if r.Methods != nil && !slices.Contains(r.Methods, method) && (method != "HEAD" || !slices.Contains(r.Methods, "GET")) {
+	if r.Methods != nil && !slices.Contains(r.Methods, method) &&
+		(method != "HEAD" || !slices.Contains(r.Methods, "GET")) {
 		return false
 	}
 	pattern := split(r.Path)
@@ -156,7 +157,10 @@ func manyRoutes(n int) (routes []Route) {
 		case 8:
 			path = fmt.Sprintf("/v1/{object}/part%d/**", i)
 		}
-		routes = append(routes, Route{Methods: []string{Methods[i%3]}, Path: path, Scopes: []string{[]string{"read", "write", "admin"}[i%3]}})
+		routes = append(
+			routes,
+			Route{Methods: []string{Methods[i%3]}, Path: path, Scopes: []string{[]string{"read", "write", "admin"}[i%3]}},
+		)
 	}
 	return routes
 }
@@ -192,7 +196,9 @@ func TestComparingRoutesIsBounded(t *testing.T) {
 		routes = append(routes, Route{Path: fmt.Sprintf("/%d/*", i), Scopes: []string{"read"}})
 	}
 	table := NewTable(routes, nil, false)
-	if got := table.Overlaps(resource, 20_000); got.Compared != len(got.Found)+1 || got.Compared*got.Compared/2 < maxComparisons-got.Compared || got.More {
+	if got := table.Overlaps(resource, 20_000); got.Compared != len(got.Found)+1 ||
+		got.Compared*got.Compared/2 < maxComparisons-got.Compared ||
+		got.More {
 		t.Errorf("compared %d of %d routes, found %d, more %v", got.Compared, len(routes), len(got.Found), got.More)
 	}
 	if got := table.Overlaps(resource, 3); len(got.Found) != 3 || !got.More {

@@ -1,4 +1,3 @@
-// Package route is the language in which routes are written: it parses the patterns of paths, finds the route that
-// decides about a request, and finds routes that take requests from others. It does not know what a request is answered
-// with.
+// Package route is the route language: it parses path patterns, finds the route of a request, and finds routes that
+// overlap. It knows methods and paths, not requests and responses.
 package route

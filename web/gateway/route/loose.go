@@ -6,8 +6,7 @@ import (
 	"unicode"
 )
 
-// loosePath is a path, of a route or decoded from a request, in the spelling that stands for all those which APIs that
-// compare loosely take for the same: letters in lower case and no slash at the end.
+// loosePath returns a decoded path in the spelling for loose comparison: in lower case and without a trailing slash.
 func loosePath(path string) string {
 	if path != "/" {
 		path = strings.TrimSuffix(path, "/")
@@ -15,7 +14,7 @@ func loosePath(path string) string {
 	return looseText(path)
 }
 
-// looseText is a text in lower case, so that two which differ in case alone are the same.
+// looseText returns a text in lower case, so that texts that differ only in case become equal.
 func looseText(text string) string {
 	return strings.Map(func(c rune) rune { return unicode.ToLower(unicode.ToUpper(c)) }, text)
 }
@@ -23,11 +22,10 @@ func looseText(text string) string {
 // SameLoosely reports whether two texts are the same to an API that compares loosely.
 func SameLoosely(a, b string) bool { return looseText(a) == looseText(b) }
 
-// Find finds the route that decides about a request with a path, which was decoded from its escaped form, and the
-// object that {object} stands for in it; nil: there is none. It is not ok where an API that compares loosely might take
-// the path for one of another route. Frameworks differ in whether they decode a letter before they compare (Express
-// does not), in which letters beyond ASCII are the same as one of ASCII, and in whether an ending such as .json is part
-// of the path (in Rails it is not).
+// Find finds the route of a request with a path, which was decoded from escaped, and the value of {object}; nil: there
+// is none. It returns false if an API that compares loosely could match the path to another route. Frameworks differ in
+// whether they decode letters before comparing (Express does not), which non-ASCII letters equal an ASCII letter, and
+// whether an extension such as .json is part of the path (in Rails it is not).
 func (t *Table) Find(method, path, escaped string) (route *Route, object string, ok bool) {
 	if !t.loose {
 		index, object := t.match(method, path)
@@ -46,11 +44,8 @@ func (t *Table) Find(method, path, escaped string) (route *Route, object string,
 		}
 	}
 	last := path[strings.LastIndexByte(path, '/')+1:]
-	if stem := strings.LastIndexByte(
-		last,
-		'.',
-	); stem > 0 && index >= 0 &&
-		t.patterns[index].at(len(t.patterns[index])-1) != last {
+	stem := strings.LastIndexByte(last, '.')
+	if stem > 0 && index >= 0 && t.patterns[index].at(len(t.patterns[index])-1) != last {
 		other, otherObject := t.match(method, path[:len(path)-len(last)+stem])
 		if other >= 0 && (other != index || otherObject != object) {
 			return nil, "", false
@@ -59,7 +54,7 @@ func (t *Table) Find(method, path, escaped string) (route *Route, object string,
 	return t.route(index), object, true
 }
 
-// route is a route by its index; nil: -1.
+// route returns a route by its index, and nil for -1.
 func (t *Table) route(index int) *Route {
 	if index < 0 {
 		return nil
@@ -67,8 +62,8 @@ func (t *Table) route(index int) *Route {
 	return &t.routes[index]
 }
 
-// keepingLetters decodes a path but for the escapes of letters, digits, hyphens and underscores, which nothing needs;
-// empty where it has none of these.
+// keepingLetters decodes a path except for the unnecessary escapes of letters, digits, hyphens, underscores and tildes.
+// It returns an empty string if there are none of these.
 func keepingLetters(escaped string) string {
 	var b strings.Builder
 	found := false

@@ -67,7 +67,16 @@ func TestV22_LoosePathsAreJudgedInEverySpelling(t *testing.T) {
 				}
 			}
 			if got != want || got == 1 && object != c.object {
-				t.Errorf("loose %v: %s %s is judged by %d with %q, want %d with %q", loose, c.method, c.path, got, object, want, c.object)
+				t.Errorf(
+					"loose %v: %s %s is judged by %d with %q, want %d with %q",
+					loose,
+					c.method,
+					c.path,
+					got,
+					object,
+					want,
+					c.object,
+				)
 			}
 		}
 	}

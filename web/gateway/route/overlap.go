@@ -13,24 +13,24 @@ import (
 // maxComparisons bounds how many pairs of routes Overlaps compares, which takes about two seconds.
 const maxComparisons = 50_000_000
 
-// Overlap is a pair of routes: the first takes a request that the second would judge more strictly.
+// Overlap is a pair of routes: the taker matches a request for which the loser needs more.
 type Overlap struct {
-	Taker, Loser int    // by their indexes
+	Taker, Loser int    // indexes
 	Example      string // such a request: METHOD path
 }
 
-// Overlaps are pairs of routes.
+// Overlaps is a list of overlaps.
 type Overlaps struct {
 	Found []Overlap
-	More  bool // there are more than were asked for
-	// Compared is the number of routes, from the first on, that were compared with all those before them. It is less
-	// than the number of routes only where there are so many that comparing them all would take too long.
+	More  bool // there are more than the limit
+	// Compared is the number of routes, from the first on, that were compared with all earlier ones. It is less than the
+	// number of routes only if comparing all would take too long.
 	Compared int
 }
 
-// Overlaps finds for each route the first route before it that needs less and takes some, not all, of its requests. A
-// route that is a special case of the later one, as /health is of /**, is an exception that was meant. r is the
-// resource of the routes. At most limit pairs are found.
+// Overlaps finds for each route the first earlier route that needs less and matches some, but not all, of its requests.
+// An earlier route that is a special case of the later one, as /health is of /**, is an intended exception. R is the
+// resource of the routes. It returns at most limit pairs.
 func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 	c := t.compare(r)
 	var out Overlaps
@@ -43,7 +43,7 @@ func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 			shared := c.needs[earlier].methods & c.needs[later].methods
 			if shared == 0 || !t.patterns[earlier].meets(t.patterns[later], t.objects) ||
 				c.isException(earlier, later) ||
-				!c.asksLess(earlier, later) {
+				!c.needsLess(earlier, later) {
 				continue
 			}
 			if len(out.Found) == limit {
@@ -58,10 +58,10 @@ func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 	return out
 }
 
-// OtherSpellings finds for each route another one that takes a request for its path in another spelling, with a slash
-// at the end or in another case, and lets a credential pass that the route itself would refuse. An API that compares
-// paths loosely takes both for the same. r is the resource of the routes. At most limit pairs are found; more reports
-// whether there are others. Where the table itself compares loosely there are none.
+// OtherSpellings finds for each route another route that matches its path in another spelling (with a trailing slash or
+// in another case) and allows a credential that the first refuses. An API that compares paths loosely treats both paths
+// as the same. R is the resource of the routes. It returns at most limit pairs, and whether there are more. A loose
+// table has none.
 func (t *Table) OtherSpellings(r *catalog.Resource, limit int) (found []Overlap, more bool) {
 	if t.loose {
 		return nil, false
@@ -101,7 +101,7 @@ func (t *Table) compare(r *catalog.Resource) *comparison {
 	return c
 }
 
-// effective is what scopes amount to, those with {object} too.
+// effective returns scopes with those that they imply, including scopes with {object}.
 func (c *comparison) effective(scopes []string) []string {
 	all := c.resource.Effective(scopes, "", true)
 	for _, scope := range scopes {
@@ -118,7 +118,7 @@ func (c *comparison) effective(scopes []string) []string {
 	return all
 }
 
-// otherSpelling is another route than the i-th that takes a request in another spelling and needs less, with that
+// otherSpelling returns a route that matches a request of the i-th route in another spelling and needs less, and that
 // request; -1: there is none.
 func (c *comparison) otherSpelling(i int) (taker int, example string) {
 	pattern := c.patterns[i]
@@ -146,8 +146,8 @@ func (c *comparison) otherSpelling(i int) (taker int, example string) {
 	return -1, ""
 }
 
-// otherCase changes the case of the first letter of the last segment that is written out and has one. It is not ok
-// where there is no such letter.
+// otherCase changes the case of the first letter of the last literal segment that has one. It returns false if there is
+// no such letter.
 func (p Pattern) otherCase() (other Pattern, ok bool) {
 	for i := len(p) - 1; i >= 0; i-- {
 		if p[i] == objectSegment {
@@ -168,8 +168,8 @@ func (p Pattern) otherCase() (other Pattern, ok bool) {
 	return nil, false
 }
 
-// isException reports whether the earlier route is a special case of the later: its path is narrower, or the same for
-// no further methods.
+// isException reports whether the earlier route is a special case of the later one: its path is narrower, or it has the
+// same path and no other methods.
 func (c *comparison) isException(earlier, later int) bool {
 	a, b := c.patterns[earlier], c.patterns[later]
 	if !b.covers(a, c.objects) {
@@ -178,12 +178,12 @@ func (c *comparison) isException(earlier, later int) bool {
 	return !a.covers(b, c.objects) || c.needs[earlier].methods&^c.needs[later].methods == 0
 }
 
-// asksLess reports whether every credential that passes the later route passes the earlier, and others too.
-func (c *comparison) asksLess(earlier, later int) bool {
+// needsLess reports whether the earlier route allows every credential that the later one allows, and others.
+func (c *comparison) needsLess(earlier, later int) bool {
 	return c.passes(later, earlier) && !c.passes(earlier, later)
 }
 
-// passes reports whether every credential that has what one route needs has what another needs.
+// passes reports whether every credential that one route allows is also allowed by another.
 func (c *comparison) passes(has, needs int) bool {
 	held, needed := &c.routes[has], &c.routes[needs]
 	switch {
@@ -208,7 +208,7 @@ func (c *comparison) passes(has, needs int) bool {
 	return true
 }
 
-// holds reports whether effective scopes cover a scope of a route, also one of {object}.
+// holds reports whether effective scopes cover a scope of a route, which may have {object}.
 func (c *comparison) holds(effective []string, scope string) bool {
 	if c.resource.Covers(effective, scope) {
 		return true

@@ -6,9 +6,9 @@ import (
 	"unicode/utf8"
 )
 
-// DecodePath decodes the path of a request once. It refuses a path that some server on the way might take for another
-// one: with . or .. segments, empty ones, backslashes or semicolons (which begin parameters for some), with escapes of
-// these or of what would be one, and with what is not text.
+// DecodePath decodes the path of a request once. It refuses paths that another server could read differently: those
+// with dot segments, empty segments, backslashes, semicolons (which start parameters for some servers) or escapes of
+// these, double escapes, control characters or invalid UTF-8.
 func DecodePath(escaped string) (path string, ok bool) {
 	if escaped == "" || escaped[0] != '/' || strings.Contains(escaped, "//") || strings.ContainsAny(escaped, `\;#?`) {
 		return "", false
@@ -39,7 +39,7 @@ func DecodePath(escaped string) (path string, ok bool) {
 	return path, true
 }
 
-// hides reports whether what follows a percent sign stands for a character that changes which path is meant.
+// hides reports whether the text after a percent sign is the escape of a character that could change the path.
 func hides(text string) bool {
 	if len(text) < 2 {
 		return true
@@ -51,7 +51,7 @@ func hides(text string) bool {
 	return false
 }
 
-// escapedTwice reports whether a decoded text could be decoded once more.
+// escapedTwice reports whether a decoded text could be decoded again.
 func escapedTwice(text string) bool {
 	for i := range len(text) {
 		if text[i] == '%' && i+2 < len(text) && isHex(text[i+1]) && isHex(text[i+2]) {

@@ -11,21 +11,21 @@ import (
 // MaxPath is the longest path of a route, in bytes.
 const MaxPath = 500
 
-// Segments of patterns that stand for others.
+// Special segments of patterns.
 const (
-	anySegment    = "*"        // any one segment, but not an empty one
+	anySegment    = "*"        // any one segment that is not empty
 	objectSegment = "{object}" // one of the resource's objects
-	restSegment   = "**"       // at the end: any number of segments, also none
+	restSegment   = "**"       // at the end: any number of segments, including none
 )
 
-// end stands behind the last segment of a pattern.
+// end marks the end of a pattern.
 const end = "\x00"
 
 // Pattern is the path of a route in segments: text, * for any one segment, {object} for one of the resource's objects,
 // and ** at the end for any number of segments. The path / has one segment, which is empty.
 type Pattern []string
 
-// Parse reads the path of a route, such as /v1/{object}/**. The error says what to write instead.
+// Parse parses the path of a route, such as /v1/{object}/**. The error says what to write instead.
 func Parse(path string) (Pattern, error) {
 	switch {
 	case !strings.HasPrefix(path, "/"):
@@ -50,7 +50,7 @@ func Parse(path string) (Pattern, error) {
 		switch {
 		case segment == "." || segment == "..":
 			return nil, fmt.Errorf(
-				"%s has a . or .. segment, and such requests are refused; write the path that is meant",
+				"%s has a . or .. segment, and such requests are refused; write the normalised path",
 				input.Quote(path),
 			)
 		case segment == restSegment && i < len(p)-1:
@@ -68,7 +68,7 @@ func Parse(path string) (Pattern, error) {
 		}
 	}
 	if strings.Count(path, objectSegment) > 1 {
-		return nil, fmt.Errorf("%s has {object} twice; write * for the one that does not count", input.Quote(path))
+		return nil, fmt.Errorf("%s has {object} twice; write * for one of them", input.Quote(path))
 	}
 	return p, nil
 }
@@ -86,7 +86,7 @@ func (p Pattern) at(i int) string {
 	return end
 }
 
-// objects are the objects of a resource as they are compared, each with its spelling in the configuration.
+// objects maps the objects of a resource, in the spelling for comparison, to their spelling in the configuration.
 type objects map[string]string
 
 func (o objects) have(segment string) bool {
@@ -113,8 +113,8 @@ func (p Pattern) covers(narrow Pattern, known objects) bool {
 	return len(p) == len(narrow)
 }
 
-// Cross is the pattern of the paths that two patterns both match; ok is false if there is none. Neither may have
-// {object}. Example: /a/* and /*/b have /a/b.
+// Cross returns the pattern of the paths that two patterns both match; ok is false if there is none. Neither may have
+// {object}. For example, /a/* and /*/b cross at /a/b.
 func (p Pattern) Cross(q Pattern) (both Pattern, ok bool) { return p.cross(q, nil) }
 
 func (p Pattern) cross(q Pattern, known objects) (both Pattern, ok bool) {
@@ -136,7 +136,7 @@ func (p Pattern) cross(q Pattern, known objects) (both Pattern, ok bool) {
 	}
 }
 
-// meets reports whether there is a path that two patterns both match. It is cross without the pattern.
+// meets reports whether there is a path that both patterns match.
 func (p Pattern) meets(q Pattern, known objects) bool {
 	for i := 0; ; i++ {
 		x, y := p.at(i), q.at(i)
@@ -149,7 +149,7 @@ func (p Pattern) meets(q Pattern, known objects) bool {
 	}
 }
 
-// common is what two segments of patterns both match.
+// common returns the segment that both segments of patterns match.
 func common(x, y string, known objects) (string, bool) {
 	if x == anySegment || x == objectSegment && y != anySegment {
 		x, y = y, x
@@ -165,7 +165,7 @@ func common(x, y string, known objects) (string, bool) {
 	return "", false
 }
 
-// shortest is the shortest path of a pattern, in which * and {object} stand for themselves.
+// shortest returns the shortest path of a pattern, keeping * and {object}.
 func (p Pattern) shortest() string {
 	if i := len(p) - 1; i >= 0 && p[i] == restSegment {
 		p = p[:i]
@@ -173,7 +173,7 @@ func (p Pattern) shortest() string {
 	return p.String()
 }
 
-// Example is a path that the pattern matches, with text for the segments * and ** and with an object for {object}.
+// Example returns a path that the pattern matches, with text in place of * and ** and an object in place of {object}.
 func (p Pattern) Example(text, object string) string {
 	parts := slices.Clone(p)
 	for i, segment := range parts {

@@ -9,20 +9,20 @@ import (
 	"doorward/oauth/input"
 )
 
-// Route says what requests with some methods for some paths need. Of the routes that match a request, the first in the
-// configuration decides.
+// Route says what requests with certain methods and paths need. The first route in the configuration that matches a
+// request applies.
 type Route struct {
-	Methods     []string // none: all; GET includes HEAD
-	Path        string   // as Parse reads it
-	Scopes      []string // all of them are needed; {object} stands for the object in the path
-	Credentials []string // kinds that are accepted (bearer.KindsAtAPI); none: any
-	Role        string   // the least role in the workspace; empty: any, also none
+	Methods     []string // nil: all; GET includes HEAD
+	Path        string   // in the form of Parse
+	Scopes      []string // all are needed; {object} stands for the object in the path
+	Credentials []string // accepted kinds (bearer.KindsAtAPI); nil: any
+	Role        string   // minimum role in the workspace; empty: any or none
 	Cost        int64    // of the plan
 	Public      bool     // nothing is needed, and nothing is counted
-	Refuse      bool     // every request is refused, as if no route matched; the fields above but Methods and Path are not set
+	Refuse      bool     // every request is refused; of the other fields only Methods and Path are set
 }
 
-// Methods are those that a route can name.
+// Methods are the methods that a route can name.
 var Methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 // CheckMethod accepts a method that a route can name.
@@ -35,11 +35,7 @@ func CheckMethod(s string) error {
 	case s == "*":
 		return errors.New("\"*\" is not a method; leave methods out for all of them")
 	}
-	return fmt.Errorf(
-		"%s is not one of the values it can have; write one of: %s",
-		input.Quote(s),
-		strings.Join(Methods, ", "),
-	)
+	return fmt.Errorf("%s is not one of the allowed values; write one of: %s", input.Quote(s), strings.Join(Methods, ", "))
 }
 
 // String names the route as the configuration does.
@@ -50,7 +46,7 @@ func (r *Route) String() string {
 	return strings.Join(r.Methods, ", ") + " " + r.Path
 }
 
-// ScopesFor are the route's scopes where {object} stands for an object; empty: it stands for nothing.
+// ScopesFor returns the route's scopes with an object in place of {object}. An empty object replaces nothing.
 func (r *Route) ScopesFor(object string) []string {
 	if object == "" {
 		return r.Scopes
@@ -62,7 +58,7 @@ func (r *Route) ScopesFor(object string) []string {
 	return out
 }
 
-// Named names the requests that the route is about, in words that contain nothing of what the client sent.
+// Named names the requests of the route, without text from the request.
 func (r *Route) Named(method, object string) string {
 	path := r.Path
 	if object != "" {
@@ -74,12 +70,12 @@ func (r *Route) Named(method, object string) string {
 	return path
 }
 
-// methodSet is a set of methods: a bit for each that a route can name. The highest bit stands for all others together.
+// methodSet is a set of methods, with a bit for each that a route can name. The highest bit stands for all others.
 type methodSet uint8
 
 const (
 	everyMethod methodSet = 1<<methodBits - 1
-	// methodBits is one more than there are methods.
+	// methodBits is the number of Methods plus one.
 	methodBits = 8
 )
 
@@ -103,7 +99,7 @@ func (s methodSet) String() string {
 	return "any other method"
 }
 
-// methods are those that the route takes.
+// methods returns the methods that the route matches.
 func (r *Route) methods() methodSet {
 	if len(r.Methods) == 0 {
 		return everyMethod

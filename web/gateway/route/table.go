@@ -4,30 +4,30 @@ import (
 	"strings"
 )
 
-// Table holds the routes of a resource in a tree of segments, so that the cost of a request does not grow with the
-// number of routes.
+// Table has the routes of a resource in a tree of segments, so that finding one takes the same time for any number of
+// routes.
 type Table struct {
 	routes   []Route
-	patterns []Pattern // in the spelling that requests are compared with
+	patterns []Pattern // in the spelling for comparison
 	objects  objects
 	object   string // one of them; empty: there are none
-	loose    bool   // paths are compared as loosePath writes them
+	loose    bool   // paths are compared in the form of loosePath
 	root     node
 }
 
-// node is what may follow one beginning of a path.
+// node has what may follow a path prefix.
 type node struct {
 	texts  map[string]*node
 	any    *node    // *
 	object *node    // {object}
 	here   matchers // routes that end here
-	below  matchers // routes that match all that follows, and what ends here
+	below  matchers // routes with ** here
 }
 
-// matchers are for each method the first route that takes it, by its index plus one; zero is none.
+// matchers has for each method the index plus one of the first route that matches; zero: none does.
 type matchers [methodBits]int32
 
-// add enters a route for the methods that no route before it takes.
+// add adds a route for the methods that no earlier route matches.
 func (m *matchers) add(set methodSet, index int) {
 	for i := range m {
 		if set&(1<<i) != 0 && m[i] == 0 {
@@ -36,7 +36,7 @@ func (m *matchers) add(set methodSet, index int) {
 	}
 }
 
-// merge keeps the earlier route of both for each method.
+// merge keeps the earlier of the two routes for each method.
 func (m *matchers) merge(other *matchers) {
 	for i, index := range other {
 		if index != 0 && (m[i] == 0 || index < m[i]) {
@@ -45,7 +45,7 @@ func (m *matchers) merge(other *matchers) {
 	}
 }
 
-// covers reports whether there is a route for each of some methods.
+// covers reports whether there is a route for each method of a set.
 func (m *matchers) covers(set methodSet) bool {
 	for i := range m {
 		if set&(1<<i) != 0 && m[i] == 0 {
@@ -55,8 +55,8 @@ func (m *matchers) covers(set methodSet) bool {
 	return true
 }
 
-// NewTable creates a table of routes, in their order. Where loose is true, paths and objects are compared without
-// regard to case and to a slash at the end.
+// NewTable creates a table of routes, in order. If loose is true, case and a trailing slash are ignored in paths, and
+// case in objects.
 func NewTable(routes []Route, objects []string, loose bool) *Table {
 	t := &Table{objects: make(map[string]string, len(objects)), loose: loose}
 	for _, object := range objects {
@@ -77,7 +77,7 @@ func NewTable(routes []Route, objects []string, loose bool) *Table {
 	return t
 }
 
-// Add puts a route behind those that are in the table. One without a path matches nothing, but has a place.
+// Add appends a route. One without a path matches nothing, but has an index.
 func (t *Table) Add(r Route) {
 	index := len(t.routes)
 	t.routes, t.patterns = append(t.routes, r), append(t.patterns, t.compared(r.Path))
@@ -95,7 +95,7 @@ func (t *Table) Add(r Route) {
 	n.here.add(r.methods(), index)
 }
 
-// compared is the pattern of a path in the spelling that requests are compared with.
+// compared returns the pattern of a path in the spelling for comparison.
 func (t *Table) compared(path string) Pattern {
 	if t.loose {
 		path = loosePath(path)
@@ -124,22 +124,20 @@ func (n *node) child(segment string) *node {
 	return *slot
 }
 
-// First is the index of the route that decides about a request with a decoded path, as a table without loose compares
-// it; -1: none.
+// First returns the index of the route of a request with a decoded path, compared exactly; -1: there is none.
 func (t *Table) First(method, path string) int {
 	index, _ := t.match(method, path)
 	return index
 }
 
-// match finds the first route for a method and a decoded path, and the object that {object} stands for in it; -1: there
-// is none.
+// match finds the first route for a method and a decoded path, and the value of {object}; -1: there is none.
 func (t *Table) match(method, path string) (index int, object string) {
 	s := search{objects: t.objects, bit: methodBit(method)}
 	s.walk(&t.root, path[1:], true, "")
 	return int(s.best) - 1, s.object
 }
 
-// search looks for the first route in all branches that a path may take.
+// search looks for the first route in all branches that match a path.
 type search struct {
 	objects objects
 	bit     int    // of the method
@@ -147,7 +145,7 @@ type search struct {
 	object  string // of the best
 }
 
-// walk goes on at n with the rest of a path; where more is false, nothing is left of it, not even an empty segment.
+// walk continues at n with the rest of a path. If more is false, nothing is left, not even an empty segment.
 func (s *search) walk(n *node, rest string, more bool, object string) {
 	s.consider(&n.below, object)
 	if !more {
@@ -159,7 +157,7 @@ func (s *search) walk(n *node, rest string, more bool, object string) {
 		s.walk(next, rest, more, object)
 	}
 	if segment == "" {
-		return // after a slash at the end, which * does not match
+		return // after a trailing slash, which * does not match
 	}
 	if n.any != nil {
 		s.walk(n.any, rest, more, object)
@@ -171,7 +169,7 @@ func (s *search) walk(n *node, rest string, more bool, object string) {
 	}
 }
 
-// consider keeps a route that comes before the best so far.
+// consider keeps a route if it comes before the best so far.
 func (s *search) consider(m *matchers, object string) {
 	if i := m[s.bit]; i != 0 && (s.best == 0 || i < s.best) {
 		s.best, s.object = i, object

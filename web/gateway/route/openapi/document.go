@@ -1,5 +1,5 @@
-// Package openapi makes routes of an OpenAPI document. It does not know which routes a configuration already has, and
-// it reads nothing outside the document's folder.
+// Package openapi converts an OpenAPI document to routes. It does not know the routes of the configuration, and reads
+// no files outside the document's folder.
 package openapi
 
 import (
@@ -13,7 +13,7 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// Bounds on what an OpenAPI document becomes.
+// Bounds on the result of an import.
 const (
 	maxOperations   = 10_000
 	maxRequirements = 100 // of one operation, and scopes of one requirement
@@ -24,29 +24,29 @@ const (
 // Source is an OpenAPI document in JSON or YAML.
 type Source struct {
 	Name string // for people
-	// Folder and File say where the document is, so that its references to other files can be followed. They lead to
-	// files in the folder and below it, never elsewhere and never over the network. Both are empty for standard input.
+	// Folder and File are the location of the document, to follow its references to files in the folder or below. Other
+	// files and URLs are not read. Both are empty for standard input.
 	Folder, File string
 	Data         []byte
 }
 
-// Options say how a document is imported.
+// Options are the options of an import.
 type Options struct {
 	// PlainScopes writes a scope object:action under a name without the colon, so that no other scope includes it.
 	PlainScopes bool
 }
 
-// Result is what a document became.
+// Result is the result of an import.
 type Result struct {
-	Routes []route.Route // in an order in which the first that matches is the right one
-	Notes  []string      // what was decided, a sentence each
-	// Warning says that elements could not be read and are refused by a route; empty: there are none.
+	Routes []route.Route // in an order in which the first match is the right one
+	Notes  []string      // decisions, in a sentence each
+	// Warning says that some elements could not be read, so that a route refuses them; empty: there are none.
 	Warning string
 }
 
-// Import makes routes of the operations of an OpenAPI document (3.0, 3.1) or a Swagger one (2.0). An element that is
-// not understood never makes a route less strict: what cannot be read becomes a route that refuses, and a note says so.
-// It is an error where no route can be made at all.
+// Import converts the operations of an OpenAPI 3.0 or 3.1 or Swagger 2.0 document to routes. An element that it does
+// not understand never makes a route less strict: it becomes a route that refuses requests, with a note. If there is no
+// operation that can become a route, Import returns an error.
 func Import(from Source, options Options) (Result, error) {
 	d := &document{
 		fileSet: newFileSet(from.Folder), name: from.Name, noted: map[string]*decided{}, schemes: map[string]scheme{},
@@ -92,14 +92,14 @@ type document struct {
 	top  *mapping
 
 	swagger     bool // Swagger 2.0
-	rolesMayBe  bool // requirements of every kind of scheme may list roles: since OpenAPI 3.1
+	rolesMayBe  bool // requirements of every scheme type may list roles: since OpenAPI 3.1
 	schemes     map[string]scheme
-	schemesErr  error                        // why no scheme can be looked up
-	security    map[securityKey]*requirement // what was read before, by its node
-	all         *requirement                 // of the whole document; nil: it gives none
-	roots       []string                     // paths of the servers, that of the first before the others
+	schemesErr  error                        // why the schemes cannot be read
+	security    map[securityKey]*requirement // those that were read before, by node
+	all         *requirement                 // of the whole document; nil: it has none
+	roots       []string                     // paths of the servers, in order
 	hosts       map[string]bool              // of this API; empty: the document does not say
-	anyHost     bool                         // hosts may not be all: a server of the document names none, or could not be read, or has too many
+	anyHost     bool                         // hosts may be incomplete
 	operations  int
 	paths       *routeImport
 	noted       map[string]*decided
@@ -109,7 +109,7 @@ type document struct {
 	refused     int
 }
 
-// decided counts what was decided in one way, with an example.
+// decided counts decisions of one kind, with an example.
 type decided struct {
 	n     int
 	first string

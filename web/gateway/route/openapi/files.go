@@ -17,7 +17,7 @@ import (
 	"doorward/config/yamlnode"
 )
 
-// Bounds on an OpenAPI document with all its files, so that a wrong or hostile one ends in a sentence.
+// Bounds on an OpenAPI document with all its files, so that a wrong or hostile one gives an error.
 const (
 	MaxBytes      = 32 << 20
 	maxValues     = 4_000_000
@@ -33,7 +33,7 @@ type place struct {
 	node *yaml.Node
 }
 
-// String names the place for a person, as NAME:LINE.
+// String returns the place as NAME:LINE.
 func (p place) String() string {
 	if p.node == nil || p.node.Line == 0 {
 		return p.file.name
@@ -41,12 +41,12 @@ func (p place) String() string {
 	return fmt.Sprintf("%s:%d", p.file.name, p.node.Line)
 }
 
-// fault is what is wrong at a place.
+// fault returns an error about a place.
 func (p place) fault(format string, args ...any) error {
 	return documentFault{p.String(), fmt.Sprintf(format, args...)}
 }
 
-// documentFault is what is wrong with a document, or with one place in it.
+// documentFault is an error in a document, or at a place in it.
 type documentFault struct{ origin, text string }
 
 func (f documentFault) Error() string { return f.origin + ": " + f.text }
@@ -59,8 +59,7 @@ type sourceFile struct {
 	err  error // why it cannot be read
 }
 
-// fileSet holds the files of a document that were read. References lead to files in the folder of the first and
-// below it, never elsewhere and never over the network.
+// fileSet has the files of a document. References lead only to files in the folder of the first file or below.
 type fileSet struct {
 	folder   string // empty: there is none
 	files    map[string]*sourceFile
@@ -75,7 +74,7 @@ func newFileSet(folder string) *fileSet {
 	return &fileSet{folder: folder, files: map[string]*sourceFile{}, mappings: map[*yaml.Node]*mapping{}}
 }
 
-// first takes in the file that was named.
+// first adds the document's own file.
 func (f *fileSet) first(name, file string, data []byte) (place, error) {
 	first := &sourceFile{name: name, path: file}
 	if file != "" {
@@ -86,7 +85,7 @@ func (f *fileSet) first(name, file string, data []byte) (place, error) {
 	return place{first, first.root}, first.err
 }
 
-// open reads a file that a reference names, once.
+// open reads a file that a reference names, unless it was read before.
 func (f *fileSet) open(name string) *sourceFile {
 	if file, ok := f.files[name]; ok {
 		return file
@@ -136,7 +135,8 @@ func (f *fileSet) read(name string) ([]byte, error) {
 	return data, nil
 }
 
-// parse reads JSON or YAML into nodes that know their lines. JSON has escapes and tabs that YAML does not have.
+// parse parses JSON or YAML into nodes with line numbers. JSON has its own parser, because YAML does not support all of
+// its escapes and tabs.
 func (f *fileSet) parse(file *sourceFile, data []byte) (*yaml.Node, error) {
 	whole := place{file, nil}
 	utf16 := bytes.HasPrefix(data, []byte{0xfe, 0xff}) || bytes.HasPrefix(data, []byte{0xff, 0xfe})
@@ -144,7 +144,7 @@ func (f *fileSet) parse(file *sourceFile, data []byte) (*yaml.Node, error) {
 		return nil, whole.fault("is not UTF-8 text; save it as UTF-8")
 	}
 	tooMany := whole.fault(
-		"holds more than %d values; leave out schemas and examples, which routes do not need",
+		"contains more than %d values; remove schemas and examples, which routes do not need",
 		maxValues,
 	)
 	if trimmed := bytes.TrimLeft(data, "\ufeff \t\r\n"); bytes.HasPrefix(trimmed, []byte("{")) && json.Valid(trimmed) {
@@ -171,18 +171,13 @@ func (f *fileSet) parse(file *sourceFile, data []byte) (*yaml.Node, error) {
 		return nil, whole.fault("is empty; name the OpenAPI document of your API")
 	case err != nil:
 		line, text := yamlnode.SyntaxFault(err)
-		return nil, place{
-			file,
-			&yaml.Node{Line: line},
-		}.fault(
-			"%s, nor JSON; name the OpenAPI document of your API",
-			text,
-		)
+		at := place{file, &yaml.Node{Line: line}}
+		return nil, at.fault("%s, and it is not JSON; name the OpenAPI document of your API", text)
 	case len(doc.Content) == 0:
 		return nil, whole.fault("is empty; name the OpenAPI document of your API")
 	}
 	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
-		return nil, whole.fault("holds a second document after ---; keep one")
+		return nil, whole.fault("contains a second document after ---; keep one")
 	}
 	return yamlnode.Deref(doc.Content[0]), nil
 }

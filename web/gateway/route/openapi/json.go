@@ -8,7 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// countJSON counts the values of valid JSON, about.
+// countJSON counts the values of valid JSON, approximately.
 func countJSON(data []byte) (n int) {
 	inText := false
 	for i := 0; i < len(data); i++ {
@@ -24,7 +24,7 @@ func countJSON(data []byte) (n int) {
 	return n
 }
 
-// jsonReader makes nodes of valid JSON.
+// jsonReader reads valid JSON into nodes.
 type jsonReader struct {
 	files   *fileSet
 	decoder *json.Decoder

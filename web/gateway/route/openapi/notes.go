@@ -12,8 +12,8 @@ import (
 // What notes say, by what was decided.
 const (
 	noteGuessed      = "no security is given, so the method decides: read, write or delete"
-	noteOptional     = "security is optional there, so it is public"
-	noteAlternatives = "one of several requirements is enough there; the first with scopes was used"
+	noteOptional     = "security is optional, so the route is public"
+	noteAlternatives = "one of several requirements is enough; the first with scopes was used"
 	noteJoined       = "paths that differ only in a fragment or the names of templates; the route needs what all of them need"
 	noteTwice        = "the path is written twice; the route needs what both need"
 	noteVariant      = "a query in a path makes a variant of the same route, which needs what all variants need"
@@ -21,13 +21,13 @@ const (
 	noteCrossing     = "the two paths cross; a route for the paths that match both needs what both need"
 	noteEverywhere   = "the path crosses too many others; it needs what all of them need"
 	notePartial      = "a template is a part of a segment, or a route cannot have its text; the segment became *"
-	noteWidened      = "the path is public, but the route matches more, so it asks for a credential"
+	noteWidened      = "the path is public, but the route matches more, so it needs a credential"
 	noteGeneral      = "the route matches more than the path in the document, so it also needs what more general paths need"
-	noteExtraScopes  = "scopes of a scheme that has none in this version of OpenAPI; they were kept"
-	noteBasic        = "a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send theirs there"
+	noteExtraScopes  = "the scheme has scopes, which this version of OpenAPI does not define; they were kept"
+	noteBasic        = "a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send a bearer token there"
 	noteTrace        = "TRACE was left out; the gateway does not forward it"
-	noteServers      = "the path of the first server; others have other paths, and each operation has a route for each of them"
-	noteHost         = "the document does not say whether the host of its servers is the API's; it only adds to what a route needs, and makes none public"
+	noteServers      = "the servers have different paths, so each operation has a route for each of them"
+	noteHost         = "the document does not say whether the host of its servers is the API's, so its operations only add to what routes need, and make none public"
 	noteRelative     = "the first server is relative to where the document is published; it was read from the root"
 )
 
@@ -66,13 +66,13 @@ func (d *document) notes(routes []route.Route, separator string) []string {
 	}
 	slices.Sort(scopes)
 	notes := []string{
-		"From " + printable(d.name) + ". Put it under a resource; the first route that matches decides, none is 403.",
+		"From " + printable(d.name) + ". Put it under a resource. The first route that matches decides; without a match, the response is 403.",
 	}
 	if d.refused > 0 {
 		notes = append(notes, elements(d.refused)+" could not be read and is refused by a route; each is named below.")
 	}
 	if len(scopes) > 0 {
-		notes = append(notes, "The resource's scopes must hold: "+strings.Join(scopes, ", ")+".")
+		notes = append(notes, "The resource's scopes must include: "+strings.Join(scopes, ", ")+".")
 	}
 	if separator != "" {
 		notes = append(
@@ -93,7 +93,8 @@ func (d *document) notes(routes []route.Route, separator string) []string {
 	if templates {
 		notes = append(
 			notes,
-			"Each templated segment is *, any one: no document says which of them are the resource's objects. Write {object} where they are.",
+			"Each templated segment is * (any one segment), because the document does not say which are the resource's "+
+				"objects. Write {object} for those.",
 		)
 	}
 	for _, text := range noteOrder {

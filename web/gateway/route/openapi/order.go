@@ -16,7 +16,7 @@ type pattern struct {
 	needs    map[string]needs    // of the route, by method
 }
 
-// source is what operations of a path need.
+// source has what operations of a path need.
 type source struct {
 	needs   needs
 	kind    sourceKind
@@ -24,16 +24,16 @@ type source struct {
 	beside  []*pattern // whose deeper paths it refuses, and not those of the patterns themselves
 }
 
-// sourceKind is what the pattern of a source takes.
+// sourceKind says what the pattern of a source matches.
 type sourceKind int
 
 const (
-	sourceExact   sourceKind = iota // what the path in the document takes
-	sourceVariant                   // the same with every query, where the document names one
-	sourceWidened                   // more
+	sourceExact   sourceKind = iota // the path in the document
+	sourceVariant                   // the path with any query, although the document names one
+	sourceWidened                   // more than the path
 )
 
-// pathNode holds patterns by their segments, in the order of the document: text apart from what stands for any.
+// pathNode has patterns by segment, in the order of the document, with literal segments apart from *.
 type pathNode struct {
 	texts  []*pathNode
 	byText map[string]*pathNode
@@ -89,15 +89,15 @@ func isBefore(a, b []string) bool {
 	}
 }
 
-// candidate is a source that a request for a method may be meant for.
+// candidate is a source whose operations a request may be for.
 type candidate struct {
 	source
 	at     *pattern
 	method string
 }
 
-// candidates are the sources of a pattern about a method. A request for HEAD may be meant for GET, and a route for GET
-// takes HEAD of the same path.
+// candidates returns the sources of a pattern for a method. A HEAD request may be for a GET operation, and a route for
+// GET also matches HEAD.
 func (p *pattern) candidates(method string) []candidate {
 	var all []candidate
 	for _, s := range p.sources[method] {
@@ -119,7 +119,7 @@ func (p *pattern) candidates(method string) []candidate {
 	return all
 }
 
-// overrides reports whether a request that both may be meant for is meant for the first, which is more specific.
+// overrides reports whether a request that may be for both candidates is for c, because c is more specific.
 func (c candidate) overrides(other candidate) bool {
 	if slices.Contains(other.beside, c.at) && c.method == other.method {
 		return true
@@ -132,7 +132,7 @@ func (c candidate) overrides(other candidate) bool {
 		)
 }
 
-// noteHead says where GET and HEAD of one path need different things.
+// noteHead adds a note if GET and HEAD of a path have different requirements.
 func (p *pattern) noteHead(d *document) {
 	joined := func(sources []source) needs {
 		all := needs{public: true}
@@ -147,8 +147,8 @@ func (p *pattern) noteHead(d *document) {
 	}
 }
 
-// routes are the routes of one pattern, one for each kind of needs. HEAD has one of its own, before that of GET, where
-// it does not need the same.
+// routes returns the routes of a pattern, one for each set of requirements. HEAD has its own route, before that of GET,
+// if their requirements differ.
 func (p *pattern) routes() []route.Route {
 	var all []route.Route
 	var needed []needs
@@ -179,8 +179,8 @@ func (p *pattern) routes() []route.Route {
 	return all
 }
 
-// plainScopes writes scopes of the form object:action without the colon, with the first separator that leaves all names
-// different, and says which.
+// plainScopes replaces the colon in scopes of the form object:action with the first separator that keeps all names
+// distinct, and returns the separator.
 func plainScopes(routes []route.Route) (separator string) {
 	names := map[string]bool{}
 	for _, r := range routes {

@@ -8,11 +8,11 @@ import (
 	"doorward/oauth/input"
 )
 
-// operationMethods are the operations of a path item that become routes, in the order in which they are written. The
-// gateway forwards no TRACE.
+// operationMethods are the operations of a path item that become routes, in their order in the output. The gateway does
+// not forward TRACE.
 var operationMethods = []string{"get", "head", "post", "put", "patch", "delete", "options"}
 
-// item is a part of a path item, itself or what its $ref leads to.
+// item is a part of a path item: the item itself, or the target of its $ref.
 type item struct {
 	*mapping
 	servers []apiServer
@@ -31,7 +31,7 @@ func (d *document) readPaths() error {
 	}
 	layers, err := d.layers(paths, "paths")
 	if err != nil {
-		return err // which paths there are is unknown
+		return err // the paths are unknown
 	}
 	if !d.swagger && len(d.hosts) == 0 && !d.anyHost {
 		d.adoptHost(layers)
@@ -52,7 +52,7 @@ func (d *document) readPaths() error {
 	return nil
 }
 
-// operationMethod is the method of a key in a path item, in capitals; empty: the key is not an operation's.
+// operationMethod returns the method of a key in a path item, in upper case; empty: the key is not an operation.
 func operationMethod(key string) string {
 	key = strings.ToLower(strings.TrimSpace(key))
 	if key == "trace" || slices.Contains(operationMethods, key) {
@@ -61,7 +61,7 @@ func operationMethod(key string) string {
 	return ""
 }
 
-// items are the parts of a path item. A part without servers has those of the others.
+// items returns the parts of a path item. A part without servers has those of the others.
 func (d *document) items(e entry) ([]item, error) {
 	layers, err := d.layers(e.value, "the path "+input.Quote(e.name))
 	all := make([]item, len(layers))
@@ -99,8 +99,8 @@ func (d *document) readPath(e entry) error {
 		}
 		return nil
 	}
-	// Paths have no security in OpenAPI. An author who writes it there means all operations of the path, but maybe not
-	// instead of what each says itself, so none of them passes.
+	// OpenAPI does not define security for paths. An author who writes it probably means all operations of the path, but
+	// how it combines with theirs is unclear, so all of them are refused.
 	for _, it := range items {
 		for _, o := range it.entries {
 			if isSecurity(o.name) {
@@ -124,7 +124,7 @@ func (d *document) readPath(e entry) error {
 			case method == "" && !slices.Contains([]string{"$ref", "summary", "description", "servers", "parameters"}, o.name):
 				d.leaveOut(
 					printable(o.name)+" of "+e.name,
-					"this key of a path is not known, and no route was made of it",
+					"this key of a path is not known, so it has no route",
 				)
 			case method != "":
 				if err := d.readOperation(e, it, o, method); err != nil {
@@ -136,7 +136,7 @@ func (d *document) readPath(e entry) error {
 	return nil
 }
 
-// readOperation makes a route of an operation. What stands beside its $ref counts too.
+// readOperation adds an operation. Keys beside its $ref apply too.
 func (d *document) readOperation(e entry, it item, o entry, method string) error {
 	name := method + " " + e.name
 	layers, err := d.layers(o.value, name)
@@ -183,7 +183,7 @@ func (d *document) readOperation(e entry, it item, o entry, method string) error
 	return d.put(e, bases, maybe, method, n)
 }
 
-// put adds an operation under each of its bases, and under each that it may have.
+// put adds an operation under each of its base paths, and under each that it may have.
 func (d *document) put(e entry, bases, maybe []string, method string, n needs) error {
 	all := slices.Concat(bases, maybe)
 	for i, base := range all {
@@ -219,7 +219,8 @@ func (d *document) put(e entry, bases, maybe []string, method string, n needs) e
 			d.refuse(
 				method+" "+e.name,
 				e.key.fault(
-					"a template or * of the path may stand for several segments; more than one are refused, so write the route with **",
+					"a template or * of the path may match several segments; requests with more than one are refused; "+
+						"if they are needed, write the route with **",
 				),
 			)
 		}

@@ -18,8 +18,25 @@ import (
 func randomDocument(random *rand.Rand) map[string]string {
 	pick := func(texts ...string) string { return texts[random.IntN(len(texts))] }
 	security := func() string {
-		return pick("[]", "[{o: [read]}]", "[{o: [admin, 'x:1']}]", "[{k: []}]", "[{}, {o: [read]}]", "[{o: [a]}, {k: [], o: [b]}]", "null", "none", "[{none: [a]}]",
-			"[null]", "[{o: }]", "*security", "{$ref: '#/x-security'}", "[{none: []}, {o: [c]}]", "{$ref: 'f/a.yaml#/security'}", "[{$ref: '#/x-r'}]", "[{<<: *r}]")
+		return pick(
+			"[]",
+			"[{o: [read]}]",
+			"[{o: [admin, 'x:1']}]",
+			"[{k: []}]",
+			"[{}, {o: [read]}]",
+			"[{o: [a]}, {k: [], o: [b]}]",
+			"null",
+			"none",
+			"[{none: [a]}]",
+			"[null]",
+			"[{o: }]",
+			"*security",
+			"{$ref: '#/x-security'}",
+			"[{none: []}, {o: [c]}]",
+			"{$ref: 'f/a.yaml#/security'}",
+			"[{$ref: '#/x-r'}]",
+			"[{<<: *r}]",
+		)
 	}
 	operation := func() string {
 		switch random.IntN(12) {
@@ -34,17 +51,42 @@ func randomDocument(random *rand.Rand) map[string]string {
 		case 4:
 			return "{<<: *a, security: " + security() + "}"
 		case 5:
-			return "{$ref: '" + pick("f/a.yaml", "f/b.json", "f/none.yaml", "../x.yaml", "f/a.yaml#/x/y~1z", "f/b.json#/get") + "'}"
+			return "{$ref: '" + pick(
+				"f/a.yaml",
+				"f/b.json",
+				"f/none.yaml",
+				"../x.yaml",
+				"f/a.yaml#/x/y~1z",
+				"f/b.json#/get",
+			) + "'}"
 		case 6:
 			return pick("*a", "*b", "null", "text", "[]")
 		}
-		servers := pick("", "", "", "", "", "", ", servers: [{url: 'https://api.example.com'}]", ", servers: [{url: 'https://up.example.com'}]",
-			", servers: [{url: 'https://up.example.com'}, {url: /v2}]", ", servers: [{url: /}]")
+		servers := pick(
+			"",
+			"",
+			"",
+			"",
+			"",
+			"",
+			", servers: [{url: 'https://api.example.com'}]",
+			", servers: [{url: 'https://up.example.com'}]",
+			", servers: [{url: 'https://up.example.com'}, {url: /v2}]",
+			", servers: [{url: /}]",
+		)
 		return "{security: " + security() + servers + "}"
 	}
 	item := func() string {
 		if random.IntN(12) == 0 {
-			return pick("{$ref: '#/x-p'}", "{$ref: '#/paths/~1a'}", "{$ref: 'f/none.yaml'}", "{$ref: f/b.json}", "{$ref: '#/x-p', put: "+operation()+"}", "{<<: *p}", "null")
+			return pick(
+				"{$ref: '#/x-p'}",
+				"{$ref: '#/paths/~1a'}",
+				"{$ref: 'f/none.yaml'}",
+				"{$ref: f/b.json}",
+				"{$ref: '#/x-p', put: "+operation()+"}",
+				"{<<: *p}",
+				"null",
+			)
 		}
 		text := "{"
 		if random.IntN(20) == 0 {
@@ -61,16 +103,48 @@ func randomDocument(random *rand.Rand) map[string]string {
 	out.WriteString("openapi: " + pick("3.0.0", "3.1.0") + "\n")
 	out.WriteString("components: {securitySchemes: {o: {type: oauth2}, k: {type: http, scheme: bearer}}}\n")
 	out.WriteString("x-security: &security [{o: [shared]}]\nx-r: &r {o: [r]}\n")
-	fmt.Fprintf(&out, "x-o: {a: &a {security: [{o: [a]}]}, b: &b {security: %s}, c: {$ref: '#/x-o/b'}}\n", pick("[]", "[{o: [b]}]", "none"))
+	fmt.Fprintf(
+		&out,
+		"x-o: {a: &a {security: [{o: [a]}]}, b: &b {security: %s}, c: {$ref: '#/x-o/b'}}\n",
+		pick("[]", "[{o: [b]}]", "none"),
+	)
 	fmt.Fprintf(&out, "x-p: &p {get: %s, delete: *a}\n", pick("*b", "{}"))
 	if random.IntN(2) == 0 {
-		out.WriteString(pick("", "", "", "Security: [{o: [all]}]\n") + "security: " + pick("[]", "[{o: [all]}]", "[{k: []}]", "none") + "\n")
+		out.WriteString(
+			pick("", "", "", "Security: [{o: [all]}]\n") + "security: " + pick("[]", "[{o: [all]}]", "[{k: []}]", "none") + "\n",
+		)
 	}
 	if random.IntN(3) == 0 {
-		out.WriteString("servers: [{url: '" + pick("https://api.example.com", "https://api.example.com/v1/", "/v2", "/{t}", "https://{e}.example.com", "/'}, {url: '/v2", "https://api.example.com'}, {url: '/v3") + "'}]\n")
+		out.WriteString(
+			"servers: [{url: '" + pick(
+				"https://api.example.com",
+				"https://api.example.com/v1/",
+				"/v2",
+				"/{t}",
+				"https://{e}.example.com",
+				"/'}, {url: '/v2",
+				"https://api.example.com'}, {url: '/v3",
+			) + "'}]\n",
+		)
 	}
 	out.WriteString("paths:\n  /a: " + item() + "\n")
-	segments := []string{"a", "b", "true", "{x}", "{y}", "c.{kind}", "d e", "1.5", "- x", "{x}:act", "%23x", "e*", "{p+}", "{p...}", "x{p*}"}
+	segments := []string{
+		"a",
+		"b",
+		"true",
+		"{x}",
+		"{y}",
+		"c.{kind}",
+		"d e",
+		"1.5",
+		"- x",
+		"{x}:act",
+		"%23x",
+		"e*",
+		"{p+}",
+		"{p...}",
+		"x{p*}",
+	}
 	seen := map[string]bool{"/a": true}
 	for range 1 + random.IntN(14) {
 		path := ""

@@ -13,13 +13,13 @@ import (
 	"doorward/oauth/input"
 )
 
-// mapping is a mapping with what its merge keys bring, and without its $ref being followed.
+// mapping is a mapping with its merge keys applied and its $ref not followed.
 type mapping struct {
 	place
 	entries []entry
 	index   map[string]int
 	twice   map[string]bool // names that are written more than once
-	err     error           // why nothing can be said about it
+	err     error           // why it cannot be read
 }
 
 type entry struct {
@@ -41,8 +41,8 @@ func (m *mapping) get(name string) (value place, ok bool, err error) {
 	return m.entries[i].value, true, nil
 }
 
-// mapping reads a mapping, with what its merge keys bring: a name that is written in the mapping itself counts before a
-// merged one, and of several merged mappings the first counts.
+// mapping reads a mapping and applies its merge keys: names in the mapping itself override merged ones, and of several
+// merged mappings the first overrides the others.
 func (f *fileSet) mapping(p place, what string) (*mapping, error) {
 	p.node = yamlnode.Deref(p.node)
 	if m, ok := f.mappings[p.node]; ok {
@@ -125,8 +125,8 @@ func (m *mapping) add(e entry) {
 	m.entries = append(m.entries, e)
 }
 
-// layers reads a mapping that may be a reference. What is beside a $ref comes first, if there is anything; the last
-// layer is what the references lead to. Where they lead nowhere, the layers up to there come with the fault.
+// layers reads a mapping that may be a reference. The keys beside each $ref are a layer; the last layer is the target.
+// If a reference is broken, it returns the layers up to there and an error.
 func (f *fileSet) layers(p place, what string) ([]*mapping, error) {
 	var all []*mapping
 	for range maxReferences {
@@ -152,7 +152,7 @@ func (f *fileSet) layers(p place, what string) ([]*mapping, error) {
 	)
 }
 
-// value follows references to a value that need not be a mapping. Nothing may stand beside these.
+// value follows references to a value that need not be a mapping. These references may not have other keys beside $ref.
 func (f *fileSet) value(p place, what string) (place, error) {
 	for range maxReferences {
 		p.node = yamlnode.Deref(p.node)
@@ -183,7 +183,7 @@ func (f *fileSet) value(p place, what string) (place, error) {
 	)
 }
 
-// follow finds what a reference names: in the same file, or in one in the document's folder or below it.
+// follow finds the target of a reference: in the same file, or in one in the document's folder or below.
 func (f *fileSet) follow(ref place, what string) (place, error) {
 	if ref.node.Kind != yaml.ScalarNode || ref.node.ShortTag() != "!!str" {
 		return ref, ref.fault(
@@ -209,7 +209,8 @@ func (f *fileSet) follow(ref place, what string) (place, error) {
 			)
 		case u.Scheme != "" || u.Host != "" || strings.HasPrefix(name, "/"):
 			return ref, ref.fault(
-				"%s refers to %s, and nothing is read over the network or from elsewhere; put a copy beside the document and refer to that",
+				"%s refers to %s, but only files in the document's folder are read; "+
+					"put a copy beside the document and refer to that",
 				what,
 				input.Quote(text),
 			)
@@ -263,7 +264,7 @@ func (f *fileSet) follow(ref place, what string) (place, error) {
 	return at, nil
 }
 
-// step finds a part of a value. Where the value is itself a reference, it is a part of what that leads to.
+// step finds a part of a value. If the value is a reference, it finds a part of the target.
 func (f *fileSet) step(at place, name, what string) (place, bool) {
 	at.node = yamlnode.Deref(at.node)
 	if at.node.Kind == yaml.SequenceNode {
@@ -298,7 +299,7 @@ func (f *fileSet) step(at place, name, what string) (place, bool) {
 	return at, false
 }
 
-// list are the entries of a list, which may be a reference.
+// list returns the entries of a list, which may be a reference.
 func (f *fileSet) list(p place, what string) ([]place, error) {
 	p, err := f.value(p, what)
 	if err != nil {
@@ -314,7 +315,7 @@ func (f *fileSet) list(p place, what string) ([]place, error) {
 	return items, nil
 }
 
-// text is a value that is text, or a number or the like as it is written.
+// text returns a string, or the text of a number, boolean or date.
 func (f *fileSet) text(p place, what string) (string, error) {
 	p.node = yamlnode.Deref(p.node)
 	if p.node.Kind == yaml.ScalarNode {

@@ -11,9 +11,10 @@ import (
 // maxOverlaps bounds the comparisons of paths that have requests in common.
 const maxOverlaps = 20_000_000
 
-// routeImport makes routes of operations. What decides about a request is the first route that matches. It must ask for
-// what each operation asks for that the request may be meant for: those of the most specific paths, as OpenAPI matches
-// text before templates, and where paths cross, as /{tenant}/b and /x/{name} do at /x/b, those of all of them.
+// routeImport converts operations to routes. The first route that matches a request must need everything that an
+// operation needs that the request may be for. These are the operations with the most specific path, since OpenAPI
+// prefers literal segments to templates. Where paths cross, as /{tenant}/b and /x/{name} do at /x/b, they are the
+// operations of all of them.
 type routeImport struct {
 	root     pathNode
 	patterns []*pattern
@@ -24,11 +25,11 @@ type routeImport struct {
 
 func newRouteImport() *routeImport { return &routeImport{byPath: map[string]*pattern{}} }
 
-// add adds an operation. It reports whether one of the same path in other words needs something else.
+// add adds an operation. It reports whether an operation with an equivalent path has other requirements.
 func (r *routeImport) add(p pathPattern, method string, n needs) (differs bool) {
 	kind := sourceExact
 	switch {
-	case p.partial, p.maybe: // what may be of another API only adds to what others need
+	case p.partial, p.maybe: // an operation that may belong to another API only adds requirements
 		kind = sourceWidened
 	case p.variant:
 		kind = sourceVariant
@@ -36,12 +37,8 @@ func (r *routeImport) add(p pathPattern, method string, n needs) (differs bool) 
 	own := r.pattern(p.segments)
 	differs = own.add(method, source{n, kind, p.widened, nil})
 	if p.deep {
-		r.pattern(
-			append(slices.Clone(p.segments[:p.deepFrom]), "**"),
-		).add(
-			method,
-			source{needs{refuse: true}, sourceWidened, nil, []*pattern{own}},
-		)
+		deep := r.pattern(append(slices.Clone(p.segments[:p.deepFrom]), "**"))
+		deep.add(method, source{needs{refuse: true}, sourceWidened, nil, []*pattern{own}})
 	}
 	return differs
 }
@@ -111,7 +108,7 @@ func (r *routeImport) meeting(n *pathNode, segments []string, fn func(*pattern))
 	}
 }
 
-// needsAt is what a route for a method with these segments needs.
+// needsAt returns what a route with a method and segments needs.
 func (r *routeImport) needsAt(segments []string, method string) needs {
 	var all []candidate
 	r.meeting(&r.root, segments, func(p *pattern) {
@@ -137,7 +134,7 @@ func (r *routeImport) needsAt(segments []string, method string) needs {
 	return n
 }
 
-// routes are all routes, in an order in which the first that matches a request is the right one.
+// routes returns all routes, in an order in which the first match is the right one.
 func (r *routeImport) routes(d *document) ([]route.Route, error) {
 	for _, p := range r.patterns {
 		p.noteHead(d)
@@ -169,7 +166,7 @@ func (r *routeImport) routes(d *document) ([]route.Route, error) {
 	return all, nil
 }
 
-// decide finds what the routes for a method need, and adds patterns where others cross.
+// decide finds what the routes of a method need, and adds patterns where others cross.
 func (r *routeImport) decide(d *document, method string) {
 	var work []*pattern
 	for _, p := range r.patterns {

@@ -10,12 +10,19 @@ import (
 func TestV54_PairsOfScopesAreNamed(t *testing.T) {
 	document := openAPIHead + "paths: {/a: {get: {security: [{oauth: [delete]}]}, put: {security: [{oauth: ['users:delete', 'https://a.example/x']}]}, post: {security: [{oauth: ['x:read']}]}}}"
 	got := printed(t, document, false)
-	if !strings.Contains(got, "but not where the resource lists the object in objects: delete includes users:delete. Leave these out of objects, or import with --plain-scopes.") {
+	if !strings.Contains(
+		got,
+		"but not where the resource lists the object in objects: delete includes users:delete. Leave these out of "+
+			"objects, or import with --plain-scopes.",
+	) {
 		t.Error(got)
 	}
 	got = printed(t, document, true)
 	if strings.Contains(got, "includes users") || !strings.Contains(got, "Scopes have . where the document has a colon") ||
-		!strings.Contains(got, "scopes: [users.delete, 'https://a.example/x']") || !strings.Contains(got, "scopes: [x.read]") {
+		!strings.Contains(
+			got,
+			"scopes: [users.delete, 'https://a.example/x']",
+		) || !strings.Contains(got, "scopes: [x.read]") {
 		t.Error(got)
 	}
 	// Two scopes never become one.

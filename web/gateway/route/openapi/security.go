@@ -17,7 +17,7 @@ type scheme struct {
 // hasScopes reports whether the specification defines scopes for the kind of scheme.
 func (s scheme) hasScopes() bool { return s.kind == "oauth2" || s.kind == "openIdConnect" }
 
-// needs is what an operation asks of a request. They can be joined: public is the least, refuse the most.
+// needs has the requirements of an operation. Public is the weakest, refuse the strictest.
 type needs struct {
 	public bool
 	refuse bool
@@ -29,7 +29,7 @@ func (n needs) equal(other needs) bool {
 		(n.refuse || slices.Equal(slices.Sorted(slices.Values(n.scopes)), slices.Sorted(slices.Values(other.scopes))))
 }
 
-// includes reports whether what fulfils n fulfils other too.
+// includes reports whether a request that fulfils n also fulfils other.
 func (n needs) includes(other needs) bool {
 	switch {
 	case n.refuse || other.public:
@@ -53,7 +53,7 @@ func joinNeeds(a, b needs) needs {
 	return both
 }
 
-// methodScopes are what an operation needs about which the document says nothing.
+// methodScopes are the scopes of operations for which the document has no security.
 var methodScopes = map[string]string{
 	"GET":     "read",
 	"HEAD":    "read",
@@ -64,7 +64,7 @@ var methodScopes = map[string]string{
 	"DELETE":  "delete",
 }
 
-// readSchemes reads the kinds of the security schemes.
+// readSchemes reads the types of the security schemes.
 func (d *document) readSchemes() {
 	schemes, ok, err := d.top.get("securityDefinitions")
 	if !d.swagger {
@@ -152,24 +152,24 @@ func (d *document) readScheme(e entry) scheme {
 	return s
 }
 
-// requirement is a list of security requirements that was read.
+// requirement is the result of reading a list of security requirements.
 type requirement struct {
 	needs        needs
 	err          error   // why it refuses
-	faults       []error // of alternatives that are left out, because others will do
+	faults       []error // of alternatives that were dropped, because others can be used
 	optional     bool
 	alternatives bool
-	extraScopes  bool // scopes of a scheme that has none in this version of OpenAPI
+	extraScopes  bool // a scheme has scopes that this version of OpenAPI does not define
 }
 
-// securityKey is where a list was read; the same node may stand in several places by aliases.
+// securityKey identifies a list of requirements. With aliases, a node can occur in several places.
 type securityKey struct {
 	file *sourceFile
 	node any
 }
 
-// requirements reads a list of requirements; one is enough. That nothing is looser than the document holds for
-// each of them alone, so that those that cannot be read are left out where one can be.
+// requirements reads a list of requirements, of which a request must fulfil one. Each alone is as strict as the
+// document, so those that cannot be read are dropped if another one can be.
 func (d *document) requirements(p place) *requirement {
 	key := securityKey{p.file, yamlnode.Deref(p.node)}
 	if r, ok := d.security[key]; ok {
@@ -211,7 +211,7 @@ func (d *document) requirements(p place) *requirement {
 		r.faults = r.faults[1:]
 		return fail(err)
 	}
-	// The first with scopes asks for what credentials here can have.
+	// Credentials here have scopes, so the first requirement with scopes is used.
 	r.needs = all[0]
 	if i := slices.IndexFunc(all, func(n needs) bool { return len(n.scopes) > 0 }); i >= 0 {
 		r.needs = all[i]
@@ -220,7 +220,7 @@ func (d *document) requirements(p place) *requirement {
 	return r
 }
 
-// alternative reads one requirement; all its schemes are needed.
+// alternative reads one requirement. All its schemes are needed.
 func (d *document) alternative(p place, r *requirement) (one needs, schemes int, err error) {
 	p, err = d.value(p, "a security requirement")
 	if err != nil {
@@ -244,12 +244,12 @@ func (d *document) alternative(p place, r *requirement) (one needs, schemes int,
 			return one, 0, d.schemesErr
 		case !known && d.swagger:
 			return one, 0, e.key.fault(
-				"it asks for the security scheme %s, which is not in securityDefinitions; add it there",
+				"it requires the security scheme %s, which is not in securityDefinitions; add it there",
 				input.Quote(e.name),
 			)
 		case !known:
 			return one, 0, e.key.fault(
-				"it asks for the security scheme %s, which is not in components.securitySchemes; add it there",
+				"it requires the security scheme %s, which is not in components.securitySchemes; add it there",
 				input.Quote(e.name),
 			)
 		case s.err != nil:
@@ -260,7 +260,7 @@ func (d *document) alternative(p place, r *requirement) (one needs, schemes int,
 			return one, 0, err
 		}
 		if len(scopes) > maxRequirements {
-			return one, 0, e.value.fault("it asks for more than %d scopes; write fewer", maxRequirements)
+			return one, 0, e.value.fault("it requires more than %d scopes; write fewer", maxRequirements)
 		}
 		for _, item := range scopes {
 			scope, err := d.text(item, "a scope")
@@ -268,7 +268,7 @@ func (d *document) alternative(p place, r *requirement) (one needs, schemes int,
 				return one, 0, err
 			}
 			if err := input.ScopeName(scope); err != nil {
-				return one, 0, item.fault("it asks for the scope %s, which %v", input.Quote(scope), err)
+				return one, 0, item.fault("it requires the scope %s, which %v", input.Quote(scope), err)
 			}
 			if !s.hasScopes() && !d.rolesMayBe {
 				r.extraScopes = true
@@ -281,11 +281,11 @@ func (d *document) alternative(p place, r *requirement) (one needs, schemes int,
 	return one, schemes, nil
 }
 
-// isSecurity reports whether a key is security, or meant to be.
+// isSecurity reports whether a key is security, or a misspelling of it.
 func isSecurity(key string) bool { return strings.EqualFold(strings.TrimSpace(key), "security") }
 
-// operationNeeds is what an operation needs: what its own security says, and what stands beside its $ref; else what the
-// document says for all, else what is usual for its method.
+// operationNeeds returns what an operation needs: its own security, including that beside its $ref, otherwise that of
+// the document, otherwise the scope for its method.
 func (d *document) operationNeeds(name string, layers []*mapping, method string) needs {
 	var all []*requirement
 	for i, m := range layers {

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// apiServer is where operations are: the hosts that its address may have, none for that of the document, and its path.
+// apiServer is a server: the hosts that its URL may have (none: the document's host), and its path.
 type apiServer struct {
 	hosts    []string
 	path     string
 	relative bool
-	anyHost  bool // hosts may not be all
+	anyHost  bool // hosts may be incomplete
 }
 
-// readServers finds out which hosts and which path the API has.
+// readServers reads the hosts and base paths of the API.
 func (d *document) readServers() error {
 	d.hosts, d.roots = map[string]bool{}, []string{""}
 	if d.swagger {
@@ -58,7 +58,7 @@ func (d *document) readServers() error {
 	return nil
 }
 
-// servers reads the servers of an element. given is false where it has none, so that those around it count.
+// servers reads the servers of an element. Given is false if it has none, so that those of the element around it apply.
 func (d *document) servers(m *mapping) (all []apiServer, faults []error, given bool) {
 	if d.swagger {
 		return nil, nil, false
@@ -90,8 +90,8 @@ func (d *document) servers(m *mapping) (all []apiServer, faults []error, given b
 	return all, faults, true
 }
 
-// server reads one server: its hosts with all values that its variables may have, and its path with their defaults. A
-// variable without a default stands for any text, as a template does.
+// server reads a server: its hosts with all values of the variables, and its path with their defaults. A variable
+// without a default stands for any text, like a template.
 func (d *document) server(p place) (s apiServer, err error) {
 	layers, err := d.layers(p, "a server")
 	if err != nil {
@@ -182,7 +182,7 @@ func (d *document) serverVariables(p place) (map[string][]string, error) {
 			}
 			all[e.name] = append(all[e.name], text)
 		}
-		// Without a list of all values the variable stands for others too, as its own template then says.
+		// Without an enum, the variable can have other values, which its own template stands for.
 		enum, ok, err := m.get("enum")
 		if err != nil || !ok {
 			all[e.name] = append(all[e.name], "{"+e.name+"}")
@@ -205,8 +205,8 @@ func (d *document) serverVariables(p place) (map[string][]string, error) {
 	return all, nil
 }
 
-// expandHosts are the hosts that a server's address may have, with the values of its variables. complete is false where
-// they are too many, or where the address has none.
+// expandHosts returns the hosts of a server's URL for all values of the variables. Complete is false if there are too
+// many, or none.
 func expandHosts(host string, variables map[string][]string) (hosts []string, complete bool) {
 	if host == "" {
 		return nil, false
@@ -240,9 +240,8 @@ func expandHosts(host string, variables map[string][]string) (hosts []string, co
 	return hosts, complete
 }
 
-// bases are the paths before those of an element that names servers. A server on another host is not of this API, but
-// which hosts are others is known only where the document names all of its own: maybe are the paths of servers that may
-// be others or not.
+// bases returns the base paths of servers on the API's hosts. If the document does not name all of the API's hosts,
+// maybe has the base paths of servers that may belong to another API.
 func (d *document) bases(servers []apiServer) (paths, maybe []string) {
 	for _, s := range servers {
 		switch {
@@ -255,7 +254,7 @@ func (d *document) bases(servers []apiServer) (paths, maybe []string) {
 	return paths, maybe
 }
 
-// mayBeHost reports whether a host may be one of the document's with some values for the templates in both.
+// mayBeHost reports whether a host can be one of the document's, for some values of the templates in both.
 func (d *document) mayBeHost(host string) bool {
 	ends := func(h string) (before, after string) {
 		from, to := strings.IndexByte(h, '{'), strings.LastIndexByte(h, '}')
@@ -278,7 +277,7 @@ func (d *document) mayBeHost(host string) bool {
 	return false
 }
 
-// adoptHost takes the host that every operation names for that of the API, where the document itself names none.
+// adoptHost uses the host that all operations name as the API's, if the document itself names none.
 func (d *document) adoptHost(layers []*mapping) {
 	var hosts []string
 	agree := true

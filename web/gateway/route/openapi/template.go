@@ -10,23 +10,24 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// pathPattern is a path as routes have it.
+// pathPattern is a path in the form of routes.
 type pathPattern struct {
 	segments []string
-	partial  bool  // a segment became *, though not every text there is of the path
-	widened  []int // which
+	partial  bool  // a segment became *, which matches more than the path does
+	widened  []int // the indexes of such segments
 	variant  bool  // it has a query, which routes do not see
-	maybe    bool  // whether the path is of this API is not known
-	deep     bool  // a template or * may stand for several segments: from here on
+	maybe    bool  // the path may belong to another API
+	deep     bool  // a template or * may match several segments, from deepFrom on
 	deepFrom int
 }
 
 var errUnreachable = errors.New(
-	"no request for it reaches a route, because the gateway refuses paths with dot segments, empty segments, backslashes, semicolons, control characters and escapes of these",
+	"no request for it reaches a route, because the gateway refuses paths with dot segments, empty segments, " +
+		"backslashes, semicolons, control characters and escapes of these",
 )
 
-// parsePath makes the segments of a route of a path, with * for templates. {object} would need to know that what stands
-// there is one of the resource's objects, which no document says.
+// parsePath converts a path to segments of a route, with * for templates. It does not use {object}, because a document
+// does not say which templates are objects of the resource.
 func parsePath(text string) (p pathPattern, err error) {
 	text, p.variant = cutVariant(text)
 	parts := splitOutside(text[1:])
@@ -44,7 +45,7 @@ func parsePath(text string) (p pathPattern, err error) {
 			p.deep, p.deepFrom = true, i
 		}
 	}
-	for len(strings.Join(p.segments, "/"))+1 > route.MaxPath { // the longest text gives way
+	for len(strings.Join(p.segments, "/"))+1 > route.MaxPath { // replace the longest segment with *
 		longest := 0
 		for i, segment := range p.segments {
 			if len(segment) > len(p.segments[longest]) {
@@ -59,8 +60,8 @@ func parsePath(text string) (p pathPattern, err error) {
 	return p, nil
 }
 
-// cutVariant takes the query and fragment off a path, those of templates like {?page} too. A fragment is never sent, so
-// that it makes no variant of the path, but a query does.
+// cutVariant removes the query and fragment of a path, including templates such as {?page}. Variant reports whether
+// there was a query; fragments are not sent, so they do not count.
 func cutVariant(text string) (path string, variant bool) {
 	depth := 0
 	for i := range len(text) {
@@ -79,7 +80,7 @@ func cutVariant(text string) (path string, variant bool) {
 	return text, false
 }
 
-// splitOutside splits at slashes outside of braces; braces that do not match count for none.
+// splitOutside splits at slashes outside of braces. Unbalanced braces are ignored.
 func splitOutside(text string) []string {
 	if strings.Count(text, "{") != strings.Count(text, "}") {
 		return strings.Split(text, "/")
@@ -101,13 +102,13 @@ func splitOutside(text string) []string {
 	return append(parts, text[from:])
 }
 
-// segmentKind is how much of what a segment of a path means is in the segment of the route.
+// segmentKind says how the segment of a route relates to that of the path.
 type segmentKind int
 
 const (
 	segmentExact   segmentKind = iota
-	segmentPartial             // the route's takes more
-	segmentDeep                // the path's may take several segments
+	segmentPartial             // the route's segment matches more
+	segmentDeep                // the path's segment may match several segments
 )
 
 func parseSegment(text string) (string, segmentKind, error) {
@@ -115,7 +116,8 @@ func parseSegment(text string) (string, segmentKind, error) {
 		inner, opens := strings.CutPrefix(text, "{")
 		inner, closes := strings.CutSuffix(inner, "}")
 		switch {
-		case opens && closes && !strings.ContainsAny(inner, "{}+*:=/;") && !strings.HasPrefix(inner, ".") && !strings.Contains(inner, "..."):
+		case opens && closes && !strings.ContainsAny(inner, "{}+*:=/;") && !strings.HasPrefix(inner, ".") &&
+			!strings.Contains(inner, "..."):
 			return "*", segmentExact, nil
 		case templateMayBeDeep(text):
 			return "*", segmentDeep, nil
@@ -127,10 +129,8 @@ func parseSegment(text string) (string, segmentKind, error) {
 	decoded := text
 	if strings.Contains(text, "%") {
 		var err error
-		if decoded, err = url.PathUnescape(
-			text,
-		); err != nil || strings.Contains(decoded, "/") ||
-			!utf8.ValidString(decoded) {
+		decoded, err = url.PathUnescape(text)
+		if err != nil || strings.Contains(decoded, "/") || !utf8.ValidString(decoded) {
 			return "", 0, errUnreachable
 		}
 	}
@@ -139,15 +139,15 @@ func parseSegment(text string) (string, segmentKind, error) {
 		strings.ContainsAny(decoded, `\;`),
 		strings.ContainsFunc(decoded, isControl):
 		return "", 0, errUnreachable
-	case strings.Contains(text, "*"): // many frameworks write the rest of a path so; an escaped one is only a text
+	case strings.Contains(text, "*"): // many frameworks use it for the rest of a path; an escaped one is literal
 		return "*", segmentDeep, nil
 	case decoded != "" && !isRoutePath("/"+decoded), strings.ContainsAny(decoded, "*"), len(decoded) > route.MaxPath/2:
-		return "*", segmentPartial, nil // what a route cannot have as a text
+		return "*", segmentPartial, nil // a route cannot have it as a literal segment
 	}
 	return decoded, segmentExact, nil
 }
 
-// templateMayBeDeep reports whether a name within braces is written as some frameworks write one that takes slashes.
+// templateMayBeDeep reports whether a template has a form that matches slashes in some frameworks.
 func templateMayBeDeep(text string) bool {
 	for rest := text; ; {
 		_, after, ok := strings.Cut(rest, "{")

@@ -9,7 +9,7 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// YAML writes routes as they are in a configuration, one on a line, with notes in comments before them.
+// YAML writes routes in the form of the configuration, one per line, after the notes as comments.
 func YAML(routes []route.Route, notes []string) ([]byte, error) {
 	var out strings.Builder
 	for _, note := range notes {

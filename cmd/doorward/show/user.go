@@ -1,0 +1,77 @@
+package show
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"doorward/storage"
+)
+
+// User is a user, for scripts.
+type User struct {
+	ID        string    `json:"id"`
+	Email     string    `json:"email"`
+	Name      string    `json:"name"`
+	Admin     bool      `json:"admin"`
+	Disabled  bool      `json:"disabled"`
+	CreatedAt time.Time `json:"created_at"`
+	// Workspaces are those that were deleted or disabled with the user.
+	Workspaces []Workspace `json:"workspaces,omitempty"`
+}
+
+// NewUser describes a user.
+func NewUser(u storage.User) User {
+	return User{
+		ID:        u.ID,
+		Email:     u.Email,
+		Name:      u.Name,
+		Admin:     u.Admin,
+		Disabled:  !u.DisabledAt.IsZero(),
+		CreatedAt: Seconds(u.CreatedAt),
+	}
+}
+
+// Users writes a table of users.
+func Users(w io.Writer, users []User) {
+	rows := [][]string{{"EMAIL", "NAME", "ROLE", "STATE", "ID"}}
+	for _, u := range users {
+		role := ""
+		if u.Admin {
+			role = "administrator"
+		}
+		rows = append(rows, []string{u.Email, u.Name, role, enabled(u.Disabled), u.ID})
+	}
+	Table(w, rows...)
+}
+
+// EndedAccess is a user whose sessions ended, and what else was revoked, for scripts.
+type EndedAccess struct {
+	User
+	Sessions int64 `json:"sessions_ended"`
+	Grants   int64 `json:"grants_ended"`
+	Revoked  int64 `json:"tokens_revoked"`
+	Tokens   []Key `json:"tokens"` // personal access tokens that were neither revoked nor expired before
+}
+
+// Write says what ended. Done is the beginning of the sentence, such as "Signed out".
+func (e EndedAccess) Write(w io.Writer, done string) {
+	_, _ = fmt.Fprintf(
+		w,
+		"%s %s (%s). Ended: sessions %d, authorizations of apps %d, personal access tokens %d.\n",
+		done, e.Email, e.ID, e.Sessions, e.Grants, e.Revoked,
+	)
+	if len(e.Tokens) == 0 {
+		return
+	}
+	title := "These personal access tokens still work; to revoke them, add --tokens:"
+	if e.Revoked > 0 {
+		title = "Revoked personal access tokens:"
+	}
+	_, _ = fmt.Fprintln(w, title)
+	rows := make([][]string, len(e.Tokens))
+	for i, k := range e.Tokens {
+		rows[i] = []string{"  " + k.ID, k.Name, k.Scope, k.State}
+	}
+	Table(w, rows...)
+}
