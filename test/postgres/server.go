@@ -124,7 +124,7 @@ const memory = "/dev/shm"
 // hasRoom reports whether a folder exists and has 4 GiB left, which is many times what the tests of one run need.
 func hasRoom(dir string) bool {
 	var fs syscall.Statfs_t
-	return syscall.Statfs(dir, &fs) == nil && uint64(fs.Bavail)*uint64(fs.Bsize) >= 4<<30 //nolint:gosec // sizes are positive
+	return syscall.Statfs(dir, &fs) == nil && fs.Bavail*uint64(fs.Bsize) >= 4<<30 //nolint:gosec // sizes are positive
 }
 
 // init makes the data folder. The collation is a language's, as most servers have it, so that a test finds out where
