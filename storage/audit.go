@@ -45,9 +45,9 @@ type AuditEvent struct {
 }
 
 // InsertAuditEventStatement is behind Audit.
-var InsertAuditEventStatement = Statement{`INSERT INTO audit_events (id, created_at, action, workspace_id, user_id,
+var InsertAuditEventStatement = plain(`INSERT INTO audit_events (id, created_at, action, workspace_id, user_id,
 	client_id, credential, key_id, address, request_id, target, detail)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`, deferred}
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`)
 
 // Audit records an action of the actor in ctx, in the transaction that makes the change. If the event names no
 // workspace and personalOf is not empty, the event belongs to the personal workspace of that user.

@@ -21,9 +21,9 @@ type AccessToken struct {
 // InsertAccessTokenStatement is the statement of InsertAccessToken.
 var InsertAccessTokenStatement = Statement{`INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes,
 	created_at, expires_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7)`, shared | deferred}
+	VALUES ($1, $2, $3, $4, $5, $6, $7)`, shared}
 
-// InsertAccessToken adds an access token. In a transaction, an error may be reported only by the commit.
+// InsertAccessToken adds an access token.
 func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
 	_, err := s.exec(ctx, InsertAccessTokenStatement, t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes,
 		t.CreatedAt, t.ExpiresAt)
@@ -129,11 +129,11 @@ func (s *Store) UseRefreshToken(ctx context.Context, digest []byte, window time.
 }
 
 // InsertRefreshTokenStatement is the statement of InsertRefreshToken.
-var InsertRefreshTokenStatement = Statement{`INSERT INTO refresh_tokens (digest, grant_id, created_at, expires_at)
-	VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`, deferred}
+var InsertRefreshTokenStatement = plain(`INSERT INTO refresh_tokens (digest, grant_id, created_at, expires_at)
+	VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`)
 
 // InsertRefreshToken adds a refresh token; an existing one (the successor that a repeated use derives again) stays as
-// it is. In a transaction, an error may be reported only by the commit.
+// it is.
 func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
 	_, err := s.exec(ctx, InsertRefreshTokenStatement, t.Digest, t.GrantID, t.CreatedAt, t.ExpiresAt)
 	return err

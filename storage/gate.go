@@ -19,9 +19,6 @@ type querier interface {
 // txn is an open transaction.
 type txn interface {
 	querier
-	// enqueue is exec for a write whose row count is not needed. The write runs before the next statement or with the
-	// commit, which reports its error.
-	enqueue(ctx context.Context, query string, args []any) error
 	commit(ctx context.Context) error
 	// close rolls back the transaction unless it is committed, and returns the connection to its pool.
 	close()
@@ -59,16 +56,10 @@ func (q sqlQuerier) each(ctx context.Context, fn func(scan func(...any) error) e
 	return rows.Err()
 }
 
-// sqlTx is a transaction of database/sql, in which each statement runs at once.
+// sqlTx is a transaction of database/sql.
 type sqlTx struct {
 	sqlQuerier
 	tx *sql.Tx
-}
-
-// enqueue implements txn.
-func (t sqlTx) enqueue(ctx context.Context, query string, args []any) error {
-	_, err := t.exec(ctx, query, args)
-	return err
 }
 
 // commit implements txn.

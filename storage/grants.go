@@ -89,14 +89,14 @@ func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 				return err
 			}
 		}
-		if _, err := s.exec(ctx, deferring(`INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes,
+		if _, err := s.exec(ctx, plain(`INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes,
 			auth_time, created_at, expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`),
 			g.ID, g.ClientID, g.UserID, g.WorkspaceID, g.Resource, g.Scopes, g.AuthTime, g.CreatedAt,
 			g.ExpiresAt); err != nil {
 			return err
 		}
-		_, err = s.exec(ctx, deferring(`INSERT INTO codes (digest, grant_id, redirect_uri, challenge, created_at,
+		_, err = s.exec(ctx, plain(`INSERT INTO codes (digest, grant_id, redirect_uri, challenge, created_at,
 			expires_at) VALUES ($1, $2, $3, $4, $5, $6)`),
 			c.Digest, g.ID, c.RedirectURI, c.Challenge, g.CreatedAt, c.ExpiresAt)
 		return err

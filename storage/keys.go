@@ -73,17 +73,14 @@ func (k *APIKey) Live(now Time) bool {
 }
 
 // InsertKeyStatement is the statement of InsertKey.
-var InsertKeyStatement = Statement{
-	`INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource,
+var InsertKeyStatement = plain(`INSERT INTO api_keys (id, digest, kind, workspace_id, user_id, resource,
 	environment, prefix, tail, name, name_key, note, scopes, scopes_by_object, role, plan, rate_limit, addresses,
 	counter, created_by, created_at, expires_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`,
-	deferred,
-}
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`)
 
 // InsertKey adds a key. It returns ErrConflict if the owner has most keys that are neither revoked nor expired, and
-// ErrNotFound, in a transaction perhaps only from the commit, if the owner does not exist. Keys that are created at the
-// same moment, or within a second on other nodes, may exceed the limit.
+// ErrNotFound if the owner does not exist. Keys that are created at the same moment, or within a second on other nodes,
+// may exceed the limit.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
 	if err := s.checkKeyLimit(ctx, k.Owner(), most); err != nil {
 		return err

@@ -32,9 +32,6 @@ const (
 	// compiled statements stay compiled on each connection of SQLite's reader, since compiling one takes longer than
 	// running it. There must be few of them.
 	compiled
-	// deferred statements, and their errors, may wait inside a PostgreSQL transaction for the round trip of the next
-	// statement or of the commit. Their number of rows is then reported as zero.
-	deferred
 	// alters is for a statement that changes, revokes or deletes an existing row on which the check of a credential may
 	// depend: a user, workspace, membership, client, secret, key, grant, access token, consent or signing key. See
 	// announce.
@@ -47,9 +44,6 @@ func plain(text string) Statement { return Statement{text: text} }
 // altering returns a plain statement that invalidates caches.
 func altering(text string) Statement { return Statement{text: text, policy: alters} }
 
-// deferring returns a statement whose result is not needed inside a transaction.
-func deferring(text string) Statement { return Statement{text: text, policy: deferred} }
-
 // exec runs a statement that writes, and returns the number of rows that it changed. Outside a transaction it retries
 // the statement as InTx does.
 func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, err error) {
@@ -61,10 +55,8 @@ func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, e
 		n, err = q.exec(ctx, st.text, args)
 		return classify(err)
 	}
-	switch t := inside(ctx); {
-	case t != nil && st.has(deferred):
-		err = classify(t.enqueue(ctx, st.text, args))
-	case t != nil:
+	switch {
+	case inside(ctx) != nil:
 		err = alone() // InTx retries the whole transaction
 	case s.native != nil && st.has(shared):
 		err = again(ctx, func() error {

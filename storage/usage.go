@@ -240,7 +240,7 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 					FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`
 			}
 			for _, r := range recent[key] { // a row may exist already, if the answer to its commit was lost
-				if _, err := s.exec(ctx, deferring(insert), r.id, key.credentialID, r.at, r.RequestID, r.Action,
+				if _, err := s.exec(ctx, plain(insert), r.id, key.credentialID, r.at, r.RequestID, r.Action,
 					r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
 					return err
 				}
@@ -249,7 +249,7 @@ func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUs
 			if key.refused {
 				kind = `reason <> ''`
 			}
-			_, err := s.exec(ctx, deferring(fmt.Sprintf(`DELETE FROM recent_requests WHERE %s = $1 AND %s
+			_, err := s.exec(ctx, plain(fmt.Sprintf(`DELETE FROM recent_requests WHERE %s = $1 AND %s
 				AND id <= (SELECT id FROM recent_requests WHERE %s = $1 AND %s ORDER BY id DESC LIMIT 1 OFFSET %d)`,
 				column, kind, column, kind, RecentRequests)), key.credentialID)
 			return err

@@ -162,7 +162,7 @@ func (b *bench) makingKeys(s *site, server *process) *row {
 		return err
 	}
 	return &row{
-		name: "creating keys", limit: "pgbench, its statements", want: 0.50,
+		name: "creating keys", limit: "pgbench, its statements", want: 0.40,
 		prepare: func(ctx context.Context, _ int) error {
 			if err := clean(ctx); err != nil {
 				return err

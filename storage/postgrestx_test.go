@@ -9,8 +9,8 @@ import (
 	"doorward/test/stores"
 )
 
-// A transaction of PostgreSQL begins with the round trip of its first statement. If that fails, the BEGIN is lost too,
-// and what comes after must not be written outside of a transaction, even if a caller ignores the error.
+// Once a statement of a PostgreSQL transaction has failed, nothing else in it is written, and it is not reported as
+// committed, even if a caller ignores the error.
 func TestZ4c_AfterAFailureNothingIsWritten(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
 	w := newWorld(t, s)
