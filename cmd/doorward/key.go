@@ -34,7 +34,7 @@ type keyCreate struct {
 	Resource  string        `help:"API (resource) of the credential. Default: the first in the configuration." placeholder:"ID"`
 	Test      bool          `help:"Create a test key, which uses the test plan."`
 	Plan      string        `help:"Plan from the configuration. Default: the workspace's plan." placeholder:"PLAN"`
-	RateLimit int64         `help:"Rate limit in requests per hour; overrides the plan's." placeholder:"N"`
+	RateLimit *int64        `help:"Rate limit in requests per hour; overrides the plan's." placeholder:"N"`
 	Expires   *durationFlag `help:"When the key expires, from now. Default: never." placeholder:"DURATION"`
 	Note      string        `help:"Description for the people who manage the key." placeholder:"TEXT"`
 	Address   []string      `sep:"none" help:"Allowed IP address or CIDR range; repeat for several. Default: any." placeholder:"CIDR"`
@@ -51,6 +51,12 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 		if c.Test {
 			environment = apikey.Test
 		}
+		var rateLimit int64
+		if c.RateLimit != nil {
+			if rateLimit = *c.RateLimit; rateLimit < 1 {
+				return usageError{errors.New("--rate-limit must be above 0; leave it out to use the plan's limit")}
+			}
+		}
 		k, secret, err := s.management.CreateKey(ctx, management.CommandLine(w.ID), w.Plan, apikey.Spec{
 			Name:        c.Name,
 			Note:        c.Note,
@@ -58,7 +64,7 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 			Environment: environment,
 			Scopes:      strings.Fields(c.Scope),
 			Plan:        c.Plan,
-			RateLimit:   c.RateLimit,
+			RateLimit:   rateLimit,
 			ExpiresAt:   c.Expires.from(s.store.Now()),
 			Addresses:   c.Address,
 		})
