@@ -205,7 +205,7 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 	for want, token := range map[string]string{
 		`"https://unknown.example", which is neither this server nor one of the trusted_issuers`: theirs(outside.key, nil,
 			map[string]any{"iss": "https://unknown.example"}),
-		"is not among authenticated":                  theirs(outside.key, nil, map[string]any{"aud": "another"}),
+		"which is not one of authenticated":           theirs(outside.key, nil, map[string]any{"aud": "another"}),
 		"signature of the JWT does not match the key": theirs(stranger, nil, nil),
 		"has no key for ES256 with the kid":           theirs(outside.key, map[string]any{"kid": "unknown"}, nil),
 		"is not valid before":                         theirs(outside.key, nil, map[string]any{"nbf": now + 3600}),
@@ -219,7 +219,7 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 		"the alg of the JWT is \"HS256\"": sign(t, jose.HS256, make([]byte, 32), map[string]any{"alg": "HS256"},
 			outside.claims(j.Rig)),
 		"the signature of the JWT is wrong":            ours(stranger, nil, nil),
-		"and an access token has at+jwt":               ours(key, map[string]any{"typ": "JWT"}, nil),
+		"; an access token has at+jwt":                 ours(key, map[string]any{"typ": "JWT"}, nil),
 		"not the form of this server's key ids":        ours(key, map[string]any{"kid": "x"}, nil),
 		"is not in the database":                       ours(key, nil, map[string]any{"jti": "unknown"}),
 		"no access token of this database":             bearer.NewCredential(bearer.PrefixAccessToken),
