@@ -354,7 +354,7 @@ func (p *parser) expiredStatus(dst *int) field {
 		case text == "419":
 			*dst = 419
 		default:
-			p.fault(key, "%s is neither 401 nor 419; write one of them", input.Quote(text))
+			p.fault(key, "%s is neither 401 nor 419; use one of them", input.Quote(text))
 		}
 	}
 }
@@ -383,7 +383,7 @@ func (p *parser) sharedSecret(dst *input.Secret) field {
 		if strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, "{") || strings.HasPrefix(text, "ssh-") {
 			p.fault(
 				key,
-				"is a key of a key pair, so anyone with the public key could sign; write jwks_url and algorithms instead",
+				"is a key of a key pair, so anyone with the public key could sign; use jwks_url and algorithms instead",
 			)
 			return
 		}
@@ -400,7 +400,7 @@ func (p *parser) secrets(dst *[]input.Secret) field {
 			switch {
 			case len(s) == 0:
 			case slices.ContainsFunc(*dst, func(other input.Secret) bool { return bytes.Equal(other, s) }):
-				p.fault(key, "is in the list twice; write it once")
+				p.fault(key, "is listed twice; remove one")
 			default:
 				*dst = append(*dst, s)
 			}
@@ -421,7 +421,7 @@ func (p *parser) prefixes(dst *[]netip.Prefix) field {
 			case err != nil:
 				p.fault(key, "%v", err)
 			case slices.Contains(*dst, prefix):
-				p.fault(key, "%s is in the list twice; write it once", input.Quote(text))
+				p.fault(key, "%s is listed twice; remove one", input.Quote(text))
 			default:
 				*dst = append(*dst, prefix)
 			}

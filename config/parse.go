@@ -123,7 +123,7 @@ func (p *parser) document(name string, data []byte, fields map[string]field) {
 	if root.Kind != yaml.MappingNode {
 		whole(
 			root.Line,
-			"is "+yamlnode.Describe(root)+"; write keys and values, such as issuer: https://auth.example.com",
+			"is "+yamlnode.Describe(root)+"; use keys and values, such as issuer: https://auth.example.com",
 		)
 		return
 	}
@@ -155,7 +155,7 @@ var oldNames = map[string]string{"keys.kinds": "keys.environments"}
 func renamed(key string) string {
 	for old, now := range oldNames {
 		if strings.HasSuffix("."+key, "."+old) {
-			return "was renamed; write " + now
+			return "was renamed; use " + now
 		}
 	}
 	return ""
@@ -165,7 +165,7 @@ func renamed(key string) string {
 func (p *parser) entries(n *yaml.Node, key string, each func(name string, value *yaml.Node, key string)) {
 	n = yamlnode.Deref(n)
 	if n.Kind != yaml.MappingNode {
-		p.fault(key, "is %s; write keys and values under it, or {} for none", yamlnode.Describe(n))
+		p.fault(key, "is %s; use keys and values under it, or {} for none", yamlnode.Describe(n))
 		return
 	}
 	first := map[string]int{}
@@ -181,10 +181,10 @@ func (p *parser) entries(n *yaml.Node, key string, each func(name string, value 
 		here := origin{source: p.source, line: name.Line}
 		switch line, twice := first[name.Value]; {
 		case name.Kind != yaml.ScalarNode:
-			text := "has " + yamlnode.Describe(name) + " where a key is needed; write a plain name"
+			text := "has " + yamlnode.Describe(name) + " where a key is needed; use a plain name"
 			p.faults = append(p.faults, Fault{origin: here, key: key, text: text})
 		case name.ShortTag() == "!!merge":
-			p.faults = append(p.faults, Fault{origin: here, key: at, text: "is not supported; write the keys out"})
+			p.faults = append(p.faults, Fault{origin: here, key: at, text: "is not supported; list the keys directly"})
 		case twice:
 			text := fmt.Sprintf("is written twice, first on line %d; keep one", line)
 			p.faults = append(p.faults, Fault{origin: here, key: at, text: text})
@@ -218,7 +218,7 @@ func (p *parser) list(n *yaml.Node, key string, each field) {
 			p.list(words(text, n.Line), key, each)
 		}
 	default:
-		p.fault(key, "is %s; write a list, such as [one, two], or [] for none", yamlnode.Describe(n))
+		p.fault(key, "is %s; use a list, such as [one, two], or [] for none", yamlnode.Describe(n))
 	}
 }
 
@@ -240,7 +240,7 @@ func refers(n *yaml.Node) bool {
 func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 	n = yamlnode.Deref(n)
 	if n.Kind != yaml.ScalarNode || n.ShortTag() == "!!null" {
-		p.fault(key, "is %s; write one value, or leave the key out", yamlnode.Describe(n))
+		p.fault(key, "is %s; set one value, or leave the key out", yamlnode.Describe(n))
 		return "", false
 	}
 	if !refers(n) {
@@ -248,7 +248,7 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 	}
 	if name, isEnv := strings.CutPrefix(n.Value, "env:"); isEnv {
 		if text = p.getenv(name); text == "" {
-			p.fault(key, "the variable %s is not set; set it, or write the value here", input.Quote(name))
+			p.fault(key, "the variable %s is not set; set it, or put the value here", input.Quote(name))
 		}
 		return text, text != ""
 	}
@@ -279,7 +279,7 @@ func (p *parser) scalar(n *yaml.Node, key string) (text string, ok bool) {
 			maxValueBytes,
 		)
 	case !utf8.ValidString(text):
-		p.fault(key, "the file %s is not text; write random bytes as base64", input.Quote(name))
+		p.fault(key, "the file %s is not text; encode random bytes as base64", input.Quote(name))
 	default:
 		return text, true
 	}
@@ -295,7 +295,7 @@ func (p *parser) text(n *yaml.Node, key string) (string, bool) {
 	}
 	text, ok := p.scalar(n, key)
 	if ok && strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }) {
-		p.fault(key, "contains a control character; write plain text")
+		p.fault(key, "contains a control character; use plain text")
 		return "", false
 	}
 	return text, ok
@@ -348,7 +348,7 @@ func (p *parser) texts(dst *[]string, one func(dst *string) field) field {
 			switch {
 			case len(p.faults) > before:
 			case slices.Contains(*dst, text):
-				p.fault(key, "%s is in the list twice; write it once", input.Quote(text))
+				p.fault(key, "%s is listed twice; remove one", input.Quote(text))
 			default:
 				*dst = append(*dst, text)
 			}
@@ -368,7 +368,7 @@ func (p *parser) duration(dst *time.Duration, least time.Duration) field {
 		case err != nil:
 			p.fault(key, "%v", err)
 		case d < least:
-			p.fault(key, "%s is too short; write at least %s", input.FormatDuration(d), input.FormatDuration(least))
+			p.fault(key, "%s is too short; use at least %s", input.FormatDuration(d), input.FormatDuration(least))
 		default:
 			*dst = d
 		}
@@ -386,7 +386,7 @@ func number[T int | int64](p *parser, dst *T, least, most T) field {
 		if err != nil || v < int64(least) || v > int64(most) {
 			p.fault(
 				key,
-				"%s is not a whole number from %d to %d; write one without separators",
+				"%s is not a whole number from %d to %d; use one without separators",
 				input.Quote(text),
 				least,
 				most,
@@ -405,7 +405,7 @@ func (p *parser) flag(dst *bool) field {
 		case text == "true" || text == "false":
 			*dst = text == "true"
 		default:
-			p.fault(key, "%s is neither true nor false; write one of them", input.Quote(text))
+			p.fault(key, "%s is neither true nor false; use one of them", input.Quote(text))
 		}
 	}
 }

@@ -43,21 +43,21 @@ func (r *risks) checkConfig(c Config) {
 	if issuer.Scheme == "http" {
 		r.add(
 			"issuer: is %s, which works only for browsers on this machine; before others use the server, "+
-				"write the https URL of your proxy",
+				"set it to the https URL of your proxy",
 			c.Issuer,
 		)
 	}
 	if public && issuer.Scheme == "http" {
 		r.add(
 			"listen: other machines can reach %s without TLS, so passwords and tokens could be intercepted; "+
-				"listen on a loopback address, or terminate TLS at a proxy and write an https issuer",
+				"listen on a loopback address, or terminate TLS at a proxy and set an https issuer",
 			strings.Join(c.Listen, " "),
 		)
 	}
 	if len(c.TrustedProxies) == 0 && issuer.Scheme == "https" {
 		r.add(
 			"trusted_proxies: is empty, so all users behind your proxy share its address and its limits, " +
-				"and its X-Forwarded-Proto is ignored; write the proxy's address",
+				"and its X-Forwarded-Proto is ignored; set the proxy's address",
 		)
 	}
 	if c.AdminListen != "" && !IsLoopback(HostOf(c.AdminListen)) {
@@ -71,20 +71,20 @@ func (r *risks) checkConfig(c Config) {
 	}
 	if c.Lifetimes.Access > input.Day {
 		r.add(
-			"tokens.access_lifetime: a stolen access token works for %s; write a shorter lifetime, and let apps refresh",
+			"tokens.access_lifetime: a stolen access token works for %s; use a shorter lifetime, and let apps refresh",
 			input.FormatDuration(c.Lifetimes.Access),
 		)
 	}
 	if c.Lifetimes.RefreshReuseWindow > time.Minute {
 		r.add(
-			"tokens.refresh_reuse_window: a stolen refresh token is not detected for %s; write 10s",
+			"tokens.refresh_reuse_window: a stolen refresh token is not detected for %s; use 10s",
 			input.FormatDuration(c.Lifetimes.RefreshReuseWindow),
 		)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Plans)) {
 		if plan := c.Plans[name]; plan.Day > 0 && plan.Hour > plan.Day {
 			r.add(
-				"plans.%s: day is less than hour, so hour has no effect; write a day of at least %d",
+				"plans.%s: day is less than hour, so hour has no effect; set day to at least %d",
 				name,
 				plan.Hour,
 			)
@@ -190,14 +190,14 @@ func (r *risks) checkRoutes(c Config, where func(key string) origin) {
 			r.add(
 				"resources[%d].%s: needs %s, but %s matches %s, another spelling of its path, and needs %s; "+
 					"if your API treats both as the same path, as Express, ASP.NET and others do, "+
-					"write paths: loose for the resource",
+					"set paths: loose for the resource",
 				i, name(one.Loser), needs(one.Loser), name(one.Taker), one.Example, needs(one.Taker),
 			)
 		}
 		if more {
 			r.add(
 				"%s: more than %d routes match other spellings of a stricter route's path; "+
-					"if your API treats them as the same path, write paths: loose for the resource",
+					"if your API treats them as the same path, set paths: loose for the resource",
 				at,
 				maxListedOverlaps,
 			)

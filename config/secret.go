@@ -32,21 +32,21 @@ func MasterSecrets(c Config, databaseEmpty bool) ([][]byte, error) {
 	}
 	if u, err := url.Parse(c.Issuer); err != nil || !IsLoopback(u.Hostname()) {
 		return nil, fmt.Errorf(
-			"secret is empty, and is generated only for an issuer on a loopback host; %s, and write it in the configuration",
+			"secret is empty, and is generated only for an issuer on a loopback host; %s, and set it in the configuration",
 			howToSecret,
 		)
 	}
 	if !databaseEmpty {
 		return nil, fmt.Errorf(
 			"%s is missing, and the database needs the secret that was in it; restore the file, "+
-				"or write that secret in the configuration",
+				"or set that secret in the configuration",
 			name,
 		)
 	}
 	secret, err := createSecret(name)
 	if err != nil {
 		return nil, fmt.Errorf(
-			"create the master secret: %w; make the folder writable, or write secret in the configuration",
+			"create the master secret: %w; make the folder writable, or set secret in the configuration",
 			err,
 		)
 	}

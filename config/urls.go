@@ -31,15 +31,15 @@ func checkHostname(host string) error {
 	}
 	switch {
 	case host == "":
-		return errors.New("has no host; write one such as auth.example.com")
+		return errors.New("has no host; use one such as auth.example.com")
 	case strings.Contains(host, "*"):
 		return errors.New("has a wildcard; list each host by its name")
 	case host != strings.ToLower(host):
-		return fmt.Errorf("has capital letters in the host; write %s", input.Quote(strings.ToLower(host)))
+		return fmt.Errorf("has capital letters in the host; use %s", input.Quote(strings.ToLower(host)))
 	case strings.HasSuffix(host, "."):
 		return errors.New("has a dot at the end of the host; remove it")
 	case !isASCII(host):
-		return errors.New("has non-ASCII characters in the host; write its xn-- form")
+		return errors.New("has non-ASCII characters in the host; use its xn-- form")
 	}
 	labels := strings.Split(host, ".")
 	ok := len(host) <= 253 && strings.Trim(labels[len(labels)-1], "0123456789") != ""
@@ -48,7 +48,7 @@ func checkHostname(host string) error {
 	}
 	if !ok {
 		return fmt.Errorf(
-			"has the host %s, which is neither a name nor an address; write one such as auth.example.com or 127.0.0.1",
+			"has the host %s, which is neither a name nor an address; use one such as auth.example.com or 127.0.0.1",
 			input.Quote(host),
 		)
 	}
@@ -59,7 +59,7 @@ func checkHostname(host string) error {
 func checkPort(port string, zero bool) error {
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || (n == 0 && !zero) || strconv.FormatUint(n, 10) != port {
-		return fmt.Errorf("has the port %s; write a number from 1 to 65535", input.Quote(port))
+		return fmt.Errorf("has the port %s; use a number from 1 to 65535", input.Quote(port))
 	}
 	return nil
 }
@@ -69,15 +69,15 @@ func checkPort(port string, zero bool) error {
 func webURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || strings.TrimSpace(s) != s {
-		return nil, errors.New("is not a URL; write it in full, such as https://auth.example.com")
+		return nil, errors.New("is not a URL; use a full URL, such as https://auth.example.com")
 	}
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New(
-			"does not start with https:// or http://; write the URL in full, such as https://auth.example.com",
+			"does not start with https:// or http://; use a full URL, such as https://auth.example.com",
 		)
 	}
 	if !strings.HasPrefix(s, u.Scheme+"://") {
-		return nil, fmt.Errorf("has no // after a lower-case scheme; write it as %s://host", u.Scheme)
+		return nil, fmt.Errorf("has no // after a lower-case scheme; use %s://host", u.Scheme)
 	}
 	if u.User != nil {
 		return nil, errors.New("contains a user name or password; remove them")
@@ -90,7 +90,7 @@ func webURL(s string) (*url.URL, error) {
 	}
 	port := u.Port()
 	if port == "" && strings.HasSuffix(u.Host, ":") {
-		return nil, errors.New("has a colon but no port after the host; write a port, or remove the colon")
+		return nil, errors.New("has a colon but no port after the host; add a port, or remove the colon")
 	}
 	if port != "" {
 		if err := checkPort(port, false); err != nil {
@@ -115,9 +115,9 @@ func bareOrigin(u *url.URL, what string) error {
 	bare := u.Scheme + "://" + u.Host
 	switch {
 	case u.Path == "/" && u.RawQuery == "" && !u.ForceQuery:
-		return fmt.Errorf("ends with a slash; write %s", bare)
+		return fmt.Errorf("ends with a slash; use %s", bare)
 	case u.Path != "" || u.RawQuery != "" || u.ForceQuery:
-		return fmt.Errorf("has a path or query, and %s must not have one; write %s", what, bare)
+		return fmt.Errorf("has a path or query, and %s must not have one; use %s", what, bare)
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func checkIssuer(s string) error {
 	}
 	if u.Scheme == "http" && !IsLoopback(u.Hostname()) {
 		return fmt.Errorf(
-			"is http, which is allowed only for localhost, 127.0.0.1 and [::1]; write https://%s, and terminate TLS at a proxy",
+			"is http, which is allowed only for localhost, 127.0.0.1 and [::1]; use https://%s, and terminate TLS at a proxy",
 			u.Host,
 		)
 	}
@@ -142,17 +142,17 @@ func checkIssuer(s string) error {
 // checkListen accepts host:port to listen on. An empty host means all addresses.
 func checkListen(s string) error {
 	if strings.Contains(s, "://") {
-		return fmt.Errorf("%s is a URL; write host:port, such as 127.0.0.1:8080", input.Quote(s))
+		return fmt.Errorf("%s is a URL; use host:port, such as 127.0.0.1:8080", input.Quote(s))
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		switch addr, notAddr := netip.ParseAddr(s); {
 		case notAddr == nil && addr.Is6():
-			return fmt.Errorf("%s has no port; write \"[%s]:8080\"", input.Quote(s), s)
+			return fmt.Errorf("%s has no port; use \"[%s]:8080\"", input.Quote(s), s)
 		case strings.Trim(s, "0123456789") == "" && s != "":
-			return fmt.Errorf("%s is only a port; write 127.0.0.1:%s", input.Quote(s), s)
+			return fmt.Errorf("%s is only a port; use 127.0.0.1:%s", input.Quote(s), s)
 		}
-		return fmt.Errorf("%s is not host:port; write both, such as 127.0.0.1:8080", input.Quote(s))
+		return fmt.Errorf("%s is not host:port; include both, such as 127.0.0.1:8080", input.Quote(s))
 	}
 	if host != "" {
 		if err := checkHostname(host); err != nil {
@@ -167,7 +167,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Zone() != "" {
 			return netip.Prefix{}, fmt.Errorf(
-				"%s has a zone; write the address without %%%s",
+				"%s has a zone; use the address without %%%s",
 				input.Quote(s),
 				addr.Zone(),
 			)
@@ -175,7 +175,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		addr = addr.Unmap()
 		if addr.IsUnspecified() {
 			return netip.Prefix{}, fmt.Errorf(
-				"%s cannot be the address of a proxy; write the proxy's address",
+				"%s cannot be the address of a proxy; use the proxy's address",
 				input.Quote(s),
 			)
 		}
@@ -185,19 +185,19 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	switch {
 	case err != nil:
 		return netip.Prefix{}, fmt.Errorf(
-			"%s is neither an address nor a CIDR range; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8",
+			"%s is neither an address nor a CIDR range; use the proxy's, such as 10.0.0.2 or 10.0.0.0/8",
 			input.Quote(s),
 		)
 	case prefix.Addr().Is4In6():
-		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 range in IPv6 form; write it as IPv4", input.Quote(s))
+		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 range in IPv6 form; use its IPv4 form", input.Quote(s))
 	case prefix.Bits() == 0:
 		return netip.Prefix{}, fmt.Errorf(
-			"%s trusts every client, which could then claim any address; write the proxy's, such as 10.0.0.2 or 10.0.0.0/8",
+			"%s trusts every client, which could then claim any address; use the proxy's, such as 10.0.0.2 or 10.0.0.0/8",
 			input.Quote(s),
 		)
 	case prefix != prefix.Masked():
 		return netip.Prefix{}, fmt.Errorf(
-			"%s is ambiguous; write %s for the range, or %s for the address",
+			"%s is ambiguous; use %s for the range, or %s for the address",
 			input.Quote(s),
 			prefix.Masked(),
 			prefix.Addr(),
@@ -210,7 +210,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 func checkHost(s string) error {
 	if strings.Contains(s, "/") {
 		return fmt.Errorf(
-			"%s is more than a host; write only the name, such as api.example.com or api.example.com:8443",
+			"%s is more than a host; use only the name, such as api.example.com or api.example.com:8443",
 			input.Quote(s),
 		)
 	}
@@ -221,7 +221,7 @@ func checkHost(s string) error {
 		}
 	}
 	if strings.Contains(host, ":") && !strings.HasPrefix(s, "[") {
-		return fmt.Errorf("%s is an IPv6 address; write \"[%s]\"", input.Quote(s), s)
+		return fmt.Errorf("%s is an IPv6 address; use \"[%s]\"", input.Quote(s), s)
 	}
 	return checkHostname(host)
 }
@@ -266,7 +266,7 @@ func checkForeignIssuer(s string) error {
 	case u.RawQuery != "" || u.ForceQuery:
 		return errors.New("has a query, and an issuer must not have one; remove everything from the ?")
 	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
-		return errors.New("is http, which is allowed only for a loopback host; write the https URL in the tokens' iss")
+		return errors.New("is http, which is allowed only for a loopback host; use the https URL in the tokens' iss")
 	}
 	return nil
 }
@@ -277,7 +277,7 @@ func checkJWKSURL(s string) error {
 		return err
 	}
 	if u.Scheme == "http" && !IsLoopback(u.Hostname()) {
-		return errors.New("is http, so anyone on the network could change the keys; write an https URL")
+		return errors.New("is http, so anyone on the network could change the keys; use an https URL")
 	}
 	return nil
 }

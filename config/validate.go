@@ -30,7 +30,7 @@ func (p *parser) check(c *Config) {
 		p.fault(
 			"secret",
 			"is empty, but an issuer that other machines can reach needs a secret that all nodes share; "+
-				"%s, and write it here or in %s",
+				"%s, and set it here or in %s",
 			howToSecret,
 			variable("secret"),
 		)
@@ -38,7 +38,7 @@ func (p *parser) check(c *Config) {
 	if c.DatabaseMigrateURL != "" && strings.HasPrefix(c.DatabaseURL, "sqlite:") {
 		p.fault(
 			"database_migrate_url",
-			"is set, but database_url is a SQLite file; leave it out, or write a postgres:// URL in database_url",
+			"is set, but database_url is a SQLite file; leave it out, or set database_url to a postgres:// URL",
 		)
 	}
 	if len(c.Resources) == 0 && p.clean("resources") {
@@ -65,7 +65,7 @@ func (p *parser) clean(key string) bool { return !p.faulty[key] && !p.around[key
 
 func (p *parser) checkListeners(c *Config) {
 	if len(c.Listen) == 0 && p.clean("listen") {
-		p.fault("listen", "is empty; write at least one address such as 127.0.0.1:8080")
+		p.fault("listen", "is empty; add at least one address such as 127.0.0.1:8080")
 	}
 	for i, a := range c.Listen {
 		for j, b := range c.Listen[:i] {
@@ -81,7 +81,7 @@ func (p *parser) checkListeners(c *Config) {
 		if c.AdminListen != "" && sameListener(a, c.AdminListen) {
 			p.fault(
 				"admin_listen",
-				"uses the same port as listen; write another, because metrics and pprof must not be public",
+				"uses the same port as listen; use another, because metrics and pprof must not be public",
 			)
 		}
 	}
@@ -106,7 +106,7 @@ func IsEveryAddress(host string) bool {
 func (p *parser) checkLifetimes(c *Config) {
 	t := c.Lifetimes
 	if t.Code > 10*time.Minute {
-		p.fault("tokens.code_lifetime", "is longer than 10m, the maximum that RFC 6749 recommends; write 60s")
+		p.fault("tokens.code_lifetime", "is longer than 10m, the maximum that RFC 6749 recommends; use 60s")
 	}
 	if t.RefreshAbsolute < t.Refresh && p.clean("tokens.refresh_lifetime") &&
 		p.clean("tokens.refresh_absolute_lifetime") {
@@ -117,7 +117,7 @@ func (p *parser) checkLifetimes(c *Config) {
 		p.fault(
 			key,
 			"makes refresh_absolute_lifetime (%s) shorter than refresh_lifetime (%s); "+
-				"write an absolute lifetime that is at least as long",
+				"set an absolute lifetime that is at least as long",
 			input.FormatDuration(t.RefreshAbsolute),
 			input.FormatDuration(t.Refresh),
 		)
@@ -126,19 +126,19 @@ func (p *parser) checkLifetimes(c *Config) {
 		p.fault(
 			"tokens.refresh_reuse_window",
 			"is not shorter than refresh_lifetime, so a stolen refresh token would never be detected; "+
-				"write 10s, or 0 to forbid reuse",
+				"use 10s, or 0 to forbid reuse",
 		)
 	}
 }
 
 func (p *parser) checkResource(c *Config, r Resource, at string) {
 	if r.ID == "" {
-		p.fault(at+".id", "is missing; write the API's URI, such as https://api.example.com")
+		p.fault(at+".id", "is missing; set it to the API's URI, such as https://api.example.com")
 	}
 	if r.API.Upstream != nil && len(r.API.Hosts) == 0 && p.clean(at+".hosts") {
 		p.fault(
 			at+".upstream",
-			"is never used without hosts; write the host names at which Doorward serves this API, "+
+			"is never used without hosts; set the host names at which Doorward serves this API, "+
 				"such as hosts: [api.example.com]",
 		)
 	}
@@ -152,7 +152,7 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 				(IsLoopback(u.Hostname()) || !IsEveryAddress(HostOf(listen))) {
 				p.fault(
 					at+".upstream",
-					"is an address on which Doorward itself listens, so requests would loop forever; write the API's address",
+					"is an address on which Doorward itself listens, so requests would loop forever; use the API's address",
 				)
 			}
 		}
@@ -204,7 +204,7 @@ func (p *parser) checkPlan(c *Config, key, name string) {
 	}
 	p.fault(
 		key,
-		"%s is not a plan; write one of %s, or add it under plans",
+		"%s is not a plan; use one of %s, or add it under plans",
 		input.Quote(name),
 		strings.Join(known, ", "),
 	)
@@ -212,7 +212,7 @@ func (p *parser) checkPlan(c *Config, key, name string) {
 
 func (p *parser) checkScopes(r Resource, at string) {
 	if len(r.Scopes) == 0 && p.clean(at) {
-		p.fault(at, "is empty; write at least one scope, or leave the key out for read, write, delete and admin")
+		p.fault(at, "is empty; add at least one scope, or leave the key out for read, write, delete and admin")
 	}
 	known := scopeNames(r)
 	implies := map[string][]string{}
@@ -222,13 +222,13 @@ func (p *parser) checkScopes(r Resource, at string) {
 	for _, s := range r.Scopes {
 		key := at + "." + s.Name
 		if s.Text == "" {
-			p.fault(key+".text", "is missing; write what the scope allows, as the consent page shows it")
+			p.fault(key+".text", "is missing; describe what the scope allows, for the consent page")
 		}
 		for i, name := range s.Implies {
 			if !slices.Contains(known, name) {
 				p.fault(
 					fmt.Sprintf("%s.implies[%d]", key, i),
-					"%s is not a scope of this resource; write one of %s",
+					"%s is not a scope of this resource; use one of %s",
 					input.Quote(name),
 					strings.Join(known, ", "),
 				)
@@ -267,7 +267,7 @@ func reaches(implies map[string][]string, from, to string, seen map[string]bool)
 func (p *parser) checkTrustedIssuer(c *Config, r Resource, t catalog.TrustedIssuer, at string) {
 	switch {
 	case t.Issuer == "":
-		p.fault(at+".issuer", "is missing; write the URL in the tokens' iss")
+		p.fault(at+".issuer", "is missing; set it to the URL in the tokens' iss")
 	case t.Issuer == c.Issuer:
 		p.fault(at+".issuer", "is this server's own issuer, whose tokens are always accepted; remove the entry")
 	}
@@ -275,18 +275,18 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t catalog.TrustedIssu
 	case clients && len(t.ClientIDs) == 0 && p.clean(at+".client_ids"):
 		p.fault(
 			at+".client_ids",
-			"is an empty list; write the values of the tokens' client_id, or leave the key out",
+			"is an empty list; list the values of the tokens' client_id, or leave the key out",
 		)
 	case !clients && len(t.Audiences) == 0 && p.clean(at+".audience"):
 		p.fault(
 			at+".audience",
-			"is missing; write the tokens' aud, so that tokens for other audiences are refused, "+
+			"is missing; set it to the tokens' aud, so that tokens for other audiences are refused, "+
 				"or client_ids if the issuer's access tokens have no aud",
 		)
 	}
 	if _, written := p.origins[at+".audience"]; written && len(t.Audiences) == 0 && len(t.ClientIDs) > 0 &&
 		p.clean(at+".audience") {
-		p.fault(at+".audience", "is an empty list; write the tokens' aud, or leave the key out")
+		p.fault(at+".audience", "is an empty list; list the tokens' aud, or leave the key out")
 	}
 	_, secret := p.origins[at+".hs256_secret"]
 	_, keys := p.origins[at+".jwks_url"]
@@ -295,11 +295,11 @@ func (p *parser) checkTrustedIssuer(c *Config, r Resource, t catalog.TrustedIssu
 	case secret && keys:
 		p.fault(at, "has both hs256_secret and jwks_url; keep the one that the issuer uses")
 	case !secret && !keys:
-		p.fault(at, "has neither hs256_secret nor jwks_url; write the one that the issuer uses")
+		p.fault(at, "has neither hs256_secret nor jwks_url; set the one that the issuer uses")
 	case secret && algorithms:
 		p.fault(at+".algorithms", "has no effect with hs256_secret, which is for HS256; remove it")
 	case keys && len(t.Algorithms) == 0 && p.clean(at+".algorithms"):
-		p.fault(at+".algorithms", "is missing; write the issuer's algorithms, such as [ES256]")
+		p.fault(at+".algorithms", "is missing; set it to the issuer's algorithms, such as [ES256]")
 	}
 	scopes := newCatalogue(r)
 	for i, name := range t.Scopes {
@@ -378,7 +378,7 @@ func (p *parser) checkKeyPrefixes(c *Config) {
 				if strings.HasPrefix(text, other.text) || strings.HasPrefix(other.text, text) {
 					p.fault(
 						key,
-						"gives keys that start with %s, but %s start with %s; write another prefix",
+						"gives keys that start with %s, but %s start with %s; use a different prefix",
 						text,
 						other.by,
 						other.text,

@@ -34,20 +34,20 @@ func (p *parser) checkScopeUse(c catalogue, key, name, path string) {
 	qualified = qualified && !strings.Contains(action, ":") && !strings.HasPrefix(action, "//")
 	switch {
 	case name == catalog.ScopeIntrospect:
-		p.fault(key, "introspect is built in and does not apply to routes; write a scope of this resource")
+		p.fault(key, "introspect is built in and does not apply to routes; use a scope of this resource")
 	case c.known[name]:
 	case !qualified:
-		p.fault(key, "%s is not a scope of this resource; write one of %s", input.Quote(name), strings.Join(c.names, ", "))
+		p.fault(key, "%s is not a scope of this resource; use one of %s", input.Quote(name), strings.Join(c.names, ", "))
 	case object == "{object}" && path != "" && !strings.Contains(path, "{object}"):
 		p.fault(key, "%s needs {object} in the path, such as /v1/{object}/**", input.Quote(name))
 	case object != "{object}" && !c.objects[object]:
-		p.fault(key, "%s is not in objects; add it there, or write another scope", input.Quote(object))
+		p.fault(key, "%s is not in objects; add it there, or use another scope", input.Quote(object))
 	case object == "{object}" && path == "":
-		p.fault(key, "%s is only for routes; write a scope of this resource", input.Quote(name))
+		p.fault(key, "%s is only for routes; use a scope of this resource", input.Quote(name))
 	case !c.known[action]:
 		p.fault(
 			key,
-			"%s is not an action of this resource; write one of %s after the colon",
+			"%s is not an action of this resource; use one of %s after the colon",
 			input.Quote(action),
 			strings.Join(c.names, ", "),
 		)
@@ -63,7 +63,7 @@ func (p *parser) checkRoutes(r Resource, at string) {
 	for i, one := range r.API.Routes {
 		key := fmt.Sprintf("%s[%d]", at, i)
 		if one.Path == "" {
-			p.fault(key+".path", "is missing; write one, such as /v1/**")
+			p.fault(key+".path", "is missing; set one, such as /v1/**")
 		} else {
 			p.checkRoute(scopes, one, key)
 			if earlier := table.TakenBefore(one); len(earlier) > 0 {
@@ -119,7 +119,7 @@ func (p *parser) checkRoute(c catalogue, one route.Route, at string) {
 	if strings.Contains(one.Path, "{object}") && len(c.objects) == 0 {
 		p.fault(
 			at+".path",
-			"has {object}, but the resource lists no objects; write objects: [accounts, …] or * for any segment",
+			"has {object}, but the resource lists no objects; set objects: [accounts, …] or * for any segment",
 		)
 	}
 	for i, name := range one.Scopes {
@@ -145,7 +145,7 @@ func (p *parser) checkRoute(c catalogue, one route.Route, at string) {
 	case !one.Public && !needs && one.Scopes == nil && p.clean(at):
 		p.fault(
 			at,
-			"does not say what a request needs; write scopes: [read], or scopes: [] for any valid credential, "+
+			"has no access rule; set scopes: [read], or scopes: [] for any valid credential, "+
 				"or public: true, or refuse: true",
 		)
 	}

@@ -30,7 +30,7 @@ func oneOf(values ...string) func(string) error {
 		if slices.Contains(values, s) {
 			return nil
 		}
-		return fmt.Errorf("%s is not one of the allowed values; write one of: %s", input.Quote(s), strings.Join(values, ", "))
+		return fmt.Errorf("%s is not one of the allowed values; use one of: %s", input.Quote(s), strings.Join(values, ", "))
 	}
 }
 
@@ -50,9 +50,9 @@ const maxText = 500 // bytes
 func checkText(s string) error {
 	switch {
 	case strings.TrimSpace(s) == "":
-		return errors.New("is blank; write some text, or leave the key out")
+		return errors.New("is blank; enter some text, or leave the key out")
 	case strings.ContainsAny(s, "\n\t"):
-		return errors.New("has more than one line; write it on one line")
+		return errors.New("has more than one line; put it on one line")
 	case len(s) > maxText:
 		return errors.New("is longer than 500 bytes; shorten it")
 	}
@@ -68,37 +68,37 @@ func checkDatabaseURL(s string) error {
 	switch {
 	case s == "" || !found:
 		return errors.New(
-			"does not name a database; write sqlite:data/doorward.db or postgres://user:password@host/database",
+			"does not name a database; use sqlite:data/doorward.db or postgres://user:password@host/database",
 		)
 	case scheme == "sqlite" && rest == "":
-		return errors.New("does not name a file; write sqlite:data/doorward.db")
+		return errors.New("does not name a file; use sqlite:data/doorward.db")
 	case scheme == "sqlite" && strings.HasPrefix(rest, "//"):
 		return errors.New(
-			"is written like a URL with a host; write sqlite:data/doorward.db, or sqlite:/srv/doorward.db for an absolute path",
+			"is written like a URL with a host; use sqlite:data/doorward.db, or sqlite:/srv/doorward.db for an absolute path",
 		)
 	case scheme == "sqlite" && (strings.Contains(rest, ":memory:") || strings.HasPrefix(rest, "file:")):
-		return errors.New("does not name a persistent file; write sqlite: and a path, such as sqlite:data/doorward.db")
+		return errors.New("does not name a persistent file; use sqlite: and a path, such as sqlite:data/doorward.db")
 	case scheme == "sqlite" && strings.ContainsAny(rest, "?#\n\t"):
-		return errors.New("has options after the file; write only sqlite: and a path")
+		return errors.New("has options after the file; use only sqlite: and a path")
 	case scheme == "sqlite" && strings.HasSuffix(rest, "/"):
-		return errors.New("names a folder; write a file in it, such as sqlite:data/doorward.db")
+		return errors.New("names a folder; name a file in it, such as sqlite:data/doorward.db")
 	case scheme == "sqlite":
 		return nil
 	case scheme == "postgres" || scheme == "postgresql":
 		u, err := url.Parse(s)
 		if err != nil {
 			return errors.New(
-				"is not a URL; write postgres://user:password@host:5432/database, and in the password write " +
+				"is not a URL; use postgres://user:password@host:5432/database, and in the password use " +
 					"%40 for @, %2F for / and %25 for %",
 			)
 		}
 		if !strings.HasPrefix(rest, "//") || (u.Host == "" && u.Query().Get("host") == "") {
-			return errors.New("does not name a server; write postgres://user:password@host:5432/database")
+			return errors.New("does not name a server; use postgres://user:password@host:5432/database")
 		}
 		return nil
 	}
 	return fmt.Errorf(
-		"starts with %s, which is not a supported database; write sqlite:PATH or postgres://user:password@host/database",
+		"starts with %s, which is not a supported database; use sqlite:PATH or postgres://user:password@host/database",
 		input.Quote(scheme+":"),
 	)
 }
@@ -140,7 +140,7 @@ func checkSecret(s string) error {
 func checkSignUp(s string) error {
 	if s == "open" {
 		return errors.New(
-			"open needs email, which this version does not send; write closed, and create users with: doorward user create",
+			"open needs email, which this version does not send; use closed, and create users with: doorward user create",
 		)
 	}
 	return oneOf("closed")(s)
@@ -166,14 +166,14 @@ func checkRedirectScheme(s string) error {
 		)
 	case !uriScheme.MatchString(s):
 		return fmt.Errorf(
-			"%s is not a scheme; write it in lower-case letters without the colon, such as cursor",
+			"%s is not a scheme; use lower-case letters without the colon, such as cursor",
 			input.Quote(s),
 		)
 	case slices.Contains(usedSchemes, s) || strings.HasPrefix(s, "ms-"):
 		return fmt.Errorf(
 			"%s has a special meaning to browsers or operating systems, so a redirect to it could do more than return to an "+
 				"app; "+
-				"write an app's own scheme",
+				"use an app's own scheme",
 			input.Quote(s),
 		)
 	}
@@ -184,7 +184,7 @@ var planName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
 
 func checkPlanName(s string) error {
 	if !planName.MatchString(s) {
-		return errors.New("is not a valid plan name; write at most 63 lower-case letters, digits, - and _")
+		return errors.New("is not a valid plan name; use at most 63 lower-case letters, digits, - and _")
 	}
 	return nil
 }
@@ -194,9 +194,9 @@ func checkResourceID(s string) error {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || strings.ContainsAny(s, " \n\t\"<>\\^`{|}") || !isASCII(s):
-		return fmt.Errorf("%s is not a URI; write one such as https://api.example.com", input.Quote(s))
+		return fmt.Errorf("%s is not a URI; use one such as https://api.example.com", input.Quote(s))
 	case u.Scheme == "" || (u.Host == "" && u.Opaque == ""):
-		return fmt.Errorf("%s is not an absolute URI; write one such as https://api.example.com", input.Quote(s))
+		return fmt.Errorf("%s is not an absolute URI; use one such as https://api.example.com", input.Quote(s))
 	case strings.Contains(s, "#"):
 		return errors.New("has a fragment, which RFC 8707 forbids; remove everything from the #")
 	case u.User != nil:
@@ -225,7 +225,7 @@ var (
 
 func checkHeader(s string) error {
 	if !httpToken.MatchString(s) {
-		return fmt.Errorf("%s is not a valid header name; write one such as X-Workspace", input.Quote(s))
+		return fmt.Errorf("%s is not a valid header name; use one such as X-Workspace", input.Quote(s))
 	}
 	name := http.CanonicalHeaderKey(s)
 	if slices.Contains(takenHeaders, name) ||
@@ -240,7 +240,7 @@ var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
 func checkKeyPrefix(s string) error {
 	if !keyPrefix.MatchString(s) || len(s) > 20 {
 		return fmt.Errorf(
-			"%s is not a valid prefix; write up to 20 lower-case letters and digits, with single _ between them, "+
+			"%s is not a valid prefix; use up to 20 lower-case letters and digits, with single _ between them, "+
 				"such as sk or acme; live_ or test_ is added",
 			input.Quote(s),
 		)
@@ -251,10 +251,10 @@ func checkKeyPrefix(s string) error {
 func checkAlgorithm(s string) error {
 	switch {
 	case s == "none":
-		return errors.New("none means unsigned; write the issuer's algorithm, such as ES256")
+		return errors.New("none means unsigned; use the issuer's algorithm, such as ES256")
 	case strings.HasPrefix(s, "HS"):
 		return fmt.Errorf(
-			"%s signs with a shared secret, not with keys from jwks_url; write hs256_secret instead of both, "+
+			"%s signs with a shared secret, not with keys from jwks_url; use hs256_secret instead of both, "+
 				"or an algorithm such as ES256",
 			input.Quote(s),
 		)

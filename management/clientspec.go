@@ -64,7 +64,7 @@ func (c *clientRules) check(p *ClientSpec) error {
 	}
 	p.Site = strings.TrimSpace(p.Site)
 	if p.Site != "" && !input.Site(p.Site) {
-		fault("site", "must be an https URL of at most 500 characters, in ASCII; percent-encode others, and write a "+
+		fault("site", "must be an https URL of at most 500 characters, in ASCII; percent-encode others, and use a "+
 			"host name in its xn-- form")
 	}
 	for _, list := range []struct {

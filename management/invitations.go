@@ -27,7 +27,7 @@ func (m *Manager) Invite(
 	if !input.Email(email) {
 		return storage.Invitation{}, "", &input.Invalid{
 			Field:   "email",
-			Message: "is not a valid address; write one like name@example.com, with Latin letters only",
+			Message: "is not a valid address; use one like name@example.com, with Latin letters only",
 		}
 	}
 	token := bearer.NewCredential(prefixInvitation)

@@ -41,7 +41,7 @@ func sqliteURI(path string) string {
 
 func (s *Store) openSQLite(ctx context.Context, path string) error {
 	if path == "" {
-		return errors.New("database_url does not name a file; write its path after sqlite:, such as sqlite:data/doorward.db")
+		return errors.New("database_url does not name a file; put its path after sqlite:, such as sqlite:data/doorward.db")
 	}
 	if path != ":memory:" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

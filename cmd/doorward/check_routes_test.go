@@ -63,7 +63,7 @@ func TestCheckRefusesScopesThatNoCredentialCanHave(t *testing.T) {
 		t.Errorf("check exits %d", code)
 	}
 	for _, want := range []string{
-		`c.yaml:5: resources[0].routes[0].scopes[0]: "reed" is not a scope of this resource; write one of read, write, delete, admin`,
+		`c.yaml:5: resources[0].routes[0].scopes[0]: "reed" is not a scope of this resource; use one of read, write, delete, admin`,
 		`c.yaml:6: resources[0].routes[1].scopes[0]: "contacts" is not in objects`,
 		`c.yaml:7: resources[0].routes[2].scopes[0]: "reed" is not an action of this resource`,
 		`c.yaml:8: resources[0].routes[3].scopes[0]: "{object}:read" needs {object} in the path`,

@@ -44,7 +44,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return usageError{
 			fmt.Errorf(
-				"%s is not a complete URL; write one such as https://api.example.com/v1/accounts",
+				"%s is not a complete URL; use one such as https://api.example.com/v1/accounts",
 				input.Quote(e.URL),
 			),
 		}
@@ -59,7 +59,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 	for _, line := range e.Header {
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return usageError{fmt.Errorf("--header: %s is not a header; write it as 'NAME: VALUE'", input.Quote(line))}
+			return usageError{fmt.Errorf("--header: %s is not a header; use 'NAME: VALUE'", input.Quote(line))}
 		}
 		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}

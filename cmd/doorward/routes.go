@@ -50,7 +50,7 @@ func (c routesFromOpenAPI) Run(_ context.Context, a *app) error {
 	case len(text) > config.MaxBytes:
 		return fmt.Errorf(
 			"%s: has %d routes, which do not fit into a configuration of %d bytes; "+
-				"split the API into several resources, or write general routes such as /v1/**",
+				"split the API into several resources, or use general routes such as /v1/**",
 			name,
 			len(result.Routes),
 			config.MaxBytes,

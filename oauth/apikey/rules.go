@@ -160,10 +160,10 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 		}
 		switch {
 		case err != nil, prefix.Addr().Is4In6(): // the addresses of requests are not mapped
-			fault("addresses", "%q is not an address or range; write one such as 192.0.2.7 or 192.0.2.0/24",
+			fault("addresses", "%q is not an address or range; use one such as 192.0.2.7 or 192.0.2.0/24",
 				input.Shorten(text))
 		case prefix.Masked() != prefix:
-			fault("addresses", "%q has bits after its range; write %s", input.Shorten(text), prefix.Masked())
+			fault("addresses", "%q has bits after its range; use %s", input.Shorten(text), prefix.Masked())
 		case !slices.Contains(out, prefix.String()):
 			out = append(out, prefix.String())
 		}

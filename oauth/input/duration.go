@@ -26,9 +26,9 @@ func ParseDuration(s string) (time.Duration, error) {
 	case s == "0":
 		return 0, nil
 	case strings.HasPrefix(s, "-"):
-		return 0, errors.New("is negative; write a duration such as 90s, 15m, 1h or 7d")
+		return 0, errors.New("is negative; use a duration such as 90s, 15m, 1h or 7d")
 	case s != "" && strings.Trim(s, "0123456789") == "" && len(s) < 12:
-		return 0, fmt.Errorf("has no unit; write %sd for days, %sh for hours, or %ss for seconds", s, s, s)
+		return 0, fmt.Errorf("has no unit; use %sd for days, %sh for hours, or %ss for seconds", s, s, s)
 	}
 	var total time.Duration
 	rest := s
@@ -39,16 +39,16 @@ func ParseDuration(s string) (time.Duration, error) {
 		}
 		n, err := strconv.ParseInt(rest[:digits], 10, 64)
 		if err != nil || n > int64(longestDuration/unit.size) {
-			return 0, errors.New("is longer than 36500d; write a shorter duration")
+			return 0, errors.New("is longer than 36500d; use a shorter duration")
 		}
 		total += time.Duration(n) * unit.size
 		rest = rest[digits+len(unit.letter):]
 	}
 	switch {
 	case rest != "" || s == "":
-		return 0, fmt.Errorf("%s is not a duration; write a whole number and a unit, such as 90s, 15m, 1h or 7d", Quote(s))
+		return 0, fmt.Errorf("%s is not a duration; use a whole number and a unit, such as 90s, 15m, 1h or 7d", Quote(s))
 	case total > longestDuration:
-		return 0, errors.New("is longer than 36500d; write a shorter duration")
+		return 0, errors.New("is longer than 36500d; use a shorter duration")
 	}
 	return total, nil
 }

@@ -28,7 +28,7 @@ func ScopeName(s string) error {
 		return errors.New("contains {object}, which in a route stands for an object; choose another name")
 	case !scopeName.MatchString(s) || len(s) > MaxScopeName:
 		return fmt.Errorf(
-			"is not a valid scope name; write up to %d printable ASCII characters without spaces, quotes and backslashes "+
+			"is not a valid scope name; use up to %d printable ASCII characters without spaces, quotes and backslashes "+
 				"(RFC 6749, section 3.3), such as read, accounts:read or https://api.example.com/auth/read",
 			MaxScopeName,
 		)
@@ -39,7 +39,7 @@ func ScopeName(s string) error {
 // ObjectName checks the name of an object to which scopes can be narrowed, such as accounts in accounts:read.
 func ObjectName(s string) error {
 	if !objectName.MatchString(s) || len(s) > 60 {
-		return fmt.Errorf("%s is not a valid object name; write letters, digits, - _ and ., such as accounts", Quote(s))
+		return fmt.Errorf("%s is not a valid object name; use letters, digits, - _ and ., such as accounts", Quote(s))
 	}
 	return nil
 }

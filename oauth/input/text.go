@@ -35,7 +35,7 @@ func Line(text string, most int) (stored, wrong string) {
 	switch {
 	case text == "":
 	case !strings.ContainsFunc(text, visible):
-		return "", "contains no visible character; write a letter or digit"
+		return "", "contains no visible character; use a letter or digit"
 	case unicode.Is(unicode.M, runes[0]):
 		return "", "begins with a combining mark; put a letter before it"
 	}

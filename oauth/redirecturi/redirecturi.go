@@ -93,9 +93,9 @@ func Check(uri string, allowed []string) string {
 	case len(uri) > 2000:
 		return "is longer than 2,000 characters"
 	case strings.ContainsFunc(uri, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "contains spaces or characters outside ASCII; percent-encode them, and write a host name in its xn-- form"
+		return "contains spaces or characters outside ASCII; percent-encode them, and use the xn-- form of a host name"
 	case strings.ContainsAny(uri, `\*"<>^{|}`+"`"):
-		return "contains a character that is not allowed in URIs, or a wildcard; write each URI out"
+		return "contains a character that is not allowed in URIs, or a wildcard; list each URI in full"
 	case strings.Contains(uri, "#"):
 		return "has a fragment; remove # and all after it (RFC 6749, section 3.1.2)"
 	}
@@ -104,7 +104,7 @@ func Check(uri string, allowed []string) string {
 		return "is not an absolute URI"
 	}
 	if !strings.HasPrefix(uri, u.Scheme+":") {
-		return "has capital letters in its scheme; write it in lower case"
+		return "has capital letters in its scheme; use lower case"
 	}
 	if u.User != nil {
 		return "contains user information; remove all before the @"
@@ -121,7 +121,7 @@ func Check(uri string, allowed []string) string {
 	path := strings.ToLower(u.EscapedPath())
 	for _, segment := range strings.Split(strings.ReplaceAll(strings.ReplaceAll(path, "%2e", "."), "%2f", "/"), "/") {
 		if segment == "." || segment == ".." {
-			return "contains . or .. segments; write the path without them"
+			return "contains . or .. segments; remove them"
 		}
 	}
 	query, err := url.ParseQuery(u.RawQuery)

@@ -29,46 +29,46 @@ type Pattern []string
 func Parse(path string) (Pattern, error) {
 	switch {
 	case !strings.HasPrefix(path, "/"):
-		return nil, fmt.Errorf("%s does not start with /; write a path, such as /v1/**", input.Quote(path))
+		return nil, fmt.Errorf("%s does not start with /; use a path, such as /v1/**", input.Quote(path))
 	case strings.ContainsAny(path, "?#"):
-		return nil, fmt.Errorf("%s has a query or fragment; write only the path", input.Quote(path))
+		return nil, fmt.Errorf("%s has a query or fragment; use only the path", input.Quote(path))
 	case strings.Contains(path, "%"):
 		return nil, fmt.Errorf(
-			"%s has an escape; write the character itself, paths are decoded before they are matched",
+			"%s has an escape; use the character itself, paths are decoded before they are matched",
 			input.Quote(path),
 		)
 	case strings.Contains(path, `\`) || strings.Contains(path, "//"):
 		return nil, fmt.Errorf(
-			"%s has // or a backslash, and such requests are refused; write single slashes",
+			"%s has // or a backslash, and such requests are refused; use single slashes",
 			input.Quote(path),
 		)
 	case strings.ContainsAny(path, "\n\t") || len(path) > MaxPath:
-		return nil, fmt.Errorf("%s is not a path; write one, such as /v1/**", input.Quote(path))
+		return nil, fmt.Errorf("%s is not a path; use one, such as /v1/**", input.Quote(path))
 	}
 	p := split(path)
 	for i, segment := range p {
 		switch {
 		case segment == "." || segment == "..":
 			return nil, fmt.Errorf(
-				"%s has a . or .. segment, and such requests are refused; write the normalised path",
+				"%s has a . or .. segment, and such requests are refused; use the normalised path",
 				input.Quote(path),
 			)
 		case segment == restSegment && i < len(p)-1:
 			return nil, fmt.Errorf(
-				"%s has ** before its end; write * for one segment, ** only as the last",
+				"%s has ** before its end; use * for one segment, ** only as the last",
 				input.Quote(path),
 			)
 		case segment == anySegment || segment == restSegment || segment == objectSegment:
 		case strings.ContainsAny(segment, "*{}") || strings.HasPrefix(segment, ":"):
 			return nil, fmt.Errorf(
-				"%s has the segment %s; write * for any one segment, {object} for one of objects, or plain text",
+				"%s has the segment %s; use * for any one segment, {object} for one of objects, or plain text",
 				input.Quote(path),
 				input.Quote(segment),
 			)
 		}
 	}
 	if strings.Count(path, objectSegment) > 1 {
-		return nil, fmt.Errorf("%s has {object} twice; write * for one of them", input.Quote(path))
+		return nil, fmt.Errorf("%s has {object} twice; use * for one of them", input.Quote(path))
 	}
 	return p, nil
 }

@@ -31,11 +31,11 @@ func CheckMethod(s string) error {
 	case slices.Contains(Methods, s):
 		return nil
 	case up != s && slices.Contains(Methods, up):
-		return fmt.Errorf("%s is not in capitals; write %s", input.Quote(s), up)
+		return fmt.Errorf("%s is not in capitals; use %s", input.Quote(s), up)
 	case s == "*":
 		return errors.New("\"*\" is not a method; leave methods out for all of them")
 	}
-	return fmt.Errorf("%s is not one of the allowed values; write one of: %s", input.Quote(s), strings.Join(Methods, ", "))
+	return fmt.Errorf("%s is not one of the allowed values; use one of: %s", input.Quote(s), strings.Join(Methods, ", "))
 }
 
 // String names the route as the configuration does.

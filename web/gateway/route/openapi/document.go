@@ -155,7 +155,7 @@ func (d *document) firstRemark() string {
 // read reads the whole document. Only faults without which nothing can be said about the rest end it.
 func (d *document) read() error {
 	if d.root.node.Kind != yaml.MappingNode {
-		return d.root.fault("is %s, not an OpenAPI document; name the one of your API", yamlnode.Describe(d.root.node))
+		return d.root.fault("is %s, not an OpenAPI document; pass your API's OpenAPI document", yamlnode.Describe(d.root.node))
 	}
 	var err error
 	if d.top, err = d.mapping(d.root, "the document"); err != nil {
@@ -176,7 +176,7 @@ func (d *document) read() error {
 	}
 	for _, e := range d.top.entries {
 		if e.name != "security" && isSecurity(e.name) { // else what it asks for would be asked of no operation
-			err := e.key.fault("the document has the key %s; write security", input.Quote(e.name))
+			err := e.key.fault("the document has the key %s; use security", input.Quote(e.name))
 			d.all = &requirement{needs: needs{refuse: true}, err: err}
 		}
 	}
@@ -210,7 +210,7 @@ func (d *document) checkVersion() error {
 		return nil
 	case !isOpenAPI:
 		return d.root.fault(
-			"does not say openapi: 3.0.x or 3.1.x, so it is not an OpenAPI document; name the one of your API",
+			"does not say openapi: 3.0.x or 3.1.x, so it is not an OpenAPI document; pass your API's OpenAPI document",
 		)
 	}
 	text, err := d.text(version, "openapi")
@@ -222,7 +222,7 @@ func (d *document) checkVersion() error {
 		d.rolesMayBe = true
 	default:
 		return version.fault(
-			"is OpenAPI %s; 3.0 and 3.1 and Swagger 2.0 can be imported, so write it in one of these",
+			"is OpenAPI %s; 3.0 and 3.1 and Swagger 2.0 can be imported, so convert it to one of these",
 			input.Quote(text),
 		)
 	}

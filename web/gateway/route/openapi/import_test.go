@@ -331,7 +331,7 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 			"security: []\nSecurity: [{oauth: [a]}]\npaths: {/a: {get: {}, put: {security: []}}}",
 			nil,
 			[]string{"GET /a refuse", "PUT /a public"},
-			`Refused: GET /a: d.yaml:7: the document has the key "Security"; write security`,
+			`Refused: GET /a: d.yaml:7: the document has the key "Security"; use security`,
 		},
 		"of all with a blank": {
 			"'security ': [{oauth: [a]}]\npaths: {/a: {get: {}, put: {security: []}}}",

@@ -198,7 +198,7 @@ func (d *document) put(e entry, bases, maybe []string, method string, n needs) e
 			if !n.refuse {
 				d.refuse(
 					method+" "+name,
-					e.key.fault("the path %s does not start with /; write it so", input.Quote(name)),
+					e.key.fault("the path %s must start with /", input.Quote(name)),
 				)
 			}
 			name, n = "/"+name, needs{refuse: true}
@@ -220,7 +220,7 @@ func (d *document) put(e entry, bases, maybe []string, method string, n needs) e
 				method+" "+e.name,
 				e.key.fault(
 					"a template or * of the path may match several segments; requests with more than one are refused; "+
-						"if they are needed, write the route with **",
+						"if they are needed, use ** in the route",
 				),
 			)
 		}

@@ -52,7 +52,7 @@ func (f *fileSet) mapping(p place, what string) (*mapping, error) {
 	if p.node.Kind != yaml.MappingNode || p.node.ShortTag() != "!!map" {
 		return m, p.fault("%s is %s; a mapping of keys and values belongs there", what, yamlnode.Describe(p.node))
 	}
-	m.err = p.fault("%s has a merge key that leads back to itself; write the keys out", what)
+	m.err = p.fault("%s has a merge key that leads back to itself; list the keys directly", what)
 	f.mappings[p.node] = m
 	m.err = f.fill(m, what)
 	return m, m.err
@@ -64,7 +64,7 @@ func (f *fileSet) fill(m *mapping, what string) error {
 	for i := 0; i+1 < len(content); i += 2 {
 		key := place{m.file, yamlnode.Deref(content[i])}
 		if key.node.Kind != yaml.ScalarNode {
-			return key.fault("%s has %s where a key belongs; write a plain name", what, yamlnode.Describe(key.node))
+			return key.fault("%s has %s where a key belongs; use a plain name", what, yamlnode.Describe(key.node))
 		}
 		value := place{m.file, yamlnode.Deref(content[i+1])}
 		if key.node.ShortTag() == "!!merge" {
@@ -74,7 +74,7 @@ func (f *fileSet) fill(m *mapping, what string) error {
 		m.add(entry{key.node.Value, key, value})
 	}
 	if len(merged) > 1 {
-		return merged[1].fault("%s has two merge keys; write one with a list", what)
+		return merged[1].fault("%s has two merge keys; use one with a list", what)
 	}
 	if len(merged) == 0 {
 		return nil
@@ -82,7 +82,7 @@ func (f *fileSet) fill(m *mapping, what string) error {
 	if f.merging++; f.merging > maxMergeDepth {
 		f.merging--
 		return merged[0].fault(
-			"%s has more than %d merge keys within each other; write the keys out",
+			"%s has more than %d merge keys within each other; list the keys directly",
 			what,
 			maxMergeDepth,
 		)
@@ -105,7 +105,7 @@ func (f *fileSet) fill(m *mapping, what string) error {
 				continue
 			}
 			if f.values++; f.values > 2*maxValues {
-				return m.fault("%s merges too many keys; write them out", what)
+				return m.fault("%s merges too many keys; list them directly", what)
 			}
 			m.add(e)
 			if from.twice[e.name] {
@@ -146,7 +146,7 @@ func (f *fileSet) layers(p place, what string) ([]*mapping, error) {
 		}
 	}
 	return all, p.fault(
-		"%s is a reference that leads back to itself, or through more than %d others; write it out",
+		"%s is a reference that leads back to itself, or through more than %d others; replace it with its content",
 		what,
 		maxReferences,
 	)
@@ -177,7 +177,7 @@ func (f *fileSet) value(p place, what string) (place, error) {
 		}
 	}
 	return p, p.fault(
-		"%s is a reference that leads back to itself, or through more than %d others; write it out",
+		"%s is a reference that leads back to itself, or through more than %d others; replace it with its content",
 		what,
 		maxReferences,
 	)
@@ -187,13 +187,13 @@ func (f *fileSet) value(p place, what string) (place, error) {
 func (f *fileSet) follow(ref place, what string) (place, error) {
 	if ref.node.Kind != yaml.ScalarNode || ref.node.ShortTag() != "!!str" {
 		return ref, ref.fault(
-			"%s has a $ref that is %s; write a reference, such as \"#/components/…\"",
+			"%s has a $ref that is %s; use a reference, such as \"#/components/…\"",
 			what,
 			yamlnode.Describe(ref.node),
 		)
 	}
 	if f.followed++; f.followed > maxFollowed {
-		return ref, ref.fault("%s is one of more than %d references; write it out", what, maxFollowed)
+		return ref, ref.fault("%s is one of more than %d references; replace it with its content", what, maxFollowed)
 	}
 	text := ref.node.Value
 	name, fragment, _ := strings.Cut(text, "#")
@@ -203,7 +203,7 @@ func (f *fileSet) follow(ref place, what string) (place, error) {
 		switch {
 		case err != nil:
 			return ref, ref.fault(
-				"%s refers to %s, which is not a reference; write a file and a fragment",
+				"%s refers to %s, which is not a reference; use a file and a fragment",
 				what,
 				input.Quote(text),
 			)
@@ -215,7 +215,7 @@ func (f *fileSet) follow(ref place, what string) (place, error) {
 				input.Quote(text),
 			)
 		case u.RawQuery != "" || u.ForceQuery || u.Path == "" || strings.ContainsAny(u.Path, "\\\x00"):
-			return ref, ref.fault("%s refers to %s, which is not a file; write its path", what, input.Quote(text))
+			return ref, ref.fault("%s refers to %s, which is not a file; use its path", what, input.Quote(text))
 		case ref.file.path == "":
 			return ref, ref.fault(
 				"%s refers to %s, and standard input has no files beside it; name the document's file",
@@ -250,7 +250,7 @@ func (f *fileSet) follow(ref place, what string) (place, error) {
 	pointer, ok := strings.CutPrefix(fragment, "/")
 	if !ok {
 		return ref, ref.fault(
-			"%s refers to %s by the name of an anchor; write a path, such as #/components/…",
+			"%s refers to %s by the name of an anchor; use a path, such as #/components/…",
 			what,
 			input.Quote(text),
 		)

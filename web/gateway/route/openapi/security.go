@@ -127,7 +127,7 @@ func (d *document) readScheme(e entry) scheme {
 		return scheme{err: err}
 	}
 	if !ok {
-		return scheme{err: e.key.fault("%s has no type; write oauth2, openIdConnect, http, apiKey or mutualTLS", what)}
+		return scheme{err: e.key.fault("%s has no type; use oauth2, openIdConnect, http, apiKey or mutualTLS", what)}
 	}
 	s := scheme{kind: value("type")}
 	switch {
@@ -144,7 +144,7 @@ func (d *document) readScheme(e entry) scheme {
 		}
 	default:
 		s.err = kind.fault(
-			"%s has the type %s; write oauth2, openIdConnect, http, apiKey or mutualTLS",
+			"%s has the type %s; use oauth2, openIdConnect, http, apiKey or mutualTLS",
 			what,
 			input.Quote(kind.node.Value),
 		)
@@ -186,7 +186,7 @@ func (d *document) requirements(p place) *requirement {
 	case err != nil:
 		return fail(err)
 	case len(list) > maxRequirements:
-		return fail(p.fault("security has more than %d requirements; write fewer", maxRequirements))
+		return fail(p.fault("security has more than %d requirements; use fewer", maxRequirements))
 	case len(list) == 0:
 		r.needs.public = true
 		return r
@@ -231,7 +231,7 @@ func (d *document) alternative(p place, r *requirement) (one needs, schemes int,
 		return one, 0, err
 	}
 	if len(m.entries) > maxRequirements {
-		return one, 0, p.fault("a security requirement has more than %d schemes; write fewer", maxRequirements)
+		return one, 0, p.fault("a security requirement has more than %d schemes; use fewer", maxRequirements)
 	}
 	for _, e := range m.entries {
 		if m.twice[e.name] {
@@ -260,7 +260,7 @@ func (d *document) alternative(p place, r *requirement) (one needs, schemes int,
 			return one, 0, err
 		}
 		if len(scopes) > maxRequirements {
-			return one, 0, e.value.fault("it requires more than %d scopes; write fewer", maxRequirements)
+			return one, 0, e.value.fault("it requires more than %d scopes; use fewer", maxRequirements)
 		}
 		for _, item := range scopes {
 			scope, err := d.text(item, "a scope")
@@ -291,7 +291,7 @@ func (d *document) operationNeeds(name string, layers []*mapping, method string)
 	for i, m := range layers {
 		for _, e := range m.entries {
 			if e.name != "security" && isSecurity(e.name) {
-				d.refuse(name, e.key.fault("it has the key %s; write security", input.Quote(e.name)))
+				d.refuse(name, e.key.fault("it has the key %s; use security", input.Quote(e.name)))
 				return needs{refuse: true}
 			}
 		}

@@ -77,7 +77,7 @@ func (d *document) servers(m *mapping) (all []apiServer, faults []error, given b
 	case len(list) == 0:
 		return nil, nil, false
 	case len(list) > maxRequirements:
-		return nil, []error{p.fault("has more than %d servers; write fewer", maxRequirements)}, true
+		return nil, []error{p.fault("has more than %d servers; use fewer", maxRequirements)}, true
 	}
 	for _, item := range list {
 		s, err := d.server(item)
@@ -103,7 +103,7 @@ func (d *document) server(p place) (s apiServer, err error) {
 		return s, err
 	}
 	if !ok {
-		return s, m.fault("a server has no url; write it, such as https://api.example.com/v1")
+		return s, m.fault("a server has no url; add one, such as https://api.example.com/v1")
 	}
 	text, err := d.text(address, "url")
 	if err != nil {
