@@ -97,14 +97,14 @@ func (a *Authority) permitted(act *Act) error {
 	c := a.Credential
 	if c != nil && !c.Has(catalog.ScopeAdmin) {
 		return &Forbidden{
-			Message: "The credential lacks the scope " + catalog.ScopeAdmin + "; use one that has it.",
+			Message: "The credential lacks the " + catalog.ScopeAdmin + " scope; use one that has it.",
 			Scope:   catalog.ScopeAdmin,
 		}
 	}
 	if act.Own && (a.UserID == "" || c != nil && c.Kind != bearer.KindPersonalAccessToken && !a.Manages) {
 		return &Forbidden{
-			Message: "Only users manage personal access tokens and create workspaces: sign in, or use a personal " +
-				"access token with the scope " + catalog.ScopeAdmin + ".",
+			Message: "Only users can manage personal access tokens and create workspaces: sign in, or use a personal " +
+				"access token with the " + catalog.ScopeAdmin + " scope.",
 		}
 	}
 	// Test keys are kept less carefully than live ones, so they can manage only test keys.
@@ -114,8 +114,8 @@ func (a *Authority) permitted(act *Act) error {
 	}
 	if act.Permission != "" && !RoleMay(a.Role, act.Permission) {
 		return &Forbidden{
-			Message: "To " + string(act.Permission) + " in this workspace you need the role " + leastRole[act.Permission] +
-				"; ask an owner for it.",
+			Message: "You need the " + leastRole[act.Permission] + " role in this workspace to " + string(act.Permission) +
+				". Ask an owner.",
 		}
 	}
 	if !act.Lasts || c == nil {
@@ -143,9 +143,8 @@ func (a *Authority) permitted(act *Act) error {
 func (a *Authority) outlived() error {
 	if c := a.Credential; c != nil && c.Kind == bearer.KindAccessToken && !a.Manages {
 		return &Forbidden{
-			Message: "An app's access token expires, but what it creates, widens or enables here would remain. Use an " +
-				"API key or a personal access token; " +
-				"the operator can allow it to an app with: doorward client update " + c.ClientID + " --manages",
+			Message: "App access tokens expire, but this change would remain. Use an API key or a personal access token, " +
+				"or ask the operator to run: doorward client update " + c.ClientID + " --manages",
 		}
 	}
 	return nil
@@ -160,7 +159,7 @@ func mustCover(p *bearer.Principal, r *Reach) error {
 	for _, name := range r.Scopes {
 		if !p.Has(name) {
 			return &Forbidden{
-				Message: "The credential does not have the scope " + name + ", so it cannot give it; use one that has it.",
+				Message: "You cannot grant the scope " + name + " with a credential that does not have it; use another credential.",
 				Scope:   name,
 			}
 		}
@@ -184,13 +183,13 @@ func mustReach(p *bearer.Principal, ends storage.Time, addresses []string, role 
 	}
 	if len(p.Addresses) > 0 && !apikey.AddressesWithin(addresses, p.Addresses) {
 		return &Forbidden{
-			Message: "The credential has allowed IP addresses, and the new access would work from others too. " +
-				"Choose addresses among them, or use a credential that is allowed from any address.",
+			Message: "The credential is restricted to certain IP addresses, but the new access would not be. " +
+				"Restrict it to the same addresses, or use a credential without this restriction.",
 		}
 	}
 	if p.TokenRole != "" && role != "" && !catalog.AtLeast(p.TokenRole, role) {
 		return &Forbidden{
-			Message: "The credential is limited to the role " + p.TokenRole + ", so it cannot give a higher one.",
+			Message: "The credential is limited to the " + p.TokenRole + " role, so it cannot grant a higher role; use another credential.",
 		}
 	}
 	return nil
@@ -214,8 +213,8 @@ func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 		}
 	}
 	return &Forbidden{
-		Message: "This is for administrators of this server: in a browser, or with a personal access token of " +
-			"theirs that has the scope " + catalog.ScopeAdmin + " and is not limited to a role.",
+		Message: "Only server administrators can do this. Sign in, or use an administrator's personal access token that " +
+			"has the " + catalog.ScopeAdmin + " scope and no maximum role.",
 	}
 }
 

@@ -69,7 +69,7 @@ func (m *Manager) CreateClient(
 		}
 		if n >= MaxClients {
 			return c, "", &input.Invalid{Field: "name", Message: fmt.Sprintf(
-				"is one too many: there are %d apps already; delete one that is not used", MaxClients,
+				"This workspace has reached the limit of %d apps; delete one that is not used", MaxClients,
 			)}
 		}
 	}
@@ -219,7 +219,7 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 		p.was = c.Name
 		if p.Public != c.Public {
 			return &input.Invalid{
-				Field: "kind", Message: "cannot change between public and confidential; register a new app",
+				Field: "kind", Message: "An app cannot change between public and confidential; register a new app",
 			}
 		}
 		if !p.Administrator {
@@ -291,7 +291,7 @@ func (m *Manager) RotateSecret(
 		}
 		if !c.DisabledAt.IsZero() {
 			return &input.Invalid{
-				Field: "kind", Message: "is that of a disabled app, which cannot get a new secret; enable it first",
+				Field: "kind", Message: "A disabled app cannot get a new secret; enable it first",
 			}
 		}
 		if err := m.issuesIn(ctx, c.WorkspaceID); err != nil {
@@ -301,7 +301,7 @@ func (m *Manager) RotateSecret(
 	})
 	if errors.Is(err, storage.ErrNotFound) {
 		if c, lookup := m.store.ClientByID(ctx, id); lookup == nil && c.Public {
-			return "", x, &input.Invalid{Field: "kind", Message: "is public, and public clients have no secret; use PKCE"}
+			return "", x, &input.Invalid{Field: "kind", Message: "Public clients have no secret; use PKCE"}
 		}
 	}
 	if err != nil {

@@ -68,17 +68,17 @@ func (c *clientRules) check(p *ClientSpec) error {
 			"host name in its xn-- form")
 	}
 	for _, list := range []struct {
-		field      string
-		have, most int
+		field, what string
+		have, most  int
 	}{
-		{"redirect_uris", len(p.RedirectURIs), maxRedirectURIs},
-		{"scope", len(p.Scopes), catalog.MaxScopes},
-		{"resource", len(p.Resources), maxResources},
-		{"grant", len(p.Grants), len(c.grants)},
+		{"redirect_uris", "redirect URIs", len(p.RedirectURIs), maxRedirectURIs},
+		{"scope", "permissions", len(p.Scopes), catalog.MaxScopes},
+		{"resource", "APIs", len(p.Resources), maxResources},
+		{"grant", "grant types", len(p.Grants), len(c.grants)},
 	} {
 		if list.have > list.most {
 			// Of a list that is too long, the items are neither checked nor reported.
-			fault(list.field, "may be %d at most; register fewer", list.most)
+			fault(list.field, "At most %d %s are allowed", list.most, list.what)
 			return errors.Join(all...)
 		}
 	}
@@ -90,8 +90,8 @@ func (c *clientRules) check(p *ClientSpec) error {
 		}
 	}
 	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified || p.Manages) {
-		fault("kind", "is for administrators: leave out pkce optional, first party, verified, manages and resource "+
-			"server, which only they can set")
+		fault("kind", "Only administrators can set pkce optional, first party, verified, manages and resource "+
+			"server; leave them out")
 	}
 	c.checkGrants(p, fault)
 	c.checkScopes(p, fault)
@@ -112,7 +112,7 @@ type GrantRule struct {
 	Secret      bool   // only for clients with a secret
 }
 
-// ownGrants lists, for a sentence, the grant types by which clients act for themselves.
+// ownGrants lists, for a sentence, the grant types by which clients act on their own behalf.
 func (c *clientRules) ownGrants() string {
 	var names []string
 	for _, g := range c.grants {
@@ -134,7 +134,7 @@ func (c *clientRules) checkGrants(p *ClientSpec, fault func(field, message strin
 	if p.ResourceServer {
 		if p.Public || p.FirstParty || p.PKCEOptional || p.Manages || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 ||
 			len(p.Scopes) > 0 {
-			fault("kind", "is resource server, which introspects tokens and gets none; leave out redirect URIs, grants, "+
+			fault("kind", "A resource server only introspects tokens; leave out redirect URIs, grants, "+
 				"scopes, public, pkce, manages and first party")
 		}
 		return
@@ -206,8 +206,8 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
 		} else if len(known) > 0 && len(p.Grants) > 0 && !c.actForPeople(p.Grants) &&
 			!anyKnows(func(x catalog.Scope) bool { return !x.UserOnly }, name) {
-			fault("scope", "%q counts only for tokens of a user, and an app with only %s acts "+
-				"for itself; leave it out", input.Shorten(name), c.ownGrants())
+			fault("scope", "%q is available only to users, and an app with only %s acts on its own behalf; "+
+				"leave it out", input.Shorten(name), c.ownGrants())
 		}
 	}
 }

@@ -27,7 +27,7 @@ func (m *Manager) Invite(
 	if !input.Email(email) {
 		return storage.Invitation{}, "", &input.Invalid{
 			Field:   "email",
-			Message: "is not a valid address; use one like name@example.com, with Latin letters only",
+			Message: "is not a valid email address; use one such as name@example.com, in Latin letters only",
 		}
 	}
 	token := bearer.NewCredential(prefixInvitation)
@@ -48,7 +48,7 @@ func (m *Manager) Invite(
 		if err == nil && len(open) >= MaxMembers {
 			err = &input.Invalid{
 				Field:   "email",
-				Message: fmt.Sprintf("is one too many: there are %d open invitations; withdraw some", len(open)),
+				Message: fmt.Sprintf("There are %d pending invitations, the maximum; revoke some", len(open)),
 			}
 		}
 		if err == nil {
@@ -63,21 +63,20 @@ func (m *Manager) Invite(
 		if err == nil && len(members) >= MaxMembers {
 			err = &input.Invalid{
 				Field:   "email",
-				Message: fmt.Sprintf("is one too many: the workspace has %d members; remove some", len(members)),
+				Message: fmt.Sprintf("The workspace has %d members, the maximum; remove some", len(members)),
 			}
 		}
 		if err == nil &&
 			slices.ContainsFunc(
 				members, func(m storage.Member) bool { return storage.EmailKey(m.Email) == storage.EmailKey(email) },
 			) {
-			err = &input.Invalid{Field: "email", Message: "belongs to a member already; change their role instead"}
+			err = &input.Invalid{Field: "email", Message: "already belongs to a member; change their role instead"}
 		}
 		if err == nil {
 			// Do not send an invitation that could not be accepted: the creator of a key may have left the workspace.
 			if _, err = m.stillGiven(ctx, i); errors.Is(err, storage.ErrNotFound) {
 				err = &Forbidden{
-					Message: "The user of this credential may not invite members with this role any more, so the " +
-						"invitation would not work; use another credential.",
+					Message: "The user of this credential can no longer invite members with this role; use another credential.",
 				}
 			}
 		}

@@ -116,8 +116,7 @@ func (m *Manager) applyKeyChange(
 			err,
 			&input.Invalid{
 				Field: "kind",
-				Message: "does not have this field: a personal access token has neither plan nor rate limit, an API key " +
-					"no role",
+				Message: "Personal access tokens have no plan or rate limit, and API keys have no role; leave the field out",
 			},
 		)
 	}
@@ -129,7 +128,7 @@ func (m *Manager) applyKeyChange(
 		for _, name := range kept.Scopes {
 			if !r.Covers(held, name) {
 				return nil, &Forbidden{
-					Message: "The key does not have the scope " + name + ", and a key never gets more scopes; create a new one.",
+					Message: "The key does not have the scope " + name + ". Scopes cannot be added to an existing key; create a new one.",
 					Scope:   name,
 				}
 			}
@@ -137,7 +136,7 @@ func (m *Manager) applyKeyChange(
 	}
 	if c.Role != nil && k.Role != "" && (kept.Role == "" || !catalog.AtLeast(k.Role, kept.Role)) {
 		return nil, &Forbidden{
-			Message: "The token is limited to the role " + k.Role + ", and never gets a higher one; create a new one.",
+			Message: "The token is limited to the " + k.Role + " role, which cannot be raised; create a new one.",
 		}
 	}
 	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role

@@ -75,7 +75,7 @@ func (m *Manager) CreatePersonalToken(
 	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
 		err = &input.Invalid{
 			Field:   "plan",
-			Message: "and rate limit of a personal access token are those of the workspace that it acts in; leave them out",
+			Message: "A personal access token uses the plan and rate limit of the workspace; leave them out",
 		}
 	}
 	if err != nil {

@@ -122,7 +122,7 @@ func (m *Manager) CreateWorkspace(
 				return &input.Invalid{
 					Field: "name",
 					Message: fmt.Sprintf(
-						"is one too many: you belong to %d workspaces already; leave or delete one", len(have),
+						"You have reached the limit of %d workspaces; leave or delete one", len(have),
 					),
 				}
 			}

@@ -140,7 +140,7 @@ func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID s
 		e := s.fail(
 			a,
 			TemporarilyUnavailable,
-			"This app asks for the same user too often; use the tokens that it has, and try again later.",
+			"Too many authorization requests for this user; reuse the existing tokens and try again later.",
 			fmt.Errorf(
 				"more than %d answers of one user to one client an hour, or %d a minute", management.ChangeLimit.Hour,
 				management.ChangeLimit.Burst,

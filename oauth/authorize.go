@@ -89,8 +89,8 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	// Check first what decides whether the redirect URI may be used at all.
 	if len(form["client_id"]) != 1 || len(form["redirect_uri"]) > 1 {
 		return nil, pageError(
-			"The app sent a request that names no app, or names one twice. Its developer must send client_id and " +
-				"redirect_uri once each.",
+			"The app's request has a missing or repeated client_id or a repeated redirect_uri. Its developer must send " +
+				"each of them once.",
 		)
 	}
 	LogFieldsOf(r.Context()).Client(form.Get("client_id"))
@@ -212,7 +212,7 @@ func (s *Server) parseProven(a *AuthorizeRequest, form url.Values) error {
 	}
 	switch {
 	case len(form["resource"]) > 1:
-		return s.fail(a, InvalidTarget, "Send one resource; a token is for one.", nil)
+		return s.fail(a, InvalidTarget, "Send a single resource parameter; a token is valid for one resource.", nil)
 	case form.Get("request") != "" && form.Get("request_uri") != "":
 		return s.fail(a, InvalidRequest, "request and request_uri are not supported; send plain parameters.", nil)
 	case form.Has("request"):
@@ -279,7 +279,7 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 			continue
 		case !known:
 			return s.fail(
-				a, InvalidScope, "A scope does not exist at the resource; request only scopes that it lists.", nil,
+				a, InvalidScope, "A requested scope is not defined for this resource; request only its scopes.", nil,
 			)
 		case !a.Client.Scopes.Has(name):
 			return s.fail(a, InvalidScope, scopeNotRegistered, nil)
@@ -361,7 +361,7 @@ func (s *Server) fositeAuthorize(ctx context.Context, f *Flow) (fosite.Authorize
 }
 
 // appGone is the error for an app that was removed or disabled while the user was answering it.
-func appGone() error { return pageError("This app is not available any more.") }
+func appGone() error { return pageError("This app is no longer available. Contact its developer.") }
 
 // ReopenAuthorize restores the request of a flow, with the client as it is now. Errors are those of ParseAuthorize.
 func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeRequest, error) {
@@ -385,7 +385,8 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	for _, name := range a.Scopes {
 		if _, known := a.Resource.Scope(name); !known || !client.Scopes.Has(name) {
 			return a, s.fail(
-				a, InvalidScope, "The client has lost one of the scopes meanwhile; start a new authorization.", nil,
+				a, InvalidScope,
+				"The client is no longer registered for one of the requested scopes; start a new authorization.", nil,
 			)
 		}
 	}

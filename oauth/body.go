@@ -74,7 +74,7 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 		}
 		if len(values) > 1 {
 			if name == "resource" {
-				return nil, &Error{Code: InvalidTarget, Description: "Send one resource; a token is for one."}
+				return nil, &Error{Code: InvalidTarget, Description: "Send a single resource parameter; a token is valid for one resource."}
 			}
 			return nil, badRequest("A parameter appears twice; send each parameter once.")
 		}
@@ -121,7 +121,7 @@ func parseForm(text string) (url.Values, error) {
 // parseJSON reads an object whose members are strings, numbers or booleans. It refuses duplicate names, which parsers
 // disagree about, and anything after the object. An error in a member names it.
 func parseJSON(body []byte) (url.Values, error) {
-	refused := badRequest("The body must be one JSON object with string values, each name once.")
+	refused := badRequest("The body must be one JSON object with string values and without duplicate names.")
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {

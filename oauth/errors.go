@@ -112,7 +112,7 @@ func asError(err error) *Error {
 	var f *fosite.RFC6749Error
 	if !errors.As(err, &f) {
 		return &Error{
-			Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err,
+			Code: ServerError, Description: "Internal server error. Send the request ID to the operator.", Cause: err,
 		}
 	}
 	switch f.ErrorField {
@@ -133,7 +133,7 @@ func asError(err error) *Error {
 	case InvalidRequest, "unsupported_response_mode", "invalid_state":
 		return &Error{Code: InvalidRequest, Description: "The request is not valid.", Cause: err}
 	}
-	return &Error{Code: ServerError, Description: "The server failed. Send the request id to its operator.", Cause: err}
+	return &Error{Code: ServerError, Description: "Internal server error. Send the request ID to the operator.", Cause: err}
 }
 
 // fositeCause returns the cause that a fosite error hides: its own message names only a code.

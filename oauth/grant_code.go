@@ -148,7 +148,7 @@ func (s *Server) burnCode(ctx context.Context, x *exchange, cause error) error {
 	if sent := x.form.Get("redirect_uri"); sent != "" && sent != x.code.RedirectURI {
 		return &Error{
 			Code:        InvalidGrant,
-			Description: "redirect_uri differs from that of the authorization request; send the same, or none.",
+			Description: "redirect_uri does not match the authorization request; send the same value or omit it.",
 			Cause: fmt.Errorf(
 				"redirect_uri %s differs from that of the authorization request, %s", quotedURI(sent),
 				quotedURI(x.code.RedirectURI),

@@ -78,7 +78,7 @@ func (x *exchange) fewerScopes() error {
 		if !slices.Contains(x.grant.Scopes, name) {
 			return &Error{
 				Code:        InvalidScope,
-				Description: "A scope goes beyond what was granted; start a new authorization for it.",
+				Description: "A requested scope exceeds the scope originally granted; start a new authorization for it.",
 			}
 		}
 		if slices.Contains(x.scopes, name) && !slices.Contains(narrowed, name) {

@@ -133,7 +133,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 var errNotTheirs = errors.New("the caller may not see this credential: it is for another resource, or another client's")
 
 // actionIntrospected is the action shown for requests that only a resource server saw.
-const actionIntrospected = "introspected"
+const actionIntrospected = "Token introspection"
 
 // introspectionCost reads the cost to charge to the plan; counted is false if none was sent.
 func introspectionCost(form url.Values) (cost int64, counted bool, err error) {

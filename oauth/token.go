@@ -131,7 +131,7 @@ func (s *Server) issue(
 // sameResource refuses a request for a resource other than that of its grant (RFC 8707, section 2.2).
 func (x *exchange) sameResource() error {
 	if named := x.form.Get("resource"); named != "" && !catalog.SameResource(named, x.grant.Resource) {
-		return &Error{Code: InvalidTarget, Description: "The grant is for another resource; leave the parameter out."}
+		return &Error{Code: InvalidTarget, Description: "The grant is for another resource; omit the resource parameter."}
 	}
 	return nil
 }
@@ -232,7 +232,7 @@ func (s *Server) resourceFor(named string, clients []string) (*catalog.Resource,
 	if !ok || !catalog.ContainsResource(clients, named) {
 		return nil, &Error{
 			Code: InvalidTarget,
-			Description: "This app is not registered for the resource; leave the parameter out, or send " +
+			Description: "This app is not registered for the resource; omit the resource parameter, or send " +
 				"the identifier of a resource of this app.",
 		}
 	}

@@ -137,10 +137,10 @@ func keyFields() templates.KeyFields {
 			{ID: "https://api.example.com", Name: "Example API", Selected: true, Scopes: fields(false).Resources[0].Scopes},
 		},
 		Environments: []templates.Option{
-			{Value: "live", Text: "Live", Hint: "The real thing. At most 1,000 requests an hour, 100 at once.", Selected: true},
-			{Value: "test", Text: "Test", Hint: "To try things out. At most 100 requests an hour, 20 at once."},
+			{Value: "live", Text: "Live", Hint: "For production. At most 1,000 requests per hour, burst of 100.", Selected: true},
+			{Value: "test", Text: "Test", Hint: "For testing. At most 100 requests per hour, burst of 20."},
 		},
-		PlanText: "At most 1,000, which the plan allows. Leave it empty for that.",
+		PlanText: "At most 1,000, the limit of the plan. Leave empty to use that limit.",
 		Expiries: []templates.Option{
 			{Value: "30", Text: "in 30 days, on 3 April 2026"},
 			{Value: "90", Text: "in 90 days, on 2 June 2026", Selected: true},
@@ -168,19 +168,19 @@ func objectFields() templates.KeyFields {
 		Objects: []templates.ObjectChoice{object("opportunities", true, true), object("accounts", true), object("contacts")},
 	})
 	f.Plans = []templates.Option{
-		{Text: "as the workspace (5,000 requests an hour)", Selected: true},
-		{Value: "free", Text: "free (100 requests an hour, 20 at once)"},
+		{Text: "Same as the workspace (5,000 requests per hour)", Selected: true},
+		{Value: "free", Text: "free (100 requests per hour, burst of 20)"},
 	}
 	f.NeedPassword = true
 	f.Errors = map[string]string{
 		"name":        "The name is longer than 100 characters.",
-		"scope":       "The scope is missing; choose at least one.",
-		"environment": "The environment is unknown.",
-		"resource":    "The API has no API keys.",
-		"plan":        "The plan allows more than the workspace's.",
-		"rate_limit":  "The limit is more than the plan allows.",
-		"expires":     "The end is missing; choose when it expires.",
-		"addresses":   "The addresses: \"192.0.2.7/24\" has bits after its range; write 192.0.2.0/24.",
+		"scope":       "Choose at least one permission.",
+		"environment": "The environment \"prod\" is unknown; this API has live, test.",
+		"resource":    "The API \"https://api.example.com\" does not accept API keys; use an app or a personal access token.",
+		"plan":        "The plan exceeds the workspace's plan; choose a smaller one.",
+		"rate_limit":  "The rate limit exceeds the plan's 1,000 requests per hour; enter a lower number.",
+		"expires":     "Choose an expiration date.",
+		"addresses":   "The allowed IP addresses: \"192.0.2.7/24\" has host bits set; use 192.0.2.0/24.",
 		"password":    "Incorrect password.",
 	}
 	return f
@@ -190,10 +190,10 @@ func tokenFields() templates.KeyFields {
 	f := keyFields()
 	f.Environments, f.PlanText = nil, ""
 	f.Roles = []templates.Option{
-		{Value: "", Text: "My own role", Hint: "Whatever your role in the workspace is.", Selected: true},
+		{Value: "", Text: "My own role", Hint: "Your role in each workspace.", Selected: true},
 		{Value: "viewer", Text: "Viewer", Hint: "Can only view."},
-		{Value: "member", Text: "Member", Hint: "Can do what members can."},
-		{Value: "admin", Text: "Admin", Hint: "It does all that admins do."},
+		{Value: "member", Text: "Member", Hint: "Can do anything a member can."},
+		{Value: "admin", Text: "Admin", Hint: "Can do anything an admin can."},
 	}
 	return f
 }
@@ -210,8 +210,8 @@ func key() templates.KeyView {
 		CanRotate: true,
 		Confirm:   true,
 		Ranges:    []string{"192.0.2.0/24", "2001:db8::/32"},
-		LimitText: "1,000 requests an hour, 100 at once (plan pro)",
-		Left:      "988 of 1,000, all of it again at 10:40 UTC on 4 March",
+		LimitText: "1,000 requests per hour, burst of 100 (plan: pro)",
+		Left:      "988 of 1,000, resets at 10:40 UTC on 4 March",
 		OldDays:   97,
 		Replaces: []templates.RelatedKey{
 			{
@@ -243,7 +243,7 @@ func key() templates.KeyView {
 			},
 			{
 				At:        ago(2 * aDay),
-				Action:    "introspected",
+				Action:    "Token introspection",
 				Status:    429,
 				Reason:    "rate limit exceeded",
 				RequestID: "0195a0c0exampleexample03",
@@ -251,7 +251,7 @@ func key() templates.KeyView {
 			},
 		}},
 		Events: []templates.KeyEvent{
-			{At: ago(aDay), Text: "Rights now read, write.", Who: "Grace Hopper", Address: "198.51.100.7"},
+			{At: ago(aDay), Text: "Permissions: read, write.", Who: "Grace Hopper", Address: "198.51.100.7"},
 			{At: ago(40 * aDay), Text: "Created with the permissions read, write, delete", Who: "", Address: "192.0.2.10"},
 		},
 	}
@@ -275,7 +275,7 @@ func keySamples() []sample {
 	wrong := key()
 	wrong.State, wrong.Plans, wrong.NeedPassword = "paused", objectFields().Plans, true
 	wrong.Errors = map[string]string{
-		"name":     "The name is missing.",
+		"name":     "Enter a name.",
 		"grace":    "Choose how long the old key keeps working.",
 		"password": "Incorrect password.",
 		"confirm":  "Type the name exactly as shown. Nothing was revoked.",

@@ -273,10 +273,10 @@ func roleClass(role string) string {
 	return "own"
 }
 
-// creatorText is the name of the user who did something, or "a program".
+// creatorText is the name of the user who did something, or "API or CLI".
 func creatorText(name string) string {
 	if name == "" {
-		return "a program"
+		return "API or CLI"
 	}
 	return name
 }
@@ -331,9 +331,9 @@ func (p KeyPlace) newTitle() string {
 
 func (p KeyPlace) missingText() string {
 	if p.Personal {
-		return "None of your tokens matches. What you pasted was not stored."
+		return "No matching token. The pasted token was not stored."
 	}
-	return "No key in this workspace matches. What you pasted was not stored."
+	return "No matching key in this workspace. The pasted key was not stored."
 }
 
 // narrowed reports whether a scope for an object is checked.

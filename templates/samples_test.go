@@ -102,8 +102,8 @@ func consent() templates.ConsentView {
 				Checked:  true,
 			},
 		},
-		NotGranted: "It does not get your password, and it cannot change your account.",
-		Lasts:      "The access lasts until 7 days pass without use, and 30 days at most.",
+		NotGranted: "It will not see your password or get any permissions beyond those listed here.",
+		Lasts:      "Access expires after 30 days, or after 7 days without use.",
 	}
 }
 
@@ -143,7 +143,7 @@ func samples() []sample {
 		Name: longName, Site: longURI, RedirectHost: "127.0.0.1:53682", Loopback: true,
 	}
 	consentLoopback.ResourceName = "Example API of the Consolidated Instruments Department"
-	consentLoopback.Error = "Choose at least one thing that the app may do, or deny."
+	consentLoopback.Error = "Choose at least one permission, or deny the request."
 	consentLoopback.Scopes = append(consentLoopback.Scopes, templates.ConsentScope{
 		Value: "capture:documents", Kind: templates.ScopeWrite,
 		Text: "Add documents, pictures and recordings in your name to every collection that you may write to",
@@ -158,8 +158,8 @@ func samples() []sample {
 	several.NeedPassword = true
 	several.Errors = map[string]string{
 		"redirect_uris": "http://acme.example/callback must start with https.",
-		"scope":         "Choose at least one right.",
-		"password":      "The password is not right.",
+		"scope":         "Choose at least one permission.",
+		"password":      "Incorrect password.",
 	}
 
 	app := templates.AppView{
@@ -180,7 +180,7 @@ func samples() []sample {
 			Action:    "POST /v1/**",
 			Status:    403,
 			RequestID: "0195a0c0exampleexample04",
-			Reason:    "the route POST /v1/** needs the scope write, and the credential has read",
+			Reason:    "the route POST /v1/** requires the scope write; the credential has only the scope read",
 		},
 		{At: ago(4 * time.Minute), Action: "GET /v1/**", Status: 200, RequestID: "0195a0c0exampleexample05"},
 	}, Asked: "0195a0c0exampleexample99"}
@@ -193,7 +193,7 @@ func samples() []sample {
 	adminApp.AppFields = fields(true)
 	adminApp.Verified = true
 	adminApp.NeedPassword = true
-	adminApp.Errors = map[string]string{"confirm": "This is not the app's name."}
+	adminApp.Errors = map[string]string{"confirm": "The name does not match. Type it exactly as shown."}
 	publicApp := app
 	publicApp.Kind = templates.KindPublic
 	publicApp.Secrets = nil
@@ -229,7 +229,7 @@ func samples() []sample {
 		{"login-plain-setup", templates.LoginPage(templates.LoginView{Page: page("", nil), SetupHint: true})},
 		{"login-error", templates.LoginPage(templates.LoginView{
 			Page: page("", nil), Flow: "sealed-flow", AppName: longName, Email: "ada@example.com",
-			Error: "E-mail and password do not go together. Check both and try again.",
+			Error: "Incorrect email address or password.",
 		})},
 		{"login-reauth", templates.LoginPage(templates.LoginView{
 			Page:      page("", nil),
@@ -254,7 +254,7 @@ func samples() []sample {
 		{"setup-errors", templates.SetupPage(templates.SetupView{
 			Page: page("", nil), Name: "Grace Hopper", Email: "grace@example",
 			Errors: map[string]string{
-				"word":     "Enter the set-up word.",
+				"word":     "Enter the setup token.",
 				"password": "Choose a password of at least 15 characters.",
 			},
 		})},
@@ -274,8 +274,8 @@ func samples() []sample {
 			templates.ErrorPage(templates.ErrorView{
 				Page:      page("", ada),
 				Status:    404,
-				Heading:   "Nothing is here",
-				Message:   "The page does not exist, or it is not yours to see.",
+				Heading:   "Page not found",
+				Message:   "The page does not exist, or you do not have access to it.",
 				RequestID: "req_0195a0c0example",
 			}),
 		},
@@ -317,8 +317,8 @@ func samples() []sample {
 				},
 			},
 			Errors: map[string]string{
-				"current_password": "The current password is not right.",
-				"new_password":     "Choose one of at least 15 characters.",
+				"current_password": "Incorrect current password.",
+				"new_password":     "Choose a password of at least 15 characters.",
 			},
 		})},
 		{"connected-apps", templates.ConnectedAppsPage(templates.ConnectedAppsView{
@@ -405,7 +405,7 @@ func samples() []sample {
 		{"no-role", templates.NoRolePage(templates.NoRoleView{
 			Page:      inside(keyPlace().Workspace, ada),
 			Workspace: keyPlace().Workspace,
-			Message:   "Managing API keys in this workspace requires the role admin. Ask an owner.",
+			Message:   "You need the admin role in this workspace to manage keys. Ask an owner.",
 		})},
 		{"admin-users", templates.AdminUsersPage(templates.AdminUsersView{
 			Columns: columns("name", "User", "email", "Email", "created", "Added", "last_seen", "Last signed in", "", "Actions"),
@@ -434,8 +434,8 @@ func samples() []sample {
 			SavedEmail:   "ada@example.com",
 			NeedPassword: true,
 			Errors: map[string]string{
-				"email":            "Write one address.",
-				"admin":            "Nobody else could administer this server.",
+				"email":            "Enter one email address, such as name@example.com, in Latin letters only.",
+				"admin":            "This is the only administrator. Create or enable another administrator first.",
 				"current_password": "Incorrect password.",
 			},
 		})},

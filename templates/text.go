@@ -150,12 +150,12 @@ func kindOptions(administrator bool) []kindOption {
 			KindPublic, "Browser, mobile or command-line app",
 			"Runs on the user's device and cannot keep a secret. PKCE protects it.",
 		},
-		{KindService, "Machine to machine", "Acts for itself, without a user. Gets a secret."},
+		{KindService, "Machine to machine", "Acts on its own behalf, without a user. Gets a client secret."},
 	}
 	if administrator {
 		options = append(options, kindOption{
 			KindResourceServer, "Resource server",
-			"An API that checks tokens by introspection. Gets a secret and can do nothing else.",
+			"An API that validates tokens by introspection. Gets a client secret, but no tokens of its own.",
 		})
 	}
 	return options

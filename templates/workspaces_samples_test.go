@@ -106,7 +106,7 @@ func workspaceSamples() []sample {
 		Name:      "Analytical Engines Ltd",
 		Plans: []templates.Option{
 			{Text: "No plan"},
-			{Value: "pro", Text: "pro (1,000 requests an hour, 100 at once)", Selected: true},
+			{Value: "pro", Text: "pro (1,000 requests per hour, burst of 100)", Selected: true},
 		},
 		MayChange: true, MayDelete: true, MayLeave: true, Content: templates.WorkspaceContent{Keys: 3, Apps: 1, Members: 12},
 	}
@@ -155,7 +155,7 @@ func workspaceSamples() []sample {
 		Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=30d",
 		Page:      inside(engines("admin", templates.TabUsage), ada),
 		Workspace: engines("admin", templates.TabUsage),
-		PlanText:  "Plan: pro (1,000 requests an hour, 100 at once)",
+		PlanText:  "Plan: pro (1,000 requests per hour, burst of 100)",
 		Days:      month(1200),
 		Rows: []templates.UsageRow{
 			{

@@ -32,7 +32,7 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		writeHealth(w, http.StatusServiceUnavailable, "unavailable", err.Error())
 	case err != nil:
 		oauth.LogFieldsOf(r.Context()).Cause = err
-		writeHealth(w, http.StatusServiceUnavailable, "unavailable", "the database does not answer")
+		writeHealth(w, http.StatusServiceUnavailable, "unavailable", "the database is not responding")
 	default:
 		writeHealth(w, http.StatusOK, "ok", "")
 	}

@@ -71,7 +71,7 @@ var (
 		"doorward_database_connections", "Connections of a pool, by state.", []string{"pool", "state"}, nil,
 	)
 	poolWaited = prometheus.NewDesc(
-		"doorward_database_wait_seconds_total", "Time that statements waited for a connection, together.", []string{"pool"},
+		"doorward_database_wait_seconds_total", "Total time that statements waited for a connection.", []string{"pool"},
 		nil,
 	)
 )

@@ -204,7 +204,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 				w, r, http.StatusMisdirectedRequest, "This server does not serve that host; use the issuer's host.",
 			)
 		case !page.CanonicalPath(r.URL) && api.Owns(r.URL.Path):
-			s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+			s.writeRefusal(w, r, http.StatusNotFound, "Not found; check the URL.")
 		case !page.CanonicalPath(r.URL):
 			s.pages.WriteError(w, r, page.NotFound())
 		case !probe && s.secure && strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "http"):

@@ -14,7 +14,7 @@ import (
 func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 	if api.Owns(r.URL.Path) {
 		s.api.Refuse(w, r, &gateway.Refusal{
-			Kind: gateway.Failed, Detail: "The server failed. Send the request id to its operator.",
+			Kind: gateway.Failed, Detail: "Internal server error. Send the request ID to the operator.",
 		})
 		return
 	}
@@ -23,7 +23,7 @@ func (s *Server) writeFailure(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeMachineError(
-		w, http.StatusInternalServerError, oauth.ServerError, "The server failed. Send the request id to its operator.",
+		w, http.StatusInternalServerError, oauth.ServerError, "Internal server error. Send the request ID to the operator.",
 	)
 }
 

@@ -292,7 +292,7 @@ func (s *Server) assets() http.Handler {
 // resourceMetadata serves the metadata of an API (RFC 9728).
 func (s *Server) resourceMetadata(w http.ResponseWriter, r *http.Request) {
 	if !s.gateway.ServeMetadata(w, r) {
-		s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+		s.writeRefusal(w, r, http.StatusNotFound, "Not found; check the URL.")
 	}
 }
 
@@ -310,12 +310,12 @@ func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mu
 	if a := gateway.APIOf(r.Context()); a != nil && len(allowed) == 0 {
 		// There are no pages on an API's host.
 		s.gateway.Refuse(w, r, a, &gateway.Refusal{
-			Kind: gateway.NotFound, Detail: "There is nothing here; check the address.",
+			Kind: gateway.NotFound, Detail: "Not found; check the URL.",
 		})
 		return nil
 	}
 	if len(allowed) == 0 && api.Owns(r.URL.Path) {
-		s.writeRefusal(w, r, http.StatusNotFound, "There is nothing here; check the address.")
+		s.writeRefusal(w, r, http.StatusNotFound, "Not found; check the URL.")
 		return nil
 	}
 	if len(allowed) == 0 {

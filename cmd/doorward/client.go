@@ -312,7 +312,7 @@ func invalid(err error) error {
 		if !errors.As(one, &wrong) {
 			return err
 		}
-		lines = append(lines, cmp.Or(flagOfField[wrong.Field], wrong.Field)+" "+wrong.Message)
+		lines = append(lines, wrong.Sentence(cmp.Or(flagOfField[wrong.Field], wrong.Field)))
 	}
 	return usageError{errors.New(strings.Join(lines, "\n"))}
 }

@@ -25,8 +25,8 @@ func TestRoutesComeFromOpenAPI(t *testing.T) {
 # Each templated segment is * (any one segment), because the document does not say which are the resource's objects. Write {object} for those.
 # Once, at GET /pets/{id}/photo.{kind}: security is optional, so the route is public.
 # Once, at PUT /pets/{id}: one of several requirements is enough; the first with scopes was used.
-# 2 times, first at GET /v1/pets/*: paths that differ only in a fragment or the names of templates; the route needs what all of them need.
-# 2 times, first at /v1/pets/*: GET and HEAD need different things; the route, which is for both, needs what both need.
+# 2 times, first at GET /v1/pets/*: paths that differ only in a fragment or the names of templates; the route has the combined requirements of all of them.
+# 2 times, first at /v1/pets/*: GET and HEAD have different requirements; the route is for both and has the combined requirements.
 # 2 times, first at /pets/{id}/photo.{kind}: a template is a part of a segment, or a route cannot have its text; the segment became *.
 # 2 times, first at GET /v1/pets/*/*: the path is public, but the route matches more, so it needs a credential.
 # Once, at old: a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send a bearer token there.
@@ -140,12 +140,12 @@ func TestDocumentsWithoutRoutesSayWhatToDo(t *testing.T) {
 		"no paths":         {head, "standard input: has no paths"},
 		"paths twice":      {head + "paths: {/a: {get: {}}}\npaths: {/b: {get: {}}}", `"paths" is written twice; keep one`},
 		"no operations":    {head + "paths: {/a: {trace: {}}}", "standard input: has no operations"},
-		"paths a list":     {head + "paths: []", "standard input:2: paths is a list; a mapping of keys and values belongs there"},
+		"paths a list":     {head + "paths: []", "standard input:2: paths must be a mapping of keys and values, but is a list"},
 		"paths elsewhere":  {head + "paths: {$ref: other.yaml, /a: {get: {}}}", `paths refers to "other.yaml", and standard input has no files beside it`},
 		"paths merge":      {head + "paths: {<<: none, /a: {get: {}}}", `what paths merges is a plain value`},
 		"merge circle":     {head + "paths: &a {/a: {get: {}}, <<: *a}", `leads back to itself`},
 		"path unreachable": {head + "paths: {/a%zz: {get: {}}}", `Left out: GET /a%zz: no request for it reaches a route`},
-		"servers":          {head + "servers: [{url: []}]\npaths: {/a: {get: {}}}", `url is a list; text belongs there`},
+		"servers":          {head + "servers: [{url: []}]\npaths: {/a: {get: {}}}", `url must be text, but is a list`},
 		"server no url":    {head + "servers: [{}]\npaths: {/a: {get: {}}}", `a server has no url`},
 		"too many values":  {"a: [" + strings.Repeat(",", 4_000_000) + "]", "contains more than 4000000 values"},
 		"too many in JSON": {`{"a": [0` + strings.Repeat(",0", 4_000_000) + "]}", "contains more than 4000000 values"},

@@ -94,7 +94,7 @@ func (k *Keys) checkEnvironment(p *Spec, r *catalog.Resource, fault func(field, 
 	}
 	switch {
 	case len(has) == 0:
-		fault("resource", "%q has no API keys; use an app or a personal access token", input.Shorten(p.Resource))
+		fault("resource", "%q does not accept API keys; use an app or a personal access token", input.Shorten(p.Resource))
 	case !slices.Contains(has, p.Environment):
 		fault("environment", "%q is unknown; this resource has %s", input.Shorten(p.Environment),
 			strings.Join(has, ", "))
@@ -108,7 +108,7 @@ func (k *Keys) checkKeyScopes(
 		fault("scope", "is missing; choose at least one")
 	}
 	if len(p.Scopes) > catalog.MaxScopes {
-		fault("scope", "may be %d at most", catalog.MaxScopes)
+		fault("scope", "Choose at most %d permissions", catalog.MaxScopes)
 		return
 	}
 	for i, name := range p.Scopes {
@@ -136,8 +136,7 @@ func CheckPersonOnly(r *catalog.Resource, scopes []string) error {
 		if x, ok := r.Scope(name); ok && x.UserOnly {
 			all.Add(
 				"scope",
-				"%q counts only for credentials of a user, never for an API key; leave it out, "+
-					"or create a personal access token",
+				"%q is available only to users, not to API keys; leave it out, or create a personal access token",
 				name,
 			)
 		}
@@ -148,7 +147,7 @@ func CheckPersonOnly(r *catalog.Resource, scopes []string) error {
 // checkAddresses returns addresses and ranges in the form in which they are stored.
 func (k *Keys) checkAddresses(list []string, fault func(field, message string, args ...any)) []string {
 	if len(list) > maxAddresses {
-		fault("addresses", "may be %d at most", maxAddresses)
+		fault("addresses", "Enter at most %d allowed IP addresses", maxAddresses)
 		return nil
 	}
 	var out []string
@@ -163,7 +162,7 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 			fault("addresses", "%q is not an address or range; use one such as 192.0.2.7 or 192.0.2.0/24",
 				input.Shorten(text))
 		case prefix.Masked() != prefix:
-			fault("addresses", "%q has bits after its range; use %s", input.Shorten(text), prefix.Masked())
+			fault("addresses", "%q has host bits set; use %s", input.Shorten(text), prefix.Masked())
 		case !slices.Contains(out, prefix.String()):
 			out = append(out, prefix.String())
 		}
@@ -177,7 +176,7 @@ func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePl
 	var all input.Faults
 	fault := all.Add
 	if p.RateLimit < 0 || p.RateLimit > maxRateLimit {
-		fault("rate limit", "must be between 0 and %d requests an hour", maxRateLimit)
+		fault("rate limit", "must be between 0 and %d requests per hour", maxRateLimit)
 	}
 	own, known := k.catalog.Plan(p.Plan)
 	if p.Plan != "" && !known {
@@ -186,13 +185,13 @@ func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePl
 	// The plan that the key would have without its own.
 	_, most := k.Plan(&storage.APIKey{Resource: r.ID, Environment: p.Environment}, workspacePlan)
 	if p.Plan != "" && known && !anyPlan && !own.Within(most) {
-		fault("plan", "%q allows more than the workspace's plan; choose a smaller one", p.Plan)
+		fault("plan", "%q exceeds the workspace's plan; choose a smaller one", p.Plan)
 	}
 	if known && p.Environment != Test {
 		most = own
 	}
 	if p.RateLimit > 0 && most.Hour > 0 && p.RateLimit > most.Hour {
-		fault("rate limit", "is more than the %d requests an hour that the plan allows; choose less", most.Hour)
+		fault("rate limit", "exceeds the plan's %d requests per hour; enter a lower number", most.Hour)
 	}
 	return errors.Join(all...)
 }
@@ -204,7 +203,7 @@ func (k *Keys) CheckExisting(p *Spec, personal bool) (*catalog.Resource, error) 
 	if !ok {
 		return nil, &input.Invalid{
 			Field:   "resource",
-			Message: fmt.Sprintf("%q is not in the configuration any more; revoke the key", input.Shorten(p.Resource)),
+			Message: fmt.Sprintf("%q is no longer in the configuration; revoke the key", input.Shorten(p.Resource)),
 		}
 	}
 	lenient := *r

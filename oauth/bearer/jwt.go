@@ -83,10 +83,10 @@ func parseJWT(text string) (*parsedJWT, error) {
 		Issuer string `json:"iss"`
 	}
 	if err := josejson.Unmarshal(parts[0], &header); err != nil {
-		return nil, unknown("the header of the JWT is not a JSON object with each name once")
+		return nil, unknown("the header of the JWT is not a JSON object, or has duplicate names")
 	}
 	if err := josejson.Unmarshal(parts[1], &claims); err != nil {
-		return nil, unknown("the payload of the JWT is not a JSON object with each name once, or iss is not a string")
+		return nil, unknown("the payload of the JWT is not a JSON object, has duplicate names, or iss is not a string")
 	}
 	if _, ok := header["crit"]; ok {
 		return nil, unknown("the header of the JWT has crit, and no extension is supported (RFC 7515, section 4.1.11)")
@@ -218,7 +218,7 @@ func (x times) over(now storage.Time) bool { return storage.Time(x.ExpiresAt) <=
 func readClaims(payload []byte, into map[string]any) error {
 	var all map[string]josejson.RawMessage
 	if josejson.Unmarshal(payload, &all) != nil {
-		return unknown("the payload of the JWT is not a JSON object with each name once")
+		return unknown("the payload of the JWT is not a JSON object, or has duplicate names")
 	}
 	for _, name := range slices.Sorted(maps.Keys(into)) {
 		raw, ok := all[name]

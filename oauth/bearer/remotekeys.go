@@ -179,7 +179,7 @@ func parseKeys(text []byte) (keys []jose.JSONWebKey, skipped []string, err error
 		Keys []josejson.RawMessage `json:"keys"`
 	}
 	if err := josejson.Unmarshal(text, &set); err != nil {
-		return nil, nil, errors.New("the answer is not a JWK set: a JSON object with each name once and a list of keys")
+		return nil, nil, errors.New("the answer is not a JWK set: a JSON object without duplicate names and with a list of keys")
 	}
 	if set.Keys == nil {
 		return nil, nil, errors.New("the answer is not a JWK set: it has no list of keys")
@@ -205,7 +205,7 @@ func parseKeys(text []byte) (keys []jose.JSONWebKey, skipped []string, err error
 func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
 	var members map[string]any
 	if josejson.Unmarshal(raw, &members) != nil || members == nil {
-		return k, errors.New("is not a JSON object with each name once")
+		return k, errors.New("is not a JSON object, or has duplicate names")
 	}
 	for _, name := range []string{"use", "alg", "kid"} {
 		if value, ok := members[name]; ok {

@@ -15,8 +15,8 @@ const (
 	ReasonRevoked     = "the credential was revoked"
 	ReasonSuspended   = "the credential is paused, or its user or workspace is disabled"
 	ReasonApp         = "the app, its user or its workspace is disabled"
-	ReasonWorkspace   = "not a workspace of this credential"
-	ReasonAddress     = "the address is not one that the key may be used from"
+	ReasonWorkspace   = "the credential has no access to this workspace"
+	ReasonAddress     = "the key cannot be used from this IP address"
 	ReasonPermissions = "the credential lacks a scope or role"
 )
 

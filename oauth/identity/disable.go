@@ -228,7 +228,7 @@ func checkEmail(email string) (string, error) {
 	email = strings.Trim(email, " ")
 	if !input.Email(email) {
 		return "", &Invalid{
-			Field: "email", Message: "Write one address, like name@example.com, with Latin letters only.",
+			Field: "email", Message: "Enter one email address, such as name@example.com, in Latin letters only.",
 		}
 	}
 	return email, nil

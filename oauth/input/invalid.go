@@ -2,18 +2,30 @@ package input
 
 import (
 	"fmt"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Invalid is an error in one field of a form or request, for the user who filled it in.
 type Invalid struct {
 	// Field is the name of the field for users, such as name, site, redirect_uris, scope, resource, pkce or slug.
 	Field   string
-	Message string // what to do, without the field's name
+	// Message is the rest of a sentence that begins with the field's name, or a whole sentence, which begins with a capital
+	// letter. It has no full stop.
+	Message string
 	Cause   error  // of storage, such as storage.ErrExists for a slug that is taken; nil: none
 }
 
 // Error implements error.
-func (i *Invalid) Error() string { return i.Field + " " + i.Message }
+func (i *Invalid) Error() string { return i.Sentence(i.Field) }
+
+// Sentence returns the message as a sentence without a full stop. Subject is the name of the field to begin with.
+func (i *Invalid) Sentence(subject string) string {
+	if first, _ := utf8.DecodeRuneInString(i.Message); unicode.IsUpper(first) {
+		return i.Message
+	}
+	return subject + " " + i.Message
+}
 
 // Unwrap returns the cause.
 func (i *Invalid) Unwrap() error { return i.Cause }

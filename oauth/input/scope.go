@@ -23,7 +23,7 @@ var (
 func ScopeName(s string) error {
 	switch {
 	case s == introspectScope:
-		return errors.New("is built in, for keys with which a resource server introspects; choose another name")
+		return errors.New("is reserved for introspection keys; choose another name")
 	case strings.Contains(s, "{object}"):
 		return errors.New("contains {object}, which in a route stands for an object; choose another name")
 	case !scopeName.MatchString(s) || len(s) > MaxScopeName:

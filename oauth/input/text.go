@@ -105,7 +105,7 @@ func visible(c rune) bool { return unicode.In(c, unicode.L, unicode.N, unicode.P
 // verified or official, or, unless mayOwn is set, that it is the server or one of its APIs, whose names are own.
 // Letters that look alike count as the same.
 func Claim(name string, own []string, mayOwn bool) string {
-	const claims = "claims that the app is verified or official, which only this server says; leave that out"
+	const claims = "suggests that the app is verified or official, which only this server can show; remove those words"
 	if strings.ContainsAny(name, "✓✔☑✅🗸🗹⍻√\U0001FBB1🏅🎖🛡") {
 		return claims
 	}
@@ -139,7 +139,7 @@ func Claim(name string, own []string, mayOwn bool) string {
 		if strings.Contains(whole, o) &&
 			slices.ContainsFunc(words, func(w string) bool { return vouching(w) || slices.Contains(staffWords, w) }) ||
 			found && (vouching(rest) || slices.Contains(staffWords, rest) || slices.Contains(badgeWords, rest)) {
-			return "reads as if the app were part of this service; leave out the service's name or the addition to it"
+			return "reads as if the app were part of this service; use a name that does not contain the service's name"
 		}
 	}
 	return ""

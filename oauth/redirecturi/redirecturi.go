@@ -85,11 +85,14 @@ var responseParameters = []string{
 	"code", "state", "error", "error_description", "error_uri", "iss", "response", "access_token", "id_token",
 }
 
+// exampleURI is a redirect URI for errors.
+const exampleURI = "https://app.example.com/callback"
+
 // Check returns why a URI cannot be registered, or "". allowed lists the private-use schemes without a dot that can.
 func Check(uri string, allowed []string) string {
 	switch {
 	case uri == "":
-		return "is empty"
+		return "is empty; use a full URL such as " + exampleURI
 	case len(uri) > 2000:
 		return "is longer than 2,000 characters"
 	case strings.ContainsFunc(uri, func(r rune) bool { return r <= ' ' || r > '~' }):
@@ -101,7 +104,7 @@ func Check(uri string, allowed []string) string {
 	}
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" {
-		return "is not an absolute URI"
+		return "is not an absolute URI; use a full URL such as " + exampleURI
 	}
 	if !strings.HasPrefix(uri, u.Scheme+":") {
 		return "has capital letters in its scheme; use lower case"
@@ -126,7 +129,7 @@ func Check(uri string, allowed []string) string {
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return "has a malformed query"
+		return "has a malformed query; percent-encode its values"
 	}
 	for _, name := range responseParameters {
 		if query.Has(name) {
@@ -136,7 +139,7 @@ func Check(uri string, allowed []string) string {
 	switch {
 	case u.Scheme == "https":
 		if u.Hostname() == "" || u.Opaque != "" {
-			return "does not have a host"
+			return "does not have a host; use a full URL such as " + exampleURI
 		}
 	case u.Scheme == "http":
 		if !mayRedirect(uri, nil) {

@@ -57,7 +57,7 @@ func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claim
 	c := a.claims
 	c.Objects = v.config.Objects
 	if v.config.WorkspaceHeader != "" && c.Credential == personalToken && c.Workspace == "" {
-		return Claims{}, badRequest("Name the workspace in the header " + v.config.WorkspaceHeader + ".")
+		return Claims{}, badRequest("Set the " + v.config.WorkspaceHeader + " header to the workspace's slug.")
 	}
 	if l := a.limit; l != nil {
 		l.show(h)

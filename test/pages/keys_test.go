@@ -223,7 +223,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Fill(`[name=request]`, "unknown-id")
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.checkPage("key with a request that is not there")
-	if text := p.Text(`[role=status]`); !strings.Contains(text, "No stored request has the ID unknown-id") {
+	if text := p.Text(`[role=status]`); !strings.Contains(text, "No request found with the ID unknown-id") {
 		t.Errorf("the page says %s", text)
 	}
 

@@ -427,7 +427,7 @@ func TestV75_AKeyInAnotherHeaderIsHinted(t *testing.T) {
 	for _, name := range []string{"X-API-Key", "Api-Key"} {
 		a := r.JSON("GET", "/v1/auth/test", "", "", name, "sk_live_x")
 		if a.Status != http.StatusUnauthorized ||
-			!strings.Contains(a.Body, "is not read; send the key in the Authorization header") ||
+			!strings.Contains(a.Body, "header is not supported; send the key in the Authorization header") ||
 			strings.Contains(a.Body, "sk_live_x") {
 			t.Errorf("%s: %d %s", name, a.Status, a.Body)
 		}
@@ -440,7 +440,7 @@ func TestV75_TheGatewayHintsAtAKeyInAnotherHeader(t *testing.T) {
 		for _, name := range []string{"X-API-Key", "Api-Key", "X-Auth-Token"} {
 			a := r.Send(r.Program(), ask(name, "sk_live_x"))
 			text := a.Body + a.Header.Get("X-Doorward-Body")
-			if !strings.Contains(text, "is not read; send the key in the Authorization header") ||
+			if !strings.Contains(text, "header is not supported; send the key in the Authorization header") ||
 				strings.Contains(text, "sk_live_x") {
 				t.Errorf("%s, %s: %d %s", door, name, a.Status, text)
 			}

@@ -154,7 +154,7 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 		!strings.Contains(page.Body, `value="files:capture"`) {
 		t.Error("personal access tokens are not offered what is for users")
 	}
-	const why = "counts only for"
+	const why = "is available only to users"
 	_, admin := r.PersonalToken(r.Alice, apikey.Spec{Name: "admin", Scopes: []string{"admin", "capture"}})
 	for _, scope := range []string{"capture", "files:capture"} {
 		form := url.Values{

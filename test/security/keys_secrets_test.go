@@ -53,7 +53,7 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 		answered(t, what, a, http.StatusUnauthorized)
 		message := "Invalid or missing API key"
 		if what == "X-API-Key" {
-			message += ". The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token."
+			message += ". The X-Api-Key header is not supported; send the key in the Authorization header, as a Bearer token."
 		}
 		if want := `{"error":"Unauthorized","message":"` + message + `","statusCode":401}` + "\n"; a.Body != want {
 			t.Errorf("%s: %s", what, a.Body)

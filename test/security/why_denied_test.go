@@ -47,7 +47,7 @@ func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 			return a.Header.Get("X-Request-Id")
 		}
 		byKey, byApp := refused(key), refused(access)
-		const why = "the route POST /v1/** needs the scope write, and the credential has read"
+		const why = "the route POST /v1/** requires the scope write; the credential has only the scope read"
 		alice := r.Browser().SignIn("alice@example.com")
 		keyPage, appPage := keysPage("acme")+"/"+k.ID, "/settings/workspaces/acme/apps/"+app.ID
 		for page, id := range map[string]string{keyPage: byKey, appPage: byApp} {
@@ -58,13 +58,13 @@ func TestTheOwnerFindsWhyARequestWasRefused(t *testing.T) {
 				t.Errorf("%s: %d %s", page, a.Status, rig.Plain(found))
 			}
 			if a := alice.Get(page + "?request=nosuchrequest"); !strings.Contains(rig.Plain(a.Body),
-				"No stored request has the ID nosuchrequest") {
+				"No request found with the ID nosuchrequest") {
 				t.Errorf("%s: %s", page, rig.Plain(a.Body))
 			}
 		}
 		// One owner's page does not reveal the other's requests.
 		if a := alice.Get(keyPage + "?request=" + byApp); strings.Contains(a.Body, `role="status"`) &&
-			!strings.Contains(rig.Plain(a.Body), "No stored request has the ID") {
+			!strings.Contains(rig.Plain(a.Body), "No request found with the ID") {
 			t.Error("the page of a key shows a request of an app")
 		}
 		if a := alice.Get(appPage); strings.Contains(a.Body, "127.0.0.1 ") ||

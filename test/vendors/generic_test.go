@@ -129,7 +129,7 @@ func TestGeneric08_MissingKey(t *testing.T) {
 		w.same("in another header", w.get(prompts, "", header("X-API-Key", w.key("standard", readOnly).text)),
 			http.StatusUnauthorized,
 			strings.Replace(body, `"Authorization"`,
-				`"Authorization","reason":"The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token."`, 1))
+				`"Authorization","reason":"The X-Api-Key header is not supported; send the key in the Authorization header, as a Bearer token."`, 1))
 	})
 }
 

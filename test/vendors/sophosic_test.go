@@ -273,7 +273,7 @@ func TestSophosic17_OneBodyForEveryInvalidKey(t *testing.T) {
 			want := sophosic401
 			if what == "in another place" { // it says which header is read
 				want = strings.Replace(want, "API key",
-					"API key. The header X-Api-Key is not read; send the key in the Authorization header, as a Bearer token.", 1)
+					"API key. The X-Api-Key header is not supported; send the key in the Authorization header, as a Bearer token.", 1)
 			}
 			w.same(what, a, http.StatusUnauthorized, want)
 			if !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer ") ||

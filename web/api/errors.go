@@ -112,7 +112,7 @@ func sentence(all []*input.Invalid) string {
 		if member, ok := members[name]; ok {
 			name = member
 		}
-		parts = append(parts, name+" "+f.Message)
+		parts = append(parts, f.Sentence(name))
 	}
 	return strings.Join(parts, ". ") + "."
 }

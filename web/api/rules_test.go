@@ -161,8 +161,8 @@ func TestRefusalsHaveTheShapeOfTheResource(t *testing.T) {
 	w := r.Workspace("acme", "", r.Alice)
 	bodies := map[string]string{
 		one:   `{"error":"Forbidden","message":"Not for you","statusCode":403}`,
-		two:   `{"error":{"code":"forbidden","message":"Insufficient permissions","details":"The permission admin is missing for GET /v1/api-keys; use a credential that has it."}}`,
-		three: `{"success":false,"error":{"code":"INSUFFICIENT_PERMISSIONS","message":"Insufficient permissions","details":{"required_scope":"admin","reason":"The permission admin is missing for GET /v1/api-keys; use a credential that has it."}}}`,
+		two:   `{"error":{"code":"forbidden","message":"Insufficient permissions","details":"GET /v1/api-keys requires the admin permission; use a credential that has it."}}`,
+		three: `{"success":false,"error":{"code":"INSUFFICIENT_PERMISSIONS","message":"Insufficient permissions","details":{"required_scope":"admin","reason":"GET /v1/api-keys requires the admin permission; use a credential that has it."}}}`,
 	}
 	headers := map[string]string{one: "X-One", two: "X-Two", three: "X-Three"}
 	for resource, body := range bodies {

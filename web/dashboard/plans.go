@@ -40,7 +40,7 @@ func planText(plan limit.Plan) string {
 		parts = append(parts, templates.Number(plan.Day)+" per day")
 	}
 	if plan.Burst > 0 {
-		parts = append(parts, templates.Number(plan.Burst)+" at once")
+		parts = append(parts, "burst of "+templates.Number(plan.Burst))
 	}
 	return strings.Join(parts, ", ")
 }

@@ -132,7 +132,7 @@ func bearerOf(h http.Header) (string, error) {
 				return "", &Refusal{
 					Kind:  Missing,
 					Cause: fmt.Errorf("no credential: the header %s is not read", name),
-					Detail: "The header " + name + " is not read; send the key in the Authorization header, as a " +
+					Detail: "The " + name + " header is not supported; send the key in the Authorization header, as a " +
 						"Bearer token.",
 				}
 			}
@@ -279,7 +279,7 @@ func (x *admitting) enterWorkspace(ctx context.Context) error {
 	case x.Workspace == WorkspaceNamedForTokens && token && !named,
 		x.Workspace == WorkspaceNeeded && token && p.WorkspaceID == "":
 		x.Reason = bearer.ReasonWorkspace
-		return &Refusal{Kind: BadRequest, Detail: "Name the workspace in the header " + header + "."}
+		return &Refusal{Kind: BadRequest, Detail: "Set the " + header + " header to the workspace's slug."}
 	case x.Workspace == WorkspaceNeeded && p.WorkspaceID == "":
 		x.Reason = bearer.ReasonWorkspace
 		return &Refusal{Kind: Forbidden, Detail: NotTheirs}

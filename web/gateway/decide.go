@@ -153,16 +153,16 @@ func (d *decision) permissions(method string) error {
 	for _, scope := range needs {
 		if !p.Has(scope) {
 			refusal := MissingScope(scope, name)
-			d.Reason = fmt.Sprintf("the route %s needs the scope %s, and the credential has %s",
-				rule, strings.Join(needs, " and "), orNone(strings.Join(p.Scopes, " ")))
+			d.Reason = fmt.Sprintf("the route %s requires the scope %s; the credential has %s",
+				rule, strings.Join(needs, " and "), onlyScopes(p.Scopes))
 			refusal.Cause = errors.New(d.Reason)
 			return refusal
 		}
 	}
 	if rule.Role != "" && !catalog.AtLeast(p.Role, rule.Role) {
 		return d.denied(
-			name+" requires the role "+rule.Role+" or higher.",
-			fmt.Sprintf("the route %s needs the role %s, and the credential has %s", rule, rule.Role, orNone(p.Role)),
+			name+" requires the "+rule.Role+" role or higher.",
+			fmt.Sprintf("the route %s requires the role %s; the credential has %s", rule, rule.Role, onlyRole(p.Role)),
 		)
 	}
 	d.step("allowed: the credential has %s", orNone(strings.Join(p.Scopes, " ")))
@@ -201,6 +201,25 @@ func listOf(kinds []string) string {
 		words[i] = bearer.OneOfKind(k)
 	}
 	return strings.Join(words, " or ")
+}
+
+// onlyScopes says which scopes a credential has, for a refusal.
+func onlyScopes(scopes []string) string {
+	switch len(scopes) {
+	case 0:
+		return "no scopes"
+	case 1:
+		return "only the scope " + scopes[0]
+	}
+	return "only the scopes " + strings.Join(scopes, ", ")
+}
+
+// onlyRole says which role a credential has, for a refusal.
+func onlyRole(role string) string {
+	if role == "" {
+		return "no role"
+	}
+	return "only the role " + role
 }
 
 func orNone(text string) string {

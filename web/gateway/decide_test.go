@@ -164,7 +164,7 @@ func TestTheDecision(t *testing.T) {
 		"never one":                       {"GET", "/v1/accounts", "sk_live_nonsense", nil, gateway.Invalid, ""},
 		"a refresh token":                 {"GET", "/v1/any", bearer.NewCredential(bearer.PrefixRefreshToken), nil, gateway.Invalid, ""},
 		"allowed by the object":           {"GET", "/v1/accounts/7", reader, nil, -1, ""},
-		"another object":                  {"GET", "/v1/contacts/7", reader, nil, gateway.Forbidden, "needs the scope contacts:read, and the credential has accounts:read"},
+		"another object":                  {"GET", "/v1/contacts/7", reader, nil, gateway.Forbidden, "requires the scope contacts:read; the credential has only the scope accounts:read"},
 		"no such object":                  {"GET", "/v1/others/7", reader, nil, gateway.Forbidden, "no route"},
 		"another method":                  {"DELETE", "/v1/accounts/7", reader, nil, gateway.Forbidden, "no route"},
 		"for another API":                 {"GET", "/v1/any", elsewhere, nil, gateway.Invalid, "another API"},
@@ -452,7 +452,7 @@ func TestTheOwnerLearnsWhy(t *testing.T) {
 	}
 	want := storage.Request{
 		Action: "GET /v1/contacts/7", Status: 403, RequestID: refused.Header.Get("X-Request-Id"),
-		Reason: "the route GET /v1/{object}/** needs the scope contacts:read, and the credential has accounts:read",
+		Reason: "the route GET /v1/{object}/** requires the scope contacts:read; the credential has only the scope accounts:read",
 	}
 	if got := requests[1]; got.Action != want.Action || got.Status != want.Status || got.RequestID != want.RequestID ||
 		got.Reason != want.Reason {

@@ -107,7 +107,7 @@ func AsRefusal(err error) *Refusal {
 			Cause:      err,
 		}
 	}
-	return &Refusal{Kind: Failed, Detail: "The server failed. Send the request id to its operator.", Cause: err}
+	return &Refusal{Kind: Failed, Detail: "Internal server error. Send the request ID to the operator.", Cause: err}
 }
 
 // TooMany refuses a request that exceeds a limit.
@@ -120,7 +120,7 @@ func MissingScope(scope, request string) *Refusal {
 	return &Refusal{
 		Kind:   Forbidden,
 		Scope:  scope,
-		Detail: "The permission " + scope + " is missing for " + request + "; use a credential that has it.",
+		Detail: request + " requires the " + scope + " permission; use a credential that has it.",
 	}
 }
 

@@ -88,7 +88,7 @@ func FieldErrors(err error) map[string]string {
 		case errors.As(e, &person):
 			add(person.Field, Sentence(person.Message))
 		case errors.As(e, &app):
-			add(app.Field, Sentence(fieldLabels[app.Field]+" "+app.Message))
+			add(app.Field, Sentence(app.Sentence(fieldLabels[app.Field])))
 		default:
 			return nil
 		}
@@ -101,12 +101,12 @@ func FieldErrors(err error) map[string]string {
 
 // fieldLabels are the subjects for the messages of input.Invalid, by field.
 var fieldLabels = map[string]string{
-	"name": "The name", "site": "The website", "redirect_uris": "The redirect URIs:", "scope": "The scope",
+	"name": "The name", "site": "The website", "redirect_uris": "The redirect URIs:", "scope": "The permission",
 	"resource": "The API", "grant": "The grant",
-	"kind": "The kind", "pkce": "PKCE", "grace": "The grace period", "note": "The note", "environment": "The environment",
+	"kind": "The app type", "pkce": "PKCE", "grace": "The grace period", "note": "The note", "environment": "The environment",
 	"expires": "The expiry", "role": "The role",
-	"plan": "The plan", "rate limit": "The rate limit", "addresses": "The allowed IP addresses:", "key": "It",
-	"slug": "The slug", "email": "That",
+	"plan": "The plan", "rate limit": "The rate limit", "addresses": "The allowed IP addresses:", "key": "The key",
+	"slug": "The slug", "email": "This address",
 }
 
 // Sentence returns text with a capital first letter and a full stop.

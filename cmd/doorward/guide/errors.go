@@ -44,7 +44,7 @@ func (p *authPage) documentErrors(r config.Resource, shape gateway.Shape) {
 			"a personal access token was sent without the header `" + r.WorkspaceHeader + "`",
 			&gateway.Refusal{
 				Kind:   gateway.BadRequest,
-				Detail: "Name the workspace in the header " + r.WorkspaceHeader + ".",
+				Detail: "Set the " + r.WorkspaceHeader + " header to the workspace's slug.",
 			},
 		},
 		{"too many requests", gateway.TooMany(limit.Result{RetryAfter: 27 * time.Second})},

@@ -311,7 +311,7 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 	one := func(security string) string { return "security: []\npaths: {/a: {get: {security: " + security + "}}}" }
 	refused := []string{"GET /a refuse"}
 	runImportCases(t, map[string]importCase{
-		"security null":      {one("null"), nil, refused, "security is empty; a list belongs there"},
+		"security null":      {one("null"), nil, refused, "security must be a list, but is empty"},
 		"security text":      {one("none"), nil, refused, "security is a plain value"},
 		"security a mapping": {one("{oauth: []}"), nil, refused, "security is a mapping"},
 		"security tag":       {one("!include [x]"), nil, refused, "security is a list"},
@@ -359,7 +359,7 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 		},
 		"requirement null": {one("[null]"), nil, refused, "a security requirement is empty"},
 		"requirement text": {one("[oauth]"), nil, refused, "a security requirement is a plain value"},
-		"scopes null":      {one("[{oauth: }]"), nil, refused, "is empty; a list belongs there"},
+		"scopes null":      {one("[{oauth: }]"), nil, refused, "must be a list, but is empty"},
 		"scope null":       {one("[{oauth: [null]}]"), nil, refused, "a scope is empty"},
 		"scope a mapping":  {one("[{oauth: [{a: b}]}]"), nil, refused, "a scope is a mapping"},
 		"scope with a space": {

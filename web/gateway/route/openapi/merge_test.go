@@ -257,7 +257,7 @@ func TestV52_APublicRouteIsNotWidened(t *testing.T) {
 		"before a general path": {
 			"paths: {'/r/{id}.pdf': {get: {security: [{oauth: [a]}]}}, '/{x}/{y}': {get: {security: [{oauth: [b]}]}}}", nil,
 			[]string{"GET /r/* a+b", "GET /*/* b"},
-			"it also needs what more general paths need",
+			"it also has the requirements of more general paths",
 		},
 	})
 }

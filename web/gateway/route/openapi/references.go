@@ -50,7 +50,7 @@ func (f *fileSet) mapping(p place, what string) (*mapping, error) {
 	}
 	m := &mapping{place: p, index: map[string]int{}, twice: map[string]bool{}}
 	if p.node.Kind != yaml.MappingNode || p.node.ShortTag() != "!!map" {
-		return m, p.fault("%s is %s; a mapping of keys and values belongs there", what, yamlnode.Describe(p.node))
+		return m, p.fault("%s must be a mapping of keys and values, but is %s", what, yamlnode.Describe(p.node))
 	}
 	m.err = p.fault("%s has a merge key that leads back to itself; list the keys directly", what)
 	f.mappings[p.node] = m
@@ -306,7 +306,7 @@ func (f *fileSet) list(p place, what string) ([]place, error) {
 		return nil, err
 	}
 	if p.node.Kind != yaml.SequenceNode || p.node.ShortTag() != "!!seq" {
-		return nil, p.fault("%s is %s; a list belongs there", what, yamlnode.Describe(p.node))
+		return nil, p.fault("%s must be a list, but is %s", what, yamlnode.Describe(p.node))
 	}
 	items := make([]place, len(p.node.Content))
 	for i, n := range p.node.Content {
@@ -324,5 +324,5 @@ func (f *fileSet) text(p place, what string) (string, error) {
 			return p.node.Value, nil
 		}
 	}
-	return "", p.fault("%s is %s; text belongs there", what, yamlnode.Describe(p.node))
+	return "", p.fault("%s must be text, but is %s", what, yamlnode.Describe(p.node))
 }
