@@ -164,15 +164,15 @@ func (r *risks) checkRoutes(c Config, where func(key string) origin) {
 		overlaps := table.Overlaps(&resource.Resource, maxListedOverlaps)
 		for _, one := range overlaps.Found {
 			r.add(
-				"resources[%d].%s: needs %s, but %s before it needs %s and matches %s; "+
+				"resources[%d].%s: requires %s, but is shadowed: %s comes earlier, also matches %s, and requires %s; "+
 					"if that is not intended, move the later route up, or narrow the earlier one",
-				i, name(one.Loser), needs(one.Loser), name(one.Taker), needs(one.Taker), one.Example,
+				i, name(one.Loser), needs(one.Loser), name(one.Taker), one.Example, needs(one.Taker),
 			)
 		}
 		switch {
 		case overlaps.More:
 			r.add(
-				"%s: more than %d routes lose requests to earlier ones that need less; fix those above, then check again",
+				"%s: more than %d routes are shadowed by earlier, less strict routes; fix those above, then check again",
 				at,
 				maxListedOverlaps,
 			)
@@ -188,7 +188,7 @@ func (r *risks) checkRoutes(c Config, where func(key string) origin) {
 		spellings, more := table.OtherSpellings(&resource.Resource, maxListedOverlaps)
 		for _, one := range spellings {
 			r.add(
-				"resources[%d].%s: needs %s, but %s matches %s, another spelling of its path, and needs %s; "+
+				"resources[%d].%s: requires %s, but %s matches %s, another spelling of its path, and requires %s; "+
 					"if your API treats both as the same path, as Express, ASP.NET and others do, "+
 					"set paths: loose for the resource",
 				i, name(one.Loser), needs(one.Loser), name(one.Taker), one.Example, needs(one.Taker),
@@ -211,7 +211,7 @@ func needs(r route.Route) string {
 		return "nothing (public)"
 	}
 	if r.Refuse {
-		return "something that no credential has (refuse)"
+		return "refuse: true (no credential is accepted)"
 	}
 	words := "any credential"
 	if len(r.Scopes) > 0 {

@@ -84,7 +84,7 @@ func AdminUsersPage(v AdminUsersView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			templ_7745c5c3_Err = field(control{
-				Name: "password", Label: "First password", Type: "password", Error: v.Errors["password"],
+				Name: "password", Label: "Initial password", Type: "password", Error: v.Errors["password"],
 				Hint: passwordRules, Autocomplete: "new-password", Required: true,
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {

@@ -135,7 +135,7 @@ func AppsPage(v AppsView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\" alt=\"\" width=\"48\" height=\"48\"><p class=\"strong\">An app is a program of yours that people can allow to act for them.</p><p class=\"muted\">Send them to the authorization URL; they sign in here and allow or deny access.</p><p class=\"muted\">Then exchange the code they return with at the token URL, and call the API.</p></section>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 5, "\" alt=\"\" width=\"48\" height=\"48\"><p class=\"strong\">An app is software you build that users can authorize to act on their behalf.</p><p class=\"muted\">Send users to the authorization URL; they sign in here and allow or deny access.</p><p class=\"muted\">Then exchange the returned code for a token at the token URL, and call the API.</p></section>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -259,9 +259,9 @@ func AppsPage(v AppsView) templ.Component {
 							}
 							ctx = templ.InitializeContext(ctx)
 							var templ_7745c5c3_Var14 string
-							templ_7745c5c3_Var14, templ_7745c5c3_Err = templ.JoinStringErrs(count(a.Users, "person", "people"))
+							templ_7745c5c3_Var14, templ_7745c5c3_Err = templ.JoinStringErrs(count(a.Users, "user", "users"))
 							if templ_7745c5c3_Err != nil {
-								return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/apps.templ`, Line: 58, Col: 44}
+								return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/apps.templ`, Line: 58, Col: 41}
 							}
 							_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var14))
 							if templ_7745c5c3_Err != nil {
@@ -513,7 +513,7 @@ func appName(f AppFields) templ.Component {
 		ctx = templ.ClearChildren(ctx)
 		templ_7745c5c3_Err = field(control{
 			Name: "name", Label: "Name", Type: "text", Value: f.Name, Error: f.Errors["name"],
-			Hint: "Shown to people when the app asks for access.", Autocomplete: "off", Required: true,
+			Hint: "Shown to users when the app asks for access.", Autocomplete: "off", Required: true,
 		}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
@@ -557,8 +557,8 @@ func appPermissions(f AppFields) templ.Component {
 		}
 		templ_7745c5c3_Err = field(control{
 			Name: "redirect_uris", Label: "Redirect URIs", Value: f.RedirectURIs, Error: f.Errors["redirect_uris"],
-			Hint: "Where people return to, one per line. The match is exact. Use https, a custom scheme, or http on this " +
-				"computer (http://127.0.0.1).",
+			Hint: "URLs to redirect users to after they sign in, one per line. Must match exactly. Use https, a custom " +
+				"scheme, or http on a loopback address (http://127.0.0.1).",
 			Rows: 3, Plain: true,
 		}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
@@ -644,7 +644,7 @@ func appPermissions(f AppFields) templ.Component {
 		}
 		templ_7745c5c3_Err = option(choice{
 			ID: "f-refresh", Type: "checkbox", Name: "refresh", Value: "1", Checked: f.Refresh,
-			Label: "Stay connected", Hint: "Gets refresh tokens, so that people do not have to sign in every hour.",
+			Label: "Stay connected", Hint: "Gets refresh tokens, so that users do not have to sign in every hour.",
 		}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
@@ -667,16 +667,16 @@ func appPermissions(f AppFields) templ.Component {
 			}
 			templ_7745c5c3_Err = option(choice{
 				ID: "f-first_party", Type: "checkbox", Name: "first_party", Value: "1", Checked: f.FirstParty,
-				Label: "Part of this service",
-				Hint:  "People are not asked for consent. Applies to server apps and to https redirect URIs.",
+				Label: "First-party app",
+				Hint:  "Skips the consent page. Available only for server apps and https redirect URIs.",
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 			templ_7745c5c3_Err = option(choice{
 				ID: "f-manages", Type: "checkbox", Name: "manages", Value: "1", Checked: f.Manages,
-				Label: "Manages workspaces",
-				Hint:  "With a person's access, it can create keys, apps and members that remain after that access is revoked.",
+				Label: "Can manage workspaces",
+				Hint:  "Keys, apps and members it creates for a user remain after the user revokes its access.",
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -948,7 +948,7 @@ func scopeChoice(prefix, name string, s ScopeChoice, app bool) templ.Component {
 			}
 		}
 		if app && s.UserOnly {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 64, "<span class=\"includes\">Only for people, not for services that act for themselves.</span>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 64, "<span class=\"includes\">Only for users, not for machine-to-machine apps.</span>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -296,7 +296,7 @@ func KeyFormPage(v KeyFormView) templ.Component {
 }
 
 const (
-	maximumRoleHint = "In each workspace, the token has the lower of your role there and this role."
+	maximumRoleHint = "In each workspace, the token gets this role or your own role there, whichever is lower."
 	expiryHint      = "Keys that never expire tend to be forgotten. Choose an expiry date if you can."
 )
 
@@ -357,14 +357,14 @@ func keyNames(p KeyPlace, f KeyFields) templ.Component {
 		ctx = templ.ClearChildren(ctx)
 		templ_7745c5c3_Err = field(control{
 			Name: "name", Label: "Name", Type: "text", Value: f.Name, Error: f.Errors["name"],
-			Hint: "What will use it, such as the name of a program and where it runs.", Autocomplete: "off", Required: true,
+			Hint: "For example, the program that uses this " + p.short() + " and where it runs.", Autocomplete: "off", Required: true,
 		}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
 		templ_7745c5c3_Err = field(control{
 			Name: "note", Label: "Note (optional)", Value: f.Note, Error: f.Errors["note"], Rows: 2,
-			Hint: "What this " + p.short() + " is for, so that others know later.",
+			Hint: "Describe what this " + p.short() + " is for, so that others can identify it later.",
 		}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err

@@ -353,7 +353,8 @@ func (v KeyView) settingsFaulty() bool {
 	return false
 }
 
-func requestCount(n int64) string {
+// RequestCount is a number of requests, with the noun.
+func RequestCount(n int64) string {
 	if n == 1 {
 		return "1 request"
 	}

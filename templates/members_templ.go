@@ -73,14 +73,14 @@ func MembersPage(v MembersView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "</bdi></h2><p>Send them this link. It is shown only once, and no email is sent. It works once, only for that address, until ")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "</bdi></h2><p>Send them this link. It is shown only once, and no email is sent. It can be used once, by that address only, and expires on ")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var4 string
 				templ_7745c5c3_Var4, templ_7745c5c3_Err = templ.JoinStringErrs(fullTime(v.Created.Expires))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/members.templ`, Line: 15, Col: 34}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/members.templ`, Line: 15, Col: 45}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var4))
 				if templ_7745c5c3_Err != nil {
@@ -530,7 +530,7 @@ func invitations(v MembersView) templ.Component {
 		}
 		templ_7745c5c3_Err = field(control{
 			Name: "email", Label: "Email", Type: "email", Value: v.NewEmail, Error: v.Errors["email"],
-			Hint: "The address they sign in with.", Autocomplete: "off", Required: true, Plain: true,
+			Hint: "The email address this person signs in with.", Autocomplete: "off", Required: true, Plain: true,
 		}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
@@ -654,7 +654,7 @@ func invitations(v MembersView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "\">Withdraw</button></form></li>")
+				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "\">Revoke</button></form></li>")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -694,7 +694,7 @@ func rolesTable() templ.Component {
 			templ_7745c5c3_Var31 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 51, "<details class=\"panel unfold\"><summary>What each role can do</summary><dl class=\"facts\"><div><dt>Viewer</dt><dd>Can view. Their tokens and apps cannot change anything, whatever their permissions.</dd></div><div><dt>Member</dt><dd>Can also make changes, and allow apps and personal access tokens to act for them here.</dd></div><div><dt>Admin</dt><dd>Can also manage API keys, apps and members other than owners, and see usage and the audit log.</dd></div><div><dt>Owner</dt><dd>Can also manage owners, change the name and plan, and delete the workspace. There is always at least one owner.</dd></div></dl></details>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 51, "<details class=\"panel unfold\"><summary>What each role can do</summary><dl class=\"facts\"><div><dt>Viewer</dt><dd>Read-only. Their tokens and apps cannot change anything, regardless of permissions.</dd></div><div><dt>Member</dt><dd>Can also make changes, and authorize apps, and use personal access tokens here.</dd></div><div><dt>Admin</dt><dd>Can also manage API keys, apps and members other than owners, and see usage and the audit log.</dd></div><div><dt>Owner</dt><dd>Can also manage owners, change the name and plan, and delete the workspace. There is always at least one owner.</dd></div></dl></details>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

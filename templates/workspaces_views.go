@@ -278,12 +278,12 @@ var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"app.unverified":                "Removed an app's verification",
 	"app.updated":                   "Changed an app",
 	"app.verified":                  "Verified an app",
-	"consent.denied":                "Denied an app access",
-	"consent.granted":               "Allowed an app access",
+	"consent.denied":                "Denied an app's request",
+	"consent.granted":               "Authorized an app",
 	"grant.narrowed":                "Removed permissions from an app",
 	"grant.revoked":                 "App access revoked",
 	"invitation.created":            "Invited a member",
-	"invitation.withdrawn":          "Withdrew an invitation",
+	"invitation.withdrawn":          "Revoked an invitation",
 	"login.failed":                  "Failed to sign in",
 	"login.link_created":            "Created a sign-in link",
 	"login.succeeded":               "Signed in",
@@ -328,7 +328,12 @@ func auditText(action string) string {
 }
 
 // factText is the name of a Fact in words.
-func factText(name string) string { return strings.ReplaceAll(name, "_", " ") }
+func factText(name string) string {
+	if name == "into" {
+		return "replaced by"
+	}
+	return strings.ReplaceAll(name, "_", " ")
+}
 
 // clock formats the time of day.
 func clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }

@@ -16,7 +16,7 @@ import (
 )
 
 type clientCommand struct {
-	Create  clientCreate  `cmd:"" help:"Create an app or, with --resource-server, an API that introspects tokens."`
+	Create  clientCreate  `cmd:"" help:"Register an app or, with --resource-server, a resource server (an API that introspects tokens)."`
 	List    clientList    `cmd:"" help:"List all apps."`
 	Show    clientShow    `cmd:"" help:"Show one app."`
 	Update  clientUpdate  `cmd:"" help:"Update an app. Settings that you leave out stay unchanged."`
@@ -39,7 +39,7 @@ type clientCreate struct {
 	Public         bool     `help:"Public client without a secret: an app on the user's device or in the browser."`
 	PKCE           string   `name:"pkce" enum:"required,optional" default:"required" help:"Whether PKCE is required; optional is only for confidential apps that do not support it." placeholder:"required|optional"`
 	FirstParty     bool     `help:"First-party app: users are not asked for consent."`
-	Manages        bool     `help:"Your own dashboard: its access tokens can create keys, apps and members that outlive them."`
+	Manages        bool     `help:"Trusted management app, such as your own dashboard: keys, apps and members it creates remain after its tokens expire."`
 	ResourceServer bool     `help:"Resource server: an API that introspects the tokens for its --resource."`
 	Workspace      string   `help:"Workspace that owns the app. Default: none, and only administrators see the app." placeholder:"SLUG"`
 }
@@ -119,7 +119,7 @@ type clientUpdate struct {
 	Grant       []string `sep:"none" help:"Replaces all grant types; repeat for several." placeholder:"GRANT"`
 	PKCE        *string  `name:"pkce" enum:"required,optional" help:"Whether PKCE is required; optional is only for confidential apps that do not support it." placeholder:"required|optional"`
 	FirstParty  *bool    `negatable:"" help:"First-party app: users are not asked for consent."`
-	Manages     *bool    `negatable:"" help:"Your own dashboard: its access tokens can create keys, apps and members that outlive them."`
+	Manages     *bool    `negatable:"" help:"Trusted management app, such as your own dashboard: keys, apps and members it creates remain after its tokens expire."`
 	Verified    *bool    `negatable:"" help:"Mark the app as verified; the consent page shows it."`
 }
 

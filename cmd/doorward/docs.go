@@ -15,7 +15,7 @@ import (
 
 type docsCommand struct {
 	output
-	Resource string `help:"API (resource) that the page describes. Required if there are several." placeholder:"ID"`
+	Resource string `help:"API (resource) that the guide describes. Required if more than one is configured." placeholder:"ID"`
 }
 
 // Run prints the authentication guide for the customers of an API.

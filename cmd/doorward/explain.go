@@ -21,7 +21,7 @@ type explainCommand struct {
 	output
 	Method     string   `arg:"" help:"HTTP method, such as GET."`
 	URL        string   `arg:"" name:"url" help:"URL of the request, on a host of a configured resource."`
-	Credential string   `help:"Must be -: reads the credential from standard input, where other users cannot see it." placeholder:"-"`
+	Credential string   `help:"Reads the credential from standard input. Only - is accepted, because other users can see the command line." placeholder:"-"`
 	Workspace  *string  `help:"Slug of the workspace in the resource's workspace header." placeholder:"SLUG"`
 	Header     []string `sep:"none" help:"Another header of the request; repeat for several." placeholder:"'NAME: VALUE'"`
 }
@@ -111,7 +111,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		}
 		if s.limits != nil {
 			if err := s.limits.Load(ctx); err != nil { // as the running server last saved them
-				return fmt.Errorf("read the counts of the limits: %w", err)
+				return fmt.Errorf("read the rate limit counters: %w", err)
 			}
 		}
 		v := g.Explain(ctx, api, gateway.Request{Method: method, Path: path, Header: header})

@@ -11,7 +11,7 @@ import (
 type introspectCommand struct {
 	output
 	Token     string  `arg:"" help:"The credential, or - to read it from standard input, where other users cannot see it."`
-	Workspace *string `help:"Slug of the workspace in which a personal access token is checked. Default: none, so it has no role." placeholder:"SLUG"`
+	Workspace *string `help:"Workspace to check a personal access token in. If omitted, the response has no role." placeholder:"SLUG"`
 }
 
 // Run prints the introspection response for a credential (RFC 7662, section 2.2). It is always JSON, and has the reason

@@ -16,8 +16,8 @@ import (
 )
 
 type keyCommand struct {
-	Create keyCreate `cmd:"" help:"Create an API key for a workspace or, with --scope introspect, one with which an API introspects."`
-	List   keyList   `cmd:"" help:"List the API keys of a workspace or, without --workspace, those with which APIs introspect."`
+	Create keyCreate `cmd:"" help:"Create an API key for a workspace or, with --scope introspect, for an API to introspect tokens with."`
+	List   keyList   `cmd:"" help:"List the API keys of a workspace or, without --workspace, the introspection keys."`
 	Show   keyShow   `cmd:"" help:"Show an API key (never the secret)."`
 	Update keyUpdate `cmd:"" help:"Update an API key. Settings that you leave out stay unchanged."`
 	Pause  keyPause  `cmd:"" help:"Pause an API key."`
@@ -81,10 +81,7 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 func tooMany(owner, what string, err error) error {
 	if errors.Is(err, apikey.ErrTooMany) {
 		return fmt.Errorf(
-			"%s has %d %s that are neither revoked nor expired, which is the limit; revoke one that is no longer used",
-			owner,
-			apikey.MaxKeys,
-			what,
+			"%s has reached the limit of %d active %s; revoke one that is no longer used", owner, apikey.MaxKeys, what,
 		)
 	}
 	return err
@@ -92,7 +89,7 @@ func tooMany(owner, what string, err error) error {
 
 type keyList struct {
 	output
-	Workspace string `help:"Workspace that owns the keys. Default: the keys with which APIs introspect, which have no workspace." placeholder:"SLUG"`
+	Workspace string `help:"Workspace that owns the keys. Default: introspection keys, which have no workspace." placeholder:"SLUG"`
 }
 
 // Run lists API keys, including revoked and expired ones.
@@ -135,7 +132,7 @@ type keyUpdate struct {
 	ID    string  `arg:"" help:"The key's ID."`
 	Name  *string `help:"The key's name." placeholder:"NAME"`
 	Note  *string `help:"Description; empty removes it." placeholder:"TEXT"`
-	Scope *string `help:"Replaces all scopes, separated by spaces. A key never gains scopes." placeholder:"\"A B\""`
+	Scope *string `help:"Scopes to keep, separated by spaces. Scopes cannot be added." placeholder:"\"A B\""`
 }
 
 // Run changes the settings that were given.

@@ -36,8 +36,16 @@ func exitCode(err error, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, err) // each line names its file already
 		return 1
 	}
-	_, _ = fmt.Fprintln(stderr, "doorward: "+err.Error())
+	text := err.Error()
 	var usage *kong.ParseError
+	if errors.As(err, &usage) {
+		command := usage.Context.Model.Name
+		if node := usage.Context.Selected(); node != nil {
+			command = node.FullPath()
+		}
+		text += "; run: " + command + " --help"
+	}
+	_, _ = fmt.Fprintln(stderr, "doorward: "+text)
 	if errors.As(err, &usage) || errors.As(err, &usageError{}) {
 		return 2
 	}
@@ -58,7 +66,7 @@ type commands struct {
 
 	Serve      serveCommand      `cmd:"" help:"Run the server."`
 	Demo       demoCommand       `cmd:"" help:"Run a server with a sample user, app and API on this machine, to try it out."`
-	Check      checkCommand      `cmd:"" help:"Report all errors and risks of the configuration and the database. Changes nothing."`
+	Check      checkCommand      `cmd:"" help:"Check the configuration and database, and report all errors and risks. Changes nothing."`
 	Migrate    migrateCommand    `cmd:"" help:"Migrate the database to the latest schema, or show which migrations are applied."`
 	Health     healthCommand     `cmd:"" help:"Check whether the running server is ready; for containers."`
 	User       userCommand       `cmd:"" help:"Users: create, list, update, sign-out, disable, enable, delete, password, sign-in-link."`
@@ -71,7 +79,7 @@ type commands struct {
 	Routes     routesCommand     `cmd:"" help:"Routes of a resource: from-openapi."`
 	Docs       docsCommand       `cmd:"" help:"Print the authentication guide for the customers of an API, in Markdown."`
 	Introspect introspectCommand `cmd:"" help:"Print the introspection response for a credential."`
-	Explain    explainCommand    `cmd:"" help:"Explain which route decides about a request, why it is refused, and what would be allowed."`
+	Explain    explainCommand    `cmd:"" help:"Explain which route applies to a request, why the request is refused, and what would be allowed."`
 	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link that creates the first administrator."`
 }
 

@@ -231,7 +231,7 @@ func (a *app) readLine(what string) (string, error) {
 	}
 	line = strings.TrimRight(line, "\r\n")
 	if line == "" {
-		return "", usageError{fmt.Errorf("standard input has no %s; write the %s to it on one line", what, what)}
+		return "", usageError{fmt.Errorf("no %s on standard input; pipe it in as a single line", what)}
 	}
 	return line, nil
 }

@@ -24,10 +24,10 @@ type serveCommand struct {
 	Listen             []string `sep:"none" help:"Address to listen on; repeat for several. Default: 127.0.0.1:8080" placeholder:"HOST:PORT"`
 	AdminListen        *string  `help:"Address of metrics and pprof; empty for none. Default: 127.0.0.1:8081" placeholder:"HOST:PORT"`
 	DatabaseURL        *string  `name:"database-url" help:"sqlite:PATH or postgres://... Default: sqlite:data/doorward.db" placeholder:"URL"`
-	DatabaseMigrateURL *string  `name:"database-migrate-url" help:"PostgreSQL login that can change the schema, if that of --database-url cannot." placeholder:"URL"`
+	DatabaseMigrateURL *string  `name:"database-migrate-url" help:"PostgreSQL URL for migrations, if the --database-url user cannot change the schema." placeholder:"URL"`
 	TrustedProxies     []string `sep:"none" help:"Proxy whose X-Forwarded-* headers are trusted; repeat for several." placeholder:"CIDR"`
-	RedirectSchemes    []string `sep:"none" help:"Allowed scheme of redirect URIs that has no dot, such as cursor; repeat for several." placeholder:"SCHEME"`
-	SignUp             *string  `help:"Who can create an account: closed." placeholder:"closed"`
+	RedirectSchemes    []string `sep:"none" help:"Custom redirect URI scheme without a dot to allow, such as cursor; repeat for several." placeholder:"SCHEME"`
+	SignUp             *string  `help:"Sign-up mode. Only closed is supported: administrators create accounts." placeholder:"closed"`
 	PlansBy            *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
 	AuditRetention     *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`
 	UsageRetention     *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
@@ -117,7 +117,7 @@ func serve(
 	}
 	if server.limits != nil {
 		if err := server.limits.Load(ctx); err != nil {
-			return fmt.Errorf("read the counts of the limits: %w", err)
+			return fmt.Errorf("read the rate limit counters: %w", err)
 		}
 		defer server.saveLimits(log) //nolint:contextcheck // ctx is done by then
 	}
@@ -189,12 +189,12 @@ func (s *server) writeBuffers(ctx context.Context) error {
 	return err
 }
 
-// saveLimits saves the counts of the limits when the server stops. The store writes its own buffers when it is closed.
+// saveLimits saves the rate limit counters when the server stops. The store writes its own buffers when it is closed.
 func (s *server) saveLimits(log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if err := s.limits.Save(ctx); err != nil {
-		log.Warn("could not save the counts of the limits", "error", err)
+		log.Warn("could not save the rate limit counters", "error", err)
 	}
 }
 

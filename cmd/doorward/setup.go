@@ -10,7 +10,7 @@ import (
 
 type setupLinkCommand struct{ output }
 
-// Run prints a new set-up link. It replaces the previous one.
+// Run prints a new setup link. It replaces the previous one.
 func (c setupLinkCommand) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *server) error {
 		link, err := s.setupLink(ctx)

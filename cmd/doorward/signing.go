@@ -48,7 +48,7 @@ func (c signingKeyRotate) Run(ctx context.Context, a *app) error {
 }
 
 type secretCommand struct {
-	Reseal secretReseal `cmd:"" help:"Encrypt all stored data with the first master secret, so that the older ones can be removed."`
+	Reseal secretReseal `cmd:"" help:"Re-encrypt all stored data with the first (newest) master secret in the list, so that the others can be removed."`
 }
 
 type secretReseal struct{ output }
@@ -67,7 +67,7 @@ func (c secretReseal) Run(ctx context.Context, a *app) error {
 		return c.print(a, row, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
 				w,
-				"Encrypted %d signing keys and %d stored responses with the first secret. All others already were.\n",
+				"Encrypted %d signing keys and %d stored responses with the first secret. The rest were already encrypted with it.\n",
 				row.SigningKeys,
 				row.Answers,
 			)

@@ -19,13 +19,13 @@ type userCommand struct {
 	Create   userCreate   `cmd:"" help:"Create a user with a personal workspace."`
 	List     userList     `cmd:"" help:"List all users."`
 	Update   userUpdate   `cmd:"" help:"Update a user. Settings that you leave out stay unchanged."`
-	SignOut  userSignOut  `cmd:"" name:"sign-out" help:"Sign a user out everywhere; --apps and --tokens also revoke what acts for them."`
-	Disable  userDisable  `cmd:"" help:"Disable a user, every app acting for them, and the workspaces that only they own."`
+	SignOut  userSignOut  `cmd:"" name:"sign-out" help:"Sign a user out everywhere; --apps and --tokens also revoke app access and personal access tokens."`
+	Disable  userDisable  `cmd:"" help:"Disable a user and the workspaces that only they own, and revoke the access of apps."`
 	Enable   userEnable   `cmd:"" help:"Enable a disabled user and their workspaces."`
 	Delete   userDelete   `cmd:"" help:"Delete a user and everything they own."`
-	Password userPassword `cmd:"" help:"Set a user's password, and revoke their sessions and the access of apps."`
+	Password userPassword `cmd:"" help:"Set a user's password and revoke their sessions and app access."`
 
-	SignInLink userSignInLink `cmd:"" help:"Print a link with which a user can sign in once, within 15 minutes, without a password."`
+	SignInLink userSignInLink `cmd:"" help:"Print a one-time link that signs a user in without a password. It expires in 15 minutes."`
 }
 
 type userCreate struct {
@@ -224,9 +224,7 @@ func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (
 		if i < 0 {
 			return nil, usageError{
 				fmt.Errorf(
-					"%s is not a shared workspace whose only enabled owner is %s; nothing was changed",
-					input.Quote(slug),
-					user.Email,
+					"%s is not one of the workspaces that will be disabled; nothing was changed", input.Quote(slug),
 				),
 			}
 		}
@@ -291,7 +289,7 @@ type userPassword struct {
 	output
 	Email         string `arg:"" help:"Email address of the user."`
 	PasswordStdin bool   `required:"" help:"Read the password, one line, from standard input."`
-	KeepApps      bool   `help:"Keep the access of apps."`
+	KeepApps      bool   `help:"Keep app access."`
 	Tokens        bool   `help:"Also revoke all personal access tokens."`
 }
 

@@ -16,9 +16,9 @@ type workspaceCommand struct {
 	Create  workspaceCreate  `cmd:"" help:"Create a workspace and name its first owner."`
 	List    workspaceList    `cmd:"" help:"List all workspaces."`
 	Update  workspaceUpdate  `cmd:"" help:"Update a workspace. Settings that you leave out stay unchanged."`
-	Disable workspaceDisable `cmd:"" help:"Disable a workspace with its keys and apps."`
+	Disable workspaceDisable `cmd:"" help:"Disable a workspace and its keys and apps."`
 	Enable  workspaceEnable  `cmd:"" help:"Enable a disabled workspace."`
-	Delete  workspaceDelete  `cmd:"" help:"Delete a workspace with its keys, apps and usage."`
+	Delete  workspaceDelete  `cmd:"" help:"Delete a workspace and all its keys, apps and usage data."`
 	Invite  workspaceInvite  `cmd:"" help:"Create an invitation link to a workspace."`
 	Member  struct {
 		Add    memberAdd    `cmd:"" help:"Add a user to a workspace without an invitation."`
@@ -116,7 +116,7 @@ func (c workspaceEnable) Run(ctx context.Context, a *app) error {
 			)
 		}
 		if err == nil && w.DisabledFor != "" {
-			_, _ = fmt.Fprintf(a.stderr, "None of the owners of %s is enabled, but the workspace is.\n", w.Slug)
+			_, _ = fmt.Fprintf(a.stderr, "Warning: %s is enabled, but all of its owners are disabled.\n", w.Slug)
 		}
 		return err
 	})
@@ -349,7 +349,7 @@ func errPersonal(w storage.Workspace) error {
 func memberError(w storage.Workspace, user storage.User, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return fmt.Errorf("%s is not a member of %s", user.Email, input.Quote(w.Slug))
+		return fmt.Errorf("%s is not a member of %s; check the email address and the workspace", user.Email, input.Quote(w.Slug))
 	case errors.Is(err, storage.ErrConflict) && w.Personal:
 		return errPersonal(w)
 	case errors.Is(err, storage.ErrConflict):

@@ -25,10 +25,10 @@ type App struct {
 	PKCEOptional   bool        `json:"pkceOptional" doc:"Authorization requests without PKCE are accepted."`
 	FirstParty     bool        `json:"firstParty" doc:"Users are not asked for consent."`
 	Manages        bool        `json:"manages" doc:"Its access tokens can create keys, apps and other objects that outlive them."`
-	ResourceServer bool        `json:"resourceServer" doc:"Can introspect tokens, and is issued none."`
+	ResourceServer bool        `json:"resourceServer" doc:"Can introspect tokens but cannot obtain any."`
 	Verified       bool        `json:"verified" doc:"Its name was verified by an administrator."`
 	Disabled       bool        `json:"disabled" doc:"Neither the app nor its tokens work."`
-	DisabledBy     *string     `json:"disabledBy" enum:"administrator,owner,admin" doc:"Who disabled the app: an administrator of the server, or a role in the workspace. Enabling it needs the same authority. null: not disabled."`
+	DisabledBy     *string     `json:"disabledBy" enum:"administrator,owner,admin" doc:"Who disabled the app: an administrator of the server, or a role in the workspace. The same role or higher is required to enable it. null: not disabled."`
 	Secrets        []AppSecret `json:"secrets" doc:"Active secrets, newest first; at most two, while one is being rotated. Empty in lists."`
 	CreatedAt      Moment      `json:"createdAt"`
 	CreatedBy      *string     `json:"createdBy" doc:"ID of a user; null: created with the CLI or a key."`

@@ -70,7 +70,7 @@ func (o *operation) needs() string {
 	case o.may != "":
 		may := func(role string) bool { return management.RoleMay(role, o.may) }
 		least := catalog.Roles[slices.IndexFunc(catalog.Roles, may)]
-		return "Needs the role " + least + " or higher in the workspace; credentials also need the permission admin."
+		return "Requires the " + least + " role or higher in the workspace; credentials also need the admin permission."
 	}
 	return ""
 }

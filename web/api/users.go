@@ -17,7 +17,7 @@ type ServerUser struct {
 	Email        string         `json:"email"`
 	Name         string         `json:"name"`
 	Admin        bool           `json:"admin" doc:"An administrator of this server."`
-	Disabled     bool           `json:"disabled" doc:"The user cannot sign in, and nothing can act for them."`
+	Disabled     bool           `json:"disabled" doc:"The user cannot sign in, and no app or token can act on their behalf."`
 	DisabledAt   *Moment        `json:"disabledAt"`
 	CreatedAt    Moment         `json:"createdAt"`
 	LastSignInAt *Moment        `json:"lastSignInAt" doc:"null: never signed in."`
@@ -39,7 +39,7 @@ type ServerUserChange struct {
 	Email          *string  `json:"email,omitempty" doc:"Signs them out of every browser."`
 	Name           *string  `json:"name,omitempty" doc:"Empty: no name."`
 	Admin          *bool    `json:"admin,omitempty" doc:"Administrator of this server. The last enabled administrator cannot be changed."`
-	Disabled       *bool    `json:"disabled,omitempty" doc:"true: permanently ends the user's sessions and the access of apps, and stops their personal access tokens, and the workspaces without another enabled owner, until the user is enabled."`
+	Disabled       *bool    `json:"disabled,omitempty" doc:"true: signs the user out and revokes app access permanently. Until the user is enabled again, their personal access tokens, and workspaces without another enabled owner, do not work."`
 	KeepWorkspaces []string `json:"keepWorkspaces,omitempty" doc:"Only with disabled true: slugs of shared workspaces that keep working although they have no other enabled owner."`
 }
 
@@ -114,7 +114,7 @@ func (a *API) users() []operation {
 			id:      "signOutUser",
 			summary: "Sign a user out everywhere",
 			status:  200,
-			text:    "Ends all browser sessions of the user, and what the body adds.",
+			text:    "Ends all of the user's browser sessions and, if requested, revokes app access and tokens.",
 			request: SignOut{Apps: true},
 			answer:  SignedOut{Sessions: 2, Grants: 1, Tokens: []Token{}},
 		}), a.signOutUser),
@@ -240,8 +240,8 @@ func (c *call) disableUser(ctx context.Context, id string, slugs []string) error
 		if i < 0 {
 			return badRequest(
 				fmt.Sprintf(
-					"The member \"keepWorkspaces\" contains %q, which is not a shared workspace whose only enabled "+
-						"owner is the user.",
+					"The member \"keepWorkspaces\" contains %q, which would not be disabled with this user; "+
+						"leave it out.",
 					shorten(slug),
 				),
 			)

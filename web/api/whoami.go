@@ -52,7 +52,7 @@ func (a *API) whoAmI() []operation {
 			summary: "Test a credential",
 			status:  200,
 			whoAmI:  true,
-			text:    "Any credential can be tested, whatever its permissions. Counts as one request.",
+			text:    "Any credential can be tested, regardless of its permissions. Counts as one request.",
 			answer: Test{
 				Authenticated: true,
 				KeyID:         ptr(keyID),

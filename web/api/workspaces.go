@@ -20,8 +20,8 @@ type Workspace struct {
 	Name     string  `json:"name"`
 	Plan     *string `json:"plan" doc:"null: no plan of its own."`
 	Personal bool    `json:"personal" doc:"A user's personal workspace, deleted with them."`
-	Disabled bool    `json:"disabled" doc:"Nothing works in the workspace."`
-	Role     *string `json:"role" enum:"viewer,member,admin,owner" doc:"Role of the caller; that of a key is admin. null: the caller is an administrator of this server and not a member."`
+	Disabled bool    `json:"disabled" doc:"All keys, tokens and apps of the workspace are disabled."`
+	Role     *string `json:"role" enum:"viewer,member,admin,owner" doc:"Role of the caller; API keys have the admin role. null: the caller is an administrator of this server and not a member."`
 }
 
 // NewWorkspace is the request to create a workspace.
@@ -127,7 +127,7 @@ func (a *API) workspaces() []operation {
 			summary:     "Update a workspace",
 			status:      200,
 			administers: true,
-			text: "Changing the name needs the role owner. Only administrators of this server can set the plan, in " +
+			text: "Changing the name requires the owner role. Only administrators of this server can set the plan, in " +
 				"any workspace, with a " +
 				"browser session or a personal access token that is not limited to a role; with `plans_by: owners` " +
 				"in the " +
@@ -183,7 +183,7 @@ func (a *API) workspaces() []operation {
 			method:  get,
 			path:    base + "/invitations",
 			id:      "listInvitations",
-			summary: "List open invitations",
+			summary: "List pending invitations",
 			status:  200,
 			may:     management.MayManageMembers,
 			text:    "Oldest first.",

@@ -52,7 +52,7 @@ func (s *Apps) SetVerified(w http.ResponseWriter, r *http.Request, at appPlace) 
 	})
 	text := "The app is no longer verified."
 	if verified {
-		text = "The app is now verified, as the consent page shows."
+		text = "The app is now verified. The consent page shows a Verified badge."
 	}
 	return s.changed(w, r, at.v, adminAppsBase, text, err)
 }

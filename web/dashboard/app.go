@@ -254,8 +254,8 @@ func (s *Apps) ConfirmDisable(w http.ResponseWriter, r *http.Request, at appPlac
 		Page: s.NewPage(at.v, at.section), Workspace: at.bar, Title: "Disable " + c.Name + "?", Button: "Disable app",
 		CancelURL: base,
 		Ends: page.NonEmpty(
-			"The app can no longer sign people in or get tokens, and its tokens stop working.",
-			page.CountSentence(int(n), "person has allowed it", "people have allowed it"),
+			"The app can no longer sign users in or get tokens, and its tokens stop working.",
+			page.CountSentence(int(n), "user has authorized it", "users have authorized it"),
 			page.CountSentence(len(c.Secrets), "client secret stops working", "client secrets stop working"),
 		),
 		Stays: "Nothing is deleted. Tokens and secrets that have not expired work again when you enable the app.",

@@ -172,7 +172,7 @@ func (s *Workspaces) auditFile(
 ) error {
 	for _, field := range slices.Sorted(maps.Keys(q.faults)) {
 		return &page.Error{
-			Status: http.StatusBadRequest, Heading: "The filter has a mistake", Message: q.faults[field],
+			Status: http.StatusBadRequest, Heading: "Invalid filter", Message: q.faults[field],
 			BackURL: q.base, BackText: "Back to the list",
 		}
 	}

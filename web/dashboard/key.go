@@ -64,7 +64,7 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base,
 			BackText: "Back to the list",
-			Message:  "You already have " + templates.Number(apikey.MaxKeys) + ". Revoke some that you no longer use.",
+			Message:  "You have reached the limit of " + templates.Number(apikey.MaxKeys) + " active " + p.noun() + ". Revoke some that you no longer use.",
 		}
 	}
 	return err
@@ -171,7 +171,7 @@ func (s *Keys) keyLimits(
 	name, plan := s.apikey.Plan(k, p.ws.Plan)
 	view.LimitText = planText(plan)
 	if name != "" && k.RateLimit == 0 {
-		view.LimitText = strings.TrimPrefix(view.LimitText+" (plan "+name+")", " ")
+		view.LimitText = strings.TrimPrefix(view.LimitText+" (plan: "+name+")", " ")
 	}
 	left, limited, err := s.bearer.Remaining(storage.System(ctx), k, p.ws.Plan)
 	if err != nil {

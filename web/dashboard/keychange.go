@@ -43,7 +43,7 @@ func (s *Keys) Confirm(w http.ResponseWriter, r *http.Request, p keyPlace) error
 	used := "It was never used."
 	if !k.LastUsedAt.IsZero() {
 		used = fmt.Sprintf(
-			"Requests with it in the last 24 hours: %s. It was last used on %s", templates.Number(n),
+			"It was used for %s in the last 24 hours, most recently on %s", templates.RequestCount(n),
 			k.LastUsedAt.Time().UTC().Format("2 January 2006 at 15:04 UTC"),
 		)
 		if k.LastUsedFrom != "" {
@@ -156,9 +156,9 @@ func (s *Keys) SetPaused(w http.ResponseWriter, r *http.Request, p keyPlace) err
 	if err != nil {
 		return err
 	}
-	act, text := s.management.ResumeKey, "It works again."
+	act, text := s.management.ResumeKey, p.one()+" resumed."
 	if strings.HasSuffix(r.URL.Path, "/pause") {
-		act, text = s.management.PauseKey, "Paused. Requests with it are refused."
+		act, text = s.management.PauseKey, p.one() + " paused. Requests that use it are refused."
 	}
 	_, err = act(p.tenant(r.Context()), p.by, p.owner, k.ID)
 	return s.changed(w, r, p.v, p.base+"/"+k.ID, text, err)
@@ -176,5 +176,5 @@ func (s *Keys) Revoke(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 			map[string]string{"confirm": "Type the name exactly as shown. Nothing was revoked."})
 	}
 	_, err = s.management.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)
-	return s.changed(w, r, p.v, p.base, "Revoked. It no longer works.", err)
+	return s.changed(w, r, p.v, p.base, p.one()+" revoked.", err)
 }

@@ -89,7 +89,7 @@ func (s *Keys) readExpiry(f *keyForm) error {
 	}
 	days, err := strconv.Atoi(f.expires)
 	if err != nil || !slices.Contains(lifetimes, days) {
-		return &input.Invalid{Field: "expires", Message: "is missing; choose when it expires"}
+		return &input.Invalid{Field: "expires", Message: "Choose an expiration date"}
 	}
 	f.ExpiresAt = s.store.Now().Add(time.Duration(days) * 24 * time.Hour)
 	return nil

@@ -53,6 +53,14 @@ func (p *keyPlace) noun() string {
 }
 
 // section is the entry of the navigation that the place's pages belong to.
+// one is the noun for one of the place's keys, as the beginning of a sentence.
+func (p *keyPlace) one() string {
+	if p.personal() {
+		return "Token"
+	}
+	return "Key"
+}
+
 func (p *keyPlace) section() string {
 	if p.personal() {
 		return templates.SectionTokens

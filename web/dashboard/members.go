@@ -152,7 +152,7 @@ func (s *Workspaces) Invite(w http.ResponseWriter, r *http.Request, p place) err
 // Withdraw serves POST …/invitations/{id}/withdraw.
 func (s *Workspaces) Withdraw(w http.ResponseWriter, r *http.Request, p place) error {
 	err := s.management.DropInvitation(r.Context(), p.by, p.ws, r.PathValue("id"))
-	return s.memberChanged(w, r, p, "The invitation was withdrawn. Its link no longer works.", err)
+	return s.memberChanged(w, r, p, "The invitation was revoked. Its link no longer works.", err)
 }
 
 // ShownInvitation serves GET …/members/shown: the link of a new invitation, once.
@@ -244,8 +244,14 @@ func (s *Workspaces) askMember(w http.ResponseWriter, r *http.Request, p place, 
 			len(tokens), "personal access token no longer works here", "personal access tokens no longer work here", tokens...,
 		),
 	)
-	if text := page.CountSentence(len(keys), "API key", "API keys", keys...); text != "" {
-		view.Stays += " What they created remains and keeps working: " + text
+	who := "they"
+	if self {
+		who = "you"
+	}
+	if text := page.CountSentence(
+		len(keys), "API key "+who+" created keeps working", "API keys "+who+" created keep working", keys...,
+	); text != "" {
+		view.Stays += " " + text
 	}
 	return s.AskFirst(w, r, view)
 }
@@ -265,7 +271,7 @@ func (s *Workspaces) ConfirmWithdrawal(w http.ResponseWriter, r *http.Request, p
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
 		Page: s.NewPage(p.v, templates.SectionWorkspaces), Workspace: p.bar(templates.TabMembers),
-		Title: "Withdraw invitation for " + open[i].Email + "?", Button: "Withdraw invitation",
+		Title: "Revoke invitation for " + open[i].Email + "?", Button: "Revoke invitation",
 		CancelURL: p.path(templates.TabMembers),
 		Ends: []string{
 			"The link that lets " + open[i].Email + " join as " + templates.RoleWithArticle(open[i].Role) + " stops working.",

@@ -83,17 +83,17 @@ func asPageError(err error) *Error {
 		return &Error{
 			Status: http.StatusTooManyRequests, Heading: "Too many changes", RetryAfter: tooMany.RetryAfter, Cause: err,
 			Message: "You, or programs acting for you, have made too many changes in a short time. Nothing was changed. Wait " +
-				wait(tooMany.RetryAfter) + ", then try again. You can still revoke and delete.",
+				wait(tooMany.RetryAfter) + ", then try again. You can still revoke keys and delete apps.",
 		}
 	case errors.As(err, &authorize):
 		return &Error{
-			Status: http.StatusBadRequest, Heading: "The app's request cannot be answered", Message: authorize.Description,
+			Status: http.StatusBadRequest, Heading: "Invalid request from the app", Message: authorize.Description,
 			Cause: err,
 		}
 	case errors.As(err, &tooLarge):
 		return &Error{
-			Status: http.StatusRequestEntityTooLarge, Heading: "Too large", Message: "What you sent is too large for this page.",
-			Cause: err,
+			Status: http.StatusRequestEntityTooLarge, Heading: "Request too large",
+			Message: "Shorten your input and try again.", Cause: err,
 		}
 	case errors.As(err, &no):
 		return &Error{Status: http.StatusForbidden, Heading: "You don't have permission", Message: no.Message, Cause: err}

@@ -234,7 +234,7 @@ func (s *Handlers) reopen(
 	if f.ClientID == "" {
 		return nil, false, &page.Error{
 			Status: http.StatusBadRequest, Heading: "We couldn't read this request",
-			Message: "It is a sign-in without an app. Start again from the app.",
+			Message: "This link is not for an app. Go back to the app and start again.",
 		}
 	}
 	a, err = s.oauth.ReopenAuthorize(r.Context(), f)

@@ -107,10 +107,10 @@ func (s *Handlers) showConsent(
 		NotGranted: "It will not see your password or get any permissions beyond those listed here.",
 	}
 	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
-		view.Lasts = "It stays connected for up to " + input.DurationInWords(s.oauth.Lifetimes().RefreshAbsolute) +
-			", or until it has not been used for " + input.DurationInWords(s.oauth.Lifetimes().Refresh) + "."
+		view.Lasts = "Access expires after " + input.DurationInWords(s.oauth.Lifetimes().RefreshAbsolute) + ", or after " +
+			input.DurationInWords(s.oauth.Lifetimes().Refresh) + " without use."
 	} else {
-		view.Lasts = "It gets access once, for " + input.DurationInWords(s.oauth.Lifetimes().Access) + "."
+		view.Lasts = "Access expires after " + input.DurationInWords(s.oauth.Lifetimes().Access) + "."
 	}
 	if a.Client.Manages && slices.Contains(a.Scopes, catalog.ScopeAdmin) {
 		view.Lasts += " API keys, apps and members it creates for you remain after you revoke its access."
@@ -216,7 +216,7 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	if len(a.Granted(granted, p.workspace.Role)) == 0 {
 		fault := "Choose at least one permission, or deny the request."
 		if len(granted) > 0 {
-			fault += " A permission that includes one you refused is refused too."
+			fault += " If you clear a permission, permissions that include it are denied as well."
 		}
 		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, fault)
 	}

@@ -20,7 +20,7 @@ func noInvitation(err error) *page.Error {
 	return &page.Error{
 		Status: http.StatusNotFound, Heading: "This invitation is not valid", Cause: err, BackURL: "/",
 		BackText: "Go to your settings",
-		Message: "It was used or withdrawn, it has expired, or its link is incomplete. Ask the person who invited you " +
+		Message: "It was used or revoked, it has expired, or its link is incomplete. Ask the person who invited you " +
 			"for a new one.",
 	}
 }

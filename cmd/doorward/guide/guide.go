@@ -149,7 +149,7 @@ func Page(c config.Config, index int) (string, error) {
 	p.documentOAuth(c, r)
 	var out strings.Builder
 	if err := authenticationTemplate.Execute(&out, p); err != nil {
-		return "", fmt.Errorf("write the page: %w", err)
+		return "", fmt.Errorf("write the guide: %w", err)
 	}
 	return out.String(), nil
 }
@@ -186,7 +186,7 @@ func (p *authPage) documentRoutes(r config.Resource) {
 			d.Needs += ", with " + strings.Join(kinds, " or ")
 		}
 		if one.Role != "" {
-			d.Needs += ", and the role " + one.Role + " or higher"
+			d.Needs += ", and the " + one.Role + " role or higher"
 		}
 		if !one.Public && one.Cost != 1 {
 			d.Needs += fmt.Sprintf("; counts as %d", one.Cost)
@@ -225,7 +225,7 @@ func (p *authPage) documentPlans(c config.Config, r config.Resource) {
 		if p.Live != "" {
 			p.PlanRules = append(
 				p.PlanRules,
-				"An API key has its own plan or, if it has none, that of its workspace. The default is "+
+				"An API key uses its own plan or, if it has none, its workspace's plan. The default is "+
 					named(r.Keys.DefaultPlan)+". A key's own rate limit replaces the plan's hourly limit.",
 			)
 		}
@@ -238,14 +238,14 @@ func (p *authPage) documentPlans(c config.Config, r config.Resource) {
 	}
 	p.PlanRules = append(
 		p.PlanRules,
-		"A user's access tokens and personal access tokens count together. They have the plan of the workspace that they "+
-			"act in. The default is "+named(r.UserPlan)+".",
-		"An app that acts for itself (`client_credentials`) has "+named(r.ClientPlan)+".",
+		"A user's access tokens and personal access tokens share one rate limit: the plan of the workspace they are used "+
+			"in. The default is "+named(r.UserPlan)+".",
+		"An app that acts on its own behalf (`client_credentials`) uses "+named(r.ClientPlan)+".",
 	)
 	if r.AnonymousPlan != "" {
 		p.PlanRules = append(
 			p.PlanRules,
-			"Requests without a valid credential count per IP address and have "+named(r.AnonymousPlan)+".",
+			"Requests without a valid credential are limited per IP address, by "+named(r.AnonymousPlan)+".",
 		)
 	}
 	h := http.Header{}

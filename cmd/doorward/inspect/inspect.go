@@ -275,7 +275,7 @@ func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, fou
 		if _, ok := resource.Scope(scope); !ok && scope != catalog.ScopeIntrospect {
 			found.add(
 				fmt.Sprintf(
-					"%s with the scope %s, which %s does not have, allow less than they list",
+					"%s have the scope %s, which %s does not define; the scope has no effect",
 					kind,
 					input.Quote(scope),
 					resource.ID,
@@ -288,7 +288,7 @@ func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, fou
 	if _, ok := c.Plans[k.Plan]; k.Plan != "" && !ok {
 		found.add(
 			fmt.Sprintf(
-				"%s with the plan %s, which is not configured, have their workspace's plan, or the default",
+				"%s with the plan %s, which is not configured, use their workspace's plan, or the default",
 				kind,
 				input.Quote(k.Plan),
 			),
@@ -311,7 +311,7 @@ func (r *Report) checkWorkspaces(ctx context.Context, c config.Config, store *st
 			if _, ok := c.Plans[w.Plan]; w.Plan != "" && !ok {
 				found.add(
 					fmt.Sprintf(
-						"workspaces with the plan %s, which is not configured, have each resource's default plan",
+						"workspaces with the plan %s, which is not configured, fall back to each resource's default plan",
 						input.Quote(w.Plan),
 					),
 					"add the plan, or run: doorward workspace update SLUG --plan PLAN",

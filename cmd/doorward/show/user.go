@@ -54,12 +54,21 @@ type EndedAccess struct {
 	Tokens   []Key `json:"tokens"` // personal access tokens that were neither revoked nor expired before
 }
 
+// counted is a number with its noun, in the plural unless the number is 1.
+func counted(n int64, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return fmt.Sprintf("%d %s", n, noun)
+}
+
 // Write says what ended. Done is the beginning of the sentence, such as "Signed out".
 func (e EndedAccess) Write(w io.Writer, done string) {
 	_, _ = fmt.Fprintf(
 		w,
-		"%s %s (%s). Ended: sessions %d, authorizations of apps %d, personal access tokens %d.\n",
-		done, e.Email, e.ID, e.Sessions, e.Grants, e.Revoked,
+		"%s %s (%s): %s ended, %s and %s revoked.\n",
+		done, e.Email, e.ID, counted(e.Sessions, "session"), counted(e.Grants, "app authorization"),
+		counted(e.Revoked, "personal access token"),
 	)
 	if len(e.Tokens) == 0 {
 		return

@@ -42,7 +42,7 @@ func (w Workspace) kind() string {
 
 func (w Workspace) state() string {
 	if w.DisabledFor != "" {
-		return "disabled with its owner"
+		return "disabled because its owner is disabled"
 	}
 	return enabled(w.Disabled)
 }

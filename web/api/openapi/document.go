@@ -83,7 +83,7 @@ func Write(c Config) []byte {
 		"servers":  []Object{{"url": c.Issuer}},
 		"security": []Object{{"bearer": []string{}}, {"session": []string{}}},
 		"tags": []Object{
-			{"name": "Who am I", "description": "What a credential can do, and whose it is."},
+			{"name": "Who am I", "description": "Permissions and owner of a credential."},
 			{"name": "API keys", "description": "Credentials of a workspace."},
 			{
 				"name":        "Personal access tokens",
@@ -139,9 +139,9 @@ var headers = Object{
 	"RequestId": header("string", "Identifies the request in the server's log."),
 	"RateLimitLimit": header(
 		"integer",
-		"Requests allowed in the window with the fewest left, if the credential has a plan.",
+		"Limit of the rate limit window with the fewest remaining requests, if the credential has a plan.",
 	),
-	"RateLimitRemaining": header("integer", "Requests left in that window."),
+	"RateLimitRemaining": header("integer", "Requests remaining in that window."),
 	"RateLimitReset":     header("integer", "When the window ends, in Unix seconds."),
 	"RetryAfter":         header("integer", "Seconds to wait."),
 	"Challenge":          header("string", "RFC 6750, section 3; RFC 9470, section 3."),
