@@ -247,10 +247,10 @@ func samples() []sample {
 		{
 			"sign-in-link",
 			templates.SignInLinkPage(templates.SignInLinkView{
-				Page: page("", nil), Token: "set-up-token", Email: "ada@example.com",
+				Page: page("", nil), Token: "setup-token", Email: "ada@example.com",
 			}),
 		},
-		{"setup", templates.SetupPage(templates.SetupView{Page: page("", nil), Token: "set-up-token"})},
+		{"setup", templates.SetupPage(templates.SetupView{Page: page("", nil), Token: "setup-token"})},
 		{"setup-errors", templates.SetupPage(templates.SetupView{
 			Page: page("", nil), Name: "Grace Hopper", Email: "grace@example",
 			Errors: map[string]string{

@@ -37,9 +37,9 @@ func TestRelativeTimes(t *testing.T) {
 func TestUsageInWords(t *testing.T) {
 	for want, d := range map[string]UsageDay{
 		"No requests in the last 1 days":                             {},
-		"Requests in the last 1 days: 2; none of them was refused":   {Allowed: 2},
-		"Requests in the last 1 days: 3; 1 of them was refused":      {Allowed: 2, Limited: 1},
-		"Requests in the last 1 days: 1,004; 2 of them were refused": {Allowed: 1002, Limited: 1, Refused: 1},
+		"2 requests in the last 1 days, none refused":   {Allowed: 2},
+		"3 requests in the last 1 days, 1 refused (1 over the limit, 0 denied)":      {Allowed: 2, Limited: 1},
+		"1,004 requests in the last 1 days, 2 refused (1 over the limit, 1 denied)": {Allowed: 1002, Limited: 1, Refused: 1},
 	} {
 		if got := usageText([]UsageDay{d}); got != want {
 			t.Errorf("%+v is %q, want %q", d, got, want)

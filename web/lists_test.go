@@ -122,7 +122,7 @@ func TestV67_ChartsOfAListShareOneScale(t *testing.T) {
 		use(r, ws, k, n, "GET /v1/accounts/42")
 	}
 	a := r.Browser().SignIn(r.Alice.Email).Get("/settings/workspaces/engines/api-keys")
-	if !strings.Contains(a.Body, "peak 260 a day") {
+	if !strings.Contains(a.Body, "peak: 260 per day") {
 		t.Errorf("the list does not name its scale: %s", rig.Plain(a.Body))
 	}
 	var tall []string
@@ -149,8 +149,8 @@ func TestV67_UsageOfAPeriodAsPageAndFile(t *testing.T) {
 	const path = "/settings/workspaces/engines/usage"
 	current := regexp.MustCompile(`\?range=\w+" aria-current="true"`)
 	for period, want := range map[string]string{
-		"?range=24h": "Requests in the last 24 hours: 2", "?range=7d": "Requests in the last 7 days: 2",
-		"?range=90d": "Requests in the last 90 days: 7", "": "Requests in the last 30 days: 2", "?range=1y": "Requests in the last 30 days: 2",
+		"?range=24h": "2 requests in the last 24 hours", "?range=7d": "2 requests in the last 7 days",
+		"?range=90d": "7 requests in the last 90 days", "": "2 requests in the last 30 days", "?range=1y": "2 requests in the last 30 days",
 	} {
 		a := b.Get(path + period)
 		if !strings.Contains(a.Body, want) || len(current.FindAllString(a.Body, -1)) != 1 {

@@ -7,13 +7,13 @@ import (
 
 func TestCheckReportsRoutesShadowedByWeakerOnes(t *testing.T) {
 	for name, tc := range map[string]struct{ routes, want string }{
-		"public":           {"- {path: /v1/*/public, public: true}\n- {path: /v1/admin/**, scopes: [admin]}", "resources[0].routes[1] (/v1/admin/**, line 6): needs admin, but routes[0] (/v1/*/public, line 5) before it needs nothing (public) and matches GET /v1/admin/public; if that"},
-		"fewer":            {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read, write]}", "routes[1] (/v1/keys, line 6): needs read and write, but routes[0] (/v1/**, line 5) before it needs read and matches GET /v1/keys;"},
-		"none":             {"- {path: /v1/**, methods: [GET], scopes: []}\n- {path: /v1/keys, scopes: [read]}", "needs any credential"},
-		"implied":          {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [admin]}", "needs admin"},
-		"object":           {"- {path: '/v1/{object}/**', methods: [GET], scopes: ['{object}:read']}\n- {path: /v1/accounts/**, scopes: [read]}", "needs {object}:read"},
-		"role":             {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read], role: admin}", "needs read, role admin"},
-		"credentials":      {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read], credentials: [api_key]}", "needs read with api_key"},
+		"public":           {"- {path: /v1/*/public, public: true}\n- {path: /v1/admin/**, scopes: [admin]}", "resources[0].routes[1] (/v1/admin/**, line 6): requires admin, but is shadowed: routes[0] (/v1/*/public, line 5) comes earlier, also matches GET /v1/admin/public, and requires nothing (public); if that"},
+		"fewer":            {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read, write]}", "routes[1] (/v1/keys, line 6): requires read and write, but is shadowed: routes[0] (/v1/**, line 5) comes earlier, also matches GET /v1/keys, and requires read;"},
+		"none":             {"- {path: /v1/**, methods: [GET], scopes: []}\n- {path: /v1/keys, scopes: [read]}", "requires any credential"},
+		"implied":          {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [admin]}", "requires admin"},
+		"object":           {"- {path: '/v1/{object}/**', methods: [GET], scopes: ['{object}:read']}\n- {path: /v1/accounts/**, scopes: [read]}", "requires {object}:read"},
+		"role":             {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read], role: admin}", "requires read, role admin"},
+		"credentials":      {"- {path: /v1/**, methods: [GET], scopes: [read]}\n- {path: /v1/keys, scopes: [read], credentials: [api_key]}", "requires read with api_key"},
 		"methods cross":    {"- {path: /v1/keys, methods: [GET, POST], scopes: [read]}\n- {path: /v1/keys, methods: [POST, PUT], scopes: [admin]}", "matches POST /v1/keys"},
 		"tail":             {"- {path: /*/public/**, public: true}\n- {path: /v1/**, scopes: [read]}", "matches GET /v1/public"},
 		"exception":        {"- {path: /health, public: true}\n- {path: /**, scopes: [read]}", ""},
@@ -99,7 +99,7 @@ func TestV22_CheckReportsRoutesThatLetOtherSpellingsThrough(t *testing.T) {
 	}
 	all := strings.Join(risks(), "\n")
 	for _, want := range []string{
-		"matches POST /v1/capture/, another spelling of its path, and needs read", "resources[0].routes[0] (/v1/capture, line 5): needs admin, but routes[5] (/v1/**, line 10)",
+		"matches POST /v1/capture/, another spelling of its path, and requires read", "resources[0].routes[0] (/v1/capture, line 5): requires admin, but routes[5] (/v1/**, line 10)",
 		"matches GET /v1/notes/export/", "matches GET /v1/Admin/x",
 	} {
 		if !strings.Contains(all, want) {

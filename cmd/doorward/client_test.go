@@ -112,7 +112,7 @@ func testClientCommands(t *testing.T, c *cli) {
 	if _, there := public["client_secret"]; there || public["public"] != true {
 		t.Errorf("public: %v", public)
 	}
-	c.fails(2, "is public", "", "client", "secret", "rotate", public["client_id"].(string))
+	c.fails(2, "Public clients have no secret", "", "client", "secret", "rotate", public["client_id"].(string))
 	server := c.object("", "client", "create", "--name", "API", "--resource-server", "--resource", "http://localhost:8080")
 	if server["resource_server"] != true || server["client_secret"] == nil {
 		t.Errorf("resource server: %v", server)

@@ -86,7 +86,7 @@ resources:
 	if hinted["status"] != 401.0 ||
 		!strings.Contains(
 			strings.Join(stepsOf(hinted["steps"]), "\n")+text(t, hinted, "reason"),
-			"The header X-Api-Key is not read",
+			"The X-Api-Key header is not supported",
 		) {
 		t.Errorf("%v", hinted)
 	}

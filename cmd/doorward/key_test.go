@@ -306,8 +306,7 @@ func TestKeyCommandsRefuseIncorrectUsage(t *testing.T) {
 // Other tests check the limit; this one checks the message.
 func TestK26_CommandsNameTheLimitOfKeys(t *testing.T) {
 	err := tooMany("acme", "API keys", fmt.Errorf("issue a key: %w", apikey.ErrTooMany))
-	want := "acme has 10000 API keys that are neither revoked nor expired, which is the limit; " +
-		"revoke one that is no longer used"
+	want := "acme has reached the limit of 10000 active API keys; revoke one that is no longer used"
 	if err.Error() != want || exitCode(err, io.Discard) != 1 {
 		t.Errorf("%q exits %d", err, exitCode(err, io.Discard))
 	}

@@ -266,7 +266,7 @@ func TestIntrospectCommandReadsStandardInput(t *testing.T) {
 			t.Errorf("%v answers %v", args, got)
 		}
 	}
-	c.fails(2, "standard input has no token", "\n", "introspect", "-")
+	c.fails(2, "no token on standard input", "\n", "introspect", "-")
 }
 
 // The first command on an empty database generates the master secret; later ones do not generate another.

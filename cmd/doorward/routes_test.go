@@ -29,7 +29,7 @@ func TestRoutesComeFromOpenAPI(t *testing.T) {
 # 2 times, first at /v1/pets/*: GET and HEAD have different requirements; the route is for both and has the combined requirements.
 # 2 times, first at /pets/{id}/photo.{kind}: a template is a part of a segment, or a route cannot have its text; the segment became *.
 # 2 times, first at GET /v1/pets/*/*: the path is public, but the route matches more, so it needs a credential.
-# Once, at old: a security scheme other than a bearer token in the header Authorization, which Doorward does not read; clients must send a bearer token there.
+# Once, at old: a security scheme other than a bearer token in the Authorization header, which Doorward does not read; clients must send a bearer token there.
 # Once, at /pets/mine: TRACE was left out; the gateway does not forward it.
 # Once, at /v1: the servers have different paths, so each operation has a route for each of them.
 # Left out: OPTIONS /other host/caf%C3%A9: its servers are on another host than the API's, files.example.com.
@@ -142,7 +142,7 @@ func TestDocumentsWithoutRoutesSayWhatToDo(t *testing.T) {
 		"no operations":    {head + "paths: {/a: {trace: {}}}", "standard input: has no operations"},
 		"paths a list":     {head + "paths: []", "standard input:2: paths must be a mapping of keys and values, but is a list"},
 		"paths elsewhere":  {head + "paths: {$ref: other.yaml, /a: {get: {}}}", `paths refers to "other.yaml", and standard input has no files beside it`},
-		"paths merge":      {head + "paths: {<<: none, /a: {get: {}}}", `what paths merges is a plain value`},
+		"paths merge":      {head + "paths: {<<: none, /a: {get: {}}}", `what paths merges must be a mapping of keys and values, but is a plain value`},
 		"merge circle":     {head + "paths: &a {/a: {get: {}}, <<: *a}", `leads back to itself`},
 		"path unreachable": {head + "paths: {/a%zz: {get: {}}}", `Left out: GET /a%zz: no request for it reaches a route`},
 		"servers":          {head + "servers: [{url: []}]\npaths: {/a: {get: {}}}", `url must be text, but is a list`},

@@ -120,7 +120,7 @@ func testUserCommands(t *testing.T, c *cli) {
 	)
 	c.fails(2, "email: ", "short", "user", "create", "--email", "bob", "--password-stdin")
 	c.fails(2, "password: ", "short", "user", "create", "--email", "bob", "--password-stdin")
-	c.fails(2, "standard input has no password", "", "user", "create", "--email", "b@example.com", "--password-stdin")
+	c.fails(2, "no password on standard input", "", "user", "create", "--email", "b@example.com", "--password-stdin")
 
 	c.must(goodPassword, "user", "create", "--email", "bob@example.com", "--password-stdin")
 	list := c.array("user", "list")

@@ -22,11 +22,17 @@ func Deref(n *yaml.Node) *yaml.Node {
 
 // Describe names the type of a node, for an error that says what is expected instead.
 func Describe(n *yaml.Node) string {
+	tagged := func(text, usual string) string {
+		if tag := n.ShortTag(); tag != usual {
+			text += " with the tag " + input.Quote(tag)
+		}
+		return text
+	}
 	switch n.Kind {
 	case yaml.MappingNode:
-		return "a mapping of keys and values"
+		return tagged("a mapping of keys and values", "!!map")
 	case yaml.SequenceNode:
-		return "a list"
+		return tagged("a list", "!!seq")
 	}
 	switch n.ShortTag() {
 	case "!!null":

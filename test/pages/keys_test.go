@@ -169,7 +169,7 @@ func keyPages(t *testing.T, javaScript bool) {
 		t.Errorf("a user who confirms that the key is stored is asked %d times", n)
 	}
 	p.checkPage("key with a call")
-	if text := p.Text("main"); !strings.Contains(text, "Requests in the last 30 days: 1; none of them was refused") ||
+	if text := p.Text("main"); !strings.Contains(text, "1 request in the last 30 days, none refused") ||
 		!strings.Contains(text, "GET /v1/auth/test") || strings.Contains(text, key) {
 		t.Errorf("after a call the page of its key says %s", text)
 	}

@@ -255,7 +255,7 @@ func TestV30_RefreshesOfOneGrantAreLimited(t *testing.T) {
 // Pages for any visitor do not count rows: they only check whether one exists.
 func TestV31_PagesForAnyVisitorCountNoRows(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
-		hint := "set-up link when it started"
+		hint := "setup link when it started"
 		for range 2 {
 			if a := r.Browser().Get("/login"); a.Status != http.StatusOK || !strings.Contains(a.Body, hint) {
 				t.Errorf("without a user: %d, hint missing", a.Status)

@@ -65,7 +65,7 @@ func TestKeyPages_TheWholeLifeOfAKey(t *testing.T) {
 		}
 		page := b.Get(path)
 		for _, want := range []string{
-			"Requests in the last 30 days: 7; 2 of them were refused", "rate limit exceeded", "Token introspection", "0 of 5",
+			"7 requests in the last 30 days, 2 refused", "rate limit exceeded", "Token introspection", "0 of 5",
 			"Created with the permissions read, write", "from 127.0.0.1",
 		} {
 			if !strings.Contains(rig.Plain(page.Body), want) {

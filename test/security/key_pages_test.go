@@ -288,7 +288,7 @@ func TestRoles_PagesOfKeysNeedAnAdmin(t *testing.T) {
 					}
 					continue
 				}
-				if a.Status != http.StatusForbidden || !strings.Contains(a.Body, "you need the role admin") ||
+				if a.Status != http.StatusForbidden || !strings.Contains(a.Body, "You need the admin role") ||
 					strings.Contains(a.Body, k.Name) || strings.Contains(a.Body, k.Tail) {
 					t.Errorf("%s: %s answers %d %s", role, path, a.Status, rig.Plain(a.Body))
 				}

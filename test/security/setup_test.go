@@ -27,7 +27,7 @@ func TestSetup_OneTokenOneAdministrator(t *testing.T) {
 			return url.Values{"word": {word}, "email": {"first@example.com"}, "name": {"First"}, "password": {rig.Password}}
 		}
 		b := r.Browser()
-		if page := b.Get("/login"); strings.Contains(page.Body, word) || !strings.Contains(page.Body, "set-up link") {
+		if page := b.Get("/login"); strings.Contains(page.Body, word) || !strings.Contains(page.Body, "setup link") {
 			t.Error("the sign-in page shows the set-up token, or not how to begin")
 		}
 		for name, wrong := range map[string]string{

@@ -38,7 +38,7 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 		use(other.ws, foreign.ID, bearer.KindAPIKey, 999, "", false)
 		text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body)
 		for _, want := range []string{
-			"last 30 days: 58; 7 of them were refused", "Night import API key 48 5 2",
+			"58 requests in the last 30 days, 7 refused (5 over the limit, 2 denied)", "Night import API key 48 5 2",
 			"Personal access token of member@engines.example.com 3 0 0",
 		} {
 			if !strings.Contains(text, want) {

@@ -240,7 +240,7 @@ func (p *authPage) documentPlans(c config.Config, r config.Resource) {
 		p.PlanRules,
 		"A user's access tokens and personal access tokens share one rate limit: the plan of the workspace they are used "+
 			"in. The default is "+named(r.UserPlan)+".",
-		"An app that acts on its own behalf (`client_credentials`) uses "+named(r.ClientPlan)+".",
+		"An app that acts on its own behalf (`client_credentials`) has "+named(r.ClientPlan)+".",
 	)
 	if r.AnonymousPlan != "" {
 		p.PlanRules = append(

@@ -312,9 +312,9 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 	refused := []string{"GET /a refuse"}
 	runImportCases(t, map[string]importCase{
 		"security null":      {one("null"), nil, refused, "security must be a list, but is empty"},
-		"security text":      {one("none"), nil, refused, "security is a plain value"},
-		"security a mapping": {one("{oauth: []}"), nil, refused, "security is a mapping"},
-		"security tag":       {one("!include [x]"), nil, refused, "security is a list"},
+		"security text":      {one("none"), nil, refused, "security must be a list, but is a plain value"},
+		"security a mapping": {one("{oauth: []}"), nil, refused, "security must be a list, but is a mapping"},
+		"security tag":       {one("!include [x]"), nil, refused, `security must be a list, but is a list with the tag "!include"`},
 		"security of all": {
 			"security: none\npaths: {/a: {get: {}, put: {security: []}}}",
 			nil,
@@ -343,7 +343,7 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 			"security: []\npaths: {/a: {get: {Security: [{oauth: [a]}]}}}",
 			nil,
 			refused,
-			"write security",
+			"use security",
 		},
 		"security of a path": {
 			"security: []\npaths: {/a: {Security : [{oauth: [a]}], get: {}, put: {security: []}}, '/{b}': {get: {}}}",
@@ -357,18 +357,18 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 			[]string{"GET,PUT /a refuse"},
 			`the path has the key "security"`,
 		},
-		"requirement null": {one("[null]"), nil, refused, "a security requirement is empty"},
-		"requirement text": {one("[oauth]"), nil, refused, "a security requirement is a plain value"},
+		"requirement null": {one("[null]"), nil, refused, "a security requirement must be a mapping of keys and values, but is empty"},
+		"requirement text": {one("[oauth]"), nil, refused, "a security requirement must be a mapping of keys and values, but is a plain value"},
 		"scopes null":      {one("[{oauth: }]"), nil, refused, "must be a list, but is empty"},
-		"scope null":       {one("[{oauth: [null]}]"), nil, refused, "a scope is empty"},
-		"scope a mapping":  {one("[{oauth: [{a: b}]}]"), nil, refused, "a scope is a mapping"},
+		"scope null":       {one("[{oauth: [null]}]"), nil, refused, "a scope must be text, but is empty"},
+		"scope a mapping":  {one("[{oauth: [{a: b}]}]"), nil, refused, "a scope must be text, but is a mapping"},
 		"scope with a space": {
 			one("[{oauth: ['a b']}]"),
 			nil,
 			refused,
 			`it requires the scope "a b", which is not a valid scope name`,
 		},
-		"scope built in": {one("[{oauth: [introspect]}]"), nil, refused, "which is built in"},
+		"scope built in": {one("[{oauth: [introspect]}]"), nil, refused, "which is reserved for introspection keys"},
 		"scheme unknown": {
 			one("[{none: []}]"),
 			nil,
@@ -388,8 +388,8 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 			refused,
 			"more than 100 requirements",
 		},
-		"operation null": {"security: []\npaths: {/a: {get: }}", nil, refused, "GET /a is empty"},
-		"operation text": {"security: []\npaths: {/a: {get: !include x.yaml}}", nil, refused, "GET /a is"},
+		"operation null": {"security: []\npaths: {/a: {get: }}", nil, refused, "GET /a must be a mapping of keys and values, but is empty"},
+		"operation text": {"security: []\npaths: {/a: {get: !include x.yaml}}", nil, refused, "GET /a must be a mapping of keys and values, but is"},
 		"path null": {
 			"security: []\npaths: {/a: , '/{b}': {get: {}}}",
 			nil,
@@ -400,13 +400,13 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 			"security: []\npaths: {a: {get: {}}, '/{b}': {get: {}}}",
 			nil,
 			[]string{"GET /a refuse", "GET /* public"},
-			"does not start with /",
+			"must start with /",
 		},
 		"path twice": {
 			"paths: {/a: {get: {security: []}}, /a: {get: {security: [{oauth: [a]}]}}}",
 			nil,
 			[]string{"GET /a a"},
-			"the path is written twice",
+			"the path is listed twice",
 		},
 		"operation twice": {
 			"paths: {/a: {get: {security: []}, get: {security: [{oauth: [a]}]}}}",
@@ -430,7 +430,7 @@ func TestV40_WhatIsNotUnderstoodRefuses(t *testing.T) {
 			"security: []\npaths: {/a: {get: {servers: none}}}",
 			nil,
 			refused,
-			"servers is a plain value",
+			"servers must be a list, but is a plain value",
 		},
 		"deep template": {
 			"security: []\npaths: {'/a/{p+}': {get: {}}, '/{b}/{c}/{d}': {get: {}}}",

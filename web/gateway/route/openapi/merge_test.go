@@ -54,7 +54,7 @@ func TestV41_MergeKeysBringTheirSecurity(t *testing.T) {
 			anchors + "x-t: &t text\npaths: {/a: {get: {<<: *t}}}",
 			nil,
 			[]string{"GET /a refuse"},
-			"what GET /a merges is a plain value",
+			"what GET /a merges must be a mapping of keys and values, but is a plain value",
 		},
 		"two merge keys": {
 			anchors + "paths: {/a: {get: {<<: *a, <<: *b}}}",
@@ -126,7 +126,7 @@ func TestV42_OneUnusualElementDoesNotStopTheRest(t *testing.T) {
 		"queries and fragments": {
 			"paths:\n  /a: {get: {security: [{oauth: [read]}]}}\n  '/a?beta=true': {get: {security: [{oauth: [beta]}]}, put: {security: [{oauth: [w]}]}}\n  '/a#x': {get: {security: []}}\n  '/b?x': {get: {security: []}}\n  '/c{?page,size}': {get: {security: [{oauth: [c]}]}}", nil,
 			[]string{"GET /a beta+read", "PUT /a w", "GET /b public", "GET /c c"},
-			"a query in a path makes a variant",
+			"a query in a path is a variant",
 		},
 		"a variant leaves the rest": {
 			"paths: {'/b?x': {get: {security: []}}, '/{c}': {get: {security: [{oauth: [c]}]}}}", nil, []string{"GET /b c", "GET /* c"}, "",
@@ -193,13 +193,13 @@ func TestV51_GetAndHeadNeedTheSame(t *testing.T) {
 			"paths: {/a: {get: {security: []}, head: {security: [{oauth: [admin]}]}}}",
 			nil,
 			[]string{"GET /a admin"},
-			"GET and HEAD need different things",
+			"GET and HEAD have different requirements",
 		},
 		"and reversed": {
 			"paths: {/a: {head: {security: []}, get: {security: [{oauth: [admin]}]}}}",
 			nil,
 			[]string{"GET /a admin"},
-			"GET and HEAD need different things",
+			"GET and HEAD have different requirements",
 		},
 		"HEAD alone": {
 			"paths: {/a: {head: {security: []}}, /b: {get: {security: []}}}",

@@ -37,7 +37,7 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 			"servers: [{url: /v1}]\nsecurity: []\npaths: {/a: {get: {servers: [{url: 'https://up.example.com'}]}, put: {}}}",
 			nil,
 			[]string{"GET /a any credential", "PUT /v1/a public"},
-			"its operations only add to what routes need, and make none public",
+			"its operations can make routes stricter but never public",
 		},
 		"several paths": {
 			"servers: [{url: /}, {url: /v2}]\nsecurity: []\npaths: {'/{a}/{b}': {get: {}}, /admin: {get: {security: [{oauth: [admin]}]}}}", nil,
@@ -47,7 +47,7 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 		"unknown host": {
 			"servers: [{url: /}]\nsecurity: []\npaths: {'/{a}': {get: {}}, /admin: {get: {servers: [{url: 'https://api.example.com'}], security: [{oauth: [admin]}]}}}", nil,
 			[]string{"GET /admin admin", "GET /* public"},
-			"Once, at GET /admin: the document does not say whether the host",
+			"Once, at GET /admin: the document's servers may belong to another host",
 		},
 		"no servers": {
 			"security: []\npaths: {'/{a}': {get: {}}, /admin: {servers: [{url: 'https://api.example.com'}], get: {security: [{oauth: [admin]}]}}}", nil,
@@ -94,7 +94,7 @@ func TestV53_OnlyTheRoutesOfThisHost(t *testing.T) {
 		"crossing": {
 			"paths: {'/{tenant}/b': {get: {security: [{oauth: [admin]}]}}, '/x/{name}': {get: {security: []}}}", nil,
 			[]string{"GET /x/b admin", "GET /x/* public", "GET /*/b admin"},
-			"first at GET /x/* and /*/b: the two paths cross",
+			"first at GET /x/* and /*/b: the two paths overlap",
 		},
 		"crossing at a path of its own": {
 			"paths: {'/{tenant}/b': {get: {security: [{oauth: [admin]}]}}, '/x/{name}': {get: {security: []}}, /x/b: {get: " +
