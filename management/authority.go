@@ -189,7 +189,8 @@ func mustReach(p *bearer.Principal, ends storage.Time, addresses []string, role 
 	}
 	if p.TokenRole != "" && role != "" && !catalog.AtLeast(p.TokenRole, role) {
 		return &Forbidden{
-			Message: "The credential is limited to the " + p.TokenRole + " role, so it cannot grant a higher role; use another credential.",
+			Message: "The credential is limited to the " + p.TokenRole + " role, so it cannot grant a higher role; " +
+				"use another credential.",
 		}
 	}
 	return nil

@@ -78,7 +78,7 @@ func (c *clientRules) check(p *ClientSpec) error {
 	} {
 		if list.have > list.most {
 			// Of a list that is too long, the items are neither checked nor reported.
-			fault(list.field, "At most %d %s are allowed", list.most, list.what)
+			fault(list.field, "At most %d %s are allowed; register fewer", list.most, list.what)
 			return errors.Join(all...)
 		}
 	}

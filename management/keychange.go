@@ -115,7 +115,7 @@ func (m *Manager) applyKeyChange(
 		err = errors.Join(
 			err,
 			&input.Invalid{
-				Field: "kind",
+				Field:   "kind",
 				Message: "Personal access tokens have no plan or rate limit, and API keys have no role; leave the field out",
 			},
 		)
@@ -128,8 +128,9 @@ func (m *Manager) applyKeyChange(
 		for _, name := range kept.Scopes {
 			if !r.Covers(held, name) {
 				return nil, &Forbidden{
-					Message: "The key does not have the scope " + name + ". Scopes cannot be added to an existing key; create a new one.",
-					Scope:   name,
+					Message: "The key does not have the scope " + name + ". " +
+						"Scopes cannot be added to an existing key; create a new one.",
+					Scope: name,
 				}
 			}
 		}

@@ -74,7 +74,9 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 		}
 		if len(values) > 1 {
 			if name == "resource" {
-				return nil, &Error{Code: InvalidTarget, Description: "Send a single resource parameter; a token is valid for one resource."}
+				return nil, &Error{
+					Code: InvalidTarget, Description: "Send a single resource parameter; a token is valid for one resource.",
+				}
 			}
 			return nil, badRequest("A parameter appears twice; send each parameter once.")
 		}

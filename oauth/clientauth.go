@@ -82,8 +82,8 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 const clientRefused = "The client is unknown, or its credentials are wrong."
 
 // scopeNotRegistered describes the error for a request with a scope that its client is not registered for.
-const scopeNotRegistered = "At least one requested scope is not registered for this client; request only those that " +
-	"are."
+const scopeNotRegistered = "At least one requested scope is not registered for this client; " +
+	"request only those that are."
 
 // errClientDisabled is for the log.
 var errClientDisabled = errors.New("the client, or what it depends on, is disabled")
@@ -199,6 +199,7 @@ func newAuthenticationFailures(store *storage.Store) *limit.Clients {
 func tooManyFailures(wait time.Duration) *Error {
 	return &Error{
 		Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: wait,
-		Description: "Too many failed attempts for this client from this address; retry after the delay in the Retry-After header.",
+		Description: "Too many failed attempts for this client from this address; " +
+			"retry after the delay in the Retry-After header.",
 	}
 }

@@ -133,7 +133,9 @@ func asError(err error) *Error {
 	case InvalidRequest, "unsupported_response_mode", "invalid_state":
 		return &Error{Code: InvalidRequest, Description: "The request is not valid.", Cause: err}
 	}
-	return &Error{Code: ServerError, Description: "Internal server error. Send the request ID to the operator.", Cause: err}
+	return &Error{
+		Code: ServerError, Description: "Internal server error. Send the request ID to the operator.", Cause: err,
+	}
 }
 
 // fositeCause returns the cause that a fosite error hides: its own message names only a code.

@@ -90,7 +90,10 @@ func (s *Server) prepareOwnToken(x *exchange) error {
 		}
 	}
 	if len(x.scopes) == 0 {
-		return &Error{Code: InvalidScope, Description: "This client has no registered scopes for this resource; register at least one."}
+		return &Error{
+			Code:        InvalidScope,
+			Description: "This client has no registered scopes for this resource; register at least one.",
+		}
 	}
 	x.form.Set("scope", strings.Join(x.scopes, " "))
 	x.form.Set("audience", r.ID)

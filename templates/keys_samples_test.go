@@ -137,7 +137,10 @@ func keyFields() templates.KeyFields {
 			{ID: "https://api.example.com", Name: "Example API", Selected: true, Scopes: fields(false).Resources[0].Scopes},
 		},
 		Environments: []templates.Option{
-			{Value: "live", Text: "Live", Hint: "For production. At most 1,000 requests per hour, burst of 100.", Selected: true},
+			{
+				Value: "live", Text: "Live", Hint: "For production. At most 1,000 requests per hour, burst of 100.",
+				Selected: true,
+			},
 			{Value: "test", Text: "Test", Hint: "For testing. At most 100 requests per hour, burst of 20."},
 		},
 		PlanText: "At most 1,000, the limit of the plan. Leave empty to use that limit.",

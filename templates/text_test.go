@@ -36,9 +36,9 @@ func TestRelativeTimes(t *testing.T) {
 
 func TestUsageInWords(t *testing.T) {
 	for want, d := range map[string]UsageDay{
-		"No requests in the last 1 days":                             {},
-		"2 requests in the last 1 days, none refused":   {Allowed: 2},
-		"3 requests in the last 1 days, 1 refused (1 over the limit, 0 denied)":      {Allowed: 2, Limited: 1},
+		"No requests in the last 1 days":                                            {},
+		"2 requests in the last 1 days, none refused":                               {Allowed: 2},
+		"3 requests in the last 1 days, 1 refused (1 over the limit, 0 denied)":     {Allowed: 2, Limited: 1},
 		"1,004 requests in the last 1 days, 2 refused (1 over the limit, 1 denied)": {Allowed: 1002, Limited: 1, Refused: 1},
 	} {
 		if got := usageText([]UsageDay{d}); got != want {

@@ -53,9 +53,9 @@ func TestCheckCountsRecordsThatDoNotFitTheConfiguration(t *testing.T) {
 		wantReport(t, report, nil, []string{
 			"issuer:", "secret:", `(App): is registered for the scope "notes:read", which none of its resources has`,
 			`API keys for the resource "https://b.example", which is not configured, do not work: 2, the first is ` + gone + "; add the resource, or run: doorward key revoke ID",
-			`API keys with the plan "gold", which is not configured, use their workspace's plan, or the default: 1, the first is ` + lost,
 			`API keys have the scope "delete", which https://a.example does not define; the scope has no effect: 2, the first is ` + lost + "; add the scope, or run: doorward key update ID",
 			`API keys have the scope "notes:write", which https://a.example does not define`,
+			`API keys with the plan "gold", which is not configured, use their workspace's plan, or the default: 1, the first is ` + lost,
 			`personal access tokens have the scope "delete", which https://a.example does not define; the scope has no effect: 1, the first is ` + text(
 				t,
 				token,

@@ -67,7 +67,8 @@ func (c secretReseal) Run(ctx context.Context, a *app) error {
 		return c.print(a, row, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
 				w,
-				"Encrypted %d signing keys and %d stored responses with the first secret. The rest were already encrypted with it.\n",
+				"Encrypted %d signing keys and %d stored responses with the first secret. The rest were already encrypted "+
+					"with it.\n",
 				row.SigningKeys,
 				row.Answers,
 			)

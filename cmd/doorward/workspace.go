@@ -349,7 +349,9 @@ func errPersonal(w storage.Workspace) error {
 func memberError(w storage.Workspace, user storage.User, err error) error {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return fmt.Errorf("%s is not a member of %s; check the email address and the workspace", user.Email, input.Quote(w.Slug))
+		return fmt.Errorf(
+			"%s is not a member of %s; check the email address and the workspace", user.Email, input.Quote(w.Slug),
+		)
 	case errors.Is(err, storage.ErrConflict) && w.Personal:
 		return errPersonal(w)
 	case errors.Is(err, storage.ErrConflict):

@@ -179,7 +179,9 @@ func parseKeys(text []byte) (keys []jose.JSONWebKey, skipped []string, err error
 		Keys []josejson.RawMessage `json:"keys"`
 	}
 	if err := josejson.Unmarshal(text, &set); err != nil {
-		return nil, nil, errors.New("the answer is not a JWK set: a JSON object without duplicate names and with a list of keys")
+		return nil, nil, errors.New(
+			"the answer is not a JWK set: a JSON object without duplicate names and with a list of keys",
+		)
 	}
 	if set.Keys == nil {
 		return nil, nil, errors.New("the answer is not a JWK set: it has no list of keys")

@@ -9,11 +9,11 @@ import (
 // Invalid is an error in one field of a form or request, for the user who filled it in.
 type Invalid struct {
 	// Field is the name of the field for users, such as name, site, redirect_uris, scope, resource, pkce or slug.
-	Field   string
-	// Message is the rest of a sentence that begins with the field's name, or a whole sentence, which begins with a capital
-	// letter. It has no full stop.
+	Field string
+	// Message is the rest of a sentence that begins with the field's name, or a whole sentence, which begins with a
+	// capital letter. It has no full stop.
 	Message string
-	Cause   error  // of storage, such as storage.ErrExists for a slug that is taken; nil: none
+	Cause   error // of storage, such as storage.ErrExists for a slug that is taken; nil: none
 }
 
 // Error implements error.

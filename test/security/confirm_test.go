@@ -63,7 +63,7 @@ func TestV63_DestructiveActionsAskFirst(t *testing.T) {
 				func() bool { return !keyNow(inWorkspace, testKey.ID).RevokedAt.IsZero() }, "",
 			},
 			{"disable an app", alice, base + "/apps/" + app.ID + "/disable", []string{
-				"Acme Sync", "1 person has allowed it", "1 client secret stops",
+				"Acme Sync", "1 user has authorized it", "1 client secret stops",
 			}, func() bool {
 				c, err := r.Store.ClientByID(r.System(), app.ID)
 				ok(t, err)

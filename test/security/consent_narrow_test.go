@@ -262,7 +262,7 @@ func TestV14_ARefusedScopeIsNeverImplied(t *testing.T) {
 		a := decideScopes(b, b.Authorize(askedAgain(app, x.asked)), strings.Fields(x.allowed)...)
 		code := a.Param("code")
 		if x.want == "" {
-			if code != "" || a.Status != http.StatusBadRequest || !strings.Contains(rig.Plain(a.Body), "is refused too") {
+			if code != "" || a.Status != http.StatusBadRequest || !strings.Contains(rig.Plain(a.Body), "are denied as well") {
 				t.Errorf("%q of %q answered %d %v", x.allowed, x.asked, a.Status, a.Location)
 			}
 			continue

@@ -155,7 +155,7 @@ func TestTokenPages_ATokenIsItsUsers(t *testing.T) {
 			t.Errorf("held to viewer it is %s", a.Body)
 		}
 		page := rig.Plain(b.Get(path).Body)
-		for _, want := range []string{"engines viewer", "Requests in the last 30 days: 1", "Maximum role viewer"} {
+		for _, want := range []string{"engines viewer", "1 request in the last 30 days", "Maximum role viewer"} {
 			if !strings.Contains(page, want) {
 				t.Errorf("the page does not say %q: %s", want, page)
 			}

@@ -174,7 +174,7 @@ func TestK20_AKeyIsOnNoPageButTheFirst(t *testing.T) {
 					t.Errorf("the search for a whole key leads to %q, want %q", got, path2)
 				}
 				if a := pages["search for a stranger's"]; a.Status != http.StatusOK ||
-					!strings.Contains(a.Body, "The pasted key was not stored") {
+					!strings.Contains(a.Body, "was not stored") {
 					t.Errorf("the search for a text with a typing error answers %d %s", a.Status, rig.Plain(a.Body))
 				}
 			})
@@ -245,7 +245,7 @@ func TestK10_PagesOfOthersKeysAreNotFound(t *testing.T) {
 		for _, list := range []string{keysPage(own), keysPage("shared"), tokensPage} {
 			for _, text := range []string{foreignText, tokenText} {
 				a := b.PostForm(list+"/search", url.Values{"q": {text}})
-				if a.Status != http.StatusOK || !strings.Contains(a.Body, "The pasted key was not stored") {
+				if a.Status != http.StatusOK || !strings.Contains(a.Body, "was not stored") {
 					t.Errorf("%s finds another user's key: %d %q", list, a.Status, a.Header.Get("Location"))
 				}
 			}

@@ -52,7 +52,7 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 		}
 		r.Advance(24 * time.Hour)
 		admin = r.Browser().SignIn(c.user["admin"].Email)
-		if text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body); !strings.Contains(text, "last 30 days: 14;") {
+		if text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body); !strings.Contains(text, "14 requests in the last 30 days,") {
 			t.Errorf("a day later the page says %s", text)
 		}
 

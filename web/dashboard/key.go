@@ -64,7 +64,8 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 		return &page.Error{
 			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base,
 			BackText: "Back to the list",
-			Message:  "You have reached the limit of " + templates.Number(apikey.MaxKeys) + " active " + p.noun() + ". Revoke some that you no longer use.",
+			Message: "You have reached the limit of " + templates.Number(apikey.MaxKeys) + " active " + p.noun() +
+				". Revoke some that you no longer use.",
 		}
 	}
 	return err

@@ -158,7 +158,7 @@ func (s *Keys) SetPaused(w http.ResponseWriter, r *http.Request, p keyPlace) err
 	}
 	act, text := s.management.ResumeKey, p.one()+" resumed."
 	if strings.HasSuffix(r.URL.Path, "/pause") {
-		act, text = s.management.PauseKey, p.one() + " paused. Requests that use it are refused."
+		act, text = s.management.PauseKey, p.one()+" paused. Requests that use it are refused."
 	}
 	_, err = act(p.tenant(r.Context()), p.by, p.owner, k.ID)
 	return s.changed(w, r, p.v, p.base+"/"+k.ID, text, err)

@@ -44,7 +44,8 @@ func (e *Error) Unwrap() error { return e.Cause }
 // NotFound is the page for a URL that does not exist, or that the visitor may not see.
 func NotFound() *Error {
 	return &Error{
-		Status: http.StatusNotFound, Heading: "Page not found", Message: "The page does not exist, or you do not have access to it.",
+		Status: http.StatusNotFound, Heading: "Page not found",
+		Message: "The page does not exist, or you do not have access to it.",
 		BackURL: "/", BackText: "Go to your settings",
 	}
 }

@@ -103,8 +103,8 @@ func FieldErrors(err error) map[string]string {
 var fieldLabels = map[string]string{
 	"name": "The name", "site": "The website", "redirect_uris": "The redirect URIs:", "scope": "The permission",
 	"resource": "The API", "grant": "The grant",
-	"kind": "The app type", "pkce": "PKCE", "grace": "The grace period", "note": "The note", "environment": "The environment",
-	"expires": "The expiry", "role": "The role",
+	"kind": "The app type", "pkce": "PKCE", "grace": "The grace period", "note": "The note",
+	"environment": "The environment", "expires": "The expiry", "role": "The role",
 	"plan": "The plan", "rate limit": "The rate limit", "addresses": "The allowed IP addresses:", "key": "The key",
 	"slug": "The slug", "email": "This address",
 }

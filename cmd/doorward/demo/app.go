@@ -189,7 +189,8 @@ func (d *app) callback(w http.ResponseWriter, r *http.Request) {
 			From:  partyBrowser, To: partyApp,
 			Request:  "GET " + showURL(d.appURL+r.URL.RequestURI()),
 			Response: "303 See Other\nLocation: /#latest",
-			Note:     "The app checks that state and iss have the expected values. It answers after the token request that follows.",
+			Note: "The app checks that state and iss have the expected values. It answers after the token request that " +
+				"follows.",
 		}
 		state, verifier := v.state, v.verifier
 		v.state, v.verifier = "", ""

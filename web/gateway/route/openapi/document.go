@@ -155,7 +155,9 @@ func (d *document) firstRemark() string {
 // read reads the whole document. Only faults without which nothing can be said about the rest end it.
 func (d *document) read() error {
 	if d.root.node.Kind != yaml.MappingNode {
-		return d.root.fault("is %s, not an OpenAPI document; pass your API's OpenAPI document", yamlnode.Describe(d.root.node))
+		return d.root.fault(
+			"is %s, not an OpenAPI document; pass your API's OpenAPI document", yamlnode.Describe(d.root.node),
+		)
 	}
 	var err error
 	if d.top, err = d.mapping(d.root, "the document"); err != nil {
