@@ -115,7 +115,7 @@ func (m *Manager) DropInvitation(ctx context.Context, by Authority, w storage.Wo
 		ctx,
 		&by,
 		Act{Permission: MayManageMembers},
-		"withdraw the invitation",
+		"revoke the invitation",
 		func(ctx context.Context) error {
 			open, err := m.store.InvitationsOf(ctx, w.ID)
 			if err == nil {

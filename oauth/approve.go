@@ -32,7 +32,7 @@ type Decision struct {
 var ErrAnswered = errors.New("the request was answered before")
 
 // ErrNotAllowed means that the consent by which no page was shown was withdrawn at the same moment.
-var ErrNotAllowed = errors.New("the consent was withdrawn")
+var ErrNotAllowed = errors.New("the consent was revoked")
 
 // Approve issues a code for the request and returns the URL to redirect the browser to. One transaction records the
 // decision, remembers the consent, and creates the grant and its code.

@@ -110,7 +110,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	}
 	switch {
 	case len(client.RedirectURIs) == 0:
-		return nil, pageError("This app does not sign people in: it is registered without a redirect URI.")
+		return nil, pageError("This app does not sign users in: it is registered without a redirect URI.")
 	case uri == "":
 		return nil, pageError(
 			"The app did not say where to send you afterwards. It is registered with several redirect URIs, so its " +
@@ -375,7 +375,7 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	LogFieldsOf(ctx).ClientID = client.ID
 	if !redirecturi.Match(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
 		return nil, pageError(
-			"The app asked to send you to an address that is not registered any more. Start again from the app.",
+			"The app asked to send you to an address that is no longer registered. Start again from the app.",
 		)
 	}
 	a := &AuthorizeRequest{Flow: *f, Client: client}

@@ -48,8 +48,8 @@ func (s *Server) takeOwnRequest(ctx context.Context, x *exchange) error {
 		Status:     http.StatusTooManyRequests,
 		RetryAfter: taken.RetryAfter,
 		Description: fmt.Sprintf(
-			"This client asks for tokens more than %d times a minute; use each token until it expires, and wait as "+
-				"Retry-After says.",
+			"This client requested more than %d tokens in a minute; use each token until it expires, and "+
+				"retry after the delay in the Retry-After header.",
 			s.tokens.ClientRequests,
 		),
 		Cause: errors.New("more token requests a minute than tokens.client_requests allows"),
@@ -76,8 +76,8 @@ func (s *Server) prepareOwnToken(x *exchange) error {
 		if !ok || !x.client.Scopes.Has(name) {
 			return &Error{
 				Code: InvalidScope,
-				Description: "This client is not registered for one of the scopes at the resource; request only those that it is " +
-					"registered for.",
+				Description: "At least one requested scope of this resource is not registered for this client; " +
+					"request only those that are.",
 			}
 		}
 		if known.UserOnly {

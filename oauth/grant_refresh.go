@@ -57,8 +57,8 @@ func (s *Server) reserveRefresh(_ context.Context, x *exchange) (release func(),
 			Code:       TemporarilyUnavailable,
 			Status:     http.StatusTooManyRequests,
 			RetryAfter: wait,
-			Description: "This grant was refreshed too often; use each access token until it expires, and wait as " +
-				"Retry-After says.",
+			Description: "This grant was refreshed too often; use each access token until it expires, and " +
+				"retry after the delay in the Retry-After header.",
 			Cause: fmt.Errorf("more than %d refreshes of one grant an hour", refreshesOfGrant.Count),
 		}
 	}

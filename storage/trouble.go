@@ -120,7 +120,7 @@ func lastOf(err error) string {
 func postgresTrouble(code string) string {
 	switch code {
 	case "28P01", "28000":
-		return "the PostgreSQL server does not accept the login any more; check its password and pg_hba.conf"
+		return "the PostgreSQL server no longer accepts the login; check its password and pg_hba.conf"
 	case "3D000":
 		return "the database does not exist on the PostgreSQL server"
 	case "42501":

@@ -177,10 +177,10 @@ func objectFields() templates.KeyFields {
 	f.NeedPassword = true
 	f.Errors = map[string]string{
 		"name":        "The name is longer than 100 characters.",
-		"scope":       "Choose at least one permission.",
+		"scope":       "The permission is missing; choose at least one.",
 		"environment": "The environment \"prod\" is unknown; this API has live, test.",
 		"resource":    "The API \"https://api.example.com\" does not accept API keys; use an app or a personal access token.",
-		"plan":        "The plan exceeds the workspace's plan; choose a smaller one.",
+		"plan":        "The plan \"pro\" exceeds the workspace's plan; choose a smaller one.",
 		"rate_limit":  "The rate limit exceeds the plan's 1,000 requests per hour; enter a lower number.",
 		"expires":     "Choose an expiration date.",
 		"addresses":   "The allowed IP addresses: \"192.0.2.7/24\" has host bits set; use 192.0.2.0/24.",
@@ -278,7 +278,7 @@ func keySamples() []sample {
 	wrong := key()
 	wrong.State, wrong.Plans, wrong.NeedPassword = "paused", objectFields().Plans, true
 	wrong.Errors = map[string]string{
-		"name":     "Enter a name.",
+		"name":     "The name is missing; say what the key is for.",
 		"grace":    "Choose how long the old key keeps working.",
 		"password": "Incorrect password.",
 		"confirm":  "Type the name exactly as shown. Nothing was revoked.",

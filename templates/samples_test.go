@@ -158,7 +158,7 @@ func samples() []sample {
 	several.NeedPassword = true
 	several.Errors = map[string]string{
 		"redirect_uris": "http://acme.example/callback must start with https.",
-		"scope":         "Choose at least one permission.",
+		"scope":         "The permission is missing; choose at least one.",
 		"password":      "Incorrect password.",
 	}
 
@@ -193,7 +193,7 @@ func samples() []sample {
 	adminApp.AppFields = fields(true)
 	adminApp.Verified = true
 	adminApp.NeedPassword = true
-	adminApp.Errors = map[string]string{"confirm": "The name does not match. Type it exactly as shown."}
+	adminApp.Errors = map[string]string{"confirm": "Type the app's name exactly as shown. Nothing was deleted."}
 	publicApp := app
 	publicApp.Kind = templates.KindPublic
 	publicApp.Secrets = nil

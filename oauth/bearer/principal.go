@@ -74,7 +74,7 @@ var (
 	ErrSuspended = errors.New("credential of a disabled client, user or workspace")
 	// ErrWorkspace means that the credential may not act in the named workspace. It does not reveal whether that workspace
 	// exists.
-	ErrWorkspace = errors.New("not a workspace of this credential")
+	ErrWorkspace = errors.New("the credential has no access to this workspace")
 )
 
 // unknown wraps ErrUnknown with the cause, for the log and the CLI. Callers get the same answer for every cause.
@@ -84,7 +84,7 @@ func unknown(format string, args ...any) error {
 
 // errRemoved is the error for a credential of a resource that was removed from the configuration.
 func errRemoved(resource string) error {
-	return unknown("its resource %s is not in the configuration any more", Quoted(resource))
+	return unknown("its resource %s is no longer in the configuration", Quoted(resource))
 }
 
 // Quoted quotes an untrusted value for a sentence, without credentials, and truncated if it is long.

@@ -69,7 +69,7 @@ var (
 	// ErrDisabled means that the user is disabled and cannot sign in.
 	ErrDisabled = errors.New("the user is disabled; enable them first with doorward user enable")
 	// ErrSetupToken means that a token does not, or does not any more, create the first administrator.
-	ErrSetupToken = errors.New("this set-up link is not valid any more; create a new one with doorward setup-link")
+	ErrSetupToken = errors.New("this setup link is no longer valid; create a new one with doorward setup-link")
 )
 
 // Throttled means that too many attempts have failed. It is the same for accounts that do not exist.

@@ -31,7 +31,7 @@ type StoppingWith struct {
 	Slug     string `json:"slug"`
 	Name     string `json:"name"`
 	Personal bool   `json:"personal" doc:"A personal workspace, which always stops with its user."`
-	Disabled bool   `json:"disabled" doc:"Nothing works in the workspace."`
+	Disabled bool   `json:"disabled" doc:"All keys, tokens and apps of the workspace are disabled."`
 }
 
 // ServerUserChange is the request to update a user.
