@@ -117,7 +117,7 @@ func (s *Service) SetupToken(ctx context.Context) (token string, needed bool, er
 		return s.store.SetSetting(ctx, storage.SettingSetupToken, setupDigest(token))
 	})
 	if err != nil {
-		return "", false, fmt.Errorf("create the set-up token: %w", err)
+		return "", false, fmt.Errorf("create the setup token: %w", err)
 	}
 	if !needed {
 		token = ""
@@ -134,7 +134,7 @@ func (s *Service) CheckSetupToken(ctx context.Context, token string) error {
 		return ErrSetupToken
 	}
 	if err != nil {
-		return fmt.Errorf("look up the set-up token: %w", err)
+		return fmt.Errorf("look up the setup token: %w", err)
 	}
 	if subtle.ConstantTimeCompare([]byte(have), []byte(setupDigest(token))) != 1 {
 		return ErrSetupToken
