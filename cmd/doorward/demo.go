@@ -62,6 +62,7 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return errors.Join(err, appSocket.Close())
 	}
+	// The app and the API run at 127.0.0.1, and Doorward at localhost: all ports of a host share its cookies.
 	c, err := config.Load("", map[string][]string{
 		"issuer":       {"http://localhost:" + port},
 		"listen":       {listen},
