@@ -62,8 +62,9 @@ func (b *bench) keep(table string) error {
 	text := fmt.Sprintf(`# Benchmarks
 
 Written by `+"`make bench`"+
-		` on %s, %d processors, %s. Only ratios count. Each one compares two things that were measured one
-after the other in the same run, %d rounds of %s each, in a changing order. The result of a row is the median of its rounds.
+		` on %s, %d processors, %s. Only ratios count. Each one
+compares two things that were measured one after the other in the same run, %d rounds of %s each, in a changing order. The
+result of a row is the median of its rounds.
 
 The baselines are a bare `+"`net/http`"+` handler that parses the form and writes the same bytes, and pgbench
 (`+"`-M prepared`"+`) with the same statements and %d connections, the size of the server's pool. Load comes from wrk with

@@ -89,9 +89,9 @@ Failures arrive as the library's own error: a denied consent as ` + "`access_den
 		`, and a refresh token that was used before
 as ` + "`invalid_grant`" + `, which also revokes every token of that consent. (The server runs with ` +
 		"`refresh_reuse_window: 0s`" + ` here.
-By default, a second use within ten seconds counts as a retry.) If a response was changed in transit, the library refuses
-it before it sends the code. "the app" means that the library leaves the response's query to the app, which found
-` + "`access_denied`" + ` there.
+By default, a second use within ten seconds counts as a retry.) If a response was changed in transit, the library
+refuses it before it sends the code. "the app" means that the library leaves the response's query to the app, which
+found ` + "`access_denied`" + ` there.
 `)
 	titles, lines = []string{"client"}, [][]string{}
 	for _, c := range refusals {
