@@ -302,7 +302,7 @@ func (p *parser) text(n *yaml.Node, key string) (string, bool) {
 }
 
 // one reads a string into dst if check, which may be nil, returns no error.
-func (p *parser) one(dst *string, check func(string) error) field {
+func (p *parser) stringValue(dst *string, check func(string) error) field {
 	return func(n *yaml.Node, key string) {
 		text, ok := p.text(n, key)
 		if !ok {
@@ -319,32 +319,32 @@ func (p *parser) one(dst *string, check func(string) error) field {
 }
 
 // many reads a list of distinct strings into dst; check applies to each.
-func (p *parser) many(dst *[]string, check func(string) error) field {
-	return p.texts(dst, func(dst *string) field { return p.one(dst, check) })
+func (p *parser) stringList(dst *[]string, check func(string) error) field {
+	return p.distinct(dst, func(dst *string) field { return p.stringValue(dst, check) })
 }
 
 // scopeNames reads a list of distinct scopes into dst. Scopes may start with env: or file:, which is not a reference
 // here.
 func (p *parser) scopeNames(dst *[]string) field {
-	return p.texts(dst, func(dst *string) field {
+	return p.distinct(dst, func(dst *string) field {
 		return func(n *yaml.Node, key string) {
 			if n = yamlnode.Deref(n); refers(n) {
 				*dst = n.Value
 				return
 			}
-			p.one(dst, nil)(n, key)
+			p.stringValue(dst, nil)(n, key)
 		}
 	})
 }
 
 // texts reads a list of distinct strings into dst, with the reader that one returns for each.
-func (p *parser) texts(dst *[]string, one func(dst *string) field) field {
+func (p *parser) distinct(dst *[]string, stringValue func(dst *string) field) field {
 	return func(n *yaml.Node, key string) {
 		*dst = []string{}
 		p.list(n, key, func(n *yaml.Node, key string) {
 			var text string
 			before := len(p.faults)
-			one(&text)(n, key)
+			stringValue(&text)(n, key)
 			switch {
 			case len(p.faults) > before:
 			case slices.Contains(*dst, text):
@@ -411,7 +411,7 @@ func (p *parser) flag(dst *bool) field {
 }
 
 // choice reads true or false, and leaves dst nil if the key is left out.
-func (p *parser) choice(dst **bool) field {
+func (p *parser) optionalFlag(dst **bool) field {
 	return func(n *yaml.Node, key string) {
 		var chosen bool
 		p.flag(&chosen)(n, key)

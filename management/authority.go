@@ -34,7 +34,7 @@ type Authority struct {
 }
 
 // CommandLine returns the authority of the CLI, in a workspace, or in none if workspaceID is empty.
-func CommandLine(workspaceID string) Authority {
+func CLI(workspaceID string) Authority {
 	return Authority{Administrator: true, WorkspaceID: workspaceID, Role: catalog.RoleOwner}
 }
 
@@ -65,9 +65,9 @@ type Act struct {
 	// Light means that the act, though it lasts, gives too little to ask a user for their password.
 	Light bool
 	// Gives is what the created or widened thing may do at most, for each resource.
-	Gives []Reach
+	Grants []Reach
 	// GivesRole is the role that the act gives to a user. Empty: none.
-	GivesRole string
+	GrantsRole string
 }
 
 // Reach is what something that can be used by itself, such as a key, may do at most.
@@ -121,17 +121,17 @@ func (a *Authority) permitted(act *Act) error {
 	if !act.Lasts || c == nil {
 		return nil
 	}
-	if err := a.outlived(); err != nil {
+	if err := a.mustManage(); err != nil {
 		return err
 	}
-	for i := range act.Gives {
-		if err := mustCover(c, &act.Gives[i]); err != nil {
+	for i := range act.Grants {
+		if err := mustCover(c, &act.Grants[i]); err != nil {
 			return err
 		}
 	}
-	if act.GivesRole != "" {
+	if act.GrantsRole != "" {
 		// A membership does not expire, and its member may use any address.
-		if err := mustReach(c, 0, nil, act.GivesRole); err != nil {
+		if err := mustReach(c, 0, nil, act.GrantsRole); err != nil {
 			return err
 		}
 	}
@@ -140,7 +140,7 @@ func (a *Authority) permitted(act *Act) error {
 
 // outlived returns *Forbidden for an access token, unless its app manages: what the token created would remain after
 // the user's consent has ended.
-func (a *Authority) outlived() error {
+func (a *Authority) mustManage() error {
 	if c := a.Credential; c != nil && c.Kind == bearer.KindAccessToken && !a.Manages {
 		return &Forbidden{
 			Message: "An app's access token expires, but what it creates, widens or enables here would remain. Use an " +
@@ -222,8 +222,8 @@ func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 // MayGivePower decides whether the authority may make a user an administrator of this server, change the address or
 // password of an account, or enable it: such access does not expire and works from any address. Errors are those of
 // Decide.
-func (a *Authority) MayGivePower() error {
-	return a.Decide(Act{Lasts: true, GivesRole: catalog.RoleOwner})
+func (a *Authority) MayGrantAccountAccess() error {
+	return a.Decide(Act{Lasts: true, GrantsRole: catalog.RoleOwner})
 }
 
 // May returns *Forbidden unless the authority has a permission in its workspace, for acts that only read or take
@@ -240,13 +240,13 @@ func (m *Manager) PersonAuthority(
 	if err != nil {
 		return Authority{}, storage.Workspace{}, nil, fmt.Errorf("workspaces: %w", err)
 	}
-	a, ws, err := AuthorityAmong(all, userID, slug)
+	a, ws, err := AuthorityFrom(all, userID, slug)
 	return a, ws, all, err
 }
 
 // AuthorityAmong is PersonAuthority for a caller that has already read the person's workspaces, with the personal one
 // first, as storage.Store.WorkspacesOf returns them.
-func AuthorityAmong(all []storage.Workspace, userID, slug string) (Authority, storage.Workspace, error) {
+func AuthorityFrom(all []storage.Workspace, userID, slug string) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: userID, Session: true}
 	if len(all) > 0 && all[0].Personal {
 		a.PersonalID = all[0].ID

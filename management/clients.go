@@ -40,7 +40,7 @@ func (a *Authority) decideApp(workspaceID string, lasts bool, scopes, resources 
 	}
 	act.Lasts = lasts
 	for _, id := range resources {
-		act.Gives = append(act.Gives, Reach{Resource: id, Scopes: scopes})
+		act.Grants = append(act.Grants, Reach{Resource: id, Scopes: scopes})
 	}
 	return a.Decide(act)
 }
@@ -60,7 +60,7 @@ func (m *Manager) CreateClient(
 		return c, "", err
 	}
 	if p.WorkspaceID != "" {
-		if err := m.issuesIn(ctx, p.WorkspaceID); err != nil {
+		if err := m.mustBeEnabled(ctx, p.WorkspaceID); err != nil {
 			return c, "", err
 		}
 		n, err := m.store.CountClientsOfWorkspace(ctx, p.WorkspaceID)
@@ -107,7 +107,7 @@ func (m *Manager) DisableClient(ctx context.Context, by Authority, id string) er
 		if err != nil {
 			return err
 		}
-		return m.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false))
+		return m.store.DisableClient(ctx, id, by.stopAuthority(c.DisabledBy, false))
 	})
 }
 
@@ -178,9 +178,9 @@ func (m *Manager) changeClient(
 
 // EndAccess withdraws all that a user has allowed a client, or all clients if clientID is empty. The audit log of the
 // user's personal workspace records it.
-func (m *Manager) EndAccess(ctx context.Context, userID, personalID, clientID string) error {
+func (m *Manager) RevokeAccess(ctx context.Context, userID, personalID, clientID string) error {
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
-		ended, err := m.store.EndAccess(ctx, userID, clientID)
+		ended, err := m.store.RevokeAccess(ctx, userID, clientID)
 		if err != nil || !ended {
 			return err
 		}
@@ -216,7 +216,7 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 					"it, on the page /admin/apps/" + c.ID + ".",
 			}
 		}
-		p.was = c.Name
+		p.oldName = c.Name
 		if p.Public != c.Public {
 			return &input.Invalid{
 				Field: "kind", Message: "cannot change between public and confidential; register a new app",
@@ -294,7 +294,7 @@ func (m *Manager) RotateSecret(
 				Field: "kind", Message: "is that of a disabled app, which cannot get a new secret; enable it first",
 			}
 		}
-		if err := m.issuesIn(ctx, c.WorkspaceID); err != nil {
+		if err := m.mustBeEnabled(ctx, c.WorkspaceID); err != nil {
 			return err
 		}
 		return m.auditClient(ctx, "secret_rotated", &c, map[string]string{"secret": x.ID, "grace": grace.String()})

@@ -105,7 +105,7 @@ func (m *Manager) applyKeyChange(
 	}
 	r, err := m.keys.CheckExisting(&kept, personal)
 	if r != nil && !personal && c.Scopes != nil {
-		err = errors.Join(err, apikey.CheckPersonOnly(r, kept.Scopes))
+		err = errors.Join(err, apikey.CheckUserOnly(r, kept.Scopes))
 	}
 	// Check the plan only if it changes: one that was valid when it was set must not prevent other changes.
 	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {

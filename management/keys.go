@@ -54,10 +54,10 @@ func (m *Manager) CreateKey(
 			return storage.APIKey{}, "", err
 		}
 	}
-	if err := apikey.CheckPersonOnly(r, p.Scopes); err != nil {
+	if err := apikey.CheckUserOnly(r, p.Scopes); err != nil {
 		return storage.APIKey{}, "", err
 	}
-	if err := m.issuesIn(ctx, k.WorkspaceID); err != nil {
+	if err := m.mustBeEnabled(ctx, k.WorkspaceID); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	return m.issue(ctx, &by, k)
@@ -81,7 +81,7 @@ func (m *Manager) CreatePersonalToken(
 	if err != nil {
 		return storage.APIKey{}, "", err
 	}
-	if err := m.issuesTo(ctx, by.UserID); err != nil {
+	if err := m.userMustBeEnabled(ctx, by.UserID); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	createdBy := by.UserID
@@ -118,7 +118,7 @@ func lastingAct(k *storage.APIKey) Act {
 	if k.UserID != "" {
 		r.Role = cmp.Or(k.Role, catalog.RoleOwner)
 	}
-	act.Gives = []Reach{r}
+	act.Grants = []Reach{r}
 	return act
 }
 
@@ -184,7 +184,7 @@ func (m *Manager) PauseKey(
 			if err != nil {
 				return err
 			}
-			return m.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != ""))
+			return m.store.PauseKey(ctx, owner, id, by.stopAuthority(k.PausedBy, owner.UserID != ""))
 		},
 	)
 }
@@ -234,7 +234,7 @@ func (m *Manager) changeKey(
 	by Authority,
 	owner storage.KeyOwner,
 	id, done string,
-	asked func(*storage.APIKey) Act,
+	requested func(*storage.APIKey) Act,
 	act func(context.Context, storage.KeyOwner, string) error,
 ) (storage.APIKey, error) {
 	if err := by.mayManage(owner); err != nil {
@@ -248,7 +248,7 @@ func (m *Manager) changeKey(
 		if k, err = m.store.Key(ctx, owner, id); err != nil {
 			return err
 		}
-		if err := by.Decide(asked(&k)); err != nil {
+		if err := by.Decide(requested(&k)); err != nil {
 			return err
 		}
 		return m.auditKey(ctx, &by, done, &k, nil)
@@ -280,7 +280,7 @@ func (m *Manager) RotateKey(
 		}
 		act := lastingAct(&old)
 		if by.Credential != nil && by.Credential.KeyID == old.ID {
-			act.Gives = nil // a key that replaces itself has its own scopes and expiry
+			act.Grants = nil // a key that replaces itself has its own scopes and expiry
 		}
 		if err := by.Decide(act); err != nil {
 			return err
@@ -291,7 +291,7 @@ func (m *Manager) RotateKey(
 		if !old.PausedAt.IsZero() {
 			return &input.Invalid{Field: "key", Message: "is paused and cannot be rotated; resume it first"}
 		}
-		if err := cmp.Or(m.issuesIn(ctx, old.WorkspaceID), m.issuesTo(ctx, old.UserID)); err != nil {
+		if err := cmp.Or(m.mustBeEnabled(ctx, old.WorkspaceID), m.userMustBeEnabled(ctx, old.UserID)); err != nil {
 			return err
 		}
 		if text, fresh, err = m.keys.Rotate(ctx, old, by.UserID, grace); err != nil {

@@ -45,7 +45,7 @@ func (a *Authority) stopsAs(personal bool) string {
 
 // stops returns the authority to record when a stops something. already is the authority that had stopped it before, or
 // empty; it stays if it is higher.
-func (a *Authority) stops(already string, personal bool) string {
+func (a *Authority) stopAuthority(already string, personal bool) string {
 	by := a.stopsAs(personal)
 	if already != "" && stopLevel(already) > stopLevel(by) {
 		return already
@@ -101,7 +101,7 @@ func who(by string) string {
 }
 
 // issuesIn returns *input.Invalid for a disabled workspace, in which nothing new can be created.
-func (m *Manager) issuesIn(ctx context.Context, workspaceID string) error {
+func (m *Manager) mustBeEnabled(ctx context.Context, workspaceID string) error {
 	if workspaceID == "" || !storage.IsSystem(ctx) {
 		return nil // a tenant's workspace was checked before
 	}
@@ -119,7 +119,7 @@ func (m *Manager) issuesIn(ctx context.Context, workspaceID string) error {
 }
 
 // issuesTo is issuesIn for what belongs only to a user.
-func (m *Manager) issuesTo(ctx context.Context, userID string) error {
+func (m *Manager) userMustBeEnabled(ctx context.Context, userID string) error {
 	if userID == "" || !storage.IsSystem(ctx) {
 		return nil // a disabled user cannot sign in
 	}

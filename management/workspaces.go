@@ -96,7 +96,7 @@ func (m *Manager) CreateWorkspace(
 	}
 	err = errors.Join(err, m.checkPlanName(plan))
 	if !by.Administrator {
-		if e := by.Decide(Act{Own: true, Lasts: true, Light: true, GivesRole: catalog.RoleOwner}); e != nil {
+		if e := by.Decide(Act{Own: true, Lasts: true, Light: true, GrantsRole: catalog.RoleOwner}); e != nil {
 			return storage.Workspace{}, e
 		}
 		if plan != "" {
@@ -106,7 +106,7 @@ func (m *Manager) CreateWorkspace(
 		}
 	}
 	if err == nil {
-		err = m.issuesTo(ctx, ownerID)
+		err = m.userMustBeEnabled(ctx, ownerID)
 	}
 	if err != nil {
 		return storage.Workspace{}, err

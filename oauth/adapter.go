@@ -41,7 +41,7 @@ type exchange struct {
 }
 
 // because records for the log why a code or refresh token is refused. The client is not told.
-func (x *exchange) because(format string, args ...any) { x.cause = fmt.Errorf(format, args...) }
+func (x *exchange) setCause(format string, args ...any) { x.cause = fmt.Errorf(format, args...) }
 
 type exchangeKey struct{}
 

@@ -32,7 +32,7 @@ type Decision struct {
 var ErrAnswered = errors.New("the request was answered before")
 
 // ErrNotAllowed means that the consent by which no page was shown was withdrawn at the same moment.
-var ErrNotAllowed = errors.New("the consent was withdrawn")
+var ErrConsentWithdrawn = errors.New("the consent was withdrawn")
 
 // Approve issues a code for the request and returns the URL to redirect the browser to. One transaction records the
 // decision, remembers the consent, and creates the grant and its code.
@@ -155,7 +155,7 @@ func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID s
 // approveError turns an error of fosite into an *Error, and leaves those that callers of Approve look for.
 func approveError(err error) error {
 	var refused *AuthorizeError
-	if errors.Is(err, ErrAnswered) || errors.Is(err, ErrNotAllowed) || errors.Is(err, storage.ErrNotFound) ||
+	if errors.Is(err, ErrAnswered) || errors.Is(err, ErrConsentWithdrawn) || errors.Is(err, storage.ErrNotFound) ||
 		errors.As(err, &refused) {
 		return err
 	}
@@ -229,7 +229,7 @@ func (s *Server) SameAnswer(ctx context.Context, f *Flow, userID, choice string)
 
 // OpenAnswer returns the URL that the user's answer to a flow redirected the browser to, until the app redeems the code
 // in it. Without such an answer it returns "". It serves users who go back before the app has signed them in.
-func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string, error) {
+func (s *Server) UnredeemedRedirect(ctx context.Context, f *Flow, userID string) (string, error) {
 	x, err := s.keptAnswer(ctx, f.ID)
 	if errors.Is(err, ErrNotAnswered) {
 		return "", nil
@@ -256,7 +256,7 @@ func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
 	c, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
 	if errors.Is(err, storage.ErrNotFound) ||
 		err == nil && slices.ContainsFunc(g.Scopes, func(name string) bool { return !c.Scopes.Has(name) }) {
-		return ErrNotAllowed
+		return ErrConsentWithdrawn
 	}
 	return err
 }

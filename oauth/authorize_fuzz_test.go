@@ -51,7 +51,7 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c, _, err := manager.CreateClient(storage.System(f.Context()), management.CommandLine(""), management.ClientSpec{
+	c, _, err := manager.CreateClient(storage.System(f.Context()), management.CLI(""), management.ClientSpec{
 		Name:          "App",
 		RedirectURIs:  []string{"https://app.example/cb?a=b", "http://127.0.0.1/cb"},
 		Scopes:        []string{"read", "accounts:read"},

@@ -21,8 +21,8 @@ type Actor struct {
 type actorKey struct{}
 
 // WithActor returns a context with the actor a. Later changes of a apply too.
-func WithActor(ctx context.Context, a *Actor) context.Context {
-	return context.WithValue(ctx, actorKey{}, a)
+func WithActor(ctx context.Context, actor *Actor) context.Context {
+	return context.WithValue(ctx, actorKey{}, actor)
 }
 
 // ActorOf returns the actor in ctx, never nil. Without one it returns an actor that no event records.

@@ -78,7 +78,7 @@ func (s *Store) ConsentsOf(ctx context.Context, userID string) ([]Consent, error
 
 // EndAccess withdraws all that a user has allowed a client, or all clients if clientID is empty: it deletes the
 // consents and revokes the grants, in one transaction. It reports whether there were any.
-func (s *Store) EndAccess(ctx context.Context, userID, clientID string) (ended bool, err error) {
+func (s *Store) RevokeAccess(ctx context.Context, userID, clientID string) (ended bool, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		consents, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1 AND ($2 = ''
 			OR client_id = $2)`), userID, clientID)

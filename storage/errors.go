@@ -33,7 +33,7 @@ var (
 func unavailable(cause error) error {
 	var pg *pgconn.PgError
 	if errors.As(cause, &pg) {
-		if text := postgresTrouble(pg.Code); text != "" {
+		if text := explainPostgres(pg.Code); text != "" {
 			return fmt.Errorf("%w: %s (SQLSTATE %s)", ErrUnavailable, text, pg.Code)
 		}
 		return fmt.Errorf("%w: SQLSTATE %s table %q constraint %q", ErrUnavailable, pg.Code, pg.TableName,
@@ -41,7 +41,7 @@ func unavailable(cause error) error {
 	}
 	var lite *sqlite.Error
 	if errors.As(cause, &lite) {
-		return fmt.Errorf("%w: %s", ErrUnavailable, sqliteTrouble(lite.Code()))
+		return fmt.Errorf("%w: %s", ErrUnavailable, explainSQLite(lite.Code()))
 	}
 	var connect *pgconn.ConnectError
 	if errors.As(cause, &connect) || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {

@@ -81,8 +81,8 @@ var InsertKeyStatement = plain(`INSERT INTO api_keys (id, digest, kind, workspac
 // InsertKey adds a key. It returns ErrConflict if the owner has most keys that are neither revoked nor expired, and
 // ErrNotFound if the owner does not exist. Keys that are created at the same moment, or within a second on other nodes,
 // may exceed the limit.
-func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
-	if err := s.checkKeyLimit(ctx, k.Owner(), most); err != nil {
+func (s *Store) InsertKey(ctx context.Context, k *APIKey, limit int) error {
+	if err := s.checkKeyLimit(ctx, k.Owner(), limit); err != nil {
 		return err
 	}
 	k.CreatedAt = s.Now()
@@ -114,25 +114,25 @@ const (
 
 // checkKeyLimit returns ErrConflict if an owner has as many live keys as allowed. At the limit they are counted again,
 // since some may have expired.
-func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, most int) error {
-	if most == maxInt {
+func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, limit int) error {
+	if limit == maxInt {
 		return nil
 	}
 	l, now := &s.liveKeys, s.Now()
 	l.mu.Lock()
 	known, ok := l.owners[owner]
 	l.mu.Unlock()
-	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= most {
+	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= limit {
 		clause, args := owner.clause(1)
 		known.at = now
 		if err := s.one(ctx, []any{&known.keys}, plain(fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k
 			WHERE %s AND k.revoked_at IS NULL
 			AND (k.expires_at IS NULL OR k.expires_at > $%d) LIMIT $%d) AS live`, clause, len(args)+1, len(args)+2)),
-			append(args, now, most)...); err != nil {
+			append(args, now, limit)...); err != nil {
 			return err
 		}
 	}
-	if known.keys >= most {
+	if known.keys >= limit {
 		return ErrConflict
 	}
 	known.keys++

@@ -101,7 +101,7 @@ func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string)
 			VALUES ($1, $2, $3, $4)`), workspaceID, userID, role, s.Now()); err != nil {
 			return err
 		}
-		err := s.startWithOwner(ctx, workspaceID)
+		err := s.enableIfOwner(ctx, workspaceID)
 		return err
 	})
 }
@@ -154,9 +154,9 @@ func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool,
 				return ErrConflict
 			}
 		}
-		err := s.startWithOwner(ctx, workspaceID)
+		err := s.enableIfOwner(ctx, workspaceID)
 		if err == nil && before { // without one before, an administrator has enabled it
-			err = s.stopWithoutOwner(ctx, workspaceID)
+			err = s.disableIfNoOwner(ctx, workspaceID)
 		}
 		return err
 	})

@@ -27,10 +27,10 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return s.ReplacePasswordHash(ctx, w.user.ID, "hash", "new")
 	},
 	"PasswordFailed": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.PasswordFailed(ctx, w.user.ID, 100)
+		return s.CountPasswordFailure(ctx, w.user.ID, 100)
 	},
 	"PasswordFitted": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.PasswordFitted(ctx, w.user.ID, "hash", 100)
+		return s.RecordPasswordSignIn(ctx, w.user.ID, "hash", 100)
 	},
 	"AuditSignInFailure": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.AuditSignInFailure(ctx, w.user.ID)
@@ -90,7 +90,7 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return s.ReplaceSession(ctx, w.session.ID, x)
 	},
 	"PasswordStill": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.PasswordStill(ctx, w.user.ID, w.user.PasswordChangedAt)
+		return s.LockPassword(ctx, w.user.ID, w.user.PasswordChangedAt)
 	},
 	"EndSession": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.EndSession(ctx, w.user.ID, w.session.ID)
@@ -238,7 +238,7 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return s.DecideFlow(ctx, "flow", "allowed", time.Minute)
 	},
 	"EndAccess": func(ctx context.Context, s *storage.Store, w *world) error {
-		_, err := s.EndAccess(ctx, w.user.ID, w.client.ID)
+		_, err := s.RevokeAccess(ctx, w.user.ID, w.client.ID)
 		return err
 	},
 

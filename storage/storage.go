@@ -54,7 +54,7 @@ type Options struct {
 	// MigrateURL is the login that changes the schema, if that of the database URL may not. Empty: the same login.
 	MigrateURL string
 	// LookOnly prevents Open from creating or granting the PostgreSQL roles: if they are missing, it fails.
-	LookOnly bool
+	NoSetup bool
 	// MaxConns bounds each PostgreSQL pool; zero means 4 for each processor, at least 8.
 	MaxConns int
 }

@@ -341,7 +341,7 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				}, 0),
 				"TakeSetting": s.TakeSetting(ctx, "word", text),
 				"EndSession":  s.EndSession(ctx, w.user.ID, text),
-				"EndAccess":   second(s.EndAccess(ctx, w.user.ID, text)),
+				"EndAccess":   second(s.RevokeAccess(ctx, w.user.ID, text)),
 			} {
 				if !errors.Is(err, storage.ErrNotFound) {
 					t.Errorf("%s(%q): error %v", name, text, err)

@@ -121,7 +121,7 @@ func (s *Store) HasUser(ctx context.Context) (bool, error) {
 
 // HadUser reports whether this Store has ever seen a user. It queries the database only until then, so it suits pages
 // that any visitor can load.
-func (s *Store) HadUser(ctx context.Context) (bool, error) {
+func (s *Store) HasUserCached(ctx context.Context) (bool, error) {
 	if s.hadUser.Load() {
 		return true, nil
 	}
@@ -196,7 +196,7 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 		if _, err := s.EndGrants(ctx, userID, RevokedByDisabling); err != nil {
 			return err
 		}
-		without, err := s.WorkspacesStoppedWith(ctx, userID)
+		without, err := s.WorkspacesDisabledWith(ctx, userID)
 		if err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 			if !w.Personal && slices.Contains(keep, w.ID) {
 				continue
 			}
-			if err := s.stopWithoutOwner(ctx, w.ID); err != nil {
+			if err := s.disableIfNoOwner(ctx, w.ID); err != nil {
 				return err
 			}
 		}
@@ -229,7 +229,7 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 			return err
 		}
 		for _, w := range owned {
-			if err := s.startWithOwner(ctx, w.ID); err != nil {
+			if err := s.enableIfOwner(ctx, w.ID); err != nil {
 				return err
 			}
 		}
@@ -347,7 +347,7 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 			WHERE `+soleOwner+`)`), userID, RoleOwner); err != nil {
 			return err
 		}
-		without, err := s.WorkspacesStoppedWith(ctx, userID)
+		without, err := s.WorkspacesDisabledWith(ctx, userID)
 		if err != nil {
 			return err
 		}
@@ -363,7 +363,7 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 			if disabled {
 				break // an administrator keeps it enabled without an enabled owner
 			}
-			if err := s.stopWithoutOwner(ctx, w.ID); err != nil {
+			if err := s.disableIfNoOwner(ctx, w.ID); err != nil {
 				return err
 			}
 		}

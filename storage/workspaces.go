@@ -185,7 +185,7 @@ const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id =
 	AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
 
 // stopWithoutOwner disables a workspace if none of its owners is enabled. The caller has locked the workspace.
-func (s *Store) stopWithoutOwner(ctx context.Context, id string) error {
+func (s *Store) disableIfNoOwner(ctx context.Context, id string) error {
 	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT
 		max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
 		WHERE w.id = $1 AND w.disabled_at IS NULL AND NOT `+enabledOwner), id, s.Now(), RoleOwner)
@@ -193,7 +193,7 @@ func (s *Store) stopWithoutOwner(ctx context.Context, id string) error {
 }
 
 // startWithOwner enables a workspace that stopWithoutOwner disabled, if an owner is enabled now.
-func (s *Store) startWithOwner(ctx context.Context, id string) error {
+func (s *Store) enableIfOwner(ctx context.Context, id string) error {
 	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1
 		AND w.disabled_for <> '' AND `+enabledOwner), id)
 	return err
@@ -208,7 +208,7 @@ func (s *Store) OwnedBy(ctx context.Context, userID string) ([]Workspace, error)
 
 // WorkspacesStoppedWith lists the workspaces that are disabled with a user, the personal one first: those that the user
 // owns and that have no other enabled owner.
-func (s *Store) WorkspacesStoppedWith(ctx context.Context, userID string) ([]Workspace, error) {
+func (s *Store) WorkspacesDisabledWith(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w
 		JOIN memberships o ON o.workspace_id = w.id
 		WHERE o.user_id = $1 AND o.role = $2 AND NOT EXISTS (SELECT 1 FROM memberships m
@@ -251,7 +251,7 @@ func (s *Store) LockWorkspace(ctx context.Context, id string) error {
 
 // SoleWorkspaces lists the workspaces of which a user is the only owner, and which are deleted with them, the personal
 // one first.
-func (s *Store) SoleWorkspaces(ctx context.Context, userID string) ([]Workspace, error) {
+func (s *Store) SolelyOwnedBy(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+`
 		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
 }

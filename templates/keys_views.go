@@ -65,11 +65,11 @@ type Reach struct {
 	Disabled bool
 	// As is its role there. While the token's maximum role is still to be chosen, it has an entry for each choice, and the
 	// first one is for no maximum.
-	As []RoleAs
+	Roles []TokenRole
 }
 
 // RoleAs is the role of a token in a workspace: the lower of the user's role and the token's maximum.
-type RoleAs struct {
+type TokenRole struct {
 	Token     string // maximum role of the token; empty: none
 	Effective string
 }
@@ -142,23 +142,23 @@ type KeyView struct {
 	KeyFields
 	// KeyRow is the key as it is stored. Its name is what confirm must equal.
 	KeyRow
-	Resource   string   // name of the API
-	Includes   []string // scopes that its own scopes include
-	Final      bool     // revoked, so that it cannot be changed
-	Held       string   // why the viewer cannot resume a paused key; empty: they can
-	CanRotate  bool
-	Confirm    bool      // its name must be typed to revoke it
-	Revoked    time.Time // zero: not revoked
-	Ranges     []string  // allowed IP addresses; none: any
-	LimitText  string    // its rate limit; empty: none
-	Left       string    // how much of the rate limit is left now; empty: there is no limit
-	OldDays    int       // its age in days; zero: it is not old enough to suggest rotating it
-	Replaces   []RelatedKey
-	ReplacedBy *RelatedKey // nil: it was not rotated
-	LastDay    int64       // requests in the last 24 hours
-	Requests   Requests
-	Events     []KeyEvent // the newest first
-	Reach      []Reach
+	Resource     string   // name of the API
+	Includes     []string // scopes that its own scopes include
+	Final        bool     // revoked, so that it cannot be changed
+	WhyNotResume string   // why the viewer cannot resume a paused key; empty: they can
+	CanRotate    bool
+	Confirm      bool      // its name must be typed to revoke it
+	Revoked      time.Time // zero: not revoked
+	Ranges       []string  // allowed IP addresses; none: any
+	LimitText    string    // its rate limit; empty: none
+	Left         string    // how much of the rate limit is left now; empty: there is no limit
+	OldDays      int       // its age in days; zero: it is not old enough to suggest rotating it
+	Replaces     []RelatedKey
+	ReplacedBy   *RelatedKey // nil: it was not rotated
+	LastDay      int64       // requests in the last 24 hours
+	Requests     Requests
+	Events       []KeyEvent // the newest first
+	Reach        []Reach
 }
 
 // RelatedKey is a key that replaces another one in a rotation, or that is replaced.

@@ -366,10 +366,10 @@ type AppView struct {
 	// Why says who disabled the app or its workspace; empty: the app works.
 	Why string
 	// Held says why the viewer cannot enable a disabled app; empty: they can.
-	Held    string
-	Owner   string // email address of its creator; empty: the line is left out
-	Created time.Time
-	Users   int // users who have allowed it
+	WhyNotResume string
+	Owner        string // email address of its creator; empty: the line is left out
+	Created      time.Time
+	Users        int // users who have allowed it
 	// Secrets are the current ones; public clients have none.
 	Secrets       []SecretRow
 	Requests      Requests // with its tokens

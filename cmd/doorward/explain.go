@@ -70,7 +70,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		}
 		header.Add("Authorization", "Bearer "+credential)
 	}
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
 			OAuth:         s.oauth,
 			Bearer:        s.bearer,
@@ -85,7 +85,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		api := g.Host(u.Host)
+		api := g.APIOfHost(u.Host)
 		if api == nil {
 			hosts := strings.Join(hostsOf(g), ", ")
 			return usageError{fmt.Errorf("no resource has the host %s; configured hosts: %s", input.Quote(u.Host), hosts)}

@@ -29,7 +29,7 @@ import (
 const commandConns = 2
 
 // server holds what the server and the administrative commands share: the functions that read and change objects.
-type server struct {
+type services struct {
 	config     config.Config
 	store      *storage.Store
 	secrets    *seal.Secrets
@@ -75,8 +75,8 @@ func newServer(
 	c config.Config,
 	store *storage.Store,
 	address func(*http.Request) netip.Addr,
-) (*server, error) {
-	secrets, err := claimSecret(ctx, c, store)
+) (*services, error) {
+	secrets, err := bindSecret(ctx, c, store)
 	if err != nil {
 		return nil, err
 	}
@@ -139,14 +139,14 @@ func newServer(
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
 	})
-	return &server{
+	return &services{
 		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,
 		keyring: keyring, management: manager, identity: people, limits: limits,
 	}, nil
 }
 
 // claimSecret loads the master secret and binds the database to it.
-func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*seal.Secrets, error) {
+func bindSecret(ctx context.Context, c config.Config, store *storage.Store) (*seal.Secrets, error) {
 	empty, err := store.Empty(storage.System(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
@@ -166,7 +166,7 @@ func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*s
 }
 
 // open prepares an administrative command. The caller closes the store.
-func (a *app) open(ctx context.Context) (*server, error) {
+func (a *app) open(ctx context.Context) (*services, error) {
 	c, err := a.load(nil)
 	if err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ func (a *app) open(ctx context.Context) (*server, error) {
 	return server, nil
 }
 
-func (a *app) openServer(ctx context.Context, c config.Config, store *storage.Store) (*server, error) {
+func (a *app) openServer(ctx context.Context, c config.Config, store *storage.Store) (*services, error) {
 	switch err := store.Ping(ctx); {
 	case errors.Is(err, storage.ErrOldSchema):
 		return nil, errors.New("the database does not have the latest schema; run: doorward migrate")

@@ -130,7 +130,7 @@ func (k *Keys) checkKeyScopes(
 }
 
 // CheckPersonOnly refuses scopes for users only, which would never count for an API key.
-func CheckPersonOnly(r *catalog.Resource, scopes []string) error {
+func CheckUserOnly(r *catalog.Resource, scopes []string) error {
 	var all input.Faults
 	for _, name := range scopes {
 		if x, ok := r.Scope(name); ok && x.UserOnly {

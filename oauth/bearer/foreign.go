@@ -137,26 +137,26 @@ func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources
 	if err := c.read(t.payload); err != nil {
 		return Principal{}, err
 	}
-	var whys []string
-	var away error
+	var reasons []string
+	var unavailable error
 	for _, x := range candidates {
-		why, err := x.refuses(ctx, t, &c)
+		why, err := x.whyRefused(ctx, t, &c)
 		switch {
-		case err != nil && away == nil:
-			away = err
+		case err != nil && unavailable == nil:
+			unavailable = err
 		case err != nil:
 		case why == "":
 			return v.foreignCaller(x.resource, x.trust, &c)
 		case len(candidates) > 1:
-			whys = append(whys, fmt.Sprintf("trusted_issuers[%d] of %s: %s", x.index, x.resource.ID, why))
+			reasons = append(reasons, fmt.Sprintf("trusted_issuers[%d] of %s: %s", x.index, x.resource.ID, why))
 		default:
-			whys = append(whys, why)
+			reasons = append(reasons, why)
 		}
 	}
-	if away != nil {
-		return Principal{}, away
+	if unavailable != nil {
+		return Principal{}, unavailable
 	}
-	return Principal{}, unknown("%s", strings.Join(whys, "; "))
+	return Principal{}, unknown("%s", strings.Join(reasons, "; "))
 }
 
 // foreignCaller checks the claims of a JWT whose signature is valid.
@@ -175,7 +175,7 @@ func (v *Verifier) foreignCaller(r *catalog.Resource, issuer *trust, c *foreignC
 		IssuedAt: storage.Time(c.IssuedAt), ExpiresAt: storage.Time(c.ExpiresAt), ForeignIssuer: issuer.Issuer,
 		ForeignSubject: c.Subject,
 	}
-	if c.over(now) {
+	if c.expired(now) {
 		return p, ErrExpired
 	}
 	// The operator has listed the scopes for this issuer's users, so scopes for users only count.
@@ -195,14 +195,14 @@ func foreignSubject(issuer, subject string) string {
 
 // refuses returns why a JWT does not satisfy an entry, or "" if it does. An error is ErrIssuerKeys: the issuer's keys
 // cannot be read.
-func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims) (why string, err error) {
+func (t *trust) whyRefused(ctx context.Context, token *parsedJWT, c *foreignClaims) (why string, err error) {
 	if !slices.Contains(t.algorithms, token.algorithm) {
 		return fmt.Sprintf(
 			"the alg of the JWT is %s, but the issuer signs with %s", Quoted(string(token.algorithm)),
 			joined(t.algorithms),
 		), nil
 	}
-	if why := t.refusesAudience(c); why != "" {
+	if why := t.whyAudienceRefused(c); why != "" {
 		return why, nil
 	}
 	if t.remote == nil {
@@ -223,7 +223,7 @@ func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims)
 
 // refusesAudience returns why a JWT is not for the audiences and clients of an entry, or "" if it is. If the entry has
 // no audiences, the JWT must not have aud, which would name another audience (RFC 7519, section 4.1.3).
-func (t *trust) refusesAudience(c *foreignClaims) string {
+func (t *trust) whyAudienceRefused(c *foreignClaims) string {
 	switch {
 	case len(t.Audiences) == 0 && c.Audience != nil:
 		return fmt.Sprintf(

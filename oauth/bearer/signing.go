@@ -202,7 +202,7 @@ type Signer struct {
 func (r *Keyring) Signer(ctx context.Context) (*Signer, error) {
 	keys, err := r.signingKeys(ctx, nil)
 	if err == nil && keys.signer == nil && keys.fault == nil {
-		if err = r.Keep(ctx); err == nil {
+		if err = r.Maintain(ctx); err == nil {
 			keys, err = r.signingKeys(ctx, keys)
 		}
 	}
@@ -254,7 +254,7 @@ func inState(keys []storage.SigningKey, state string) (storage.SigningKey, bool)
 // Keep makes sure that there are an active key and a next key, and makes the next key active after the active one has
 // signed for 30 days. Several nodes may call it at once. It does nothing if no resource has JWT access tokens. It fails
 // if the private half of either key cannot be opened.
-func (r *Keyring) Keep(ctx context.Context) error {
+func (r *Keyring) Maintain(ctx context.Context) error {
 	if !r.catalog.IssuesJWTs() {
 		return nil
 	}

@@ -164,7 +164,7 @@ func (r *Resource) Effective(granted []string, role string, person bool) []strin
 	for _, name := range granted {
 		add(name)
 	}
-	return slices.DeleteFunc(out, func(name string) bool { return !RoleHolds(role, name) })
+	return slices.DeleteFunc(out, func(name string) bool { return !RoleAllows(role, name) })
 }
 
 // Includes reports whether granting one scope also grants another: the first implies the second, perhaps through

@@ -12,12 +12,12 @@ import (
 
 // SignOut ends all of a user's sessions, and revokes what else end asks for. It returns storage.ErrNotFound if the user
 // does not exist.
-func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended Ended, err error) {
+func (s *Service) SignOut(ctx context.Context, userID string, options SignOutOptions) (ended SignOutResult, err error) {
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) (err error) {
 		if _, err := s.store.UserByID(ctx, userID); err != nil {
 			return err
 		}
-		if ended, err = s.end(ctx, userID, end); err != nil {
+		if ended, err = s.signOut(ctx, userID, options); err != nil {
 			return err
 		}
 		return s.store.Audit(
@@ -226,7 +226,7 @@ const maxName = 200
 
 func checkEmail(email string) (string, error) {
 	email = strings.Trim(email, " ")
-	if !input.Email(email) {
+	if !input.IsEmail(email) {
 		return "", &Invalid{
 			Field: "email", Message: "Write one address, like name@example.com, with Latin letters only.",
 		}

@@ -368,7 +368,7 @@ func TestKeyThatIntrospects(t *testing.T) {
 	a := newAPI(t, resource.Config{Issuer: r.Issuer, Key: text})
 	w, _ := a.ask(request(access), "read")
 	a.want(w, http.StatusNoContent, "")
-	if _, err := r.Management.RevokeKey(r.System(), management.CommandLine(""), k.Owner(), k.ID); err != nil {
+	if _, err := r.Management.RevokeKey(r.System(), management.CLI(""), k.Owner(), k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w, _ = a.ask(request(access), "read")

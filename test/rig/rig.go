@@ -187,7 +187,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		ClientAddress: proxies.ClientAddress,
 	})
 	r.ok(err)
-	r.ok(r.Keyring.Keep(r.System()))
+	r.ok(r.Keyring.Maintain(r.System()))
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
 	})
@@ -300,7 +300,7 @@ func (r *Rig) App(p management.ClientSpec) *App {
 			p.Scopes = []string{"read", "write", "delete"}
 		}
 	}
-	c, secret, err := r.Management.CreateClient(r.System(), management.CommandLine(""), p)
+	c, secret, err := r.Management.CreateClient(r.System(), management.CLI(""), p)
 	r.ok(err)
 	app := &App{Client: c, Secret: secret}
 	if len(c.RedirectURIs) > 0 {

@@ -59,7 +59,7 @@ func parseMoment(text string) (storage.Time, bool) {
 }
 
 // maybe returns a time, or nil for the zero time.
-func maybe(t storage.Time) *Moment {
+func momentOrNil(t storage.Time) *Moment {
 	if t.IsZero() {
 		return nil
 	}
@@ -68,7 +68,7 @@ func maybe(t storage.Time) *Moment {
 }
 
 // text returns a string, or nil for an empty one.
-func text(s string) *string {
+func stringOrNil(s string) *string {
 	if s == "" {
 		return nil
 	}

@@ -309,7 +309,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Management.AddMember(r.System(), management.CommandLine(w.ID), w, bob.ID, "viewer"); err != nil {
+			if err := r.Management.AddMember(r.System(), management.CLI(w.ID), w, bob.ID, "viewer"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -354,7 +354,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 		call(method, path)
 		w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 		if err == nil {
-			err = r.Management.DeleteWorkspace(r.System(), management.CommandLine(w.ID), w)
+			err = r.Management.DeleteWorkspace(r.System(), management.CLI(w.ID), w)
 		}
 		if err != nil && !strings.Contains(err.Error(), storage.ErrNotFound.Error()) {
 			t.Fatal(err)

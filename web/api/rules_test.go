@@ -333,12 +333,12 @@ func TestK09_K23_APersonalTokenHasTheRightsOfNow(t *testing.T) {
 		want(t, ask(pat), http.StatusOK)
 		want(t, ask(low), http.StatusForbidden)
 		for _, role := range []string{"member", "viewer"} {
-			if err := r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, bob.ID, role); err != nil {
+			if err := r.Management.ChangeRole(r.System(), management.CLI(w.ID), w, bob.ID, role); err != nil {
 				t.Fatal(err)
 			}
 			want(t, ask(pat), http.StatusForbidden)
 		}
-		if err := r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, bob.ID); err != nil {
+		if err := r.Management.RemoveMember(r.System(), management.CLI(w.ID), w, bob.ID); err != nil {
 			t.Fatal(err)
 		}
 		want(t, ask(pat), http.StatusForbidden)

@@ -96,7 +96,7 @@ func (s *Apps) showApp(
 	view.NeedPassword = !s.Fresh(at.v)
 	if view.Disabled = !c.DisabledAt.IsZero(); view.Disabled {
 		view.Why = management.StoppedText(c.DisabledBy, "app", "disabled") + "."
-		view.Held = page.Held(at.by.MayEnable(&c, "change and enable"))
+		view.WhyNotResume = page.WhyNotResume(at.by.MayEnable(&c, "change and enable"))
 	}
 	if c.WorkspaceID != "" {
 		ws, err := s.store.WorkspaceByID(storage.System(r.Context()), c.WorkspaceID)
@@ -145,7 +145,7 @@ func (s *Apps) Update(w http.ResponseWriter, r *http.Request, at appPlace) error
 	base, err := s.change(r, &at, func(ctx context.Context, c storage.Client) error {
 		before = c
 		p.Public, p.ResourceServer = c.Public, c.ResourceServer
-		p.Grants = grantsLike(c, r.PostForm.Get("refresh") != "")
+		p.Grants = grantTypes(c, r.PostForm.Get("refresh") != "")
 		if c.ResourceServer {
 			p.RedirectURIs, p.Scopes = nil, nil
 		}
@@ -161,7 +161,7 @@ func (s *Apps) Update(w http.ResponseWriter, r *http.Request, at appPlace) error
 }
 
 // grantsLike returns the grant types of a client, with or without refresh_token as the form says.
-func grantsLike(c storage.Client, refresh bool) []string {
+func grantTypes(c storage.Client, refresh bool) []string {
 	grants := slices.DeleteFunc(slices.Clone([]string(c.GrantTypes)), func(g string) bool {
 		return g == oauth.GrantRefreshToken
 	})

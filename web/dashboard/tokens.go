@@ -25,10 +25,10 @@ func (s *Keys) Own(h keyHandler) page.UserHandler {
 
 // reach lists the workspaces in which a personal access token works, and its role in each. role is the maximum role of
 // the token; empty: there is none.
-func reach(all []storage.Workspace, role string) (list []templates.Reach) {
+func reachOf(all []storage.Workspace, role string) (list []templates.Reach) {
 	for _, ws := range all {
 		list = append(list, templates.Reach{
-			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), As: []templates.RoleAs{
+			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), Roles: []templates.TokenRole{
 				{Effective: catalog.LowerRole(ws.Role, role)},
 			},
 		})
@@ -37,11 +37,11 @@ func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 }
 
 // reaches is reach for every maximum role that a token can have, for the page on which one is chosen.
-func reaches(all []storage.Workspace) []templates.Reach {
-	list := reach(all, "")
+func reachByRole(all []storage.Workspace) []templates.Reach {
+	list := reachOf(all, "")
 	for i := range list {
 		for _, role := range catalog.Roles {
-			list[i].As = append(list[i].As, templates.RoleAs{Token: role, Effective: catalog.LowerRole(all[i].Role, role)})
+			list[i].Roles = append(list[i].Roles, templates.TokenRole{Token: role, Effective: catalog.LowerRole(all[i].Role, role)})
 		}
 	}
 	return list

@@ -74,7 +74,7 @@ func (s *base) placeOf(r *http.Request, v *page.Visitor, slug string) (place, er
 	if err != nil {
 		return place{}, err
 	}
-	by, ws, err := management.AuthorityAmong(all, v.User.ID, slug)
+	by, ws, err := management.AuthorityFrom(all, v.User.ID, slug)
 	by.Fresh = s.Fresh(v)
 	return place{v: v, by: by, ws: ws, all: all}, err
 }

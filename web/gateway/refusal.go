@@ -125,7 +125,7 @@ func MissingScope(scope, request string) *Refusal {
 }
 
 // NotTheirs is the detail for a workspace in which a credential may not act, whether or not it exists.
-const NotTheirs = "The workspace does not exist, or you have no access to it."
+const NoWorkspaceAccess = "The workspace does not exist, or you have no access to it."
 
 // CredentialRefusal turns an error about a credential (bearer.ErrUnknown, ErrRevoked, ErrExpired, ErrSuspended or
 // ErrWorkspace) into a refusal, and returns other errors unchanged.
@@ -145,7 +145,7 @@ func CredentialRefusal(p *bearer.Principal, err error) error {
 	case errors.Is(err, bearer.ErrSuspended):
 		refusal.Kind, refusal.Detail = Forbidden, "The key is paused, or its app, user or workspace is disabled."
 	case errors.Is(err, bearer.ErrWorkspace):
-		refusal.Kind, refusal.Detail = Forbidden, NotTheirs
+		refusal.Kind, refusal.Detail = Forbidden, NoWorkspaceAccess
 	default:
 		return err
 	}

@@ -63,7 +63,7 @@ func Joined(faults map[string]string) string {
 
 // Held says why the visitor may not resume or enable something, if err is a management.Forbidden; otherwise it is
 // empty.
-func Held(err error) string {
+func WhyNotResume(err error) string {
 	var no *management.Forbidden
 	if errors.As(err, &no) {
 		return no.Message

@@ -45,7 +45,7 @@ func (r *Report) CheckDatabase(ctx context.Context, c config.Config, conns int) 
 		r.risk("database_url: %s does not exist yet; serve creates it", name)
 		return
 	}
-	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{LookOnly: true, MaxConns: conns})
+	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{NoSetup: true, MaxConns: conns})
 	if err != nil {
 		r.Fault("database_url: %v", err)
 		return

@@ -15,8 +15,8 @@ const maxComparisons = 50_000_000
 
 // Overlap is a pair of routes: the taker matches a request for which the loser needs more.
 type Overlap struct {
-	Taker, Loser int    // indexes
-	Example      string // such a request: METHOD path
+	Weaker, Stricter int    // indexes
+	Example          string // such a request: METHOD path
 }
 
 // Overlaps is a list of overlaps.

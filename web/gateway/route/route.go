@@ -59,7 +59,7 @@ func (r *Route) ScopesFor(object string) []string {
 }
 
 // Named names the requests of the route, without text from the request.
-func (r *Route) Named(method, object string) string {
+func (r *Route) NameFor(method, object string) string {
 	path := r.Path
 	if object != "" {
 		path = strings.Replace(path, objectSegment, object, 1)
