@@ -22,7 +22,7 @@ const (
 // MaxClients is how many apps a workspace may have. Two that are created at the same moment may exceed it by one.
 const MaxClients = 200
 
-// appAct returns an act on an app of a workspace that takes something away or changes nothing. It returns
+// appAct returns an Act on an app of a workspace that only removes something, or changes nothing. It returns
 // storage.ErrNotFound if the app belongs to another workspace.
 func (a *Authority) appAct(workspaceID string) (Act, error) {
 	if !a.Administrator && (workspaceID == "" || workspaceID != a.WorkspaceID) {
@@ -111,7 +111,7 @@ func (m *Manager) DisableClient(ctx context.Context, by Authority, id string) er
 	})
 }
 
-// EnableClient enables a disabled client, which needs as much authority as disabled it. Errors are those of
+// EnableClient enables a disabled client, which needs at least the authority that disabled it. It returns the errors of
 // DisableClient.
 func (m *Manager) EnableClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "enabled", true, func(ctx context.Context, id string) error {
@@ -176,8 +176,8 @@ func (m *Manager) changeClient(
 	return nil
 }
 
-// EndAccess withdraws all that a user has allowed a client, or all clients if clientID is empty. The audit log of the
-// user's personal workspace records it.
+// RevokeAccess revokes everything that a user has allowed a client, or all clients if clientID is empty. The audit log
+// of the user's personal workspace records it.
 func (m *Manager) RevokeAccess(ctx context.Context, userID, personalID, clientID string) error {
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
 		ended, err := m.store.RevokeAccess(ctx, userID, clientID)
@@ -194,10 +194,10 @@ func (m *Manager) RevokeAccess(ctx context.Context, userID, personalID, clientID
 	return nil
 }
 
-// UpdateClient changes a client to p; it stays public or confidential. If a user who is not an administrator changes
-// the name, site or redirect URIs of an app, it is not verified, first-party or managing any more. It also stops being
-// first-party or managing if such a user gives it more scopes, resources or grant types. Errors are those of
-// CreateClient, and storage.ErrNotFound.
+// UpdateClient changes a client to p, except for Public. If a user who is not an administrator changes the name, site
+// or redirect URIs of an app, the app loses Verified, FirstParty and Manages. It also loses FirstParty and Manages if
+// such a user gives it more scopes, resources or grant types. UpdateClient returns the errors of CreateClient, and
+// storage.ErrNotFound.
 func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p ClientSpec) (storage.Client, error) {
 	var c storage.Client
 	err := m.store.InTx(ctx, func(ctx context.Context) error {

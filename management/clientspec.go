@@ -77,7 +77,7 @@ func (c *clientRules) check(p *ClientSpec) error {
 		{"grant", len(p.Grants), len(c.grants)},
 	} {
 		if list.have > list.most {
-			// Of a list that is too long, the items are neither checked nor reported.
+			// If a list is too long, its items are neither checked nor reported.
 			fault(list.field, "may be %d at most; register fewer", list.most)
 			return errors.Join(all...)
 		}

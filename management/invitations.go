@@ -93,8 +93,8 @@ func (m *Manager) Invite(
 	return i, token, err
 }
 
-// mayEnd returns *Forbidden if one of the invitations that meant selects is for an owner, and the authority may not
-// manage owners.
+// mayWithdraw returns *Forbidden if one of the invitations that match selects is for an owner, and the authority may
+// not manage owners.
 func (a *Authority) mayWithdraw(open []storage.Invitation, match func(storage.Invitation) bool) error {
 	for _, i := range open {
 		if match(i) && i.Role == catalog.RoleOwner {
@@ -162,9 +162,9 @@ func (a *Authority) credentialID() string {
 	}
 }
 
-// stillGiven finds the workspace of an invitation. It returns storage.ErrNotFound if the workspace is disabled, or if
-// the sender, with the same credential, could not send the invitation now. Otherwise a removed member could come back
-// with an invitation that they had sent to themselves.
+// checkSender checks that the sender of an invitation could send it now, with the same credential, and returns its
+// workspace. If they could not, or if the workspace is disabled, it returns storage.ErrNotFound. Otherwise a removed
+// member could come back with an invitation that they had sent to themselves.
 func (m *Manager) checkSender(ctx context.Context, i storage.Invitation) (storage.Workspace, error) {
 	w, err := m.store.WorkspaceByID(ctx, i.WorkspaceID)
 	if err != nil {

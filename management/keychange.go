@@ -14,7 +14,7 @@ import (
 	"doorward/storage"
 )
 
-// KeyChange is a change of a key or personal access token; a nil field stays as it is.
+// KeyChange is a change of a key or personal access token; a nil field is not changed.
 type KeyChange struct {
 	Name      *string
 	Note      *string

@@ -22,7 +22,7 @@ func checkRole(role string) error {
 	return nil
 }
 
-// managesRole returns an act by which a member loses a role.
+// removesRole returns an act by which a member loses a role.
 func removesRole(role string) Act {
 	if role == catalog.RoleOwner {
 		return Act{Permission: MayManageOwners}

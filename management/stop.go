@@ -43,8 +43,8 @@ func (a *Authority) stopsAs(personal bool) string {
 	return a.Role
 }
 
-// stops returns the authority to record when a stops something. already is the authority that had stopped it before, or
-// empty; it stays if it is higher.
+// stopAuthority returns the authority to record when a stops an object. already is the authority that had stopped it
+// before, or empty; it stays if it is higher.
 func (a *Authority) stopAuthority(already string, personal bool) string {
 	by := a.stopsAs(personal)
 	if already != "" && stopLevel(already) > stopLevel(by) {
@@ -100,7 +100,7 @@ func who(by string) string {
 	return "an administrator"
 }
 
-// issuesIn returns *input.Invalid for a disabled workspace, in which nothing new can be created.
+// mustBeEnabled returns *input.Invalid for a disabled workspace, in which nothing can be created.
 func (m *Manager) mustBeEnabled(ctx context.Context, workspaceID string) error {
 	if workspaceID == "" || !storage.IsSystem(ctx) {
 		return nil // a tenant's workspace was checked before
@@ -118,7 +118,7 @@ func (m *Manager) mustBeEnabled(ctx context.Context, workspaceID string) error {
 	return nil
 }
 
-// issuesTo is issuesIn for what belongs only to a user.
+// userMustBeEnabled is mustBeEnabled for objects that belong only to a user.
 func (m *Manager) userMustBeEnabled(ctx context.Context, userID string) error {
 	if userID == "" || !storage.IsSystem(ctx) {
 		return nil // a disabled user cannot sign in

@@ -19,7 +19,7 @@ import (
 
 const (
 	maxWorkspaceName = 100
-	// MaxWorkspaces is how many workspaces a user may belong to and still create another one.
+	// A user who belongs to MaxWorkspaces or more cannot create another one.
 	MaxWorkspaces = 100
 	// MaxMembers is how many members and open invitations a workspace may have.
 	MaxMembers = 1000

@@ -31,7 +31,8 @@ type Decision struct {
 // ErrAnswered means that the flow was answered before.
 var ErrAnswered = errors.New("the request was answered before")
 
-// ErrNotAllowed means that the consent by which no page was shown was withdrawn at the same moment.
+// ErrConsentWithdrawn means that no page was shown because of a remembered consent, and that this consent was withdrawn
+// at the same moment.
 var ErrConsentWithdrawn = errors.New("the consent was withdrawn")
 
 // Approve issues a code for the request and returns the URL to redirect the browser to. One transaction records the
@@ -210,8 +211,8 @@ func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err e
 	return x, nil
 }
 
-// ErrNotAnswered means that the flow was not answered yet.
-var ErrNotAnswered = errors.New("the request was not answered yet")
+// ErrNotAnswered means that the flow has not been answered yet.
+var ErrNotAnswered = errors.New("the request has not been answered yet")
 
 // SameAnswer returns the URL that the browser was redirected to when the same user made the same choice before, so that
 // a form sent twice leads to one code and one URL. It returns ErrAnswered if the flow was answered differently, by
@@ -227,8 +228,9 @@ func (s *Server) SameAnswer(ctx context.Context, f *Flow, userID, choice string)
 	return s.redirectTo(f, x.Response), nil
 }
 
-// OpenAnswer returns the URL that the user's answer to a flow redirected the browser to, until the app redeems the code
-// in it. Without such an answer it returns "". It serves users who go back before the app has signed them in.
+// UnredeemedRedirect returns the URL to which the user's answer to a flow redirected the browser, until the app redeems
+// the code in it, and then "". Without such an answer it returns "" too. It serves users who go back before the app has
+// signed them in.
 func (s *Server) UnredeemedRedirect(ctx context.Context, f *Flow, userID string) (string, error) {
 	x, err := s.keptAnswer(ctx, f.ID)
 	if errors.Is(err, ErrNotAnswered) {

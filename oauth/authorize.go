@@ -191,7 +191,7 @@ func (s *Server) redirectTo(f *Flow, response url.Values) string {
 	return redirecturi.AddResponse(f.RedirectURI, response)
 }
 
-// parseProven checks the parameters of a request whose client and redirect URI are verified.
+// parseVerified checks the parameters of a request whose client and redirect URI are verified.
 func (s *Server) parseVerified(a *AuthorizeRequest, form url.Values) error {
 	// Check state first, since every answer includes it.
 	switch {
@@ -363,7 +363,8 @@ func (s *Server) fositeAuthorize(ctx context.Context, f *Flow) (fosite.Authorize
 // appGone is the error for an app that was removed or disabled while the user was answering it.
 func appGone() error { return pageError("This app is not available any more.") }
 
-// ReopenAuthorize restores the request of a flow, with the client as it is now. Errors are those of ParseAuthorize.
+// ReopenAuthorize restores the request of a flow, with the client as it is now. It returns the errors of
+// ParseAuthorize.
 func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeRequest, error) {
 	client, err := s.clients.find(ctx, f.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -460,9 +461,9 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 // scheme, so the user must be warned.
 func (a *AuthorizeRequest) BareScheme() bool { return redirecturi.HasBareScheme(a.RedirectURI) }
 
-// MayAnswerUnasked reports whether the browser may be redirected to the app, with an error above all, although the user
-// has seen no page. If any user can create such an app and this user never allowed it anything, the answer is no: this
-// server would be an open redirector (RFC 9700, section 4.11.2).
+// MayRedirectWithoutPage reports whether the browser may be redirected to the app, usually with an error, before the
+// user has seen a page. It may not if any user can create such an app and this user has never allowed it anything: this
+// server would then be an open redirector (RFC 9700, section 4.11.2).
 func (a *AuthorizeRequest) MayRedirectWithoutPage(allowedBefore bool) bool {
 	return management.RegisteredByOperator(&a.Client) || a.Client.Verified || allowedBefore
 }

@@ -198,12 +198,12 @@ type LogFields struct {
 
 type logFieldsKey struct{}
 
-// WithLogFields puts n into ctx.
+// WithLogFields puts f into ctx.
 func WithLogFields(ctx context.Context, f *LogFields) context.Context {
 	return context.WithValue(ctx, logFieldsKey{}, f)
 }
 
-// LogFieldsOf returns the fields of ctx, or ones that are dropped if ctx has none.
+// LogFieldsOf returns the fields of ctx, or new ones, which nothing reads, if ctx has none.
 func LogFieldsOf(ctx context.Context) *LogFields {
 	if f, ok := ctx.Value(logFieldsKey{}).(*LogFields); ok {
 		return f
@@ -211,7 +211,7 @@ func LogFieldsOf(ctx context.Context) *LogFields {
 	return &LogFields{}
 }
 
-// Error records the error that a client received, and its cause.
+// RecordError records the error that a client received, and its cause.
 func (f *LogFields) RecordError(e *Error) {
 	f.ErrorCode, f.Cause = e.Code, e.Cause
 	if f.Cause == nil && e.Description != "" {
@@ -219,8 +219,8 @@ func (f *LogFields) RecordError(e *Error) {
 	}
 }
 
-// Client records the client id that a request names, whether or not there is such a client. A value that cannot be a
-// client id is left out: it may be a credential or password that was sent in the wrong place. Spaces and line ends
+// RecordClient records the client id that a request names, whether or not there is such a client. A value that cannot
+// be a client id is left out: it may be a credential or password that was sent in the wrong place. Spaces and line ends
 // around an id are kept, escaped, since they explain why it was not found.
 func (f *LogFields) RecordClient(id string) {
 	trimmed := strings.TrimSpace(id)
@@ -237,9 +237,8 @@ func notOfClientIDs(c rune) bool {
 	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("_-.~:/", c)
 }
 
-// CallerGone reports whether err occurred because the caller closed the connection: ctx, the request's, was canceled
-// for no other cause. Our own time limits give context.DeadlineExceeded, and a server that aborts requests cancels with
-// a cause of its own.
+// CallerGone reports whether err occurred because the caller closed the connection. ctx must be the request's. Our own
+// time limits give context.DeadlineExceeded, and a server that aborts requests cancels ctx with another cause.
 func CallerGone(ctx context.Context, err error) bool {
 	return err != nil && errors.Is(err, context.Canceled) &&
 		context.Cause(ctx) == context.Canceled //nolint:errorlint // a cause of its own may wrap it

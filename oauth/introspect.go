@@ -148,8 +148,8 @@ func introspectionCost(form url.Values) (cost int64, counted bool, err error) {
 	return cost, true, nil
 }
 
-// quiet delays a negative answer until a millisecond after begin. Reading a row that exists takes some hundredths of a
-// millisecond longer than finding none, which would reveal that it exists.
+// delayNegative delays a negative answer until a millisecond after begin. Reading a row that exists takes some
+// hundredths of a millisecond longer than finding none, which would reveal that it exists.
 func delayNegative(ctx context.Context, begin time.Time) {
 	timer := time.NewTimer(time.Millisecond - time.Since(begin))
 	defer timer.Stop()

@@ -284,7 +284,7 @@ func (s *Store) ForgetConsents(ctx context.Context, userID string) error {
 	return err
 }
 
-// UserUpdate is a change of a user; a nil field stays as it is.
+// UserUpdate is a change of a user; a nil field is not changed.
 type UserUpdate struct {
 	Email *string
 	Name  *string

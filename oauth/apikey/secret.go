@@ -91,7 +91,7 @@ func digits(number []byte, width int) string {
 	return string(out)
 }
 
-// WellFormed reports whether text could be a credential with this prefix, by its length, alphabet and checksum. Only
+// WellFormed reports whether secret could be a credential with this prefix, by its length, alphabet and checksum. Only
 // the database knows whether it is one.
 func WellFormed(prefix, secret string) bool {
 	if len(secret) != len(prefix)+randomDigits+checksumDigit || !strings.HasPrefix(secret, prefix) {

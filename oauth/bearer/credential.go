@@ -20,8 +20,8 @@ const (
 // database query.
 func NewCredential(prefix string) string { return apikey.NewSecret(prefix) }
 
-// WellFormed reports whether text could be a credential with this prefix, by its length, alphabet and checksum. Only
-// the database knows whether it is one.
+// WellFormed reports whether a string could be a credential with this prefix, by its length, alphabet and checksum.
+// Only the database knows whether it is one.
 func WellFormed(prefix, credential string) bool { return apikey.WellFormed(prefix, credential) }
 
 // DigestOf returns the digest by which a credential is stored, or "" for a value that cannot be a credential.

@@ -116,8 +116,9 @@ func (v *Verifier) candidates(issuer string, resources []string) []candidate {
 	return found
 }
 
-// foreignPrincipal returns the caller that a JWT of a trusted issuer identifies. The first entry whose key, algorithm
-// and audience it satisfies decides, in the order of resources, or of all resources if none is named.
+// foreignPrincipal returns the caller that a JWT of a trusted issuer identifies. Entries are tried in the order of
+// resources, or of all resources if none is named. The first one whose key, algorithm and audience the JWT satisfies
+// decides.
 func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources []string) (Principal, error) {
 	candidates := v.candidates(t.issuer, resources)
 	if len(candidates) == 0 {
@@ -193,8 +194,8 @@ func foreignSubject(issuer, subject string) string {
 	return "foreign:" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum.Sum(nil)))
 }
 
-// refuses returns why a JWT does not satisfy an entry, or "" if it does. An error is ErrIssuerKeys: the issuer's keys
-// cannot be read.
+// whyRefused returns why a JWT does not satisfy an entry, or "" if it does. An error is ErrIssuerKeys: the issuer's
+// keys cannot be read.
 func (t *trust) whyRefused(ctx context.Context, token *parsedJWT, c *foreignClaims) (why string, err error) {
 	if !slices.Contains(t.algorithms, token.algorithm) {
 		return fmt.Sprintf(
@@ -221,8 +222,8 @@ func (t *trust) whyRefused(ctx context.Context, token *parsedJWT, c *foreignClai
 	return "", nil
 }
 
-// refusesAudience returns why a JWT is not for the audiences and clients of an entry, or "" if it is. If the entry has
-// no audiences, the JWT must not have aud, which would name another audience (RFC 7519, section 4.1.3).
+// whyAudienceRefused returns why a JWT is not for the audiences and clients of an entry, or "" if it is. If the entry
+// has no audiences, the JWT must not have aud, which would name another audience (RFC 7519, section 4.1.3).
 func (t *trust) whyAudienceRefused(c *foreignClaims) string {
 	switch {
 	case len(t.Audiences) == 0 && c.Audience != nil:

@@ -191,7 +191,8 @@ type times struct {
 	IssuedAt  numericDate `json:"iat,omitempty"`
 }
 
-// check checks that a token has an expiry and is valid already; over checks the expiry. The error wraps ErrUnknown.
+// check checks that a token has an expiry, and that its nbf and iat are not in the future. It does not check the
+// expiry: see expired. The error wraps ErrUnknown.
 func (x times) check(now storage.Time) error {
 	latest := numericDate(now.Add(leeway))
 	switch {
@@ -210,7 +211,7 @@ func (x times) check(now storage.Time) error {
 	return nil
 }
 
-// over reports whether a token has expired.
+// expired reports whether a token has expired.
 func (x times) expired(now storage.Time) bool { return storage.Time(x.ExpiresAt) <= now }
 
 // readClaims decodes the named claims; a missing one leaves its target unchanged. The error wraps ErrUnknown and names

@@ -23,7 +23,7 @@ type kind struct {
 	name  string // as introspection and the configuration name it
 	words string // for sentences, such as API key
 	atAPI bool   // it can be used at a resource
-	// fits reports whether text has the form of this kind; nil: any form that fits no other kind.
+	// fits reports whether a credential has the form of this kind; nil: any form that fits no other kind.
 	fits func(credential string) bool
 	// verify finds the caller that a credential of this form identifies.
 	verify func(v *Verifier, ctx context.Context, credential string, at Audience) (Principal, error)

@@ -100,8 +100,9 @@ type Audience struct {
 // Principal returns the caller that a credential identifies. Every check of a credential goes through it. If at names a
 // workspace, it must be the credential's own; a personal access token acts in the named workspace, and without one it
 // has no role. The caller of Principal must check that p.Audience is the resource at which the credential is used. The
-// errors are those above, with a p that holds what is known of the credential, or wrap storage.ErrUnavailable. A
-// refresh token has a Principal too: it cannot be used at a resource, but its client may introspect it.
+// errors are ErrUnknown, ErrExpired, ErrRevoked, ErrSuspended and ErrWorkspace, with the known fields of p, or wrap
+// storage.ErrUnavailable. A refresh token has a Principal too: it cannot be used at a resource, but its client may
+// introspect it.
 func (v *Verifier) Principal(ctx context.Context, credential string, at Audience) (p Principal, err error) {
 	ctx = storage.System(ctx)
 	p, err = kindOf(credential).verify(v, ctx, credential, at)

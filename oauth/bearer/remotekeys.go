@@ -67,8 +67,8 @@ var remoteClient = &http.Client{
 	},
 }
 
-// remoteKeys is a cached copy of the keys that an issuer publishes. A token can cause no more than a fetch from the
-// configured URL, once a minute.
+// remoteKeys is a cached copy of the keys that an issuer publishes. A token can cause at most one fetch a minute, and
+// only from the configured URL.
 type remoteKeys struct {
 	url string
 	now func() storage.Time
@@ -238,7 +238,7 @@ const (
 	minRSAExponent         = 1<<16 + 1
 )
 
-// strong returns why a well-formed public key is not accepted, or nil.
+// checkStrength returns why a well-formed public key is not accepted, or nil.
 func checkStrength(key any) error {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
@@ -301,7 +301,8 @@ func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (fou
 	return nil, why
 }
 
-// signs reports whether a key has the type that an algorithm needs (RFC 7518, section 3.1; RFC 8037, section 3.1).
+// fitsAlgorithm reports whether a key has the type that an algorithm needs (RFC 7518, section 3.1; RFC 8037, section
+// 3.1).
 func fitsAlgorithm(key any, algorithm jose.SignatureAlgorithm) bool {
 	switch k := key.(type) {
 	case *ecdsa.PublicKey:

@@ -7,7 +7,7 @@ import (
 	"doorward/storage"
 )
 
-// TokenOf finds a token of this server and the client that it was issued to; owner is "" if the token is unknown. The
+// FindToken finds a token of this server and the client that it was issued to; owner is "" if the token is unknown. The
 // prefix determines the kind; token_type_hint is ignored.
 func (v *Verifier) FindToken(ctx context.Context, token string) (b storage.Bearer, owner string, err error) {
 	if digest := DigestOf(PrefixAccessToken, token); digest != "" {

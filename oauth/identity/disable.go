@@ -30,7 +30,7 @@ func (s *Service) SignOut(ctx context.Context, userID string, options SignOutOpt
 	return ended, nil
 }
 
-// UserChange is a change of a user by an administrator; a nil field stays as it is.
+// UserChange is a change of a user by an administrator; a nil field is not changed.
 type UserChange struct {
 	Email *string
 	Name  *string

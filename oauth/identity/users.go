@@ -97,7 +97,7 @@ func (s *Service) insert(
 	return user, nil
 }
 
-// about lists the words from which the user's password must not be derived.
+// forbiddenWords lists the words from which the user's password must not be derived.
 func (s *Service) forbiddenWords(email, name string) []string {
 	return append([]string{email, name}, s.context...)
 }
@@ -263,18 +263,18 @@ func (s *Service) SetPassword(ctx context.Context, userID, password string, opti
 	return ended, nil
 }
 
-// Ending says what else to revoke when a user is signed out of every browser.
+// SignOutOptions say what else to revoke when a user is signed out of every browser.
 type SignOutOptions struct {
 	Apps   bool // the grants of apps, each of which must then ask the user again
 	Tokens bool // the user's personal access tokens
 }
 
-// Ended says what SignOut or SetPassword ended or revoked.
+// SignOutResult says what SignOut or SetPassword ended or revoked.
 type SignOutResult struct {
 	Sessions int64
 	Grants   int64 // of apps, each with its codes, access and refresh tokens
 	Revoked  int64 // personal access tokens
-	// Tokens are the personal access tokens that were neither revoked nor expired before. Ending.Tokens revokes them.
+	// Tokens are the personal access tokens that were neither revoked nor expired before. SignOutOptions.Tokens revokes them.
 	Tokens []storage.APIKey
 }
 
@@ -288,7 +288,7 @@ func (e *SignOutResult) detail() map[string]string {
 	}
 }
 
-// maxListed is how many personal access tokens Ended lists.
+// maxListed is how many personal access tokens a SignOutResult lists.
 const maxListed = 1000
 
 func (s *Service) signOut(ctx context.Context, userID string, signOut SignOutOptions) (e SignOutResult, err error) {

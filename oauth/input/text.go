@@ -57,7 +57,7 @@ func Lines(text string, limit int) (stored, wrong string) {
 	return strings.Join(lines, "\n"), ""
 }
 
-// Length returns what is wrong with a text of more than most characters, and "" for a shorter one.
+// Length returns what is wrong with a text of more than limit characters, and "" for a shorter one.
 func Length(text string, limit int) string {
 	if len(text) > 4*limit || utf8.RuneCountInString(text) > limit {
 		return "is longer than " + strconv.Itoa(limit) + " characters"
@@ -101,7 +101,7 @@ func hidden(text []rune, i int) bool {
 
 func visible(c rune) bool { return unicode.In(c, unicode.L, unicode.N, unicode.P, unicode.S) }
 
-// Claim returns what is wrong with the name of an app that claims what only this server may say: that the app is
+// FalseClaim returns what is wrong with an app name that makes a claim reserved to this server: that the app is
 // verified or official, or, unless mayOwn is set, that it is the server or one of its APIs, whose names are own.
 // Letters that look alike count as the same.
 func FalseClaim(name string, own []string, mayOwn bool) string {

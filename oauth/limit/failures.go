@@ -117,7 +117,7 @@ func (f *Failures) Check(keys ...string) (ok bool, retryAfter time.Duration) {
 }
 
 // Add counts a failed attempt. ok is false if other attempts have used up a key since Check: this one is then not
-// counted, and must be answered as if it had not been made.
+// counted, and the caller must refuse it without revealing its result.
 func (f *Failures) Add(keys ...string) (ok bool, retryAfter time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
