@@ -85,7 +85,8 @@ func Default() Config {
 	}
 }
 
-// Setting is a top-level key that is also a variable DOORWARD_KEY and, except for secret, a flag of serve.
+// Setting is a top-level key that can also be set by an environment variable, DOORWARD_ and the key in upper case, and,
+// except for secret, by a flag of serve.
 type Setting struct {
 	Key  string
 	List bool // in the variable, white space separates the entries
@@ -237,7 +238,7 @@ func (p *parser) topLevel(c *Config) map[string]field {
 // maxRequests bounds the requests of a window, so that sums do not overflow.
 const maxRequests = 1_000_000_000
 
-// window reads the number of requests in a window. There is no zero: a plan without a limit omits the key.
+// window reads the number of requests in a window. Zero is refused: to lift a limit, leave the key out.
 func (p *parser) window(dst *int64) field { return number(p, dst, 1, maxRequests) }
 
 // resource reads one entry of resources. Keys that are left out keep their defaults.

@@ -36,7 +36,7 @@ type parser struct {
 	source  string            // the file, flag or variable being read
 	origins map[string]origin // by key
 	faulty  map[string]bool   // keys that already have a fault; only the first is reported
-	around  map[string]bool   // keys that contain those
+	around  map[string]bool   // keys that contain a faulty key
 	faults  Faults
 }
 
@@ -301,7 +301,7 @@ func (p *parser) text(n *yaml.Node, key string) (string, bool) {
 	return text, ok
 }
 
-// one reads a string into dst if check, which may be nil, returns no error.
+// stringValue reads a string into dst if check, which may be nil, returns no error.
 func (p *parser) stringValue(dst *string, check func(string) error) field {
 	return func(n *yaml.Node, key string) {
 		text, ok := p.text(n, key)
@@ -318,7 +318,7 @@ func (p *parser) stringValue(dst *string, check func(string) error) field {
 	}
 }
 
-// many reads a list of distinct strings into dst; check applies to each.
+// stringList reads a list of distinct strings into dst; check applies to each.
 func (p *parser) stringList(dst *[]string, check func(string) error) field {
 	return p.distinct(dst, func(dst *string) field { return p.stringValue(dst, check) })
 }
@@ -337,7 +337,7 @@ func (p *parser) scopeNames(dst *[]string) field {
 	})
 }
 
-// texts reads a list of distinct strings into dst, with the reader that one returns for each.
+// distinct reads a list of distinct strings into dst, with the reader that one returns for each.
 func (p *parser) distinct(dst *[]string, stringValue func(dst *string) field) field {
 	return func(n *yaml.Node, key string) {
 		*dst = []string{}
@@ -410,7 +410,7 @@ func (p *parser) flag(dst *bool) field {
 	}
 }
 
-// choice reads true or false, and leaves dst nil if the key is left out.
+// optionalFlag reads true or false, and leaves dst nil if the key is left out.
 func (p *parser) optionalFlag(dst **bool) field {
 	return func(n *yaml.Node, key string) {
 		var chosen bool

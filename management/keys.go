@@ -102,7 +102,7 @@ func (m *Manager) CreatePersonalToken(
 	return m.issue(ctx, &by, k)
 }
 
-// keyAct returns an act on a key or personal access token that takes something away or changes nothing.
+// keyAct returns an Act on a key or personal access token that only removes something, or changes nothing.
 func keyAct(k *storage.APIKey) Act {
 	if k.UserID != "" {
 		return Act{Own: true}
@@ -189,7 +189,7 @@ func (m *Manager) PauseKey(
 	)
 }
 
-// ResumeKey resumes a paused key, which needs as much authority as paused it. Errors are those of PauseKey.
+// ResumeKey resumes a paused key, which needs at least the authority that paused it. Errors are those of PauseKey.
 func (m *Manager) ResumeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {

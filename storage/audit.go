@@ -20,7 +20,7 @@ type Actor struct {
 
 type actorKey struct{}
 
-// WithActor returns a context with the actor a. Later changes of a apply too.
+// WithActor returns a copy of ctx that carries actor. Later changes to actor are seen.
 func WithActor(ctx context.Context, actor *Actor) context.Context {
 	return context.WithValue(ctx, actorKey{}, actor)
 }

@@ -21,7 +21,7 @@ var (
 	ErrConsumed = errors.New("used already")
 	// ErrConflict means that the change would break a rule that spans several rows.
 	ErrConflict = errors.New("in conflict with what is stored")
-	// ErrUnavailable means that the database did not do what it was asked to: it is unreachable, slow, full, or refuses.
+	// ErrUnavailable means that the database could not run the statement: it is unreachable, too slow or full, or refused.
 	// It says nothing about the stored rows; answer with 503.
 	ErrUnavailable = errors.New("storage is unavailable")
 	// ErrOldSchema means that the database lacks migrations of this program.

@@ -16,7 +16,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// trouble is an error for the operator about a database that cannot be reached, in one sentence. It wraps
+// operatorError is an error for the operator about a database that cannot be reached, in one sentence. It wraps
 // ErrUnavailable.
 type operatorError string
 
@@ -26,7 +26,7 @@ func (t operatorError) Error() string { return string(t) }
 // Unwrap returns ErrUnavailable.
 func (operatorError) Unwrap() error { return ErrUnavailable }
 
-// connectTrouble returns an error that says in one sentence why a login cannot connect to its PostgreSQL server, and
+// explainConnect returns an error that says in one sentence why a login cannot connect to its PostgreSQL server, and
 // what to do. It names the configuration key, the server, the user and the database, but never the password. It wraps
 // ErrUnavailable.
 func explainConnect(key, url string, cause error) error {
@@ -116,7 +116,7 @@ func lastOf(err error) string {
 	}
 }
 
-// postgresTrouble says what a SQLSTATE means, if it is one that the operator can do something about.
+// explainPostgres says what a SQLSTATE means, if it is one that the operator can do something about.
 func explainPostgres(code string) string {
 	switch code {
 	case "28P01", "28000":
@@ -145,7 +145,7 @@ func explainPostgres(code string) string {
 	return ""
 }
 
-// sqliteTrouble says what SQLite's code means, and what to do.
+// explainSQLite says what SQLite's code means, and what to do.
 func explainSQLite(code int) string {
 	text := ""
 	switch code & 0xff {

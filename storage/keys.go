@@ -78,9 +78,9 @@ var InsertKeyStatement = plain(`INSERT INTO api_keys (id, digest, kind, workspac
 	counter, created_by, created_at, expires_at)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`)
 
-// InsertKey adds a key. It returns ErrConflict if the owner has most keys that are neither revoked nor expired, and
-// ErrNotFound if the owner does not exist. Keys that are created at the same moment, or within a second on other nodes,
-// may exceed the limit.
+// InsertKey adds a key. It returns ErrConflict if the owner already has limit keys that are neither revoked nor
+// expired, and ErrNotFound if the owner does not exist. Keys that are created at the same moment, or within a second on
+// other nodes, may exceed the limit.
 func (s *Store) InsertKey(ctx context.Context, k *APIKey, limit int) error {
 	if err := s.checkKeyLimit(ctx, k.Owner(), limit); err != nil {
 		return err
@@ -216,12 +216,12 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args))), args...)
 }
 
-// LiveKeys lists the keys and personal access tokens of all owners that are neither revoked nor expired, in the order
-// of their ids, starting after the one with the id after (empty: with the first), at most limit of them.
-func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey, error) {
+// LiveKeys lists the keys and personal access tokens of all owners that are neither revoked nor expired: at most limit,
+// in the order of their IDs, from the one after afterID; empty starts at the first.
+func (s *Store) LiveKeys(ctx context.Context, afterID string, limit int) ([]APIKey, error) {
 	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
 		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id
-		LIMIT $3`), after, s.Now(), limit)
+		LIMIT $3`), afterID, s.Now(), limit)
 }
 
 // KeysWithLimits lists the API keys of a workspace that are not revoked and have their own plan or rate limit.

@@ -37,10 +37,10 @@ func (s *Store) FirstOwner(ctx context.Context, workspaceID string) (User, error
 	return u, err
 }
 
-// Members lists the members of a workspace in the order in which they joined, starting after the user with the id after
-// (empty: with the first), at most limit of them.
-func (s *Store) Members(ctx context.Context, workspaceID, after string, limit int) ([]Member, error) {
-	return s.SortedMembers(ctx, workspaceID, Order{After: after}, limit)
+// Members lists at most limit members of a workspace, in the order in which they joined, from the one after the user ID
+// afterID; empty starts at the first.
+func (s *Store) Members(ctx context.Context, workspaceID, afterID string, limit int) ([]Member, error) {
+	return s.SortedMembers(ctx, workspaceID, Order{After: afterID}, limit)
 }
 
 // SortedMembers is Members in another order: by name, role or joined.

@@ -25,7 +25,7 @@ type ownCount struct {
 // liveCountTime.
 func near(limit int) int { return limit - max(100, limit/10) }
 
-// ReserveOwnToken reserves one more token that a client gets for itself (client_credentials). At most most of its
+// ReserveOwnToken reserves one more token that a client gets for itself (client_credentials). At most limit of its
 // tokens may be active: neither expired nor revoked. The caller must call release once the token is inserted, or will
 // not be. It returns ErrConflict if the client has that many, and with it full, the time at which the first of them
 // expires. If several nodes insert at the same moment, each may exceed the bound by one.

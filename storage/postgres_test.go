@@ -323,7 +323,7 @@ func TestS03_TenantCannotReadUsersCodesOrTokens(t *testing.T) {
 		"InsertClient":     func(ctx context.Context) error { return writes["InsertClient"](ctx, s, w) },
 		"UpdateClient":     func(ctx context.Context) error { return writes["UpdateClient"](ctx, s, w) },
 		"RotateSecret":     func(ctx context.Context) error { return writes["RotateSecret"](ctx, s, w) },
-		"EndAccess":        func(ctx context.Context) error { return writes["EndAccess"](ctx, s, w) },
+		"RevokeAccess":     func(ctx context.Context) error { return writes["RevokeAccess"](ctx, s, w) },
 		"EndSession":       func(ctx context.Context) error { return writes["EndSession"](ctx, s, w) },
 		"EndOtherSessions": func(ctx context.Context) error { return writes["EndOtherSessions"](ctx, s, w) },
 		"InsertKey":        func(ctx context.Context) error { return writes["InsertKey"](ctx, s, w) },

@@ -59,10 +59,10 @@ func (s *Store) Purge(ctx context.Context, r Retention) (int64, error) {
 }
 
 const (
-	// ownTokensStay is how long a token that a client got for itself is kept after it expires. Its client knows the
+	// ownTokenRetention is how long a token that a client got for itself is kept after it expires. Its client knows the
 	// expiry, and there is no grant that a replay could revoke.
 	ownTokenRetention = time.Hour
-	// unusedGrantsStay is how long a grant whose code was never redeemed is kept after the code expires.
+	// unusedGrantRetention is how long a grant whose code was never redeemed is kept after the code expires.
 	unusedGrantRetention = time.Hour
 )
 

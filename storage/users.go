@@ -87,10 +87,10 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 	return u, err
 }
 
-// Users lists users in the order of their creation, starting after the one with the id after (empty: with the first),
-// at most limit of them. search selects those whose address or name contains it, ignoring case.
-func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
-	return s.SortedUsers(ctx, search, Order{After: after}, limit)
+// Users lists at most limit users, in the order of their creation, from the one after the ID afterID; empty starts at
+// the first. search selects those whose address or name contains it, ignoring case.
+func (s *Store) Users(ctx context.Context, search, afterID string, limit int) ([]User, error) {
+	return s.SortedUsers(ctx, search, Order{After: afterID}, limit)
 }
 
 // SortedUsers is Users in another order: by name, email, created or last_seen.
@@ -119,8 +119,8 @@ func (s *Store) HasUser(ctx context.Context) (bool, error) {
 	return has, err
 }
 
-// HadUser reports whether this Store has ever seen a user. It queries the database only until then, so it suits pages
-// that any visitor can load.
+// HasUserCached reports whether this Store has ever seen a user. It queries the database only until then, so it suits
+// pages that any visitor can load.
 func (s *Store) HasUserCached(ctx context.Context) (bool, error) {
 	if s.hadUser.Load() {
 		return true, nil

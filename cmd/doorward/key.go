@@ -77,7 +77,8 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// tooMany explains apikey.ErrTooMany, and returns other errors unchanged. What names the owner's keys.
+// tooMany explains apikey.ErrTooMany, and returns other errors unchanged. what is the name of the owner's keys, such as
+// "API keys".
 func tooMany(owner, what string, err error) error {
 	if errors.Is(err, apikey.ErrTooMany) {
 		return fmt.Errorf(

@@ -28,7 +28,7 @@ import (
 // commandConns bounds the PostgreSQL connections of a command, since the running server needs the others.
 const commandConns = 2
 
-// server holds what the server and the administrative commands share: the functions that read and change objects.
+// services holds what the server and the administrative commands share: the functions that read and change objects.
 type services struct {
 	config     config.Config
 	store      *storage.Store
@@ -145,7 +145,7 @@ func newServer(
 	}, nil
 }
 
-// claimSecret loads the master secret and binds the database to it.
+// bindSecret loads the master secret and binds the database to it.
 func bindSecret(ctx context.Context, c config.Config, store *storage.Store) (*seal.Secrets, error) {
 	empty, err := store.Empty(storage.System(ctx))
 	if err != nil {
@@ -219,8 +219,8 @@ func (a *app) readWords() ([]string, error) {
 	return strings.Fields(line), nil
 }
 
-// readLine reads one line of standard input: a secret, which other users could see on the command line. What names it
-// in messages.
+// readLine reads one line of standard input: a secret, which other users could see on the command line. what is its
+// name in messages.
 func (a *app) readLine(what string) (string, error) {
 	if a.terminal() {
 		_, _ = fmt.Fprintf(a.stderr, "Enter the %s (it is visible as you type): ", what)

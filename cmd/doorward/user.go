@@ -192,8 +192,8 @@ func (c userDisable) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// kept returns the IDs of the workspaces that stay enabled. With is the workspaces that would be disabled. If no flag
-// answers the question, it is asked at the terminal.
+// kept returns the IDs of the workspaces that stay enabled. affected are the workspaces that would be disabled. Without
+// a flag that decides, it asks at the terminal.
 func (c userDisable) kept(a *app, user storage.User, affected []storage.Workspace) (ids []string, err error) {
 	var shared []storage.Workspace
 	for _, w := range affected {

@@ -299,7 +299,7 @@ func (o output) onMember(
 	})
 }
 
-// missing is a storage.ErrNotFound that says what does not exist and how to find what does.
+// missing is an error that wraps storage.ErrNotFound and says how to list the existing objects.
 type missing string
 
 // Error implements error.

@@ -81,7 +81,8 @@ func samples(c config.Config, r config.Resource) (first, personal sample) {
 	return first, personal
 }
 
-// readable is the escaped path of the first route that a credential kind may GET; empty: there is none.
+// readablePath returns the escaped path of the first route that allows a GET with a kind of credential; empty: there is
+// none.
 func readablePath(r config.Resource, kind string) string {
 	table := route.NewTable(r.API.Routes, r.Objects, false)
 	for i, one := range r.API.Routes {

@@ -251,7 +251,8 @@ func (r *Report) checkKeys(ctx context.Context, c config.Config, store *storage.
 	found.report(r)
 }
 
-// checkKey adds to found what a key refers to and is not configured. Resource is nil if it is not configured.
+// checkKey adds to found the things that a key refers to and that are not configured. resource is nil if it is not
+// configured.
 func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, found orphans) {
 	kind, revoke := "API keys", "run: doorward key revoke ID"
 	narrow := `run: doorward key update ID --scope "A B"`
