@@ -149,7 +149,7 @@ func (m *Manager) VerifyClient(ctx context.Context, by Authority, id string, ver
 	)
 }
 
-// DeleteClient deletes a client with its grants and tokens. Errors are those of DisableClient.
+// DeleteClient deletes a client with its grants and tokens. It returns the errors of DisableClient.
 func (m *Manager) DeleteClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "deleted", false, m.store.DeleteClient)
 }
@@ -270,7 +270,7 @@ func within(list, set []string) bool {
 }
 
 // RotateSecret creates a new secret for a confidential client; the old one works until grace is over, 30 days at most.
-// Errors are those of DisableClient, and *input.Invalid, also for a client that is disabled or whose workspace is.
+// It returns the errors of DisableClient, and *input.Invalid, also for a client that is disabled or whose workspace is.
 func (m *Manager) RotateSecret(
 	ctx context.Context, by Authority, id string, grace time.Duration,
 ) (string, storage.ClientSecret, error) {

@@ -26,8 +26,8 @@ type KeyChange struct {
 	Addresses *[]string
 }
 
-// UpdateKey changes one of the owner's keys. A key never gets a new scope; create a new key for more. Errors are those
-// of CreateKey, and storage.ErrNotFound.
+// UpdateKey changes one of the owner's keys. A key never gets a new scope; create a new key for more. It returns the
+// errors of CreateKey, and storage.ErrNotFound.
 func (m *Manager) UpdateKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, workspacePlan, id string, c KeyChange,
 ) (storage.APIKey, error) {

@@ -63,8 +63,8 @@ func (m *Manager) CreateKey(
 	return m.issue(ctx, &by, k)
 }
 
-// CreatePersonalToken creates a personal access token for the authority's user. The secret is returned only here.
-// Errors are those of CreateKey.
+// CreatePersonalToken creates a personal access token for the authority's user. The secret is returned only here. It
+// returns the errors of CreateKey.
 func (m *Manager) CreatePersonalToken(
 	ctx context.Context, by Authority, p apikey.Spec,
 ) (storage.APIKey, string, error) {
@@ -189,7 +189,7 @@ func (m *Manager) PauseKey(
 	)
 }
 
-// ResumeKey resumes a paused key, which needs at least the authority that paused it. Errors are those of PauseKey.
+// ResumeKey resumes a paused key, which needs at least the authority that paused it. It returns the errors of PauseKey.
 func (m *Manager) ResumeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
@@ -215,7 +215,7 @@ func (m *Manager) ResumeKey(
 	)
 }
 
-// RevokeKey revokes one of the owner's keys, at once and for good. Errors are those of PauseKey.
+// RevokeKey revokes one of the owner's keys, at once and for good. It returns the errors of PauseKey.
 func (m *Manager) RevokeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
@@ -259,9 +259,9 @@ func (m *Manager) changeKey(
 	return k, nil
 }
 
-// RotateKey creates a key that replaces one of the owner's, which works until grace is over, 30 days at most. Errors
-// are those of CreateKey, *input.Invalid for a paused key, storage.ErrNotFound, and apikey.ErrRotated for a key that
-// cannot be rotated any more.
+// RotateKey creates a key that replaces one of the owner's, which works until grace is over, 30 days at most. It
+// returns the errors of CreateKey, *input.Invalid for a paused key, storage.ErrNotFound, and apikey.ErrRotated for a
+// key that cannot be rotated any more.
 func (m *Manager) RotateKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration,
 ) (storage.APIKey, string, error) {

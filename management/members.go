@@ -110,7 +110,7 @@ func (m *Manager) roleToChange(ctx context.Context, by *Authority, workspaceID, 
 	return before, by.Decide(removesRole(before))
 }
 
-// RemoveMember removes a member; every member may leave. Errors are those of ChangeRole.
+// RemoveMember removes a member; every member may leave. It returns the errors of ChangeRole.
 func (m *Manager) RemoveMember(ctx context.Context, by Authority, w storage.Workspace, userID string) error {
 	act, own := Act{Permission: MayManageMembers}, userID == by.UserID && userID != ""
 	if own {

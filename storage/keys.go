@@ -285,7 +285,7 @@ func (s *Store) PauseKey(ctx context.Context, owner KeyOwner, id, by string) err
 		by)
 }
 
-// ResumeKey resumes a paused key. Errors are those of PauseKey.
+// ResumeKey resumes a paused key. It returns the errors of PauseKey.
 func (s *Store) ResumeKey(ctx context.Context, owner KeyOwner, id string) error {
 	return s.markKey(ctx, owner, id, `paused_at = CAST($2 AS BIGINT), paused_by = $3`, Time(0), "")
 }

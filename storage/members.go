@@ -115,7 +115,7 @@ func (s *Store) ChangeRole(ctx context.Context, workspaceID, userID, role string
 }
 
 // RemoveMember removes a member, and revokes the grants by which apps act for them in the workspace, so that these do
-// not come back with the user. Their consents stay. Errors are those of ChangeRole.
+// not come back with the user. Their consents stay. It returns the errors of ChangeRole.
 func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.changeMember(ctx, workspaceID, true, `DELETE FROM memberships WHERE workspace_id = $1

@@ -24,7 +24,7 @@ type KeysView struct {
 	State       string // empty: all
 	// Environments are the choices; the filter has them only if there is more than one.
 	Environments []string
-	// Missing says that a key was pasted that is not one of these.
+	// Missing says that the pasted key is not in this list.
 	Missing bool
 	Columns []Column // name, last_used, created and expires, and for API keys the charts
 	Keys    []KeyRow
@@ -63,12 +63,12 @@ type Reach struct {
 	Slug     string
 	Name     string
 	Disabled bool
-	// As is its role there. While the token's maximum role is still to be chosen, it has an entry for each choice, and the
-	// first one is for no maximum.
+	// Roles is the token's role there. On the form for a new token it has one entry for each maximum role, the first for
+	// none.
 	Roles []TokenRole
 }
 
-// RoleAs is the role of a token in a workspace: the lower of the user's role and the token's maximum.
+// TokenRole is the role of a token in a workspace: the lower of the user's role and the token's maximum.
 type TokenRole struct {
 	Token     string // maximum role of the token; empty: none
 	Effective string
@@ -97,7 +97,7 @@ type KeyFields struct {
 	Addresses string
 	// NeedPassword asks for the user's password, because the last sign-in is too old. Field: password.
 	NeedPassword bool
-	// Errors is one sentence by field name.
+	// Errors holds one sentence per field, by field name.
 	Errors map[string]string
 }
 

@@ -215,8 +215,8 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// toGateway serves the gateway's requests: those to hosts of APIs, and those of trusted proxies that ask for a
-// decision, on any host. It returns false if the request is for the issuer.
+// servedByGateway serves the gateway's requests: those to hosts of APIs, and those of trusted proxies that ask for a
+// decision, on any host. It returns false, and serves nothing, if the request is for the issuer.
 func (s *Server) servedByGateway(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 	if s.proxies.trusted(r) {
 		if endpoint, ok := gateway.EndpointOf(r.URL.Path); ok {

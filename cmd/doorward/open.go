@@ -117,7 +117,7 @@ func newServer(
 		OwnersSetPlans:   c.PlansBy == "owners",
 		UnlimitedChanges: c.TokenLimits.ClientRequests == 0,
 	})
-	protocol, err := oauth.New(oauth.Config{
+	protocol := oauth.New(oauth.Config{
 		Issuer:          c.Issuer,
 		Store:           store,
 		Secrets:         secrets,
@@ -131,9 +131,6 @@ func newServer(
 		Limiter:         limiter,
 		ClientAddress:   address,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("authorization server: %w", err)
-	}
 	people := identity.New(identity.Config{
 		Store:    store,
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),

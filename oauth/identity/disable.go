@@ -204,7 +204,7 @@ func (s *Service) withWorkspaces(
 	}
 }
 
-// DeleteUser deletes a user and all that belongs to them. Errors are those of DisableUser.
+// DeleteUser deletes a user and all that belongs to them. It returns the errors of DisableUser.
 func (s *Service) DeleteUser(ctx context.Context, userID string) error {
 	return s.change(ctx, "delete the user", "user.deleted", userID, s.store.DeleteUser)
 }

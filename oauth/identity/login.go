@@ -44,7 +44,7 @@ func (s *Service) Login(ctx context.Context, a Attempt) (storage.User, error) {
 }
 
 // Confirm checks the password of a signed-in user again. It shares its limits with Login, so that it is not a second
-// way to guess. Errors are those of Login. It ignores the Email of the attempt.
+// way to guess. It returns the errors of Login. It ignores the Email of the attempt.
 func (s *Service) Confirm(ctx context.Context, user storage.User, a Attempt) error {
 	_, err := s.confirm(ctx, user, a)
 	return err

@@ -190,8 +190,8 @@ func (s *Service) SignInLink(ctx context.Context, userID string) (token string, 
 }
 
 // ChangePassword is for the user themselves: it checks the current password as Confirm does, and ends all sessions
-// except for the named one. Apps keep their access, which the user can withdraw under Connected apps. Errors are those
-// of Confirm, and *Invalid for the new password.
+// except for the named one. Apps keep their access, which the user can withdraw under Connected apps. It returns the
+// errors of Confirm, and *Invalid for the new password.
 func (s *Service) ChangePassword(
 	ctx context.Context, userID, sessionID string, current Attempt, password string,
 ) error {

@@ -181,12 +181,11 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Limiter: limiter, Grants: oauth.GrantRules(),
 		RedirectSchemes: o.RedirectSchemes, OwnersSetPlans: o.OwnersSetPlans, UnlimitedChanges: !o.LimitChanges,
 	})
-	r.OAuth, err = oauth.New(oauth.Config{
+	r.OAuth = oauth.New(oauth.Config{
 		Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, Bearer: r.Bearer, Keyring: r.Keyring,
 		Management: r.Management, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Limiter: limiter,
 		ClientAddress: proxies.ClientAddress,
 	})
-	r.ok(err)
 	r.ok(r.Keyring.Maintain(r.System()))
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,

@@ -220,7 +220,7 @@ func (c *call) caller() string {
 	return "session " + c.signedIn.User.ID
 }
 
-// speak returns ctx with the one on whose behalf the operation accesses storage.
+// withStorageScope returns ctx with the storage scope of the operation.
 func (c *call) withStorageScope(ctx context.Context) context.Context {
 	switch c.op.storageScope {
 	case asSystem:

@@ -11,7 +11,8 @@ import (
 	"doorward/web/gateway"
 )
 
-// speaker is on whose behalf an operation accesses storage (row-level security).
+// storageScope is the scope of storage (storage.System or storage.Tenant) in which an operation runs: it decides which
+// rows the operation sees (row-level security).
 type storageScope int
 
 const (

@@ -25,7 +25,7 @@ type ServerUser struct {
 	Tokens       []Token             `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
 }
 
-// StoppingWith is a workspace that is disabled with a user.
+// AffectedWorkspace is a workspace that is disabled with a user.
 type AffectedWorkspace struct {
 	ID       string `json:"id"`
 	Slug     string `json:"slug"`

@@ -101,7 +101,7 @@ func (a *API) testCredential(_ context.Context, c *call, _, _ *none) (Test, erro
 	return t, nil
 }
 
-// person returns the user of a credential or session; for a key or client, the workspace's owner of longest standing.
+// person returns the user of a credential or session; for a key or client, the workspace's longest-standing owner.
 func (c *call) person(ctx context.Context) (storage.User, error) {
 	p := c.principal
 	switch {

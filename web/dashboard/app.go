@@ -125,8 +125,8 @@ func (s *Apps) showApp(
 	return s.Render(w, r, status, view.Nonce, templates.AppPage(view))
 }
 
-// ownerOf returns the email address of the user who created an app; empty if it was created on the command line or the
-// user is gone.
+// ownerOf returns the email address of the user who created an app; empty if it was created with the CLI or the user is
+// gone.
 func (s *Apps) ownerOf(ctx context.Context, c storage.Client) (string, error) {
 	if c.CreatedBy == "" {
 		return "", nil
@@ -160,7 +160,7 @@ func (s *Apps) Update(w http.ResponseWriter, r *http.Request, at appPlace) error
 	return s.changed(w, r, at.v, base, "Saved.", err)
 }
 
-// grantsLike returns the grant types of a client, with or without refresh_token as the form says.
+// grantTypes returns the grant types of a client, with or without refresh_token as the form says.
 func grantTypes(c storage.Client, refresh bool) []string {
 	grants := slices.DeleteFunc(slices.Clone([]string(c.GrantTypes)), func(g string) bool {
 		return g == oauth.GrantRefreshToken

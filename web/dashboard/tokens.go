@@ -23,8 +23,8 @@ func (s *Keys) Own(h keyHandler) page.UserHandler {
 	}
 }
 
-// reach lists the workspaces in which a personal access token works, and its role in each. role is the maximum role of
-// the token; empty: there is none.
+// reachOf lists the workspaces in which a personal access token works, and its role in each. role is the maximum role
+// of the token; empty: there is none.
 func reachOf(all []storage.Workspace, role string) (list []templates.Reach) {
 	for _, ws := range all {
 		list = append(list, templates.Reach{
@@ -36,7 +36,7 @@ func reachOf(all []storage.Workspace, role string) (list []templates.Reach) {
 	return list
 }
 
-// reaches is reach for every maximum role that a token can have, for the page on which one is chosen.
+// reachByRole is reachOf for every maximum role that a token can have, for the page on which one is chosen.
 func reachByRole(all []storage.Workspace) []templates.Reach {
 	list := reachOf(all, "")
 	for i := range list {

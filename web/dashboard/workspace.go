@@ -68,7 +68,7 @@ func (s *base) place(r *http.Request, v *page.Visitor, slug string) (place, erro
 	return p, err
 }
 
-// placeOf is place with the errors of management.AuthorityAmong.
+// placeOf is place with the errors of management.AuthorityFrom.
 func (s *base) placeOf(r *http.Request, v *page.Visitor, slug string) (place, error) {
 	all, err := s.Workspaces(r.Context(), v)
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"doorward/storage"
 )
 
-// Door describes where a credential is presented. It has everything in which the gateway and the management API differ;
-// the rest of admission is the same for both.
+// AdmitOptions describe where a credential is presented. They hold everything in which the gateway and the management
+// API differ; the rest of admission is the same for both.
 type AdmitOptions struct {
 	// API is the API on whose host the request arrived, for which the credential must be. Nil means the issuer's host,
 	// where credentials for any resource are accepted.
@@ -28,7 +28,7 @@ type AdmitOptions struct {
 	Slug string
 	// OwnTokensOnly refuses tokens of trusted issuers.
 	OwnTokensOnly bool
-	// Cost is what the request costs of the credential's plan.
+	// Cost is how many requests are charged to the credential's plan.
 	Cost int64
 
 	mode mode
@@ -45,7 +45,7 @@ const (
 	WorkspaceInPath                              // in the path; see Admission.UnknownWorkspace
 )
 
-// occasion is why a request is decided about.
+// mode says for what purpose a request is decided.
 type mode int
 
 const (
@@ -87,7 +87,7 @@ func (g *Gateway) Admit(ctx context.Context, d AdmitOptions, header http.Header,
 	return x.Admission
 }
 
-// admitting is an admission in progress.
+// admissionState is the state of an admission in progress.
 type admissionState struct {
 	AdmitOptions
 	Admission

@@ -14,7 +14,7 @@ type Concurrency struct {
 	PerAddress int // per IPv4 address, or /64 of IPv6
 }
 
-// crowd counts the running anonymous requests of an API.
+// anonymousCount counts the running anonymous requests of an API.
 type anonymousCount struct {
 	mu    sync.Mutex
 	total int

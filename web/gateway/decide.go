@@ -85,7 +85,7 @@ func (d *decision) request(ctx context.Context, r *Request) error {
 	return d.Refusal
 }
 
-// match finds the route of a request. A public route decides about it without a credential.
+// match finds the route of a request. A request to a public route is decided without a credential.
 func (d *decision) match(r *Request) (decided bool, err error) {
 	if r.Method != strings.ToUpper(r.Method) { // some APIs would treat it as upper case
 		d.step("the method is not in upper case")
@@ -169,7 +169,7 @@ func (d *decision) permissions(method string) error {
 	return nil
 }
 
-// denied returns a refusal by a route's rule. Why is the reason for the owner of the credential.
+// denied returns a refusal by a route's rule. reason is shown to the owner of the credential.
 func (d *decision) denied(detail, reason string) error {
 	d.Reason = reason
 	return &Refusal{Kind: Forbidden, Detail: detail, Cause: errors.New(reason)}

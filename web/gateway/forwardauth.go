@@ -20,8 +20,9 @@ const (
 	EnvoyPath   = "/gateway/envoy"   // before the request's path; for Envoy and Istio, which return the response
 )
 
-// Asks reports whether a path belongs to such an endpoint, and to which: ForwardPath, NginxPath or EnvoyPath. A path
-// below ForwardPath is in Envoy's form, because Envoy is often configured with the URL for Caddy and Traefik.
+// EndpointOf returns the endpoint for proxies to which a path belongs: ForwardPath, NginxPath or EnvoyPath. ok is false
+// if it belongs to none. A path below ForwardPath is in Envoy's form, because Envoy is often configured with the URL
+// for Caddy and Traefik.
 func EndpointOf(path string) (endpoint string, ok bool) {
 	switch {
 	case path == ForwardPath, path == NginxPath:
@@ -111,14 +112,14 @@ func ascii(text []byte) string {
 	return b.String()
 }
 
-// question is a request as a proxy describes it.
+// describedRequest is a request as a proxy describes it.
 type describedRequest struct {
 	Request
 	host  string
 	byURL bool // by a complete URL, as ingress-nginx does
 }
 
-// ask decides about the request that a proxy describes, and sets the headers of the response.
+// decideDescribed decides about the request that a proxy describes, and sets the headers of the response.
 func (g *Gateway) decideDescribed(w http.ResponseWriter, r *http.Request, endpoint string) (Shape, *describedRequest, Verdict) {
 	h := w.Header()
 	setIdentity(h, nil) // also for a refusal, so that a proxy overwrites the caller's headers

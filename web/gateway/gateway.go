@@ -121,7 +121,7 @@ func New(c Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Metadata is the URL of the metadata of a resource (RFC 9728, section 3); empty if its ID is not a web URL.
+// MetadataURL returns the URL of the metadata of a resource (RFC 9728, section 3); empty if its ID is not a web URL.
 func MetadataURL(id string) string {
 	u, err := url.Parse(id)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
@@ -183,7 +183,7 @@ func newCORS(origins []string) *cors.Cors {
 	})
 }
 
-// Host finds the API of a host, as in a Host header; nil: there is none.
+// APIOfHost returns the API of a host, as in a Host header; nil: there is none.
 func (g *Gateway) APIOfHost(host string) *API {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {

@@ -169,7 +169,7 @@ var Families = []Family{
 	{Prefix: "X-Accel-", Known: []string{"Mapping", "Redirect"}},
 }
 
-// written are the headers of the families that every gateway overwrites.
+// overwritten are the headers of the families that every gateway overwrites.
 var overwritten = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
 
 // familiesBy indexes the families by the byte that distinguishes them best: the first one, after X- if there is one.

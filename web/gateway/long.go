@@ -22,7 +22,7 @@ func (e *closedError) Error() string { return "no longer allowed: " + e.verdict.
 
 func (e *closedError) Unwrap() error { return e.verdict.Refusal }
 
-// lastingRequest is a request that was allowed and is still running.
+// longRequest is a request that was allowed and is still running.
 type longRequest struct {
 	api     *API
 	request Request
@@ -32,7 +32,7 @@ type longRequest struct {
 	before, after *longRequest // in the list
 }
 
-// lastingRequests is a linked list of running requests, which costs only a few pointers for each.
+// longRequests is a linked list of running requests, which costs only a few pointers for each.
 type longRequests struct {
 	mu    sync.Mutex
 	first *longRequest

@@ -243,7 +243,7 @@ func upstreamFailure(err, byCaller error) *Refusal {
 	return &Refusal{Kind: BadGateway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
 }
 
-// patient replaces the server's deadlines for a request with those for streams, which are shorter for anonymous
+// extendDeadlines replaces the server's deadlines for a request with those for streams, which are shorter for anonymous
 // requests. It returns nil if there is no body.
 func extendDeadlines(w http.ResponseWriter, r *http.Request, anonymous bool) *deadlineBody {
 	control := http.NewResponseController(w)
@@ -264,7 +264,7 @@ func extendDeadlines(w http.ResponseWriter, r *http.Request, anonymous bool) *de
 	return b
 }
 
-// patientBody extends the read deadline with each read of a body. For anonymous requests it also bounds the total time,
+// deadlineBody extends the read deadline with each read of a body. For anonymous requests it also bounds the total time,
 // because a slow request holds a connection to the API.
 type deadlineBody struct {
 	io.ReadCloser
@@ -286,7 +286,7 @@ func (b *deadlineBody) failure() error {
 	return nil
 }
 
-// last waits for a running read, then returns failure. It is for use after the caller's connection has ended.
+// finalFailure waits for a running read, then returns failure. It is for use after the caller's connection has ended.
 func (b *deadlineBody) finalFailure() error {
 	if b == nil {
 		return nil
@@ -304,14 +304,14 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	if !b.until.IsZero() && b.until.Before(deadline) {
 		deadline = b.until
 	}
-	_ = b.deadline(deadline) // as in patient
+	_ = b.deadline(deadline) // as in extendDeadlines
 	n, err := b.ReadCloser.Read(p)
 	if !b.until.IsZero() {
 		b.until = b.until.Add(time.Duration(n) * time.Second / anonymousRate)
 	}
 	if errors.Is(err, io.EOF) {
 		// From here on net/http reads only to notice that the caller disconnects, which has no deadline.
-		_ = b.deadline(time.Time{}) // as in patient
+		_ = b.deadline(time.Time{}) // as in extendDeadlines
 		return n, err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -323,13 +323,13 @@ func (b *deadlineBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// errCrowd means that the limit of concurrent anonymous requests is reached.
+// errTooManyAnonymous means that the limit of concurrent anonymous requests is reached.
 var errTooManyAnonymous = errors.New("too many anonymous requests at once (anonymous_concurrency)")
 
 // errCallerSlow means that the caller did not send more of its body before the deadline.
 var errCallerSlow = errors.New("the caller was too slow")
 
-// patientWriter extends the write deadline with each write of a response.
+// deadlineWriter extends the write deadline with each write of a response.
 type deadlineWriter struct {
 	http.ResponseWriter
 	control    *http.ResponseController

@@ -13,7 +13,7 @@ import (
 	"doorward/storage"
 )
 
-// Kind is the kind of a refusal.
+// Kind classifies refusals. It decides the status and, in each Shape, the code and message. The zero value is Missing.
 type Kind int
 
 // The kinds of refusals.
@@ -124,7 +124,7 @@ func MissingScope(scope, request string) *Refusal {
 	}
 }
 
-// NotTheirs is the detail for a workspace in which a credential may not act, whether or not it exists.
+// NoWorkspaceAccess is the detail for a workspace in which a credential may not act, whether or not it exists.
 const NoWorkspaceAccess = "The workspace does not exist, or you have no access to it."
 
 // CredentialRefusal turns an error about a credential (bearer.ErrUnknown, ErrRevoked, ErrExpired, ErrSuspended or

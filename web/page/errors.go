@@ -140,7 +140,7 @@ func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	_, _ = w.Write(body.Bytes()) // the browser may be gone
 }
 
-// wayOn is the link on an error page that has none of its own, so that no page is a dead end: to the same page if
+// nextLink is the link on an error page that has none of its own, so that no page is a dead end: to the same page if
 // trying again may help, otherwise to the settings (through the sign-in page if necessary).
 func nextLink(r *http.Request, status int) (to, text string) {
 	again := r.URL.RequestURI()

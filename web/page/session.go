@@ -174,7 +174,7 @@ func (v *Visitor) act(ctx context.Context) {
 	}
 }
 
-// holder is Visitor, but accepts the former cookie of a session.
+// visitorOrFormer is Visitor, but accepts the former cookie of a session.
 func (s *Pages) visitorOrFormer(r *http.Request) (*Visitor, error) {
 	session, err := s.sessions.Get(r, s.sessions.name)
 	if err != nil {

@@ -132,8 +132,8 @@ func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReques
 	return e
 }
 
-// place says for whom and where an app would act: for a user, in one of their workspaces. It also knows what the user
-// allowed the app there before.
+// consentContext says for whom and where an app would act: for a user, in one of their workspaces. It also holds what
+// the user allowed the app there before.
 type consentContext struct {
 	visitor    *page.Visitor
 	workspaces []storage.Workspace // those in which the user may allow apps, the personal one first

@@ -75,6 +75,7 @@ func noWorkspace() *page.Error {
 	}
 }
 
+// consentBinding returns the values to which the token in the form of the consent page is bound.
 func (s *Handlers) consentBinding(f *oauth.Flow, v *page.Visitor) []string {
 	return []string{"consent", f.ID, v.Row.ID, v.User.ID}
 }

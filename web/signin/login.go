@@ -153,7 +153,7 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	return s.resume(w, r, a, v, sealed)
 }
 
-// selectToken are the values that the token in the form of SelectPage is bound to.
+// selectBinding returns the values to which the token in the form of SelectPage is bound.
 func selectBinding(f *oauth.Flow, v *page.Visitor) []string {
 	return []string{"select", f.ID, v.Row.ID, v.User.ID}
 }

@@ -11,7 +11,7 @@ import (
 	"doorward/web/page"
 )
 
-// setupOver is the page when there are users already. If none of them is an administrator, it says what to do.
+// setupClosed is the page when there are users already. If none of them is an administrator, it says what to do.
 func (s *Handlers) setupClosed(r *http.Request) error {
 	has, err := s.store.HasAdministrator(storage.System(r.Context()))
 	if err != nil {
@@ -92,11 +92,11 @@ func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.
 	return s.RedirectWithNotice(w, r, v, page.DefaultPage, "Welcome. You are the first administrator of this server.")
 }
 
-// setUpAgain is for how long after the set-up its form can be sent again.
+// setupRetryWindow is how long after the set-up its form can be sent again.
 const setupRetryWindow = 10 * time.Minute
 
 // setUpAlready answers a set-up form that was sent twice like the first one: it signs in the administrator who was
-// created, if the password is theirs. Otherwise it answers with setupOver.
+// created, if the password is theirs. Otherwise it answers with setupClosed.
 func (s *Handlers) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	u, err := s.store.UserByEmail(storage.System(r.Context()), form.Get("email"))

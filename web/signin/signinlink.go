@@ -55,7 +55,7 @@ func (s *Handlers) userOfLink(r *http.Request, token string) (storage.User, erro
 	return user, err
 }
 
-// linkOver is the page for a sign-in link that does not work.
+// linkInvalid is the page for a sign-in link that does not work.
 func linkInvalid(cause error) *page.Error {
 	return &page.Error{
 		Status: http.StatusForbidden, Heading: "This link no longer works",

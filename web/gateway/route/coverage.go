@@ -12,7 +12,7 @@ type frontier struct {
 
 func (t *Table) start() frontier { return frontier{nodes: []*node{&t.root}} }
 
-// step reads one more segment. Next appends the nodes to which a node leads.
+// step reads one more segment. next appends the children of a node to a list.
 func (f frontier) step(next func(n *node, to []*node) []*node) frontier {
 	on := frontier{passed: f.passed}
 	for _, n := range f.nodes {
@@ -61,9 +61,9 @@ func anyObject(n *node, to []*node) []*node {
 	return appendNode(appendNode(to, n.object), n.any)
 }
 
-// TakenBefore returns the indexes, in order, of routes that together match every request of another route; nil if some
-// requests are left. A route that matches a path of segments that are literal in no route matches all such paths, so
-// one of them stands for all, and the result is exact.
+// CoveredBy returns the indexes, in order, of routes that together match every request of r; nil if they leave some
+// request of r. A route that matches a path of segments that are literal in no route matches all such paths, so one of
+// them stands for all, and the result is exact.
 func (t *Table) CoveredBy(r Route) []int {
 	wanted := r.methods()
 	found := map[int32]bool{}
@@ -78,7 +78,7 @@ func (t *Table) CoveredBy(r Route) []int {
 	return all
 }
 
-// takesAll reports whether routes match all paths of rest from a frontier on, and adds these routes to found.
+// coversAll reports whether routes match all paths of rest from a frontier on, and adds these routes to found.
 func (t *Table) coversAll(f frontier, rest Pattern, atRoot bool, wanted methodSet, found map[int32]bool) bool {
 	taken := func(f frontier) bool {
 		all := f.end()

@@ -15,7 +15,7 @@ type Table struct {
 	root     node
 }
 
-// node has what may follow a path prefix.
+// node holds the segments that may follow a path prefix.
 type node struct {
 	texts  map[string]*node
 	any    *node    // *

@@ -168,7 +168,7 @@ type securityKey struct {
 	node any
 }
 
-// requirements reads a list of requirements, of which a request must fulfil one. Each alone is as strict as the
+// requirements reads a list of requirements; a request must fulfil one of them. Each alone is as strict as the
 // document, so those that cannot be read are dropped if another one can be.
 func (d *document) requirements(p place) *requirement {
 	key := securityKey{p.file, yamlnode.Deref(p.node)}
