@@ -19,7 +19,7 @@ type Authority struct {
 	// limits them.
 	Administrator bool
 	UserID        string // empty: no user; for the CLI: the user whose personal access token it creates
-	PersonalID    string // the user's personal workspace, whose audit log records changes to the user's own objects; empty: unknown
+	PersonalID    string // personal workspace, whose audit log records changes to the user's own objects; empty: unknown
 	WorkspaceID   string // in which they act; empty: none
 	Role          string // in it; that of an API key with the scope admin is admin
 	// Credential is the principal of the caller's credential; nil for a browser session and the CLI, whose permissions are

@@ -91,7 +91,7 @@ func TestRolesAreMadeByALoginThatMay(t *testing.T) {
 		t.Fatalf("%d of 4 nodes started, %d roles: %v", wins, roles(), errs)
 	}
 
-	// The roles are the whole server's: another database finds them, but its login is no member.
+	// The roles are the whole server's: another database finds them, but its login is not a member.
 	plain := cluster.Login(t, postgres.Login{Database: true})
 	err := start(t.Context(), plain, storage.Options{})
 	superuser(t, server, printedSQL(t, err))

@@ -300,7 +300,7 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				k.ID = "key_x"
 			}
 			k.Digest = storage.Digest("x")
-			k.Note += k.RotatedInto + k.LastUsedFrom // which a new key has not
+			k.Note += k.RotatedInto + k.LastUsedFrom // which a new key does not have
 			if k.UserID != "" {
 				k.WorkspaceID = ""
 			}

@@ -44,7 +44,7 @@ func (v KeysView) filtered() bool {
 type KeyRow struct {
 	ID           string // part of the path of its page
 	Name         string
-	Masked       string // its first and last characters, to recognize it
+	Masked       string // its first and last characters, to recognise it
 	Environment  string // live or test; empty: a personal access token
 	State        string // active, paused, rotating, expired or revoked
 	Scopes       []string

@@ -381,7 +381,7 @@ type AppView struct {
 
 // SecretRow is a current client secret.
 type SecretRow struct {
-	Tail     string // its last characters, to recognize it
+	Tail     string // its last characters, to recognise it
 	Created  time.Time
 	LastUsed time.Time // zero: never
 	Expires  time.Time // zero: does not expire

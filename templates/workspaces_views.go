@@ -132,7 +132,7 @@ type InvitationRow struct {
 	ID      string // part of the path of its form
 	Email   string
 	Role    string
-	By      string // name of the inviter; empty: invited on the command line
+	By      string // name of the inviter; empty: invited with the CLI
 	Expires time.Time
 }
 

@@ -247,7 +247,9 @@ func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *s
 }
 
 // onClient runs act on one client and prints the client.
-func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx context.Context, s *services) error) error {
+func (o output) onClient(
+	ctx context.Context, a *app, id string, act func(ctx context.Context, s *services) error,
+) error {
 	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		if err := act(ctx, s); err != nil {
 			return noClient(id, err)

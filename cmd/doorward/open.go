@@ -216,8 +216,8 @@ func (a *app) readWords() ([]string, error) {
 	return strings.Fields(line), nil
 }
 
-// readLine reads one line of standard input: a secret, which other users could see on the command line. what is its
-// name in messages.
+// readLine reads one line of standard input: a secret, which other users could see on the command line. what is the
+// name of the secret in messages.
 func (a *app) readLine(what string) (string, error) {
 	if a.terminal() {
 		_, _ = fmt.Fprintf(a.stderr, "Enter the %s (it is visible as you type): ", what)

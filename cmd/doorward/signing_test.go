@@ -90,7 +90,7 @@ func testSigningKeys(t *testing.T, c *cli) {
 func TestSecretReseal(t *testing.T) { onEachEngine(t, testSecretReseal) }
 
 func testSecretReseal(t *testing.T, c *cli) {
-	old, anew := oldSecret, newSecret
+	old, fresh := oldSecret, newSecret
 	c.vars["DOORWARD_SECRET"] = old
 	set := func(secrets ...string) {
 		delete(c.vars, "DOORWARD_SECRET")
@@ -120,14 +120,14 @@ func testSecretReseal(t *testing.T, c *cli) {
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 {
 		t.Errorf("under its own secret: %v", done)
 	}
-	set(anew, old)
+	set(fresh, old)
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 2.0 || done["answers"] != 1.0 {
 		t.Errorf("under another one: %v", done)
 	}
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 {
 		t.Errorf("the second time: %v", done)
 	}
-	set(anew)
+	set(fresh)
 	c.onServer(func(s *services) {
 		if err := s.keyring.Maintain(t.Context()); err != nil {
 			t.Errorf("without the old secret: %v", err)

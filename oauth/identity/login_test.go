@@ -54,9 +54,9 @@ func TestG01_SameAnswerAndWorkWhoeverIsAskedFor(t *testing.T) {
 				t.Errorf("%s: %d hashes, want 1", name, n)
 			}
 		}
-		// The one attempt above that counted for somebody is the first; the others wrote just as much.
+		// Only the first attempt above counted for a user; the others wrote just as much.
 		if _, err := store.Setting(ctx, "password_failure_uncounted"); err != nil {
-			t.Errorf("an attempt at nobody wrote nothing: %v", err)
+			t.Errorf("an attempt for an unknown user wrote nothing: %v", err)
 		}
 		if u := r.reload(t, outOfUse.ID); u.PasswordFailures != failuresBound {
 			t.Errorf("%d failures are counted, want %d at most", u.PasswordFailures, failuresBound)

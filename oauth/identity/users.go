@@ -232,7 +232,9 @@ func (s *Service) ChangePassword(
 
 // SetPassword is for an administrator: it does not need the current password, unlocks a locked one, and signs the user
 // out as SignOut does. Errors are *Invalid, and storage.ErrNotFound if the user does not exist.
-func (s *Service) SetPassword(ctx context.Context, userID, password string, options SignOutOptions) (SignOutResult, error) {
+func (s *Service) SetPassword(
+	ctx context.Context, userID, password string, options SignOutOptions,
+) (SignOutResult, error) {
 	ctx = storage.System(ctx)
 	var ended SignOutResult
 	user, err := s.store.UserByID(ctx, userID)
@@ -274,7 +276,8 @@ type SignOutResult struct {
 	Sessions int64
 	Grants   int64 // of apps, each with its codes, access and refresh tokens
 	Revoked  int64 // personal access tokens
-	// Tokens are the personal access tokens that were neither revoked nor expired before. SignOutOptions.Tokens revokes them.
+	// Tokens are the personal access tokens that were neither revoked nor expired before. SignOutOptions.Tokens revokes
+	// them.
 	Tokens []storage.APIKey
 }
 

@@ -311,7 +311,7 @@ func TestG21_ChangedPasswordEndsTheOtherSessions(t *testing.T) {
 			t.Errorf("sessions (-want +got):\n%s", diff)
 		}
 		if !r.sessions(t, stranger.ID)[others] {
-			t.Error("somebody else's session ended")
+			t.Error("another user's session ended")
 		}
 		mustBe(t, r.login(t.Context(), "a@example.com", goodPassword, home, false), ErrWrong)
 		if err := r.login(t.Context(), "a@example.com", otherPassword, home, false); err != nil {

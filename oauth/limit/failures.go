@@ -24,8 +24,8 @@ type Rule struct {
 
 const (
 	firstDelay = time.Minute
-	// keysBound is how many keys are remembered; the least recently used one makes room. A key takes about 250 bytes,
-	// whatever its length.
+	// keysBound is how many keys are remembered; the least recently used one makes room. A key takes about 250 bytes, no
+	// matter how long it is.
 	keysBound = 1 << 16
 	// pendingDelay is the wait while attempts are pending that may still fail.
 	pendingDelay = time.Second

@@ -89,7 +89,7 @@ func (r *Rig) Ask(app *App, token string, parameters ...string) *Answer {
 	return r.PostAs(app, "/oauth/introspect", form)
 }
 
-// Dead tells whether introspection says exactly that a credential is not active.
+// Dead reports whether introspection says exactly that a credential is not active.
 func (r *Rig) Dead(a *Answer) bool {
 	return a.Status == http.StatusOK && a.Body == "{\"active\":false}\n"
 }

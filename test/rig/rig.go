@@ -38,7 +38,7 @@ import (
 // Password is every rig user's.
 const Password = "a quiet harbour at dawn"
 
-// Rig is a running server with one user, Alice, who is no administrator.
+// Rig is a running server with one user, Alice, who is not an administrator.
 type Rig struct {
 	T          testing.TB
 	Store      *storage.Store
@@ -448,7 +448,7 @@ func (r *Rig) Introspect(app *App, token string) *Answer {
 	return r.PostAs(app, "/oauth/introspect", url.Values{"token": {token}})
 }
 
-// Alive tells whether introspection says that a token is active.
+// Alive reports whether introspection says that a token is active.
 func (r *Rig) Alive(app *App, token string) bool {
 	r.T.Helper()
 	a := r.Introspect(app, token)
@@ -469,7 +469,7 @@ func (r *Rig) Tokens(app *App, scope string) (access, refresh string) {
 	return a.Text("access_token"), a.Text("refresh_token")
 }
 
-// BreakStorage makes every statement fail from now on, as a database that is away does.
+// BreakStorage makes every statement fail from now on, as an unreachable database does.
 func (r *Rig) BreakStorage() { r.Store.Close() }
 
 // apis are how the gateway serves the resources.

@@ -238,7 +238,8 @@ func TestG05_VictimsBrowserStillGetsIn(t *testing.T) {
 		t.Run("not after a change of password", func(t *testing.T) {
 			old := r.Browser()
 			old.SetCookie(&http.Cookie{Name: "doorward-device", Value: cookie(victim, "doorward-device"), Path: "/"})
-			_, err := r.Identity.SetPassword(r.System(), r.Alice.ID, "an entirely other harbour", identity.SignOutOptions{Apps: true})
+			options := identity.SignOutOptions{Apps: true}
+			_, err := r.Identity.SetPassword(r.System(), r.Alice.ID, "an entirely other harbour", options)
 			if err != nil {
 				t.Fatal(err)
 			}

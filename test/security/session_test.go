@@ -205,7 +205,8 @@ func TestG21_EndedSessionIsEndedOnEveryNode(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := one.Identity.SetPassword(one.System(), u.ID, changed, identity.SignOutOptions{Apps: true}); err != nil {
+				options := identity.SignOutOptions{Apps: true}
+				if _, err := one.Identity.SetPassword(one.System(), u.ID, changed, options); err != nil {
 					t.Fatal(err)
 				}
 				return nil

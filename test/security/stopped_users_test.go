@@ -55,7 +55,9 @@ func TestV06_ResetAndSignOutRevokeWhatActsForAUser(t *testing.T) {
 		signOut := func(e identity.SignOutOptions) (identity.SignOutResult, error) {
 			return r.Identity.SignOut(r.System(), r.Alice.ID, e)
 		}
-		for name, act := range map[string]func(identity.SignOutOptions) (identity.SignOutResult, error){"reset": reset, "sign-out": signOut} {
+		for name, act := range map[string]func(identity.SignOutOptions) (identity.SignOutResult, error){
+			"reset": reset, "sign-out": signOut,
+		} {
 			for _, end := range []identity.SignOutOptions{{}, {Apps: true}, {Tokens: true}, {Apps: true, Tokens: true}} {
 				b := r.Browser().SignIn(r.Alice.Email)
 				a := r.Exchange(app, b.Code(app, "read"))

@@ -371,7 +371,7 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 		if id == v.User.ID {
 			return &page.Error{
 				Status: http.StatusBadRequest, Heading: "You cannot disable yourself",
-				Message: "Ask another administrator, or use the command line.", BackURL: "/admin/users", BackText: "Back to users",
+				Message: "Ask another administrator, or use the CLI.", BackURL: "/admin/users", BackText: "Back to users",
 			}
 		}
 		text = u.Email + " is signed out everywhere, and none of their credentials work. Workspaces without another " +

@@ -134,7 +134,7 @@ func (c *call) authenticateCredential(ctx context.Context) (err error) {
 	return err
 }
 
-// session returns the visitor of a browser session. Without a user, nobody is signed in.
+// session returns the visitor of a browser session. If its User is empty, no user is signed in.
 func (c *call) session() (Visitor, error) {
 	if err := c.sameOrigin.Check(c.r); err != nil {
 		return Visitor{}, &gateway.Refusal{

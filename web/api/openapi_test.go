@@ -126,7 +126,7 @@ func misfit(doc object, schema, value any, where string) string {
 		}
 		if s["format"] == "date-time" {
 			if _, err := time.Parse("2006-01-02T15:04:05Z", v); err != nil {
-				return fmt.Sprintf("%s: %q is no moment in UTC", where, v)
+				return fmt.Sprintf("%s: %q is not a time in UTC", where, v)
 			}
 		}
 	case float64:
@@ -348,7 +348,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 		}
 		return a.JSON()
 	}
-	// Nothing is left after one: each begins anew, as on a fresh server.
+	// Nothing is left after one: each starts again, as on a fresh server.
 	eachOperation(doc, func(method, path string, _ object) {
 		clear(parents)
 		call(method, path)

@@ -41,7 +41,9 @@ func reachByRole(all []storage.Workspace) []templates.Reach {
 	list := reachOf(all, "")
 	for i := range list {
 		for _, role := range catalog.Roles {
-			list[i].Roles = append(list[i].Roles, templates.TokenRole{Token: role, Effective: catalog.LowerRole(all[i].Role, role)})
+			list[i].Roles = append(list[i].Roles, templates.TokenRole{
+				Token: role, Effective: catalog.LowerRole(all[i].Role, role),
+			})
 		}
 	}
 	return list

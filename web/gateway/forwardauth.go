@@ -120,7 +120,9 @@ type describedRequest struct {
 }
 
 // decideDescribed decides about the request that a proxy describes, and sets the headers of the response.
-func (g *Gateway) decideDescribed(w http.ResponseWriter, r *http.Request, endpoint string) (Shape, *describedRequest, Verdict) {
+func (g *Gateway) decideDescribed(
+	w http.ResponseWriter, r *http.Request, endpoint string,
+) (Shape, *describedRequest, Verdict) {
 	h := w.Header()
 	setIdentity(h, nil) // also for a refusal, so that a proxy overwrites the caller's headers
 	h.Set("Cache-Control", "no-store")

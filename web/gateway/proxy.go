@@ -264,8 +264,8 @@ func extendDeadlines(w http.ResponseWriter, r *http.Request, anonymous bool) *de
 	return b
 }
 
-// deadlineBody extends the read deadline with each read of a body. For anonymous requests it also bounds the total time,
-// because a slow request holds a connection to the API.
+// deadlineBody extends the read deadline with each read of a body. For anonymous requests it also bounds the total
+// time, because a slow request holds a connection to the API.
 type deadlineBody struct {
 	io.ReadCloser
 	deadline func(time.Time) error

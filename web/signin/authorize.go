@@ -148,7 +148,9 @@ func (p *consentContext) hasNoWorkspace() bool { return len(p.workspaces) == 0 }
 
 // place finds the workspace that the tokens will act in: the one that the user chose when they last allowed this app
 // access to this API. If they may not allow apps there now, known is empty, so that they are asked again.
-func (s *Handlers) findConsentContext(ctx context.Context, a *oauth.AuthorizeRequest, v *page.Visitor) (*consentContext, error) {
+func (s *Handlers) findConsentContext(
+	ctx context.Context, a *oauth.AuthorizeRequest, v *page.Visitor,
+) (*consentContext, error) {
 	all, err := s.store.WorkspacesOf(storage.System(ctx), v.User.ID)
 	if err != nil {
 		return nil, err

@@ -165,7 +165,7 @@ func manyRoutes(n int) (routes []Route) {
 	return routes
 }
 
-// BenchmarkCheckRoutes judges ten thousand routes: what check does of them, and of that what serve does at its start.
+// BenchmarkCheckRoutes checks ten thousand routes, as check does, and with the part of it that serve does at its start.
 func BenchmarkCheckRoutes(b *testing.B) {
 	routes, objects := manyRoutes(10_000), []string{"accounts", "contacts"}
 	resource := &catalog.Resource{ID: "https://a.example", Objects: objects, Scopes: []catalog.Scope{
