@@ -22,7 +22,7 @@ type Usage struct {
 	Refused      int64  `json:"refused" doc:"Refused for any other reason."`
 }
 
-// UsageFilter has the query parameters that filter usage.
+// UsageFilter holds the query parameters that filter usage.
 type UsageFilter struct {
 	Page
 	Credential string `query:"credential" doc:"ID of a key, a personal access token or an app. Defaults to all."`
@@ -46,7 +46,7 @@ type Event struct {
 	Detail     map[string]string `json:"detail" doc:"More details, without secrets or names."`
 }
 
-// EventFilter has the query parameters that filter events.
+// EventFilter holds the query parameters that filter events.
 type EventFilter struct {
 	Page
 	Action string `query:"action" doc:"An action, or a prefix that ends in a dot."`

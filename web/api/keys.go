@@ -68,7 +68,7 @@ type Rotation struct {
 	Grace *string `json:"grace,omitempty" pattern:"^[0-9]{1,9}(s|m|h|d)$" doc:"Grace period in which the old one still works, up to 30d. Defaults to 24h."`
 }
 
-// KeyFilter has the query parameters that filter keys.
+// KeyFilter holds the query parameters that filter keys.
 type KeyFilter struct {
 	Page
 	Environment string `query:"environment" enum:"live,test"`

@@ -16,7 +16,7 @@ const (
 	maxPage     = 100
 )
 
-// Page has the query parameters of every list.
+// Page holds the query parameters of every list.
 type Page struct {
 	Limit  int64  `query:"limit" doc:"Page size, 1 to 100." default:"50" minimum:"1" maximum:"100"`
 	Cursor string `query:"cursor" doc:"nextCursor of the previous page, with the same filters."`

@@ -52,7 +52,7 @@ type TokenChange struct {
 	Paused    *bool            `json:"paused,omitempty" doc:"true: the token does not work until it is resumed."`
 }
 
-// TokenFilter has the query parameters that filter personal access tokens.
+// TokenFilter holds the query parameters that filter personal access tokens.
 type TokenFilter struct {
 	Page
 	Status string `query:"status" enum:"active,paused,expired,revoked"`

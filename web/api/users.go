@@ -43,7 +43,7 @@ type ServerUserChange struct {
 	KeepWorkspaces []string `json:"keepWorkspaces,omitempty" doc:"Only with disabled true: slugs of shared workspaces that keep working although they have no other enabled owner."`
 }
 
-// UserFilter has the query parameters that filter users.
+// UserFilter holds the query parameters that filter users.
 type UserFilter struct {
 	Page
 	Search string `query:"search" doc:"Part of the name or email address."`

@@ -18,7 +18,7 @@ type Test struct {
 	RateLimit     *RateLimit `json:"rateLimit" doc:"As in the headers of this response; null if requests are not counted."`
 }
 
-// RateLimit has the remaining requests of a plan.
+// RateLimit holds the remaining requests of a plan.
 type RateLimit struct {
 	Limit     int64 `json:"limit" doc:"Requests in the window."`
 	Remaining int64 `json:"remaining"`

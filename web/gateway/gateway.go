@@ -23,7 +23,7 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// Config has the dependencies and settings of a Gateway. All fields are required except APIs and Now.
+// Config holds the dependencies and settings of a Gateway. All fields are required except APIs and Now.
 type Config struct {
 	OAuth   *oauth.Server
 	Bearer  *bearer.Verifier
@@ -41,7 +41,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// API has the gateway's settings of a resource.
+// API holds the gateway's settings of a resource.
 type API struct {
 	ID       string   // of a resource in the catalogue
 	Hosts    []string // name, for any port, or name:port, in lower case

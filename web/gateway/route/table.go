@@ -4,7 +4,7 @@ import (
 	"strings"
 )
 
-// Table has the routes of a resource in a tree of segments, so that finding one takes the same time for any number of
+// Table holds the routes of a resource in a tree of segments, so that finding one takes the same time for any number of
 // routes.
 type Table struct {
 	routes   []Route

@@ -17,7 +17,7 @@ type scheme struct {
 // hasScopes reports whether the specification defines scopes for the kind of scheme.
 func (s scheme) hasScopes() bool { return s.kind == "oauth2" || s.kind == "openIdConnect" }
 
-// needs has the requirements of an operation. Public is the weakest, refuse the strictest.
+// needs holds the requirements of an operation. Public is the weakest, refuse the strictest.
 type needs struct {
 	public bool
 	refuse bool
