@@ -19,7 +19,7 @@ import (
 
 const (
 	maxWorkspaceName = 100
-	// A user who belongs to MaxWorkspaces or more cannot create another one.
+	// MaxWorkspaces bounds a user's workspaces: a user who belongs to that many or more cannot create another.
 	MaxWorkspaces = 100
 	// MaxMembers is how many members and open invitations a workspace may have.
 	MaxMembers = 1000
