@@ -111,7 +111,7 @@ func TestEqualQuestionsAtOnceAreOne(t *testing.T) {
 	}
 }
 
-func TestServerAwayIsNeverANo(t *testing.T) {
+func TestUnreachableServerIsNeverANo(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")

@@ -149,7 +149,7 @@ await step('use a personal access token', async () => {
   const test = ok(await reader.GET('/v1/auth/test', { headers: params.header }))
   check(test.keyId === made.id && JSON.stringify(test.scopes) === '["read"]', JSON.stringify(test))
   const { error } = await reader.POST('/v1/api-keys', { params, body: { name: 'No', scopes: ['read'] } })
-  check(error?.statusCode === 403, 'a reader makes a key')
+  check(error?.statusCode === 403, 'a reader creates a key')
   check((await person.DELETE('/v1/personal-access-tokens/{id}', { params: { path: { id: made.id } } })).response.ok, 'not revoked')
   check((await status(made.token!)) === 401, 'it works on')
   return { dead: made.token }
