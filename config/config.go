@@ -85,7 +85,8 @@ func Default() Config {
 	}
 }
 
-// Setting is a top-level key that is also a variable DOORWARD_KEY and, except for secret, a flag of serve.
+// Setting is a top-level key that can also be set by an environment variable, DOORWARD_ and the key in upper case, and,
+// except for secret, by a flag of serve.
 type Setting struct {
 	Key  string
 	List bool // in the variable, white space separates the entries
@@ -193,16 +194,16 @@ func written(values []string) *yaml.Node {
 // topLevel returns the readers of the top-level keys.
 func (p *parser) topLevel(c *Config) map[string]field {
 	return map[string]field{
-		"issuer":               p.one(&c.Issuer, checkIssuer),
-		"listen":               p.many(&c.Listen, checkListen),
-		"admin_listen":         p.one(&c.AdminListen, orEmpty(checkListen)),
-		"database_url":         p.one(&c.DatabaseURL, checkDatabaseURL),
-		"database_migrate_url": p.one(&c.DatabaseMigrateURL, orEmpty(checkMigrateURL)),
+		"issuer":               p.stringValue(&c.Issuer, checkIssuer),
+		"listen":               p.stringList(&c.Listen, checkListen),
+		"admin_listen":         p.stringValue(&c.AdminListen, orEmpty(checkListen)),
+		"database_url":         p.stringValue(&c.DatabaseURL, checkDatabaseURL),
+		"database_migrate_url": p.stringValue(&c.DatabaseMigrateURL, orEmpty(checkMigrateURL)),
 		"secret":               p.secrets(&c.Secret),
 		"trusted_proxies":      p.prefixes(&c.TrustedProxies),
-		"redirect_schemes":     p.many(&c.RedirectSchemes, checkRedirectScheme),
-		"sign_up":              p.one(&c.SignUp, checkSignUp),
-		"plans_by":             p.one(&c.PlansBy, oneOf("administrators", "owners")),
+		"redirect_schemes":     p.stringList(&c.RedirectSchemes, checkRedirectScheme),
+		"sign_up":              p.stringValue(&c.SignUp, checkSignUp),
+		"plans_by":             p.stringValue(&c.PlansBy, oneOf("administrators", "owners")),
 		"audit_retention":      p.duration(&c.AuditRetention, input.Day),
 		"usage_retention":      p.duration(&c.UsageRetention, input.Day),
 		"tokens": p.mapping(map[string]field{
@@ -237,7 +238,7 @@ func (p *parser) topLevel(c *Config) map[string]field {
 // maxRequests bounds the requests of a window, so that sums do not overflow.
 const maxRequests = 1_000_000_000
 
-// window reads the number of requests in a window. There is no zero: a plan without a limit omits the key.
+// window reads the number of requests in a window. Zero is refused: to lift a limit, leave the key out.
 func (p *parser) window(dst *int64) field { return number(p, dst, 1, maxRequests) }
 
 // resource reads one entry of resources. Keys that are left out keep their defaults.
@@ -245,37 +246,37 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 	r := defaultResource("")
 	r.Keys.Prefix = "" // see deriveKeyPrefixes
 	p.mapping(map[string]field{
-		"id":       p.one(&r.ID, checkResourceID),
-		"name":     p.one(&r.Name, checkText),
-		"hosts":    p.many(&r.API.Hosts, checkHost),
+		"id":       p.stringValue(&r.ID, checkResourceID),
+		"name":     p.stringValue(&r.Name, checkText),
+		"hosts":    p.stringList(&r.API.Hosts, checkHost),
 		"upstream": p.upstream(&r.API.Upstream),
-		"builtin":  p.many(&r.API.Builtin, oneOf(builtinPaths...)),
-		"cors":     p.many(&r.CORS, checkOrigin),
+		"builtin":  p.stringList(&r.API.Builtin, oneOf(builtinPaths...)),
+		"cors":     p.stringList(&r.CORS, checkOrigin),
 		"tokens":   p.either(&r.JWT, "opaque", "jwt"),
-		"errors":   p.one(&r.API.Shape.Name, oneOf(gateway.ShapeNames()...)),
+		"errors":   p.stringValue(&r.API.Shape.Name, oneOf(gateway.ShapeNames()...)),
 		"error_texts": p.mapping(map[string]field{
-			"unauthorized": p.one(&r.API.Shape.Texts.Unauthorized, checkText),
-			"expired":      p.one(&r.API.Shape.Texts.Expired, checkText),
-			"forbidden":    p.one(&r.API.Shape.Texts.Forbidden, checkText),
+			"unauthorized": p.stringValue(&r.API.Shape.Texts.Unauthorized, checkText),
+			"expired":      p.stringValue(&r.API.Shape.Texts.Expired, checkText),
+			"forbidden":    p.stringValue(&r.API.Shape.Texts.Forbidden, checkText),
 		}),
 		"expired_status":   p.expiredStatus(&r.API.Shape.ExpiredStatus),
-		"workspace_header": p.one(&r.WorkspaceHeader, checkHeader),
-		"anonymous_plan":   p.one(&r.AnonymousPlan, nil),
+		"workspace_header": p.stringValue(&r.WorkspaceHeader, checkHeader),
+		"anonymous_plan":   p.stringValue(&r.AnonymousPlan, nil),
 		"anonymous_concurrency": p.mapping(map[string]field{
 			"total":       number(p, &r.API.Anonymous.Total, 0, 1_000_000),
 			"per_address": number(p, &r.API.Anonymous.PerAddress, 0, 1_000_000),
 		}),
-		"user_plan":   p.one(&r.UserPlan, nil),
-		"client_plan": p.one(&r.ClientPlan, nil),
+		"user_plan":   p.stringValue(&r.UserPlan, nil),
+		"client_plan": p.stringValue(&r.ClientPlan, nil),
 		"scopes":      p.scopes(&r.Scopes),
-		"objects":     p.many(&r.Objects, input.ObjectName),
+		"objects":     p.stringList(&r.Objects, input.ObjectName),
 		"keys": p.mapping(map[string]field{
-			"prefix":       p.one(&r.Keys.Prefix, checkKeyPrefix),
-			"environments": p.many(&r.Keys.Environments, oneOf(apikey.Live, apikey.Test)),
-			"default_plan": p.one(&r.Keys.DefaultPlan, nil),
-			"test_plan":    p.one(&r.Keys.TestPlan, nil),
+			"prefix":       p.stringValue(&r.Keys.Prefix, checkKeyPrefix),
+			"environments": p.stringList(&r.Keys.Environments, oneOf(apikey.Live, apikey.Test)),
+			"default_plan": p.stringValue(&r.Keys.DefaultPlan, nil),
+			"test_plan":    p.stringValue(&r.Keys.TestPlan, nil),
 			"max_lifetime": p.duration(&r.Keys.MaxLifetime, 0),
-			"new_text":     p.one(&r.Keys.NewText, checkText),
+			"new_text":     p.stringValue(&r.Keys.NewText, checkText),
 		}),
 		"paths": p.either(&r.API.Loose, "exact", "loose"),
 		"routes": func(n *yaml.Node, key string) {
@@ -304,10 +305,10 @@ func (p *parser) scopes(dst *[]catalog.Scope) field {
 			}
 			s := catalog.Scope{Name: name}
 			p.mapping(map[string]field{
-				"text":      p.one(&s.Text, checkText),
+				"text":      p.stringValue(&s.Text, checkText),
 				"implies":   p.scopeNames(&s.Implies),
 				"user_only": p.flag(&s.UserOnly),
-				"dangerous": p.choice(&s.Dangerous),
+				"dangerous": p.optionalFlag(&s.Dangerous),
 			})(n, key)
 			*dst = append(*dst, s)
 		})
@@ -317,11 +318,11 @@ func (p *parser) scopes(dst *[]catalog.Scope) field {
 func (p *parser) route(n *yaml.Node, key string) route.Route {
 	r := route.Route{Cost: 1}
 	p.mapping(map[string]field{
-		"methods":     p.many(&r.Methods, route.CheckMethod),
-		"path":        p.one(&r.Path, checkRoutePath),
+		"methods":     p.stringList(&r.Methods, route.CheckMethod),
+		"path":        p.stringValue(&r.Path, checkRoutePath),
 		"scopes":      p.scopeNames(&r.Scopes),
-		"credentials": p.many(&r.Credentials, oneOf(bearer.KindsAtAPI()...)),
-		"role":        p.one(&r.Role, oneOf(catalog.Roles...)),
+		"credentials": p.stringList(&r.Credentials, oneOf(bearer.KindsAtAPI()...)),
+		"role":        p.stringValue(&r.Role, oneOf(catalog.Roles...)),
 		"cost":        number(p, &r.Cost, 0, 1000),
 		"public":      p.flag(&r.Public),
 		"refuse":      p.flag(&r.Refuse),
@@ -332,14 +333,14 @@ func (p *parser) route(n *yaml.Node, key string) route.Route {
 func (p *parser) trustedIssuer(n *yaml.Node, key string) catalog.TrustedIssuer {
 	var t catalog.TrustedIssuer
 	p.mapping(map[string]field{
-		"issuer":       p.one(&t.Issuer, checkForeignIssuer),
-		"audience":     p.many(&t.Audiences, checkText),
-		"client_ids":   p.many(&t.ClientIDs, checkText),
+		"issuer":       p.stringValue(&t.Issuer, checkForeignIssuer),
+		"audience":     p.stringList(&t.Audiences, checkText),
+		"client_ids":   p.stringList(&t.ClientIDs, checkText),
 		"hs256_secret": p.sharedSecret(&t.HS256Secret),
-		"jwks_url":     p.one(&t.JWKSURL, checkJWKSURL),
-		"algorithms":   p.many(&t.Algorithms, checkAlgorithm),
+		"jwks_url":     p.stringValue(&t.JWKSURL, checkJWKSURL),
+		"algorithms":   p.stringList(&t.Algorithms, checkAlgorithm),
 		"scopes":       p.scopeNames(&t.Scopes),
-		"plan":         p.one(&t.Plan, nil),
+		"plan":         p.stringValue(&t.Plan, nil),
 	})(n, key)
 	return t
 }

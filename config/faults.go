@@ -27,6 +27,7 @@ type Fault struct {
 	text   string
 }
 
+// String implements fmt.Stringer.
 func (f Fault) String() string {
 	var b strings.Builder
 	for _, part := range []string{f.origin.String(), f.key} {
@@ -41,6 +42,7 @@ func (f Fault) String() string {
 // message.
 type Faults []Fault
 
+// Error implements error.
 func (f Faults) Error() string {
 	lines := make([]string, len(f))
 	for i, one := range f {

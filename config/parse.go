@@ -36,7 +36,7 @@ type parser struct {
 	source  string            // the file, flag or variable being read
 	origins map[string]origin // by key
 	faulty  map[string]bool   // keys that already have a fault; only the first is reported
-	around  map[string]bool   // keys that contain those
+	around  map[string]bool   // keys that contain a faulty key
 	faults  Faults
 }
 
@@ -301,8 +301,8 @@ func (p *parser) text(n *yaml.Node, key string) (string, bool) {
 	return text, ok
 }
 
-// one reads a string into dst if check, which may be nil, returns no error.
-func (p *parser) one(dst *string, check func(string) error) field {
+// stringValue reads a string into dst if check, which may be nil, returns no error.
+func (p *parser) stringValue(dst *string, check func(string) error) field {
 	return func(n *yaml.Node, key string) {
 		text, ok := p.text(n, key)
 		if !ok {
@@ -318,33 +318,33 @@ func (p *parser) one(dst *string, check func(string) error) field {
 	}
 }
 
-// many reads a list of distinct strings into dst; check applies to each.
-func (p *parser) many(dst *[]string, check func(string) error) field {
-	return p.texts(dst, func(dst *string) field { return p.one(dst, check) })
+// stringList reads a list of distinct strings into dst; check applies to each.
+func (p *parser) stringList(dst *[]string, check func(string) error) field {
+	return p.distinct(dst, func(dst *string) field { return p.stringValue(dst, check) })
 }
 
 // scopeNames reads a list of distinct scopes into dst. Scopes may start with env: or file:, which is not a reference
 // here.
 func (p *parser) scopeNames(dst *[]string) field {
-	return p.texts(dst, func(dst *string) field {
+	return p.distinct(dst, func(dst *string) field {
 		return func(n *yaml.Node, key string) {
 			if n = yamlnode.Deref(n); refers(n) {
 				*dst = n.Value
 				return
 			}
-			p.one(dst, nil)(n, key)
+			p.stringValue(dst, nil)(n, key)
 		}
 	})
 }
 
-// texts reads a list of distinct strings into dst, with the reader that one returns for each.
-func (p *parser) texts(dst *[]string, one func(dst *string) field) field {
+// distinct reads a list of distinct strings into dst, with the reader that one returns for each.
+func (p *parser) distinct(dst *[]string, stringValue func(dst *string) field) field {
 	return func(n *yaml.Node, key string) {
 		*dst = []string{}
 		p.list(n, key, func(n *yaml.Node, key string) {
 			var text string
 			before := len(p.faults)
-			one(&text)(n, key)
+			stringValue(&text)(n, key)
 			switch {
 			case len(p.faults) > before:
 			case slices.Contains(*dst, text):
@@ -410,8 +410,8 @@ func (p *parser) flag(dst *bool) field {
 	}
 }
 
-// choice reads true or false, and leaves dst nil if the key is left out.
-func (p *parser) choice(dst **bool) field {
+// optionalFlag reads true or false, and leaves dst nil if the key is left out.
+func (p *parser) optionalFlag(dst **bool) field {
 	return func(n *yaml.Node, key string) {
 		var chosen bool
 		p.flag(&chosen)(n, key)

@@ -70,7 +70,7 @@ func defaultResource(id string) Resource {
 func (p *parser) upstream(dst **url.URL) field {
 	return func(n *yaml.Node, key string) {
 		var text string
-		if p.one(&text, orEmpty(checkUpstream))(n, key); text != "" {
+		if p.stringValue(&text, orEmpty(checkUpstream))(n, key); text != "" {
 			*dst, _ = url.Parse(text) // checkUpstream has parsed it
 		}
 	}
@@ -80,7 +80,7 @@ func (p *parser) upstream(dst **url.URL) field {
 func (p *parser) either(dst *bool, no, yes string) field {
 	return func(n *yaml.Node, key string) {
 		var value string
-		if p.one(&value, oneOf(no, yes))(n, key); value != "" {
+		if p.stringValue(&value, oneOf(no, yes))(n, key); value != "" {
 			*dst = value == yes
 		}
 	}

@@ -166,7 +166,7 @@ func (r *risks) checkRoutes(c Config, where func(key string) origin) {
 			r.add(
 				"resources[%d].%s: requires %s, but is shadowed: %s comes earlier, also matches %s, and requires %s; "+
 					"if that is not intended, move the later route up, or narrow the earlier one",
-				i, name(one.Loser), needs(one.Loser), name(one.Taker), one.Example, needs(one.Taker),
+				i, name(one.Stricter), needs(one.Stricter), name(one.Weaker), one.Example, needs(one.Weaker),
 			)
 		}
 		switch {
@@ -191,7 +191,7 @@ func (r *risks) checkRoutes(c Config, where func(key string) origin) {
 				"resources[%d].%s: requires %s, but %s matches %s, another spelling of its path, and requires %s; "+
 					"if your API treats both as the same path, as Express, ASP.NET and others do, "+
 					"set paths: loose for the resource",
-				i, name(one.Loser), needs(one.Loser), name(one.Taker), one.Example, needs(one.Taker),
+				i, name(one.Stricter), needs(one.Stricter), name(one.Weaker), one.Example, needs(one.Weaker),
 			)
 		}
 		if more {

@@ -110,7 +110,7 @@ func defaultPort(scheme string) string {
 	return "80"
 }
 
-// bareOrigin refuses a path or query. What names the value in errors, such as "an issuer".
+// bareOrigin refuses a path or query. what is the name of the value in errors, such as "an issuer".
 func bareOrigin(u *url.URL, what string) error {
 	bare := u.Scheme + "://" + u.Host
 	switch {

@@ -66,7 +66,7 @@ func (p *parser) checkRoutes(r Resource, at string) {
 			p.fault(key+".path", "is missing; set one, such as /v1/**")
 		} else {
 			p.checkRoute(scopes, one, key)
-			if earlier := table.TakenBefore(one); len(earlier) > 0 {
+			if earlier := table.CoveredBy(one); len(earlier) > 0 {
 				p.fault(key, "is never used, because %s; move it further up", p.describeEarlier(r, at, earlier))
 			}
 		}

@@ -34,7 +34,7 @@ func oneOf(values ...string) func(string) error {
 	}
 }
 
-// orEmpty accepts an empty string, which disables something, and what check accepts.
+// orEmpty accepts an empty string, which disables something, and every value that check accepts.
 func orEmpty(check func(string) error) func(string) error {
 	return func(s string) error {
 		if s == "" {

@@ -19,22 +19,22 @@ type Authority struct {
 	// limits them.
 	Administrator bool
 	UserID        string // empty: no user; for the CLI: the user whose personal access token it creates
-	PersonalID    string // the user's personal workspace, whose audit log records what is theirs alone; empty: unknown
+	PersonalID    string // personal workspace, whose audit log records changes to the user's own objects; empty: unknown
 	WorkspaceID   string // in which they act; empty: none
 	Role          string // in it; that of an API key with the scope admin is admin
 	// Credential is the principal of the caller's credential; nil for a browser session and the CLI, whose permissions are
 	// those of the role.
 	Credential *bearer.Principal
-	// Manages is set for an access token of an app that the operator allows to create things that outlive the token.
+	// Manages is set for an access token whose app may create objects that outlive the token; the operator grants this.
 	Manages bool
 	// Session is set for a browser session, and not for a credential or the CLI.
 	Session bool
-	// Fresh means that in this session the user entered the password a few minutes ago at most.
+	// Fresh means that in this session the user entered the password at most a few minutes ago.
 	Fresh bool
 }
 
-// CommandLine returns the authority of the CLI, in a workspace, or in none if workspaceID is empty.
-func CommandLine(workspaceID string) Authority {
+// CLI returns the authority of the CLI, in a workspace, or in none if workspaceID is empty.
+func CLI(workspaceID string) Authority {
 	return Authority{Administrator: true, WorkspaceID: workspaceID, Role: catalog.RoleOwner}
 }
 
@@ -51,7 +51,7 @@ func (f *Forbidden) Error() string { return "forbidden: " + f.Message }
 // access. Nothing was done.
 var ErrStale = errors.New("the last sign-in is too long ago for an act that gives lasting access")
 
-// Act is a requested operation, as far as its permission depends on it.
+// Act holds the parts of a requested operation on which its permission depends.
 type Act struct {
 	// Permission is the one that the act needs in the workspace. Empty: no role is needed.
 	Permission Permission
@@ -62,12 +62,12 @@ type Act struct {
 	// Lasts means that the act creates, widens, enables or replaces something that keeps working when the caller's
 	// credential is gone. All other acts take something away, or change no permissions.
 	Lasts bool
-	// Light means that the act, though it lasts, gives too little to ask a user for their password.
+	// Light means that a lasting act grants too little to require the password again.
 	Light bool
-	// Gives is what the created or widened thing may do at most, for each resource.
-	Gives []Reach
-	// GivesRole is the role that the act gives to a user. Empty: none.
-	GivesRole string
+	// Grants is the most that the created or widened object may do, for each resource.
+	Grants []Reach
+	// GrantsRole is the role that the act gives to a user. Empty: none.
+	GrantsRole string
 }
 
 // Reach is what something that can be used by itself, such as a key, may do at most.
@@ -121,26 +121,26 @@ func (a *Authority) permitted(act *Act) error {
 	if !act.Lasts || c == nil {
 		return nil
 	}
-	if err := a.outlived(); err != nil {
+	if err := a.mustManage(); err != nil {
 		return err
 	}
-	for i := range act.Gives {
-		if err := mustCover(c, &act.Gives[i]); err != nil {
+	for i := range act.Grants {
+		if err := mustCover(c, &act.Grants[i]); err != nil {
 			return err
 		}
 	}
-	if act.GivesRole != "" {
+	if act.GrantsRole != "" {
 		// A membership does not expire, and its member may use any address.
-		if err := mustReach(c, 0, nil, act.GivesRole); err != nil {
+		if err := mustReach(c, 0, nil, act.GrantsRole); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// outlived returns *Forbidden for an access token, unless its app manages: what the token created would remain after
-// the user's consent has ended.
-func (a *Authority) outlived() error {
+// mustManage returns *Forbidden for an access token whose app does not have Manages: what the token created would
+// remain after the user's consent has ended.
+func (a *Authority) mustManage() error {
 	if c := a.Credential; c != nil && c.Kind == bearer.KindAccessToken && !a.Manages {
 		return &Forbidden{
 			Message: "App access tokens expire, but this change would remain. Use an API key or a personal access token, " +
@@ -219,11 +219,11 @@ func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 	}
 }
 
-// MayGivePower decides whether the authority may make a user an administrator of this server, change the address or
-// password of an account, or enable it: such access does not expire and works from any address. Errors are those of
-// Decide.
-func (a *Authority) MayGivePower() error {
-	return a.Decide(Act{Lasts: true, GivesRole: catalog.RoleOwner})
+// MayGrantAccountAccess decides whether the authority may make a user an administrator of this server, change the
+// address or password of an account, or enable it: such access does not expire and works from any address. It returns
+// the errors of Decide.
+func (a *Authority) MayGrantAccountAccess() error {
+	return a.Decide(Act{Lasts: true, GrantsRole: catalog.RoleOwner})
 }
 
 // May returns *Forbidden unless the authority has a permission in its workspace, for acts that only read or take
@@ -240,13 +240,13 @@ func (m *Manager) PersonAuthority(
 	if err != nil {
 		return Authority{}, storage.Workspace{}, nil, fmt.Errorf("workspaces: %w", err)
 	}
-	a, ws, err := AuthorityAmong(all, userID, slug)
+	a, ws, err := AuthorityFrom(all, userID, slug)
 	return a, ws, all, err
 }
 
-// AuthorityAmong is PersonAuthority for a caller that has already read the person's workspaces, with the personal one
+// AuthorityFrom is PersonAuthority for a caller that has already read the person's workspaces, with the personal one
 // first, as storage.Store.WorkspacesOf returns them.
-func AuthorityAmong(all []storage.Workspace, userID, slug string) (Authority, storage.Workspace, error) {
+func AuthorityFrom(all []storage.Workspace, userID, slug string) (Authority, storage.Workspace, error) {
 	a := Authority{UserID: userID, Session: true}
 	if len(all) > 0 && all[0].Personal {
 		a.PersonalID = all[0].ID

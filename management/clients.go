@@ -22,7 +22,7 @@ const (
 // MaxClients is how many apps a workspace may have. Two that are created at the same moment may exceed it by one.
 const MaxClients = 200
 
-// appAct returns an act on an app of a workspace that takes something away or changes nothing. It returns
+// appAct returns an Act on an app of a workspace that only removes something, or changes nothing. It returns
 // storage.ErrNotFound if the app belongs to another workspace.
 func (a *Authority) appAct(workspaceID string) (Act, error) {
 	if !a.Administrator && (workspaceID == "" || workspaceID != a.WorkspaceID) {
@@ -40,7 +40,7 @@ func (a *Authority) decideApp(workspaceID string, lasts bool, scopes, resources 
 	}
 	act.Lasts = lasts
 	for _, id := range resources {
-		act.Gives = append(act.Gives, Reach{Resource: id, Scopes: scopes})
+		act.Grants = append(act.Grants, Reach{Resource: id, Scopes: scopes})
 	}
 	return a.Decide(act)
 }
@@ -60,7 +60,7 @@ func (m *Manager) CreateClient(
 		return c, "", err
 	}
 	if p.WorkspaceID != "" {
-		if err := m.issuesIn(ctx, p.WorkspaceID); err != nil {
+		if err := m.mustBeEnabled(ctx, p.WorkspaceID); err != nil {
 			return c, "", err
 		}
 		n, err := m.store.CountClientsOfWorkspace(ctx, p.WorkspaceID)
@@ -107,11 +107,11 @@ func (m *Manager) DisableClient(ctx context.Context, by Authority, id string) er
 		if err != nil {
 			return err
 		}
-		return m.store.DisableClient(ctx, id, by.stops(c.DisabledBy, false))
+		return m.store.DisableClient(ctx, id, by.stopAuthority(c.DisabledBy, false))
 	})
 }
 
-// EnableClient enables a disabled client, which needs as much authority as disabled it. Errors are those of
+// EnableClient enables a disabled client, which needs at least the authority that disabled it. It returns the errors of
 // DisableClient.
 func (m *Manager) EnableClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "enabled", true, func(ctx context.Context, id string) error {
@@ -149,7 +149,7 @@ func (m *Manager) VerifyClient(ctx context.Context, by Authority, id string, ver
 	)
 }
 
-// DeleteClient deletes a client with its grants and tokens. Errors are those of DisableClient.
+// DeleteClient deletes a client with its grants and tokens. It returns the errors of DisableClient.
 func (m *Manager) DeleteClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "deleted", false, m.store.DeleteClient)
 }
@@ -176,11 +176,11 @@ func (m *Manager) changeClient(
 	return nil
 }
 
-// EndAccess withdraws all that a user has allowed a client, or all clients if clientID is empty. The audit log of the
-// user's personal workspace records it.
-func (m *Manager) EndAccess(ctx context.Context, userID, personalID, clientID string) error {
+// RevokeAccess revokes everything that a user has allowed a client, or all clients if clientID is empty. The audit log
+// of the user's personal workspace records it.
+func (m *Manager) RevokeAccess(ctx context.Context, userID, personalID, clientID string) error {
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
-		ended, err := m.store.EndAccess(ctx, userID, clientID)
+		ended, err := m.store.RevokeAccess(ctx, userID, clientID)
 		if err != nil || !ended {
 			return err
 		}
@@ -194,10 +194,10 @@ func (m *Manager) EndAccess(ctx context.Context, userID, personalID, clientID st
 	return nil
 }
 
-// UpdateClient changes a client to p; it stays public or confidential. If a user who is not an administrator changes
-// the name, site or redirect URIs of an app, it is not verified, first-party or managing any more. It also stops being
-// first-party or managing if such a user gives it more scopes, resources or grant types. Errors are those of
-// CreateClient, and storage.ErrNotFound.
+// UpdateClient changes a client to p, except for Public. If a user who is not an administrator changes the name, site
+// or redirect URIs of an app, the app loses Verified, FirstParty and Manages. It also loses FirstParty and Manages if
+// such a user gives it more scopes, resources or grant types. UpdateClient returns the errors of CreateClient, and
+// storage.ErrNotFound.
 func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p ClientSpec) (storage.Client, error) {
 	var c storage.Client
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
@@ -216,7 +216,7 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 					"it, on the page /admin/apps/" + c.ID + ".",
 			}
 		}
-		p.was = c.Name
+		p.oldName = c.Name
 		if p.Public != c.Public {
 			return &input.Invalid{
 				Field: "kind", Message: "An app cannot change between public and confidential; register a new app",
@@ -270,7 +270,7 @@ func within(list, set []string) bool {
 }
 
 // RotateSecret creates a new secret for a confidential client; the old one works until grace is over, 30 days at most.
-// Errors are those of DisableClient, and *input.Invalid, also for a client that is disabled or whose workspace is.
+// It returns the errors of DisableClient, and *input.Invalid, also for a client that is disabled or whose workspace is.
 func (m *Manager) RotateSecret(
 	ctx context.Context, by Authority, id string, grace time.Duration,
 ) (string, storage.ClientSecret, error) {
@@ -294,7 +294,7 @@ func (m *Manager) RotateSecret(
 				Field: "kind", Message: "A disabled app cannot get a new secret; enable it first",
 			}
 		}
-		if err := m.issuesIn(ctx, c.WorkspaceID); err != nil {
+		if err := m.mustBeEnabled(ctx, c.WorkspaceID); err != nil {
 			return err
 		}
 		return m.auditClient(ctx, "secret_rotated", &c, map[string]string{"secret": x.ID, "grace": grace.String()})

@@ -31,7 +31,7 @@ type ClientSpec struct {
 	WorkspaceID    string // empty: no workspace, administrators only
 	CreatedBy      string // user id; empty: the CLI
 	Administrator  bool
-	was            string // the current name of a client that is updated
+	oldName        string // the current name of a client that is updated
 }
 
 // RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the CLI registered it, and
@@ -59,11 +59,11 @@ type clientRules struct {
 func (c *clientRules) check(p *ClientSpec) error {
 	var all input.Faults
 	fault := all.Add
-	if p.Name != p.was || p.was == "" { // the old name was valid under the rules at the time
+	if p.Name != p.oldName || p.oldName == "" { // the old name was valid under the rules at the time
 		c.checkAppName(p, fault)
 	}
 	p.Site = strings.TrimSpace(p.Site)
-	if p.Site != "" && !input.Site(p.Site) {
+	if p.Site != "" && !input.IsSite(p.Site) {
 		fault("site", "must be an https URL of at most 500 characters, in ASCII; percent-encode others, and use a "+
 			"host name in its xn-- form")
 	}
@@ -77,7 +77,7 @@ func (c *clientRules) check(p *ClientSpec) error {
 		{"grant", "grant types", len(p.Grants), len(c.grants)},
 	} {
 		if list.have > list.most {
-			// Of a list that is too long, the items are neither checked nor reported.
+			// If a list is too long, its items are neither checked nor reported.
 			fault(list.field, "At most %d %s are allowed; register fewer", list.most, list.what)
 			return errors.Join(all...)
 		}
@@ -229,7 +229,7 @@ func (c *clientRules) checkAppName(p *ClientSpec, fault func(field, message stri
 				own = append(own, u.Hostname())
 			}
 		}
-		why = input.Claim(p.Name, own, p.Administrator)
+		why = input.FalseClaim(p.Name, own, p.Administrator)
 	}
 	if why != "" {
 		fault("name", "%s", why)

@@ -24,7 +24,7 @@ func (m *Manager) Invite(
 		return storage.Invitation{}, "", err
 	}
 	email = strings.Trim(email, " ")
-	if !input.Email(email) {
+	if !input.IsEmail(email) {
 		return storage.Invitation{}, "", &input.Invalid{
 			Field:   "email",
 			Message: "is not a valid email address; use one such as name@example.com, in Latin letters only",
@@ -52,7 +52,7 @@ func (m *Manager) Invite(
 			}
 		}
 		if err == nil {
-			err = by.mayEnd(
+			err = by.mayWithdraw(
 				open, func(o storage.Invitation) bool { return storage.EmailKey(o.Email) == storage.EmailKey(email) },
 			)
 		}
@@ -74,7 +74,7 @@ func (m *Manager) Invite(
 		}
 		if err == nil {
 			// Do not send an invitation that could not be accepted: the creator of a key may have left the workspace.
-			if _, err = m.stillGiven(ctx, i); errors.Is(err, storage.ErrNotFound) {
+			if _, err = m.checkSender(ctx, i); errors.Is(err, storage.ErrNotFound) {
 				err = &Forbidden{
 					Message: "The user of this credential can no longer invite members with this role; use another credential.",
 				}
@@ -92,12 +92,12 @@ func (m *Manager) Invite(
 	return i, token, err
 }
 
-// mayEnd returns *Forbidden if one of the invitations that meant selects is for an owner, and the authority may not
-// manage owners.
-func (a *Authority) mayEnd(open []storage.Invitation, meant func(storage.Invitation) bool) error {
+// mayWithdraw returns *Forbidden if one of the invitations that match selects is for an owner, and the authority may
+// not manage owners.
+func (a *Authority) mayWithdraw(open []storage.Invitation, match func(storage.Invitation) bool) error {
 	for _, i := range open {
-		if meant(i) && i.Role == catalog.RoleOwner {
-			return a.Decide(managesRole(i.Role))
+		if match(i) && i.Role == catalog.RoleOwner {
+			return a.Decide(removesRole(i.Role))
 		}
 	}
 	return nil
@@ -119,7 +119,7 @@ func (m *Manager) DropInvitation(ctx context.Context, by Authority, w storage.Wo
 		func(ctx context.Context) error {
 			open, err := m.store.InvitationsOf(ctx, w.ID)
 			if err == nil {
-				err = by.mayEnd(open, func(o storage.Invitation) bool { return o.ID == id })
+				err = by.mayWithdraw(open, func(o storage.Invitation) bool { return o.ID == id })
 			}
 			if err != nil {
 				return err
@@ -143,7 +143,7 @@ func (m *Manager) Invitation(ctx context.Context, token string) (storage.Invitat
 	if err != nil {
 		return i, storage.Workspace{}, fmt.Errorf("invitation: %w", err)
 	}
-	w, err := m.stillGiven(ctx, i)
+	w, err := m.checkSender(ctx, i)
 	if err != nil {
 		return i, w, fmt.Errorf("invitation: %w", err)
 	}
@@ -161,10 +161,10 @@ func (a *Authority) credentialID() string {
 	}
 }
 
-// stillGiven finds the workspace of an invitation. It returns storage.ErrNotFound if the workspace is disabled, or if
-// the sender, with the same credential, could not send the invitation now. Otherwise a removed member could come back
-// with an invitation that they had sent to themselves.
-func (m *Manager) stillGiven(ctx context.Context, i storage.Invitation) (storage.Workspace, error) {
+// checkSender checks that the sender of an invitation could send it now, with the same credential, and returns its
+// workspace. If they could not, or if the workspace is disabled, it returns storage.ErrNotFound. Otherwise a removed
+// member could come back with an invitation that they had sent to themselves.
+func (m *Manager) checkSender(ctx context.Context, i storage.Invitation) (storage.Workspace, error) {
 	w, err := m.store.WorkspaceByID(ctx, i.WorkspaceID)
 	if err != nil {
 		return w, err
@@ -191,7 +191,7 @@ func (m *Manager) sender(ctx context.Context, i storage.Invitation) (Authority, 
 	}
 	if i.CredentialID == "" {
 		if i.CreatedBy == "" {
-			return CommandLine(i.WorkspaceID), nil
+			return CLI(i.WorkspaceID), nil
 		}
 		role, err := m.store.ActiveRole(ctx, i.WorkspaceID, i.CreatedBy)
 		return Authority{UserID: i.CreatedBy, WorkspaceID: i.WorkspaceID, Role: role}, err
@@ -244,7 +244,7 @@ func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, token s
 		if _, err := m.store.TakeInvitation(ctx, i.Digest, user.ID); err != nil {
 			return err
 		}
-		if _, err := m.stillGiven(ctx, i); err != nil { // checked again, now that no role can change
+		if _, err := m.checkSender(ctx, i); err != nil { // checked again, now that no role can change
 			return err
 		}
 		return m.auditWorkspace(

@@ -14,7 +14,7 @@ import (
 	"doorward/storage"
 )
 
-// KeyChange is a change of a key or personal access token; a nil field stays as it is.
+// KeyChange is a change of a key or personal access token; a nil field is not changed.
 type KeyChange struct {
 	Name      *string
 	Note      *string
@@ -26,8 +26,8 @@ type KeyChange struct {
 	Addresses *[]string
 }
 
-// UpdateKey changes one of the owner's keys. A key never gets a new scope; create a new key for more. Errors are those
-// of CreateKey, and storage.ErrNotFound.
+// UpdateKey changes one of the owner's keys. A key never gets a new scope; create a new key for more. It returns the
+// errors of CreateKey, and storage.ErrNotFound.
 func (m *Manager) UpdateKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, workspacePlan, id string, c KeyChange,
 ) (storage.APIKey, error) {
@@ -105,7 +105,7 @@ func (m *Manager) applyKeyChange(
 	}
 	r, err := m.keys.CheckExisting(&kept, personal)
 	if r != nil && !personal && c.Scopes != nil {
-		err = errors.Join(err, apikey.CheckPersonOnly(r, kept.Scopes))
+		err = errors.Join(err, apikey.CheckUserOnly(r, kept.Scopes))
 	}
 	// Check the plan only if it changes: one that was valid when it was set must not prevent other changes.
 	if r != nil && !personal && (c.Plan != nil || c.RateLimit != nil) {

@@ -54,17 +54,17 @@ func (m *Manager) CreateKey(
 			return storage.APIKey{}, "", err
 		}
 	}
-	if err := apikey.CheckPersonOnly(r, p.Scopes); err != nil {
+	if err := apikey.CheckUserOnly(r, p.Scopes); err != nil {
 		return storage.APIKey{}, "", err
 	}
-	if err := m.issuesIn(ctx, k.WorkspaceID); err != nil {
+	if err := m.mustBeEnabled(ctx, k.WorkspaceID); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	return m.issue(ctx, &by, k)
 }
 
-// CreatePersonalToken creates a personal access token for the authority's user. The secret is returned only here.
-// Errors are those of CreateKey.
+// CreatePersonalToken creates a personal access token for the authority's user. The secret is returned only here. It
+// returns the errors of CreateKey.
 func (m *Manager) CreatePersonalToken(
 	ctx context.Context, by Authority, p apikey.Spec,
 ) (storage.APIKey, string, error) {
@@ -81,7 +81,7 @@ func (m *Manager) CreatePersonalToken(
 	if err != nil {
 		return storage.APIKey{}, "", err
 	}
-	if err := m.issuesTo(ctx, by.UserID); err != nil {
+	if err := m.userMustBeEnabled(ctx, by.UserID); err != nil {
 		return storage.APIKey{}, "", err
 	}
 	createdBy := by.UserID
@@ -102,7 +102,7 @@ func (m *Manager) CreatePersonalToken(
 	return m.issue(ctx, &by, k)
 }
 
-// keyAct returns an act on a key or personal access token that takes something away or changes nothing.
+// keyAct returns an Act on a key or personal access token that only removes something, or changes nothing.
 func keyAct(k *storage.APIKey) Act {
 	if k.UserID != "" {
 		return Act{Own: true}
@@ -118,7 +118,7 @@ func lastingAct(k *storage.APIKey) Act {
 	if k.UserID != "" {
 		r.Role = cmp.Or(k.Role, catalog.RoleOwner)
 	}
-	act.Gives = []Reach{r}
+	act.Grants = []Reach{r}
 	return act
 }
 
@@ -184,12 +184,12 @@ func (m *Manager) PauseKey(
 			if err != nil {
 				return err
 			}
-			return m.store.PauseKey(ctx, owner, id, by.stops(k.PausedBy, owner.UserID != ""))
+			return m.store.PauseKey(ctx, owner, id, by.stopAuthority(k.PausedBy, owner.UserID != ""))
 		},
 	)
 }
 
-// ResumeKey resumes a paused key, which needs as much authority as paused it. Errors are those of PauseKey.
+// ResumeKey resumes a paused key, which needs at least the authority that paused it. It returns the errors of PauseKey.
 func (m *Manager) ResumeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
@@ -215,7 +215,7 @@ func (m *Manager) ResumeKey(
 	)
 }
 
-// RevokeKey revokes one of the owner's keys, at once and for good. Errors are those of PauseKey.
+// RevokeKey revokes one of the owner's keys, at once and for good. It returns the errors of PauseKey.
 func (m *Manager) RevokeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
@@ -234,7 +234,7 @@ func (m *Manager) changeKey(
 	by Authority,
 	owner storage.KeyOwner,
 	id, done string,
-	asked func(*storage.APIKey) Act,
+	requested func(*storage.APIKey) Act,
 	act func(context.Context, storage.KeyOwner, string) error,
 ) (storage.APIKey, error) {
 	if err := by.mayManage(owner); err != nil {
@@ -248,7 +248,7 @@ func (m *Manager) changeKey(
 		if k, err = m.store.Key(ctx, owner, id); err != nil {
 			return err
 		}
-		if err := by.Decide(asked(&k)); err != nil {
+		if err := by.Decide(requested(&k)); err != nil {
 			return err
 		}
 		return m.auditKey(ctx, &by, done, &k, nil)
@@ -259,9 +259,9 @@ func (m *Manager) changeKey(
 	return k, nil
 }
 
-// RotateKey creates a key that replaces one of the owner's, which works until grace is over, 30 days at most. Errors
-// are those of CreateKey, *input.Invalid for a paused key, storage.ErrNotFound, and apikey.ErrRotated for a key that
-// cannot be rotated any more.
+// RotateKey creates a key that replaces one of the owner's, which works until grace is over, 30 days at most. It
+// returns the errors of CreateKey, *input.Invalid for a paused key, storage.ErrNotFound, and apikey.ErrRotated for a
+// key that cannot be rotated any more.
 func (m *Manager) RotateKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string, grace time.Duration,
 ) (storage.APIKey, string, error) {
@@ -280,7 +280,7 @@ func (m *Manager) RotateKey(
 		}
 		act := lastingAct(&old)
 		if by.Credential != nil && by.Credential.KeyID == old.ID {
-			act.Gives = nil // a key that replaces itself has its own scopes and expiry
+			act.Grants = nil // a key that replaces itself has its own scopes and expiry
 		}
 		if err := by.Decide(act); err != nil {
 			return err
@@ -291,7 +291,7 @@ func (m *Manager) RotateKey(
 		if !old.PausedAt.IsZero() {
 			return &input.Invalid{Field: "key", Message: "is paused and cannot be rotated; resume it first"}
 		}
-		if err := cmp.Or(m.issuesIn(ctx, old.WorkspaceID), m.issuesTo(ctx, old.UserID)); err != nil {
+		if err := cmp.Or(m.mustBeEnabled(ctx, old.WorkspaceID), m.userMustBeEnabled(ctx, old.UserID)); err != nil {
 			return err
 		}
 		if text, fresh, err = m.keys.Rotate(ctx, old, by.UserID, grace); err != nil {

@@ -1,6 +1,5 @@
 // Package management changes workspaces, members, invitations, apps and keys for administrators, members and their
-// programs. It decides by an Authority who may change what, and records each change in the audit log; it does not know
-// HTTP.
+// programs. It decides what an Authority may change, and records each change in the audit log; it does not know HTTP.
 package management
 
 import (
@@ -28,7 +27,7 @@ type Config struct {
 	UnlimitedChanges bool
 }
 
-// Manager makes the changes of administrative operations. Its methods are safe for concurrent use.
+// Manager runs administrative operations. Its methods are safe for concurrent use.
 type Manager struct {
 	issuer    string
 	store     *storage.Store

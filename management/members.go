@@ -22,8 +22,8 @@ func checkRole(role string) error {
 	return nil
 }
 
-// managesRole returns an act by which a member loses a role.
-func managesRole(role string) Act {
+// removesRole returns an act by which a member loses a role.
+func removesRole(role string) Act {
 	if role == catalog.RoleOwner {
 		return Act{Permission: MayManageOwners}
 	}
@@ -33,8 +33,8 @@ func managesRole(role string) Act {
 // givesRole returns an act by which a user gets a role. A role below admin cannot change the workspace, so the act
 // needs no password.
 func givesRole(role string) Act {
-	act := managesRole(role)
-	act.Lasts, act.Light, act.GivesRole = true, !catalog.AtLeast(role, catalog.RoleAdmin), role
+	act := removesRole(role)
+	act.Lasts, act.Light, act.GrantsRole = true, !catalog.AtLeast(role, catalog.RoleAdmin), role
 	return act
 }
 
@@ -74,10 +74,10 @@ func (m *Manager) ChangeRole(ctx context.Context, by Authority, w storage.Worksp
 	if err := checkRole(role); err != nil {
 		return err
 	}
-	if err := by.outlived(); err != nil { // even a lower role remains
+	if err := by.mustManage(); err != nil { // even a lower role remains
 		return err
 	}
-	return m.inWorkspace(ctx, &by, managesRole(role), "change the role", func(ctx context.Context) error {
+	return m.inWorkspace(ctx, &by, removesRole(role), "change the role", func(ctx context.Context) error {
 		before, err := m.roleToChange(ctx, &by, w.ID, userID)
 		if err != nil || before == role {
 			return err
@@ -107,10 +107,10 @@ func (m *Manager) roleToChange(ctx context.Context, by *Authority, workspaceID, 
 	if err != nil {
 		return "", err
 	}
-	return before, by.Decide(managesRole(before))
+	return before, by.Decide(removesRole(before))
 }
 
-// RemoveMember removes a member; every member may leave. Errors are those of ChangeRole.
+// RemoveMember removes a member; every member may leave. It returns the errors of ChangeRole.
 func (m *Manager) RemoveMember(ctx context.Context, by Authority, w storage.Workspace, userID string) error {
 	act, own := Act{Permission: MayManageMembers}, userID == by.UserID && userID != ""
 	if own {

@@ -11,16 +11,16 @@ type Permission string
 
 // The permissions.
 const (
-	MaySee             Permission = "see"              // the workspace's name and its members
-	MayConsent         Permission = "consent"          // let an app act for the user there
-	MayManageKeys      Permission = "manage keys"      // create, change and revoke API keys
-	MayManageApps      Permission = "manage apps"      // create, change and delete apps
-	MayManageMembers   Permission = "manage members"   // and invitations, below owner
-	MaySeeUsage        Permission = "see usage"        //
-	MayAudit           Permission = "audit"            // see the audit log
+	MaySee             Permission = "see"            // the workspace's name and its members
+	MayConsent         Permission = "consent"        // let an app act for the user there
+	MayManageKeys      Permission = "manage keys"    // create, change and revoke API keys
+	MayManageApps      Permission = "manage apps"    // create, change and delete apps
+	MayManageMembers   Permission = "manage members" // members and invitations, except owners
+	MaySeeUsage        Permission = "see usage"      // the usage pages
+	MayAudit           Permission = "see the audit log"
 	MayManageOwners    Permission = "manage owners"    // add and remove owners
 	MayChangeWorkspace Permission = "change workspace" // its name and plan
-	MayDeleteWorkspace Permission = "delete workspace"
+	MayDeleteWorkspace Permission = "delete workspace" // with all that belongs to it
 )
 
 // leastRole is the lowest role that has each permission.

@@ -43,9 +43,9 @@ func (a *Authority) stopsAs(personal bool) string {
 	return a.Role
 }
 
-// stops returns the authority to record when a stops something. already is the authority that had stopped it before, or
-// empty; it stays if it is higher.
-func (a *Authority) stops(already string, personal bool) string {
+// stopAuthority returns the authority to record when a stops an object. already is the authority that had stopped it
+// before, or empty; it stays if it is higher.
+func (a *Authority) stopAuthority(already string, personal bool) string {
 	by := a.stopsAs(personal)
 	if already != "" && stopLevel(already) > stopLevel(by) {
 		return already
@@ -100,8 +100,8 @@ func who(by string) string {
 	return "an administrator"
 }
 
-// issuesIn returns *input.Invalid for a disabled workspace, in which nothing new can be created.
-func (m *Manager) issuesIn(ctx context.Context, workspaceID string) error {
+// mustBeEnabled returns *input.Invalid for a disabled workspace, in which nothing can be created.
+func (m *Manager) mustBeEnabled(ctx context.Context, workspaceID string) error {
 	if workspaceID == "" || !storage.IsSystem(ctx) {
 		return nil // a tenant's workspace was checked before
 	}
@@ -118,8 +118,8 @@ func (m *Manager) issuesIn(ctx context.Context, workspaceID string) error {
 	return nil
 }
 
-// issuesTo is issuesIn for what belongs only to a user.
-func (m *Manager) issuesTo(ctx context.Context, userID string) error {
+// userMustBeEnabled is mustBeEnabled for objects that belong only to a user.
+func (m *Manager) userMustBeEnabled(ctx context.Context, userID string) error {
 	if userID == "" || !storage.IsSystem(ctx) {
 		return nil // a disabled user cannot sign in
 	}

@@ -19,7 +19,7 @@ import (
 
 const (
 	maxWorkspaceName = 100
-	// MaxWorkspaces is how many workspaces a user may belong to and still create another one.
+	// MaxWorkspaces bounds a user's workspaces: a user who belongs to that many or more cannot create another.
 	MaxWorkspaces = 100
 	// MaxMembers is how many members and open invitations a workspace may have.
 	MaxMembers = 1000
@@ -96,7 +96,7 @@ func (m *Manager) CreateWorkspace(
 	}
 	err = errors.Join(err, m.checkPlanName(plan))
 	if !by.Administrator {
-		if e := by.Decide(Act{Own: true, Lasts: true, Light: true, GivesRole: catalog.RoleOwner}); e != nil {
+		if e := by.Decide(Act{Own: true, Lasts: true, Light: true, GrantsRole: catalog.RoleOwner}); e != nil {
 			return storage.Workspace{}, e
 		}
 		if plan != "" {
@@ -106,7 +106,7 @@ func (m *Manager) CreateWorkspace(
 		}
 	}
 	if err == nil {
-		err = m.issuesTo(ctx, ownerID)
+		err = m.userMustBeEnabled(ctx, ownerID)
 	}
 	if err != nil {
 		return storage.Workspace{}, err

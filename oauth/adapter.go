@@ -40,8 +40,8 @@ type exchange struct {
 	role       string // in the workspace; empty without a user
 }
 
-// because records for the log why a code or refresh token is refused. The client is not told.
-func (x *exchange) because(format string, args ...any) { x.cause = fmt.Errorf(format, args...) }
+// setCause records for the log why a code or refresh token is refused. The client is not told.
+func (x *exchange) setCause(format string, args ...any) { x.cause = fmt.Errorf(format, args...) }
 
 type exchangeKey struct{}
 

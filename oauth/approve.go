@@ -31,8 +31,9 @@ type Decision struct {
 // ErrAnswered means that the flow was answered before.
 var ErrAnswered = errors.New("the request was answered before")
 
-// ErrNotAllowed means that the consent by which no page was shown was withdrawn at the same moment.
-var ErrNotAllowed = errors.New("the consent was revoked")
+// ErrConsentWithdrawn means that no page was shown because of a remembered consent, and that this consent was withdrawn
+// at the same moment.
+var ErrConsentWithdrawn = errors.New("the consent was revoked")
 
 // Approve issues a code for the request and returns the URL to redirect the browser to. One transaction records the
 // decision, remembers the consent, and creates the grant and its code.
@@ -155,7 +156,7 @@ func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID s
 // approveError turns an error of fosite into an *Error, and leaves those that callers of Approve look for.
 func approveError(err error) error {
 	var refused *AuthorizeError
-	if errors.Is(err, ErrAnswered) || errors.Is(err, ErrNotAllowed) || errors.Is(err, storage.ErrNotFound) ||
+	if errors.Is(err, ErrAnswered) || errors.Is(err, ErrConsentWithdrawn) || errors.Is(err, storage.ErrNotFound) ||
 		errors.As(err, &refused) {
 		return err
 	}
@@ -210,8 +211,8 @@ func (s *Server) keptAnswer(ctx context.Context, flowID string) (x answer, err e
 	return x, nil
 }
 
-// ErrNotAnswered means that the flow was not answered yet.
-var ErrNotAnswered = errors.New("the request was not answered yet")
+// ErrNotAnswered means that the flow has not been answered yet.
+var ErrNotAnswered = errors.New("the request has not been answered yet")
 
 // SameAnswer returns the URL that the browser was redirected to when the same user made the same choice before, so that
 // a form sent twice leads to one code and one URL. It returns ErrAnswered if the flow was answered differently, by
@@ -227,9 +228,10 @@ func (s *Server) SameAnswer(ctx context.Context, f *Flow, userID, choice string)
 	return s.redirectTo(f, x.Response), nil
 }
 
-// OpenAnswer returns the URL that the user's answer to a flow redirected the browser to, until the app redeems the code
-// in it. Without such an answer it returns "". It serves users who go back before the app has signed them in.
-func (s *Server) OpenAnswer(ctx context.Context, f *Flow, userID string) (string, error) {
+// UnredeemedRedirect returns the URL to which the user's answer to a flow redirected the browser, until the app redeems
+// the code in it, and then "". Without such an answer it returns "" too. It serves users who go back before the app has
+// signed them in.
+func (s *Server) UnredeemedRedirect(ctx context.Context, f *Flow, userID string) (string, error) {
 	x, err := s.keptAnswer(ctx, f.ID)
 	if errors.Is(err, ErrNotAnswered) {
 		return "", nil
@@ -256,7 +258,7 @@ func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
 	c, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
 	if errors.Is(err, storage.ErrNotFound) ||
 		err == nil && slices.ContainsFunc(g.Scopes, func(name string) bool { return !c.Scopes.Has(name) }) {
-		return ErrNotAllowed
+		return ErrConsentWithdrawn
 	}
 	return err
 }

@@ -93,7 +93,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 				"each of them once.",
 		)
 	}
-	LogFieldsOf(r.Context()).Client(form.Get("client_id"))
+	LogFieldsOf(r.Context()).RecordClient(form.Get("client_id"))
 	client, err := s.clients.find(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, pageError(
@@ -127,7 +127,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	if slices.Contains(strings.Fields(form.Get("prompt")), "none") {
 		a.Prompt = "none" // set early: it decides who is told of an error
 	}
-	if err := s.parseProven(a, form); err != nil {
+	if err := s.parseVerified(a, form); err != nil {
 		return a, err
 	}
 	return a, s.runFosite(r.Context(), a)
@@ -191,8 +191,8 @@ func (s *Server) redirectTo(f *Flow, response url.Values) string {
 	return redirecturi.AddResponse(f.RedirectURI, response)
 }
 
-// parseProven checks the parameters of a request whose client and redirect URI are verified.
-func (s *Server) parseProven(a *AuthorizeRequest, form url.Values) error {
+// parseVerified checks the parameters of a request whose client and redirect URI are verified.
+func (s *Server) parseVerified(a *AuthorizeRequest, form url.Values) error {
 	// Check state first, since every answer includes it.
 	switch {
 	case len(form["state"]) > 1:
@@ -268,11 +268,11 @@ func (s *Server) parseChallenge(a *AuthorizeRequest, form url.Values) error {
 // parseScope checks the requested scopes against the client and the resource. A request without scopes gets those that
 // the client is registered for at this resource (RFC 6749, section 3.3).
 func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
-	asked := scopeNames(text)
-	if len(asked) == 0 {
-		asked = a.Client.Scopes
+	requested := scopeNames(text)
+	if len(requested) == 0 {
+		requested = a.Client.Scopes
 	}
-	for _, name := range asked {
+	for _, name := range requested {
 		_, known := a.Resource.Scope(name)
 		switch {
 		case (!known || !a.Client.Scopes.Has(name)) && text == "":
@@ -363,7 +363,8 @@ func (s *Server) fositeAuthorize(ctx context.Context, f *Flow) (fosite.Authorize
 // appGone is the error for an app that was removed or disabled while the user was answering it.
 func appGone() error { return pageError("This app is no longer available. Contact its developer.") }
 
-// ReopenAuthorize restores the request of a flow, with the client as it is now. Errors are those of ParseAuthorize.
+// ReopenAuthorize restores the request of a flow, with the client as it is now. It returns the errors of
+// ParseAuthorize.
 func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeRequest, error) {
 	client, err := s.clients.find(ctx, f.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -461,9 +462,9 @@ func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 // scheme, so the user must be warned.
 func (a *AuthorizeRequest) BareScheme() bool { return redirecturi.HasBareScheme(a.RedirectURI) }
 
-// MayAnswerUnasked reports whether the browser may be redirected to the app, with an error above all, although the user
-// has seen no page. If any user can create such an app and this user never allowed it anything, the answer is no: this
-// server would be an open redirector (RFC 9700, section 4.11.2).
-func (a *AuthorizeRequest) MayAnswerUnasked(allowedBefore bool) bool {
+// MayRedirectWithoutPage reports whether the browser may be redirected to the app, usually with an error, before the
+// user has seen a page. It may not if any user can create such an app and this user has never allowed it anything: this
+// server would then be an open redirector (RFC 9700, section 4.11.2).
+func (a *AuthorizeRequest) MayRedirectWithoutPage(allowedBefore bool) bool {
 	return management.RegisteredByOperator(&a.Client) || a.Client.Verified || allowedBefore
 }

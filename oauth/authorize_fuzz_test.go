@@ -43,15 +43,12 @@ func fuzzServer(f *testing.F) (s *Server, clientID string) {
 		APIKeys: apikey.New(apikey.Config{Store: store, Catalog: offered}),
 		Grants:  GrantRules(),
 	})
-	s, err = New(Config{
+	s = New(Config{
 		Issuer: "https://auth.example", Store: store, Secrets: secrets, Catalog: offered, Management: manager,
 		Lifetimes:     Lifetimes{Access: time.Hour, Refresh: time.Hour, RefreshAbsolute: time.Hour, Code: time.Minute},
 		ClientAddress: func(*http.Request) netip.Addr { return netip.Addr{} },
 	})
-	if err != nil {
-		f.Fatal(err)
-	}
-	c, _, err := manager.CreateClient(storage.System(f.Context()), management.CommandLine(""), management.ClientSpec{
+	c, _, err := manager.CreateClient(storage.System(f.Context()), management.CLI(""), management.ClientSpec{
 		Name:          "App",
 		RedirectURIs:  []string{"https://app.example/cb?a=b", "http://127.0.0.1/cb"},
 		Scopes:        []string{"read", "accounts:read"},

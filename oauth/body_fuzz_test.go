@@ -82,7 +82,7 @@ func FuzzBody(f *testing.F) {
 			sound(t, form)
 			same(t, form, formType, form.Encode())
 			if !json.Valid([]byte(body)) {
-				t.Fatalf("%q is no JSON", body)
+				t.Fatalf("%q is not JSON", body)
 			}
 		}
 	})

@@ -104,7 +104,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		return storage.Client{}, err
 	}
 	refused := &Error{Code: InvalidClient, Description: clientRefused}
-	LogFieldsOf(ctx).Client(c.id)
+	LogFieldsOf(ctx).RecordClient(c.id)
 	if c.id == "" {
 		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in " +
 			"the body."
@@ -124,7 +124,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		return storage.Client{}, err
 	}
 	if !fits {
-		quiet(ctx, begin)
+		delayNegative(ctx, begin)
 		refused.Cause = s.whyNot(c, client, err == nil)
 		if ok, wait := s.failures.Fail(c.id, s.address(r)); !ok {
 			limited := tooManyFailures(wait)

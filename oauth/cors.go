@@ -78,7 +78,7 @@ func unsafeHeader(name string) bool {
 }
 
 // safeHeaders returns the headers of a preflight's lists that a page may use, joined by commas; "" if there are none.
-// Only those of unsafeHeader are left out: a page may choose the value of any other header.
+// It leaves out only the headers that unsafeHeader reports: a page may choose the value of any other header.
 func safeHeaders(lists []string) string {
 	var names []string
 	for _, list := range lists {

@@ -2,7 +2,7 @@
 // what is answered. It is the only package that imports fosite, which parses and runs the grants.
 //
 //	authorize.go      RFC 6749, sections 4.1.1 and 4.1.2, RFC 9207: from a request to an error redirect or a page
-//	approve.go        what the resource owner decided: a code, or a refusal
+//	approve.go        the resource owner's decision: a code or a refusal
 //	flow.go           the sealed request that travels through login and consent
 //	token.go          RFC 6749, section 3.2: the token endpoint
 //	grants.go         the table of the grant types; grant_*.go: one file for each

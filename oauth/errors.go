@@ -150,7 +150,7 @@ func fositeCause(err error) error {
 // writeError answers an OAuth endpoint's request (RFC 6749, section 5.2), with the request id beside the RFC's members.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	e := asError(err)
-	LogFieldsOf(r.Context()).Error(e)
+	LogFieldsOf(r.Context()).RecordError(e)
 	h := w.Header()
 	switch {
 	case e.Challenge != "":
@@ -200,38 +200,38 @@ type LogFields struct {
 
 type logFieldsKey struct{}
 
-// WithLogFields puts n into ctx.
-func WithLogFields(ctx context.Context, n *LogFields) context.Context {
-	return context.WithValue(ctx, logFieldsKey{}, n)
+// WithLogFields puts f into ctx.
+func WithLogFields(ctx context.Context, f *LogFields) context.Context {
+	return context.WithValue(ctx, logFieldsKey{}, f)
 }
 
-// LogFieldsOf returns the fields of ctx, or ones that are dropped if ctx has none.
+// LogFieldsOf returns the fields of ctx, or new ones, which nothing reads, if ctx has none.
 func LogFieldsOf(ctx context.Context) *LogFields {
-	if n, ok := ctx.Value(logFieldsKey{}).(*LogFields); ok {
-		return n
+	if f, ok := ctx.Value(logFieldsKey{}).(*LogFields); ok {
+		return f
 	}
 	return &LogFields{}
 }
 
-// Error records the error that a client received, and its cause.
-func (n *LogFields) Error(e *Error) {
-	n.ErrorCode, n.Cause = e.Code, e.Cause
-	if n.Cause == nil && e.Description != "" {
-		n.Cause = errors.New(e.Description)
+// RecordError records the error that a client received, and its cause.
+func (f *LogFields) RecordError(e *Error) {
+	f.ErrorCode, f.Cause = e.Code, e.Cause
+	if f.Cause == nil && e.Description != "" {
+		f.Cause = errors.New(e.Description)
 	}
 }
 
-// Client records the client id that a request names, whether or not there is such a client. A value that cannot be a
-// client id is left out: it may be a credential or password that was sent in the wrong place. Spaces and line ends
+// RecordClient records the client id that a request names, whether or not there is such a client. A value that cannot
+// be a client id is left out: it may be a credential or password that was sent in the wrong place. Spaces and line ends
 // around an id are kept, escaped, since they explain why it was not found.
-func (n *LogFields) Client(id string) {
+func (f *LogFields) RecordClient(id string) {
 	trimmed := strings.TrimSpace(id)
 	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) ||
 		strings.ContainsFunc(trimmed, notOfClientIDs) {
-		n.ClientID = "(no client id)"
+		f.ClientID = "(no client id)"
 		return
 	}
-	n.ClientID = strings.Trim(strconv.QuoteToASCII(id), `"`)
+	f.ClientID = strings.Trim(strconv.QuoteToASCII(id), `"`)
 }
 
 // notOfClientIDs reports whether no common server uses c in client ids.
@@ -239,9 +239,8 @@ func notOfClientIDs(c rune) bool {
 	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune("_-.~:/", c)
 }
 
-// CallerGone reports whether err occurred because the caller closed the connection: ctx, the request's, was canceled
-// for no other cause. Our own time limits give context.DeadlineExceeded, and a server that aborts requests cancels with
-// a cause of its own.
+// CallerGone reports whether err occurred because the caller closed the connection. ctx must be the request's. Our own
+// time limits give context.DeadlineExceeded, and a server that aborts requests cancels ctx with another cause.
 func CallerGone(ctx context.Context, err error) bool {
 	return err != nil && errors.Is(err, context.Canceled) &&
 		context.Cause(ctx) == context.Canceled //nolint:errorlint // a cause of its own may wrap it

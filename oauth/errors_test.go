@@ -18,7 +18,7 @@ func TestV71_ACredentialIsNotNotedAsAClientID(t *testing.T) {
 		for _, credential := range []string{whole, whole[:len(prefix)+20], whole + "x"} {
 			n := &LogFields{}
 			for _, id := range []string{credential, " " + credential, credential + "\n"} {
-				if n.Client(id); strings.Contains(n.ClientID, secret[:16]) {
+				if n.RecordClient(id); strings.Contains(n.ClientID, secret[:16]) {
 					t.Errorf("the client id %q is noted as %q", id, n.ClientID)
 				}
 			}
@@ -43,7 +43,7 @@ func TestV71_WhatCannotBeAClientIDIsNotNoted(t *testing.T) {
 		"hunter2!":                   "(no client id)",
 	} {
 		n := &LogFields{}
-		if n.Client(id); n.ClientID != want {
+		if n.RecordClient(id); n.ClientID != want {
 			t.Errorf("the client id %q is noted as %q, want %q", id, n.ClientID, want)
 		}
 	}

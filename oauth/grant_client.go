@@ -63,15 +63,15 @@ func (s *Server) prepareOwnToken(x *exchange) error {
 		return err
 	}
 	x.resource = r
-	asked := scopeNames(x.form.Get("scope"))
-	if len(asked) == 0 {
+	requested := scopeNames(x.form.Get("scope"))
+	if len(requested) == 0 {
 		for _, name := range x.client.Scopes {
 			if known, ok := r.Scope(name); ok && !known.UserOnly {
-				asked = append(asked, name)
+				requested = append(requested, name)
 			}
 		}
 	}
-	for _, name := range asked {
+	for _, name := range requested {
 		known, ok := r.Scope(name)
 		if !ok || !x.client.Scopes.Has(name) {
 			return &Error{

@@ -57,12 +57,12 @@ func (a adapter) GetAuthorizeCodeSession(
 	x, _ := exchangeOf(ctx)
 	if x.code == nil {
 		if signature == "" {
-			x.because("the value of code does not have the form of this server's authorization codes")
+			x.setCause("the value of code does not have the form of this server's authorization codes")
 			return nil, fosite.ErrNotFound
 		}
 		c, err := a.store.CodeByDigest(ctx, []byte(signature))
 		if errors.Is(err, storage.ErrNotFound) {
-			x.because("the code is unknown: it was never issued, or was deleted after it ended")
+			x.setCause("the code is unknown: it was never issued, or was deleted after it ended")
 			return nil, fosite.ErrNotFound
 		}
 		if err != nil {
@@ -71,12 +71,12 @@ func (a adapter) GetAuthorizeCodeSession(
 		// Check this first: another client's code counts as unknown, so that a client that finds a used code in a log cannot
 		// have the owner's grant revoked.
 		if c.Grant.ClientID != x.client.ID {
-			x.because("the code was issued to another client, %s", c.Grant.ClientID)
+			x.setCause("the code was issued to another client, %s", c.Grant.ClientID)
 			return nil, fosite.ErrNotFound
 		}
 		x.grant = c.Grant
 		if !c.UsedAt.IsZero() {
-			x.because(
+			x.setCause(
 				"the code was used before, at %s; its grant %s is revoked", c.UsedAt.Time().UTC().Format(time.RFC3339),
 				c.Grant.ID,
 			)
@@ -85,13 +85,13 @@ func (a adapter) GetAuthorizeCodeSession(
 		if c.ExpiresAt <= a.store.Now() || !c.Grant.RevokedAt.IsZero() || c.UserDisabled || c.Role == "" {
 			switch {
 			case !c.Grant.RevokedAt.IsZero():
-				x.because("the grant %s of the code was revoked: %s", c.Grant.ID, c.Grant.RevokedReason)
+				x.setCause("the grant %s of the code was revoked: %s", c.Grant.ID, c.Grant.RevokedReason)
 			case c.UserDisabled:
-				x.because("the user of the code, or the workspace, is disabled")
+				x.setCause("the user of the code, or the workspace, is disabled")
 			case c.Role == "":
-				x.because("the user of the code left the workspace")
+				x.setCause("the user of the code left the workspace")
 			default:
-				x.because("the code expired at %s", c.ExpiresAt.Time().UTC().Format(time.RFC3339))
+				x.setCause("the code expired at %s", c.ExpiresAt.Time().UTC().Format(time.RFC3339))
 			}
 			return nil, fosite.ErrNotFound
 		}

@@ -67,14 +67,14 @@ func (s *Server) reserveRefresh(_ context.Context, x *exchange) (release func(),
 
 // fewerScopes narrows the access token to the requested scopes.
 func (x *exchange) fewerScopes() error {
-	asked := scopeNames(x.form.Get("scope"))
-	if len(asked) == 0 {
+	requested := scopeNames(x.form.Get("scope"))
+	if len(requested) == 0 {
 		return nil
 	}
 	// RFC 6749, section 6: the access token may have fewer scopes, never more; the refresh token keeps all that were
 	// granted.
 	var narrowed []string
-	for _, name := range asked {
+	for _, name := range requested {
 		if !slices.Contains(x.grant.Scopes, name) {
 			return &Error{
 				Code:        InvalidScope,
@@ -116,12 +116,12 @@ func (a adapter) GetRefreshTokenSession(
 ) (fosite.Requester, error) {
 	x, _ := exchangeOf(ctx)
 	if signature == "" {
-		x.because("the value of refresh_token does not have the form of this server's refresh tokens")
+		x.setCause("the value of refresh_token does not have the form of this server's refresh tokens")
 		return nil, fosite.ErrNotFound
 	}
 	b, err := a.store.RefreshTokenByDigest(ctx, []byte(signature))
 	if errors.Is(err, storage.ErrNotFound) {
-		x.because("the refresh token is unknown: it was never issued, or was deleted after it ended")
+		x.setCause("the refresh token is unknown: it was never issued, or was deleted after it ended")
 		return nil, fosite.ErrNotFound
 	}
 	if err != nil {
@@ -129,19 +129,19 @@ func (a adapter) GetRefreshTokenSession(
 	}
 	// As with codes, another client's token counts as unknown.
 	if b.Grant.ClientID != x.client.ID || !b.Grant.RevokedAt.IsZero() {
-		x.because(
+		x.setCause(
 			"the grant %s of the refresh token was revoked at %s", b.Grant.ID,
 			b.Grant.RevokedAt.Time().UTC().Format(time.RFC3339),
 		)
 		if b.Grant.ClientID != x.client.ID {
-			x.because("the refresh token was issued to another client, %s", b.Grant.ClientID)
+			x.setCause("the refresh token was issued to another client, %s", b.Grant.ClientID)
 		}
 		return nil, fosite.ErrNotFound
 	}
 	x.grant = b.Grant
 	now := a.store.Now()
 	if a.lifetimes.reused(b.Refresh, now) {
-		x.because(
+		x.setCause(
 			"the refresh token was used before, at %s; its grant %s is revoked",
 			b.Refresh.UsedAt.Time().UTC().Format(time.RFC3339), b.Grant.ID,
 		)
@@ -151,17 +151,17 @@ func (a adapter) GetRefreshTokenSession(
 		b.UserDisabled || b.WorkspaceDisabled || b.Role == "" {
 		switch {
 		case b.UserDisabled:
-			x.because("the user of the refresh token is disabled")
+			x.setCause("the user of the refresh token is disabled")
 		case b.WorkspaceDisabled:
-			x.because("the workspace of the refresh token is disabled")
+			x.setCause("the workspace of the refresh token is disabled")
 		case b.Role == "":
-			x.because("the user of the refresh token left the workspace")
+			x.setCause("the user of the refresh token left the workspace")
 		case b.Refresh.Uses > storage.MaxRefreshRepeats:
-			x.because(
+			x.setCause(
 				"the refresh token was repeated more than %d times within the reuse window", storage.MaxRefreshRepeats,
 			)
 		default:
-			x.because(
+			x.setCause(
 				"the refresh token expired at %s",
 				min(b.Refresh.ExpiresAt, b.Grant.ExpiresAt).Time().UTC().Format(time.RFC3339),
 			)

@@ -25,7 +25,7 @@ type grant struct {
 	management.GrantRule
 	// handlers returns fosite's handlers for the authorization and the token endpoint.
 	handlers func(cfg fositeConfig, store adapter, strategy tokenStrategy) handlers
-	// admit bounds how often a client may ask.
+	// admit bounds how often a client may request tokens.
 	admit func(s *Server, ctx context.Context, x *exchange) error
 	// prepare checks what a request must contain before fosite looks at it.
 	prepare func(s *Server, x *exchange) error
@@ -62,7 +62,7 @@ func grantNames() []string {
 	return names
 }
 
-// grantsInWords lists them for a sentence.
+// grantsInWords lists the names of the grant types for a sentence.
 func grantsInWords() string {
 	names := grantNames()
 	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]

@@ -99,7 +99,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		if counted && err != nil && p.KeyID != "" && maySee(caller, p) {
 			s.bearer.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, bearer.ReasonOf(p.Kind, err), false)
 		}
-		quiet(ctx, begin)
+		delayNegative(ctx, begin)
 		writeJSON(w, http.StatusOK, Introspection{})
 		return nil
 	}
@@ -148,9 +148,9 @@ func introspectionCost(form url.Values) (cost int64, counted bool, err error) {
 	return cost, true, nil
 }
 
-// quiet delays a negative answer until a millisecond after begin. Reading a row that exists takes some hundredths of a
-// millisecond longer than finding none, which would reveal that it exists.
-func quiet(ctx context.Context, begin time.Time) {
+// delayNegative delays a negative answer until a millisecond after begin. Reading a row that exists takes some
+// hundredths of a millisecond longer than finding none, which would reveal that it exists.
+func delayNegative(ctx context.Context, begin time.Time) {
 	timer := time.NewTimer(time.Millisecond - time.Since(begin))
 	defer timer.Stop()
 	select {
@@ -213,7 +213,7 @@ func (s *Server) introspectionKey(
 		err = errors.New("the key may not be used from this address")
 	}
 	if err != nil || p.Kind != bearer.KindAPIKey || !p.Has(catalog.ScopeIntrospect) {
-		quiet(ctx, begin)
+		delayNegative(ctx, begin)
 		if ok, wait := s.failures.Fail(id, address); !ok {
 			return storage.Client{}, tooManyFailures(wait)
 		}

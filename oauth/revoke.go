@@ -45,12 +45,12 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 		return badRequest("token is missing.")
 	}
 	begin := time.Now()
-	b, owner, err := s.bearer.TokenOf(ctx, token)
+	b, owner, err := s.bearer.FindToken(ctx, token)
 	if err != nil {
 		return err
 	}
 	if owner != client.ID {
-		quiet(ctx, begin)
+		delayNegative(ctx, begin)
 		return nil
 	}
 	if b.Grant.ID != "" {

@@ -74,8 +74,8 @@ type Server struct {
 	management      *management.Manager
 }
 
-// New returns a Server. The error is always nil.
-func New(c Config) (*Server, error) {
+// New returns a Server.
+func New(c Config) *Server {
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes,
 		lifetimes: c.Lifetimes, tokens: c.Tokens, limiter: c.Limiter, bearer: c.Bearer, keyring: c.Keyring,
@@ -86,7 +86,7 @@ func New(c Config) (*Server, error) {
 	s.fosite = s.newFosite()
 	s.cors = s.newCORS()
 	s.metadata = s.newMetadata()
-	return s, nil
+	return s
 }
 
 // Issuer identifies this server (RFC 8414, section 2).

@@ -20,9 +20,9 @@ type Actor struct {
 
 type actorKey struct{}
 
-// WithActor returns a context with the actor a. Later changes of a apply too.
-func WithActor(ctx context.Context, a *Actor) context.Context {
-	return context.WithValue(ctx, actorKey{}, a)
+// WithActor returns a copy of ctx that carries actor. Later changes to actor are seen.
+func WithActor(ctx context.Context, actor *Actor) context.Context {
+	return context.WithValue(ctx, actorKey{}, actor)
 }
 
 // ActorOf returns the actor in ctx, never nil. Without one it returns an actor that no event records.

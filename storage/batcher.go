@@ -15,9 +15,10 @@ import (
 )
 
 // batcher sends the shared statements of concurrent requests to PostgreSQL as one batch, in one implicit transaction. A
-// single statement is sent at once; while a batch is running, the next one collects. So both sides wake up once for
-// many statements, and writes share their commit. Each statement still starts after its request arrived and sees all
-// that was committed before it starts (READ COMMITTED), and no request is answered before the commit.
+// single statement is sent at once; while a batch is running, further statements collect for the next one. So client
+// and database wake up once for many statements, and writes share their commit. Each statement still starts after its
+// request arrived and sees all that was committed before it starts (READ COMMITTED), and no request is answered before
+// the commit.
 type batcher struct {
 	pool  *pgxpool.Pool
 	queue chan *queued
@@ -25,8 +26,8 @@ type batcher struct {
 	wg    sync.WaitGroup
 }
 
-// How many statements a batch may have, and how long it may run: longer than a statement may take but, together with
-// the wait for a sender, no longer than a request.
+// How many statements a batch may have, and how long it may run. batchTimeout is above the statement timeout, and
+// batchTimeout plus senderWait is at most the request timeout.
 const (
 	maxBatch     = 64
 	batchTimeout = 6 * time.Second

@@ -30,8 +30,8 @@ func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
 	return err
 }
 
-// Bearer is a token with all that decides whether it is active: its client and, if it acts for a user, the grant, the
-// user and the workspace.
+// Bearer is a token with everything that decides whether it is active: its client and, if it acts for a user, the
+// grant, the user and the workspace.
 type Bearer struct {
 	Access            AccessToken
 	Refresh           RefreshToken // set instead of Access for a refresh token
@@ -66,7 +66,7 @@ const bearerColumns = `c.disabled_at IS NOT NULL OR o.disabled_at IS NOT NULL, u
 	COALESCE(g.id, ''), COALESCE(g.user_id, ''), COALESCE(g.scopes, ''), COALESCE(g.resource, ''), COALESCE(g.client_id,
 	''), g.auth_time, g.created_at, g.expires_at, g.revoked_at`
 
-// AccessTokenStatement is the statement of AccessTokenByDigest: all that decides about a token, in one row.
+// AccessTokenStatement is the statement of AccessTokenByDigest: everything that decides about a token, in one row.
 var AccessTokenStatement = Statement{`SELECT t.client_id, t.resource, t.scopes, t.created_at, t.expires_at,
 	t.revoked_at, ` + bearerColumns + `
 	FROM access_tokens t LEFT JOIN grants g ON g.id = t.grant_id

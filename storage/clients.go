@@ -173,10 +173,10 @@ func (s *Store) clientByID(ctx context.Context, id, column string) (c Client, va
 	return c, value, err
 }
 
-// Clients lists clients in the order of their creation, starting after the one with the id after (empty: with the
-// first), at most limit of them. search selects those whose name or id contains it, ignoring case.
-func (s *Store) Clients(ctx context.Context, search, after string, limit int) ([]Client, error) {
-	return s.SortedClients(ctx, search, Order{After: after}, limit)
+// Clients lists at most limit clients, in the order of their creation, from the one after the ID afterID; empty starts
+// at the first. search selects those whose name or id contains it, ignoring case.
+func (s *Store) Clients(ctx context.Context, search, afterID string, limit int) ([]Client, error) {
+	return s.SortedClients(ctx, search, Order{After: afterID}, limit)
 }
 
 // SortedClients is Clients in another order: by name or created.

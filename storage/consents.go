@@ -57,7 +57,7 @@ func (s *Store) SaveConsent(ctx context.Context, c Consent) error {
 	return err
 }
 
-// ConsentsOf lists what a user has allowed, the newest first. It runs as the tenant.
+// ConsentsOf lists a user's consents, the newest first. ctx must be the user's Tenant.
 func (s *Store) ConsentsOf(ctx context.Context, userID string) ([]Consent, error) {
 	var list []Consent
 	err := s.InTx(ctx, func(ctx context.Context) error {
@@ -76,9 +76,9 @@ func (s *Store) ConsentsOf(ctx context.Context, userID string) ([]Consent, error
 	return list, err
 }
 
-// EndAccess withdraws all that a user has allowed a client, or all clients if clientID is empty: it deletes the
-// consents and revokes the grants, in one transaction. It reports whether there were any.
-func (s *Store) EndAccess(ctx context.Context, userID, clientID string) (ended bool, err error) {
+// RevokeAccess deletes a user's consents for a client, or for all clients if clientID is empty, and revokes the grants,
+// in one transaction. It reports whether there were any.
+func (s *Store) RevokeAccess(ctx context.Context, userID, clientID string) (ended bool, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		consents, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1 AND ($2 = ''
 			OR client_id = $2)`), userID, clientID)

@@ -21,7 +21,7 @@ var (
 	ErrConsumed = errors.New("used already")
 	// ErrConflict means that the change would break a rule that spans several rows.
 	ErrConflict = errors.New("in conflict with what is stored")
-	// ErrUnavailable means that the database did not do what it was asked to: it is unreachable, slow, full, or refuses.
+	// ErrUnavailable means that the database could not run the statement: it is unreachable, too slow or full, or refused.
 	// It says nothing about the stored rows; answer with 503.
 	ErrUnavailable = errors.New("storage is unavailable")
 	// ErrOldSchema means that the database lacks migrations of this program.
@@ -33,7 +33,7 @@ var (
 func unavailable(cause error) error {
 	var pg *pgconn.PgError
 	if errors.As(cause, &pg) {
-		if text := postgresTrouble(pg.Code); text != "" {
+		if text := explainPostgres(pg.Code); text != "" {
 			return fmt.Errorf("%w: %s (SQLSTATE %s)", ErrUnavailable, text, pg.Code)
 		}
 		return fmt.Errorf("%w: SQLSTATE %s table %q constraint %q", ErrUnavailable, pg.Code, pg.TableName,
@@ -41,7 +41,7 @@ func unavailable(cause error) error {
 	}
 	var lite *sqlite.Error
 	if errors.As(cause, &lite) {
-		return fmt.Errorf("%w: %s", ErrUnavailable, sqliteTrouble(lite.Code()))
+		return fmt.Errorf("%w: %s", ErrUnavailable, explainSQLite(lite.Code()))
 	}
 	var connect *pgconn.ConnectError
 	if errors.As(cause, &connect) || errors.Is(cause, context.Canceled) || errors.Is(cause, context.DeadlineExceeded) {

@@ -147,7 +147,7 @@ func TestGenerationGrowsOnceTheChangeIsCommitted(t *testing.T) {
 		}
 		for _, name := range []string{
 			"DisableUser", "EnableUser", "DeleteUser", "InsertClient", "UpdateClient", "DisableClient", "EnableClient",
-			"EndAccess",
+			"RevokeAccess",
 			"DeleteClient", "RotateSecret", "RevokeAccessToken", "UpdateKey", "PauseKey", "ResumeKey", "RotateKey",
 			"RevokeKey",
 			"DisableWorkspace", "EnableWorkspace", "UpdateWorkspace", "ChangeRole", "RemoveMember", "TakeInvitation",

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// tenantTables are the tables of which a tenant may see some rows.
+// tenantTables are the tables in which a tenant can see some rows.
 var tenantTables = []string{
 	"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys",
 	"usage_hourly", "recent_requests", "audit_events", "idempotent_requests",

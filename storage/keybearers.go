@@ -4,7 +4,7 @@ import (
 	"context"
 )
 
-// KeyBearer is a key with all that decides about it, and no more: its name, note and last use are empty.
+// KeyBearer is a key with everything that decides about it, and no more: its name, note and last use are empty.
 type KeyBearer struct {
 	Key               APIKey
 	UserDisabled      bool
@@ -33,7 +33,7 @@ func (b *KeyBearer) fields() []any {
 	}
 }
 
-// KeyStatement is the statement of KeyByDigest: all that decides about an API key, in one row.
+// KeyStatement is the statement of KeyByDigest: everything that decides about an API key, in one row.
 var KeyStatement = Statement{`SELECT ` + keyBearerColumns + `, FALSE, w.disabled_at IS NOT NULL, COALESCE(w.id, ''),
 	COALESCE(w.slug, ''), COALESCE(w.plan, ''), '', ''
 	FROM api_keys k LEFT JOIN workspaces w ON w.id = k.workspace_id

@@ -78,11 +78,11 @@ var InsertKeyStatement = plain(`INSERT INTO api_keys (id, digest, kind, workspac
 	counter, created_by, created_at, expires_at)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)`)
 
-// InsertKey adds a key. It returns ErrConflict if the owner has most keys that are neither revoked nor expired, and
-// ErrNotFound if the owner does not exist. Keys that are created at the same moment, or within a second on other nodes,
-// may exceed the limit.
-func (s *Store) InsertKey(ctx context.Context, k *APIKey, most int) error {
-	if err := s.checkKeyLimit(ctx, k.Owner(), most); err != nil {
+// InsertKey adds a key. It returns ErrConflict if the owner already has limit keys that are neither revoked nor
+// expired, and ErrNotFound if the owner does not exist. Keys that are created at the same moment, or within a second on
+// other nodes, may exceed the limit.
+func (s *Store) InsertKey(ctx context.Context, k *APIKey, limit int) error {
+	if err := s.checkKeyLimit(ctx, k.Owner(), limit); err != nil {
 		return err
 	}
 	k.CreatedAt = s.Now()
@@ -114,25 +114,25 @@ const (
 
 // checkKeyLimit returns ErrConflict if an owner has as many live keys as allowed. At the limit they are counted again,
 // since some may have expired.
-func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, most int) error {
-	if most == maxInt {
+func (s *Store) checkKeyLimit(ctx context.Context, owner KeyOwner, limit int) error {
+	if limit == maxInt {
 		return nil
 	}
 	l, now := &s.liveKeys, s.Now()
 	l.mu.Lock()
 	known, ok := l.owners[owner]
 	l.mu.Unlock()
-	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= most {
+	if !ok || now.Sub(known.at).Abs() >= liveCountTime || known.keys >= limit {
 		clause, args := owner.clause(1)
 		known.at = now
 		if err := s.one(ctx, []any{&known.keys}, plain(fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM api_keys k
 			WHERE %s AND k.revoked_at IS NULL
 			AND (k.expires_at IS NULL OR k.expires_at > $%d) LIMIT $%d) AS live`, clause, len(args)+1, len(args)+2)),
-			append(args, now, most)...); err != nil {
+			append(args, now, limit)...); err != nil {
 			return err
 		}
 	}
-	if known.keys >= most {
+	if known.keys >= limit {
 		return ErrConflict
 	}
 	known.keys++
@@ -216,12 +216,12 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args))), args...)
 }
 
-// LiveKeys lists the keys and personal access tokens of all owners that are neither revoked nor expired, in the order
-// of their ids, starting after the one with the id after (empty: with the first), at most limit of them.
-func (s *Store) LiveKeys(ctx context.Context, after string, limit int) ([]APIKey, error) {
+// LiveKeys lists the keys and personal access tokens of all owners that are neither revoked nor expired: at most limit,
+// in the order of their IDs, from the one after afterID; empty starts at the first.
+func (s *Store) LiveKeys(ctx context.Context, afterID string, limit int) ([]APIKey, error) {
 	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
 		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id
-		LIMIT $3`), after, s.Now(), limit)
+		LIMIT $3`), afterID, s.Now(), limit)
 }
 
 // KeysWithLimits lists the API keys of a workspace that are not revoked and have their own plan or rate limit.
@@ -285,7 +285,7 @@ func (s *Store) PauseKey(ctx context.Context, owner KeyOwner, id, by string) err
 		by)
 }
 
-// ResumeKey resumes a paused key. Errors are those of PauseKey.
+// ResumeKey resumes a paused key. It returns the errors of PauseKey.
 func (s *Store) ResumeKey(ctx context.Context, owner KeyOwner, id string) error {
 	return s.markKey(ctx, owner, id, `paused_at = CAST($2 AS BIGINT), paused_by = $3`, Time(0), "")
 }

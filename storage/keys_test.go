@@ -177,7 +177,7 @@ func TestK18_PersonalTokenByDigestSaysWhatDecides(t *testing.T) {
 	})
 }
 
-// names are those of keys, the order of which is told.
+// names returns the names of keys, in the order in which they were listed.
 func names(t *testing.T, list []storage.APIKey, err error) string {
 	t.Helper()
 	must(t, err)

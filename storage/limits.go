@@ -32,17 +32,17 @@ type Limit struct {
 type LimitCharge struct {
 	At        Time
 	Cost      int64
-	ExpiresAt Time // no window of the counter ends later, after this charge
+	ExpiresAt Time // when the last window of the counter ends, after this charge
 
 	HourOver Time  // an hour window that began at this time or before is over
-	HourRoom int64 // the most that may have been used of it before this request
+	HourRoom int64 // the largest HourUsed at which this request is allowed
 	DayOver  Time
 	DayRoom  int64
 
 	BurstNeed   int64 // how long this request's share takes to refill, in microseconds
 	BurstBy     Time  // the bucket must be full again at this time or before
 	BurstEmpty  Time  // when a bucket that is empty now is full again
-	BurstLatest Time  // if a bucket is full only later than this, the clock was set back
+	BurstLatest Time  // the latest plausible BurstFull; a later one means that the clock was set back
 }
 
 const limitColumns = `hour_began, hour_used, day_began, day_used, burst_full`

@@ -37,10 +37,10 @@ func (s *Store) FirstOwner(ctx context.Context, workspaceID string) (User, error
 	return u, err
 }
 
-// Members lists the members of a workspace in the order in which they joined, starting after the user with the id after
-// (empty: with the first), at most limit of them.
-func (s *Store) Members(ctx context.Context, workspaceID, after string, limit int) ([]Member, error) {
-	return s.SortedMembers(ctx, workspaceID, Order{After: after}, limit)
+// Members lists at most limit members of a workspace, in the order in which they joined, from the one after the user ID
+// afterID; empty starts at the first.
+func (s *Store) Members(ctx context.Context, workspaceID, afterID string, limit int) ([]Member, error) {
+	return s.SortedMembers(ctx, workspaceID, Order{After: afterID}, limit)
 }
 
 // SortedMembers is Members in another order: by name, role or joined.
@@ -101,7 +101,7 @@ func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string)
 			VALUES ($1, $2, $3, $4)`), workspaceID, userID, role, s.Now()); err != nil {
 			return err
 		}
-		err := s.startWithOwner(ctx, workspaceID)
+		err := s.enableIfOwner(ctx, workspaceID)
 		return err
 	})
 }
@@ -115,7 +115,7 @@ func (s *Store) ChangeRole(ctx context.Context, workspaceID, userID, role string
 }
 
 // RemoveMember removes a member, and revokes the grants by which apps act for them in the workspace, so that these do
-// not come back with the user. Their consents stay. Errors are those of ChangeRole.
+// not come back with the user. Their consents stay. It returns the errors of ChangeRole.
 func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.changeMember(ctx, workspaceID, true, `DELETE FROM memberships WHERE workspace_id = $1
@@ -154,9 +154,9 @@ func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool,
 				return ErrConflict
 			}
 		}
-		err := s.startWithOwner(ctx, workspaceID)
+		err := s.enableIfOwner(ctx, workspaceID)
 		if err == nil && before { // without one before, an administrator has enabled it
-			err = s.stopWithoutOwner(ctx, workspaceID)
+			err = s.disableIfNoOwner(ctx, workspaceID)
 		}
 		return err
 	})

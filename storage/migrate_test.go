@@ -216,7 +216,7 @@ func TestS12_TwoProcessesOnOneFileAreSafe(t *testing.T) {
 			if err := nodes[i%2].SetSetting(ctx, fmt.Sprint("a", i), ""); err != nil {
 				return err
 			}
-			return nodes[i%2].PasswordFailed(ctx, w.user.ID, 1000)
+			return nodes[i%2].CountPasswordFailure(ctx, w.user.ID, 1000)
 		})
 	})
 	for _, err := range errs {

@@ -23,17 +23,19 @@ type ownCount struct {
 
 // near returns the count from which on tokens are counted exactly. The margin is more than other nodes insert within
 // liveCountTime.
-func near(most int) int { return most - max(100, most/10) }
+func near(limit int) int { return limit - max(100, limit/10) }
 
-// ReserveOwnToken reserves one more token that a client gets for itself (client_credentials). At most most of its
+// ReserveOwnToken reserves one more token that a client gets for itself (client_credentials). At most limit of its
 // tokens may be active: neither expired nor revoked. The caller must call release once the token is inserted, or will
 // not be. It returns ErrConflict if the client has that many, and with it full, the time at which the first of them
 // expires. If several nodes insert at the same moment, each may exceed the bound by one.
-func (s *Store) ReserveOwnToken(ctx context.Context, clientID string, most int) (release func(), full Time, err error) {
+func (s *Store) ReserveOwnToken(
+	ctx context.Context, clientID string, limit int,
+) (release func(), full Time, err error) {
 	c := s.own.of(clientID)
 	now := s.Now()
 	c.mu.Lock()
-	if !c.at.IsZero() && now.Sub(c.at).Abs() < liveCountTime && c.live < near(most) {
+	if !c.at.IsZero() && now.Sub(c.at).Abs() < liveCountTime && c.live < near(limit) {
 		c.live++
 		c.mu.Unlock()
 		return func() {}, 0, nil
@@ -55,11 +57,11 @@ func (s *Store) ReserveOwnToken(ctx context.Context, clientID string, most int) 
 	const where = `FROM access_tokens WHERE client_id = $1 AND grant_id IS NULL AND revoked_at IS NULL
 		AND expires_at > $2`
 	if err := s.one(ctx, []any{&live}, plain(`SELECT count(*) FROM (SELECT 1 `+where+` LIMIT $3) AS live`), clientID,
-		now, most); err != nil {
+		now, limit); err != nil {
 		release = nil
 		return nil, 0, err
 	}
-	if live >= most {
+	if live >= limit {
 		release = nil
 		if err := s.one(ctx, []any{&full}, plain(`SELECT min(expires_at) `+where), clientID, now); err != nil {
 			return nil, 0, err
@@ -69,7 +71,7 @@ func (s *Store) ReserveOwnToken(ctx context.Context, clientID string, most int) 
 	c.mu.Lock()
 	c.live, c.at = live+1, now
 	c.mu.Unlock()
-	if live+1 < near(most) {
+	if live+1 < near(limit) {
 		<-c.turn
 		return func() {}, 0, nil
 	}

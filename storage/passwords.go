@@ -28,9 +28,9 @@ func (s *Store) ReplacePasswordHash(ctx context.Context, userID, old, hash strin
 		userID, old, hash, s.Now())
 }
 
-// PasswordFailed counts one wrong password, up to bound. If there is nothing to count, because the user is unknown
-// (empty) or at the bound, it writes another row, so that the time it takes reveals nothing.
-func (s *Store) PasswordFailed(ctx context.Context, userID string, bound int64) error {
+// CountPasswordFailure counts one wrong password, up to bound. If there is nothing to count, because the user is
+// unknown (empty) or at the bound, it writes another row, so that the time it takes reveals nothing.
+func (s *Store) CountPasswordFailure(ctx context.Context, userID string, bound int64) error {
 	n, err := s.exec(ctx, plain(`UPDATE users SET password_failures = password_failures + 1 WHERE id = $1
 		AND password_failures < $2`), userID, bound)
 	if err != nil || n > 0 {
@@ -73,18 +73,19 @@ func (s *Store) AuditSignInFailure(ctx context.Context, userID string) error {
 	})
 }
 
-// PasswordFitted resets the count of wrong passwords and records the sign-in. It returns ErrConflict if hash is not the
-// password's any more, if bound failures are counted, or if the user is disabled.
-func (s *Store) PasswordFitted(ctx context.Context, userID, hash string, bound int64) error {
+// RecordPasswordSignIn resets the count of wrong passwords and records the sign-in. It returns ErrConflict if hash is
+// not the password's any more, if bound failures are counted, or if the user is disabled.
+func (s *Store) RecordPasswordSignIn(ctx context.Context, userID, hash string, bound int64) error {
 	return s.execOne(ctx, ErrConflict, plain(`UPDATE users SET password_failures = 0, seen_at = $4
 		WHERE id = $1 AND password_hash = $2 AND password_failures < $3 AND disabled_at IS NULL`), userID, hash, bound,
 		s.Now())
 }
 
-// PasswordStill returns ErrConflict if the user is disabled, or if their password is not the one that was set at
-// changedAt. Called in the transaction that starts a session, it locks the user: changing the password or disabling the
-// user either waits, and then ends the new session too, or comes first, and then no session starts.
-func (s *Store) PasswordStill(ctx context.Context, userID string, changedAt Time) error {
+// LockPassword locks the user and records that they were seen. It returns ErrConflict if the user is disabled, or if
+// their password is not the one that was set at changedAt. It is called in the transaction that starts a session: a
+// concurrent password change or DisableUser either waits, and then also ends the new session, or comes first, and no
+// session starts.
+func (s *Store) LockPassword(ctx context.Context, userID string, changedAt Time) error {
 	return s.execOne(ctx, ErrConflict, plain(`UPDATE users SET seen_at = $3 WHERE id = $1 AND password_changed_at = $2
 		AND disabled_at IS NULL`), userID, changedAt, s.Now())
 }

@@ -32,7 +32,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	if migrateURL == "" {
 		migrateURL, migrateKey = url, "database_url"
 	}
-	if o.LookOnly {
+	if o.NoSetup {
 		if _, missing, err := missingRoles(ctx, url); err != nil || len(missing) > 0 {
 			if err == nil {
 				err = fmt.Errorf("the database lacks %s, or its login is not a member; serve and migrate create and "+
@@ -98,7 +98,7 @@ func ensureRoles(ctx context.Context, url, migrateURL, migrateKey string) error 
 	}
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return connectTrouble(migrateKey, migrateURL, err)
+		return explainConnect(migrateKey, migrateURL, err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
 	create := func(role string) string { return fmt.Sprintf("CREATE ROLE %s NOLOGIN NOBYPASSRLS", role) }
@@ -147,7 +147,7 @@ func missingRoles(ctx context.Context, url string) (login string, missing []stri
 	cfg.ConnectTimeout = 2 * time.Second
 	conn, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return "", nil, connectTrouble("database_url", url, err)
+		return "", nil, explainConnect("database_url", url, err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing is lost with it
 	if err := checkVersion(ctx, conn); err != nil {

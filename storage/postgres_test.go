@@ -91,7 +91,7 @@ func TestRolesAreMadeByALoginThatMay(t *testing.T) {
 		t.Fatalf("%d of 4 nodes started, %d roles: %v", wins, roles(), errs)
 	}
 
-	// The roles are the whole server's: another database finds them, but its login is no member.
+	// The roles are the whole server's: another database finds them, but its login is not a member.
 	plain := cluster.Login(t, postgres.Login{Database: true})
 	err := start(t.Context(), plain, storage.Options{})
 	superuser(t, server, printedSQL(t, err))
@@ -323,7 +323,7 @@ func TestS03_TenantCannotReadUsersCodesOrTokens(t *testing.T) {
 		"InsertClient":     func(ctx context.Context) error { return writes["InsertClient"](ctx, s, w) },
 		"UpdateClient":     func(ctx context.Context) error { return writes["UpdateClient"](ctx, s, w) },
 		"RotateSecret":     func(ctx context.Context) error { return writes["RotateSecret"](ctx, s, w) },
-		"EndAccess":        func(ctx context.Context) error { return writes["EndAccess"](ctx, s, w) },
+		"RevokeAccess":     func(ctx context.Context) error { return writes["RevokeAccess"](ctx, s, w) },
 		"EndSession":       func(ctx context.Context) error { return writes["EndSession"](ctx, s, w) },
 		"EndOtherSessions": func(ctx context.Context) error { return writes["EndOtherSessions"](ctx, s, w) },
 		"InsertKey":        func(ctx context.Context) error { return writes["InsertKey"](ctx, s, w) },

@@ -21,7 +21,7 @@ const purgeBatch = 1000
 
 // Purge deletes the rows whose retention is over, in batches with a transaction each, until none is left or ctx ends.
 // It returns how many rows it deleted.
-func (s *Store) Purge(ctx context.Context, h Retention) (int64, error) {
+func (s *Store) Purge(ctx context.Context, r Retention) (int64, error) {
 	now := s.Now()
 	var total int64
 	for _, x := range []struct {
@@ -37,15 +37,15 @@ func (s *Store) Purge(ctx context.Context, h Retention) (int64, error) {
 		{table: "sign_in_links", key: "digest", before: now},
 		{table: "recent_requests", before: now},
 		{table: "idempotent_requests", key: "digest", before: now},
-		{table: "access_tokens", key: "digest", before: now.Add(-ownTokensStay), where: "grant_id IS NULL"},
-		{table: "access_tokens", key: "digest", before: now.Add(-h.AccessTokens), where: "grant_id IS NOT NULL"},
-		{table: "signing_keys", before: now.Add(-h.AccessTokens)}, // needed to recognise expired tokens
-		{table: "codes", key: "digest", before: now.Add(-h.Families)},
-		{table: "refresh_tokens", key: "digest", before: now.Add(-h.Families)},
-		{table: "grants", before: now.Add(-h.Families)},
+		{table: "access_tokens", key: "digest", before: now.Add(-ownTokenRetention), where: "grant_id IS NULL"},
+		{table: "access_tokens", key: "digest", before: now.Add(-r.AccessTokens), where: "grant_id IS NOT NULL"},
+		{table: "signing_keys", before: now.Add(-r.AccessTokens)}, // needed to recognise expired tokens
+		{table: "codes", key: "digest", before: now.Add(-r.Families)},
+		{table: "refresh_tokens", key: "digest", before: now.Add(-r.Families)},
+		{table: "grants", before: now.Add(-r.Families)},
 		// A revoked grant has nothing left that a replay could revoke.
-		{table: "grants", moment: "revoked_at", before: now.Add(-h.AccessTokens), where: "revoked_at IS NOT NULL"},
-		{table: "client_secrets", before: now.Add(-h.Families)},
+		{table: "grants", moment: "revoked_at", before: now.Add(-r.AccessTokens), where: "revoked_at IS NOT NULL"},
+		{table: "client_secrets", before: now.Add(-r.Families)},
 	} {
 		n, err := s.purge(ctx, x.table, cmp.Or(x.key, "id"), cmp.Or(x.moment, "expires_at"), cmp.Or(x.where, "TRUE"),
 			x.before)
@@ -54,16 +54,16 @@ func (s *Store) Purge(ctx context.Context, h Retention) (int64, error) {
 			return total, err
 		}
 	}
-	n, err := s.purgeUnusedGrants(ctx, now.Add(-unusedGrantsStay))
+	n, err := s.purgeUnusedGrants(ctx, now.Add(-unusedGrantRetention))
 	return total + n, err
 }
 
 const (
-	// ownTokensStay is how long a token that a client got for itself is kept after it expires. Its client knows the
+	// ownTokenRetention is how long a token that a client got for itself is kept after it expires. Its client knows the
 	// expiry, and there is no grant that a replay could revoke.
-	ownTokensStay = time.Hour
-	// unusedGrantsStay is how long a grant whose code was never redeemed is kept after the code expires.
-	unusedGrantsStay = time.Hour
+	ownTokenRetention = time.Hour
+	// unusedGrantRetention is how long a grant whose code was never redeemed is kept after the code expires.
+	unusedGrantRetention = time.Hour
 )
 
 // purgeUnusedGrants deletes grants whose code expired before a time without being redeemed. They have no tokens, so a

@@ -26,11 +26,11 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"ReplacePasswordHash": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.ReplacePasswordHash(ctx, w.user.ID, "hash", "new")
 	},
-	"PasswordFailed": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.PasswordFailed(ctx, w.user.ID, 100)
+	"CountPasswordFailure": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.CountPasswordFailure(ctx, w.user.ID, 100)
 	},
-	"PasswordFitted": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.PasswordFitted(ctx, w.user.ID, "hash", 100)
+	"RecordPasswordSignIn": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.RecordPasswordSignIn(ctx, w.user.ID, "hash", 100)
 	},
 	"AuditSignInFailure": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.AuditSignInFailure(ctx, w.user.ID)
@@ -89,8 +89,8 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		x.ID, x.Digest = storage.NewID("session"), storage.Digest("new")
 		return s.ReplaceSession(ctx, w.session.ID, x)
 	},
-	"PasswordStill": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.PasswordStill(ctx, w.user.ID, w.user.PasswordChangedAt)
+	"LockPassword": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.LockPassword(ctx, w.user.ID, w.user.PasswordChangedAt)
 	},
 	"EndSession": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.EndSession(ctx, w.user.ID, w.session.ID)
@@ -237,8 +237,8 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"DecideFlow": func(ctx context.Context, s *storage.Store, _ *world) error {
 		return s.DecideFlow(ctx, "flow", "allowed", time.Minute)
 	},
-	"EndAccess": func(ctx context.Context, s *storage.Store, w *world) error {
-		_, err := s.EndAccess(ctx, w.user.ID, w.client.ID)
+	"RevokeAccess": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.RevokeAccess(ctx, w.user.ID, w.client.ID)
 		return err
 	},
 

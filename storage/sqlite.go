@@ -193,7 +193,7 @@ func (s *Store) beginSQLite(ctx context.Context, scope tenantScope) (txn, error)
 	return sqlTx{sqlQuerier{tx}, tx}, nil
 }
 
-// compile returns the reader's compiled statement for a query, of which there is only one.
+// compile returns the reader's compiled statement for a query. Each query is compiled once.
 func (s *Store) compile(ctx context.Context, query string) (querier, error) {
 	if kept, ok := s.kept.Load(query); ok {
 		return sqlQuerier{kept.(keptStatement)}, nil

@@ -53,14 +53,14 @@ type Store struct {
 type Options struct {
 	// MigrateURL is the login that changes the schema, if that of the database URL may not. Empty: the same login.
 	MigrateURL string
-	// LookOnly prevents Open from creating or granting the PostgreSQL roles: if they are missing, it fails.
-	LookOnly bool
+	// NoSetup prevents Open from creating or granting the PostgreSQL roles: if they are missing, it fails.
+	NoSetup bool
 	// MaxConns bounds each PostgreSQL pool; zero means 4 for each processor, at least 8.
 	MaxConns int
 }
 
 // Open connects to the database at url: "sqlite:PATH" (":memory:" for a database that is dropped with the Store), or
-// "postgres://…". It creates what it needs to connect (the SQLite file and its directory or, without LookOnly, the two
+// "postgres://…". It creates what it needs to connect (the SQLite file and its directory or, without NoSetup, the two
 // PostgreSQL roles), but no schema: call Migrate before the first use. It returns ErrUnavailable if the database cannot
 // be reached, and another error for an invalid URL.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {

@@ -300,7 +300,7 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 				k.ID = "key_x"
 			}
 			k.Digest = storage.Digest("x")
-			k.Note += k.RotatedInto + k.LastUsedFrom // which a new key has not
+			k.Note += k.RotatedInto + k.LastUsedFrom // which a new key does not have
 			if k.UserID != "" {
 				k.WorkspaceID = ""
 			}
@@ -339,9 +339,9 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 					ID:     "secret_x",
 					Digest: storage.Digest("x"), Tail: text, CreatedAt: now,
 				}, 0),
-				"TakeSetting": s.TakeSetting(ctx, "word", text),
-				"EndSession":  s.EndSession(ctx, w.user.ID, text),
-				"EndAccess":   second(s.EndAccess(ctx, w.user.ID, text)),
+				"TakeSetting":  s.TakeSetting(ctx, "word", text),
+				"EndSession":   s.EndSession(ctx, w.user.ID, text),
+				"RevokeAccess": second(s.RevokeAccess(ctx, w.user.ID, text)),
 			} {
 				if !errors.Is(err, storage.ErrNotFound) {
 					t.Errorf("%s(%q): error %v", name, text, err)

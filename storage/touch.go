@@ -26,7 +26,7 @@ type touched struct {
 
 const (
 	touchEvery = time.Minute // one thing's "last used" is written at most once in this time
-	touchBound = 100_000     // things touched between two writes, and twice as many in a minute
+	touchBound = 100_000     // most things touched between two writes; the times of twice as many writes are kept
 	touchBatch = 200         // rows written in one transaction
 )
 
@@ -59,8 +59,8 @@ func (s *Store) TouchSecret(id string) { s.touch("client_secrets", id, "") }
 // TouchKey records that an API key or personal access token was used from an address.
 func (s *Store) TouchKey(id, address string) { s.touch("api_keys", id, address) }
 
-// FlushTouches writes the touches since its last call. The server calls it every five seconds and when it stops. What
-// could not be written is kept for the next call.
+// FlushTouches writes the touches since its last call. The server calls it every five seconds and when it stops.
+// Touches that could not be written are kept for the next call.
 func (s *Store) FlushTouches(ctx context.Context) error {
 	t := &s.touches
 	t.mu.Lock()

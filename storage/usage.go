@@ -133,8 +133,8 @@ func (row *Usage) note(use Use) {
 	}
 }
 
-// FlushUsage writes the requests since its last call. The server calls it every five seconds and when it stops. What
-// could not be written is kept for the next call.
+// FlushUsage writes the requests since its last call. The server calls it every five seconds and when it stops.
+// Requests that could not be written are kept for the next call.
 func (s *Store) FlushUsage(ctx context.Context) error {
 	u := &s.uses
 	u.writing.Lock()
@@ -190,7 +190,7 @@ func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) err
 	return nil
 }
 
-// keep puts back what could not be written.
+// keep puts back the requests that could not be written.
 func (u *uses) keep(counts map[usageKey]*Usage, recent map[recentKey][]recentUse) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -174,7 +174,7 @@ func refuse(t *testing.T, s *storage.Store, table, column, text string) (accept 
 	return func() { t.Helper(); do(`DROP TRIGGER refuse`, `DROP FUNCTION refuse CASCADE`) }
 }
 
-// More than one batch, of which the second fails: what the first has written is not written again.
+// The second of two batches fails: the rows of the first one are not written again.
 func TestUsageThatCouldNotBeWrittenIsWrittenOnceLater(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		w := newWorld(t, s)

@@ -87,10 +87,10 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 	return u, err
 }
 
-// Users lists users in the order of their creation, starting after the one with the id after (empty: with the first),
-// at most limit of them. search selects those whose address or name contains it, ignoring case.
-func (s *Store) Users(ctx context.Context, search, after string, limit int) ([]User, error) {
-	return s.SortedUsers(ctx, search, Order{After: after}, limit)
+// Users lists at most limit users, in the order of their creation, from the one after the ID afterID; empty starts at
+// the first. search selects those whose address or name contains it, ignoring case.
+func (s *Store) Users(ctx context.Context, search, afterID string, limit int) ([]User, error) {
+	return s.SortedUsers(ctx, search, Order{After: afterID}, limit)
 }
 
 // SortedUsers is Users in another order: by name, email, created or last_seen.
@@ -119,9 +119,9 @@ func (s *Store) HasUser(ctx context.Context) (bool, error) {
 	return has, err
 }
 
-// HadUser reports whether this Store has ever seen a user. It queries the database only until then, so it suits pages
-// that any visitor can load.
-func (s *Store) HadUser(ctx context.Context) (bool, error) {
+// HasUserCached reports whether this Store has ever seen a user. It queries the database only until then, so it suits
+// pages that any visitor can load.
+func (s *Store) HasUserCached(ctx context.Context) (bool, error) {
 	if s.hadUser.Load() {
 		return true, nil
 	}
@@ -196,7 +196,7 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 		if _, err := s.EndGrants(ctx, userID, RevokedByDisabling); err != nil {
 			return err
 		}
-		without, err := s.WorkspacesStoppedWith(ctx, userID)
+		without, err := s.WorkspacesDisabledWith(ctx, userID)
 		if err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 			if !w.Personal && slices.Contains(keep, w.ID) {
 				continue
 			}
-			if err := s.stopWithoutOwner(ctx, w.ID); err != nil {
+			if err := s.disableIfNoOwner(ctx, w.ID); err != nil {
 				return err
 			}
 		}
@@ -229,7 +229,7 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 			return err
 		}
 		for _, w := range owned {
-			if err := s.startWithOwner(ctx, w.ID); err != nil {
+			if err := s.enableIfOwner(ctx, w.ID); err != nil {
 				return err
 			}
 		}
@@ -284,7 +284,7 @@ func (s *Store) ForgetConsents(ctx context.Context, userID string) error {
 	return err
 }
 
-// UserUpdate is a change of a user; a nil field stays as it is.
+// UserUpdate is a change of a user; a nil field is not changed.
 type UserUpdate struct {
 	Email *string
 	Name  *string
@@ -347,7 +347,7 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 			WHERE `+soleOwner+`)`), userID, RoleOwner); err != nil {
 			return err
 		}
-		without, err := s.WorkspacesStoppedWith(ctx, userID)
+		without, err := s.WorkspacesDisabledWith(ctx, userID)
 		if err != nil {
 			return err
 		}
@@ -363,7 +363,7 @@ func (s *Store) DeleteUser(ctx context.Context, userID string) error {
 			if disabled {
 				break // an administrator keeps it enabled without an enabled owner
 			}
-			if err := s.stopWithoutOwner(ctx, w.ID); err != nil {
+			if err := s.disableIfNoOwner(ctx, w.ID); err != nil {
 				return err
 			}
 		}

@@ -21,7 +21,7 @@ type Workspace struct {
 	Role        string // of the user for whom it was read
 }
 
-// WorkspacesOf lists the workspaces of which a user is a member, the personal one first, with the user's role in each.
+// WorkspacesOf lists a user's workspaces, the personal one first, with the user's role in each.
 func (s *Store) WorkspacesOf(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, func(w *Workspace) []any {
 		return []any{&w.ID, &w.Slug, &w.Name, &w.Plan, &w.Personal, &w.DisabledAt, &w.DisabledFor, &w.Role}
@@ -112,11 +112,11 @@ func (s *Store) WorkspaceByID(ctx context.Context, id string) (Workspace, error)
 	return w, err
 }
 
-// Workspaces lists workspaces in the order of their creation, starting after the one with the id after (empty: with the
-// first), at most limit of them.
-func (s *Store) Workspaces(ctx context.Context, after string, limit int) ([]Workspace, error) {
+// Workspaces lists at most limit workspaces, in the order of their creation, from the one after the ID afterID; empty
+// starts at the first.
+func (s *Store) Workspaces(ctx context.Context, afterID string, limit int) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE w.id > $1
-		ORDER BY w.id LIMIT $2`), after, limit)
+		ORDER BY w.id LIMIT $2`), afterID, limit)
 }
 
 // ListedWorkspace is a workspace as the server's administrators see it.
@@ -127,8 +127,8 @@ type ListedWorkspace struct {
 }
 
 // SearchWorkspaces is Workspaces for those whose slug or name contains search, ignoring case.
-func (s *Store) SearchWorkspaces(ctx context.Context, search, after string, limit int) ([]ListedWorkspace, error) {
-	return s.SortedWorkspaces(ctx, search, Order{After: after}, limit)
+func (s *Store) SearchWorkspaces(ctx context.Context, search, afterID string, limit int) ([]ListedWorkspace, error) {
+	return s.SortedWorkspaces(ctx, search, Order{After: afterID}, limit)
 }
 
 // SortedWorkspaces is SearchWorkspaces in another order: by name, members or created.
@@ -184,16 +184,16 @@ func (s *Store) EnableWorkspace(ctx context.Context, id string) error {
 const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id WHERE m.workspace_id = w.id
 	AND m.role = '` + RoleOwner + `' AND u.disabled_at IS NULL)`
 
-// stopWithoutOwner disables a workspace if none of its owners is enabled. The caller has locked the workspace.
-func (s *Store) stopWithoutOwner(ctx context.Context, id string) error {
+// disableIfNoOwner disables a workspace if none of its owners is enabled. The caller has locked the workspace.
+func (s *Store) disableIfNoOwner(ctx context.Context, id string) error {
 	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT
 		max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
 		WHERE w.id = $1 AND w.disabled_at IS NULL AND NOT `+enabledOwner), id, s.Now(), RoleOwner)
 	return err
 }
 
-// startWithOwner enables a workspace that stopWithoutOwner disabled, if an owner is enabled now.
-func (s *Store) startWithOwner(ctx context.Context, id string) error {
+// enableIfOwner enables a workspace that disableIfNoOwner disabled, if an owner is enabled now.
+func (s *Store) enableIfOwner(ctx context.Context, id string) error {
 	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1
 		AND w.disabled_for <> '' AND `+enabledOwner), id)
 	return err
@@ -206,9 +206,9 @@ func (s *Store) OwnedBy(ctx context.Context, userID string) ([]Workspace, error)
 		WHERE m.user_id = $1 AND m.role = $2 ORDER BY w.id`), userID, RoleOwner)
 }
 
-// WorkspacesStoppedWith lists the workspaces that are disabled with a user, the personal one first: those that the user
-// owns and that have no other enabled owner.
-func (s *Store) WorkspacesStoppedWith(ctx context.Context, userID string) ([]Workspace, error) {
+// WorkspacesDisabledWith lists the workspaces that are disabled with a user, the personal one first: those that the
+// user owns and that have no other enabled owner.
+func (s *Store) WorkspacesDisabledWith(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w
 		JOIN memberships o ON o.workspace_id = w.id
 		WHERE o.user_id = $1 AND o.role = $2 AND NOT EXISTS (SELECT 1 FROM memberships m
@@ -249,9 +249,9 @@ func (s *Store) LockWorkspace(ctx context.Context, id string) error {
 	return err
 }
 
-// SoleWorkspaces lists the workspaces of which a user is the only owner, and which are deleted with them, the personal
-// one first.
-func (s *Store) SoleWorkspaces(ctx context.Context, userID string) ([]Workspace, error) {
+// SolelyOwnedBy lists the workspaces that have no other owner than the user, the personal one first. They are deleted
+// with the user.
+func (s *Store) SolelyOwnedBy(ctx context.Context, userID string) ([]Workspace, error) {
 	return collect(ctx, s, (*Workspace).fields, plain(`SELECT `+workspaceColumns+` FROM workspaces w WHERE `+soleOwner+`
 		ORDER BY CASE WHEN w.personal_user_id IS NULL THEN 1 ELSE 0 END, w.slug`), userID, RoleOwner)
 }

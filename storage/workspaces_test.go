@@ -126,7 +126,7 @@ func TestWorkspacesThatGoWithTheirOwner(t *testing.T) {
 		w := newWorld(t, s)
 		slugs := func() (list []string) {
 			t.Helper()
-			sole, err := s.SoleWorkspaces(system(t), w.user.ID)
+			sole, err := s.SolelyOwnedBy(system(t), w.user.ID)
 			must(t, err)
 			for _, x := range sole {
 				list = append(list, x.Slug)

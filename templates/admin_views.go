@@ -20,7 +20,7 @@ type AdminUsersView struct {
 	// NeedPassword asks for the administrator's own password, because the last sign-in is too old. Field:
 	// current_password.
 	NeedPassword bool
-	// Errors is one sentence by field name: name, email, password, current_password. If there are any, the form is
+	// Errors holds one sentence per field: name, email, password, current_password. If there are any, the form is
 	// unfolded.
 	Errors map[string]string
 }
@@ -51,7 +51,7 @@ type AdminUserView struct {
 	KeepApps     bool
 	RevokeTokens bool
 	NeedPassword bool              // the administrator's last sign-in is too old
-	Errors       map[string]string // one sentence by field name
+	Errors       map[string]string // one sentence per field, by field name
 }
 
 // AdminAppsView is /admin/apps. It posts nothing to /admin/apps/{ID}/disable, …/enable, …/verify and …/unverify. The
@@ -69,7 +69,7 @@ type AdminAppsView struct {
 type AdminApp struct {
 	ID           string // client_id; part of the paths
 	Name         string
-	Owner        string // email address of the creator; empty: created on the command line, or the user is gone
+	Owner        string // email address of the creator; empty: created with the CLI, or the user is gone
 	Kind         string // one of the Kind constants
 	Verified     bool
 	Operator     bool // registered by the operator of this server

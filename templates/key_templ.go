@@ -1427,7 +1427,7 @@ func keyPauseRevoke(v KeyView) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if v.State == "paused" {
-				if v.Held != "" {
+				if v.WhyNotResume != "" {
 					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 119, "<p>This ")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
@@ -1446,9 +1446,9 @@ func keyPauseRevoke(v KeyView) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var68 string
-					templ_7745c5c3_Var68, templ_7745c5c3_Err = templ.JoinStringErrs(v.Held)
+					templ_7745c5c3_Var68, templ_7745c5c3_Err = templ.JoinStringErrs(v.WhyNotResume)
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/key.templ`, Line: 308, Col: 24}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `templates/key.templ`, Line: 308, Col: 32}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var68))
 					if templ_7745c5c3_Err != nil {

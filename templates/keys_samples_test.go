@@ -110,7 +110,7 @@ func reachNow() []templates.Reach {
 		{
 			Slug: "ada",
 			Name: "Ada Lovelace",
-			As: []templates.RoleAs{
+			Roles: []templates.TokenRole{
 				{Token: "", Effective: "owner"},
 				{Token: "viewer", Effective: "viewer"},
 				{Token: "member", Effective: "member"},
@@ -120,7 +120,7 @@ func reachNow() []templates.Reach {
 		{
 			Slug: "engines",
 			Name: "Analytical Engines Ltd",
-			As: []templates.RoleAs{
+			Roles: []templates.TokenRole{
 				{Token: "", Effective: "member"},
 				{Token: "viewer", Effective: "viewer"},
 				{Token: "member", Effective: "member"},

@@ -1153,7 +1153,7 @@ func reachList(list []Reach) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				for _, as := range r.As {
+				for _, as := range r.Roles {
 					var templ_7745c5c3_Var49 = []any{"as", "as-" + roleClass(as.Token)}
 					templ_7745c5c3_Err = templ.RenderCSSItems(ctx, templ_7745c5c3_Buffer, templ_7745c5c3_Var49...)
 					if templ_7745c5c3_Err != nil {

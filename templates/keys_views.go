@@ -24,7 +24,7 @@ type KeysView struct {
 	State       string // empty: all
 	// Environments are the choices; the filter has them only if there is more than one.
 	Environments []string
-	// Missing says that a key was pasted that is not one of these.
+	// Missing says that the pasted key is not in this list.
 	Missing bool
 	Columns []Column // name, last_used, created and expires, and for API keys the charts
 	Keys    []KeyRow
@@ -44,7 +44,7 @@ func (v KeysView) filtered() bool {
 type KeyRow struct {
 	ID           string // part of the path of its page
 	Name         string
-	Masked       string // its first and last characters, to recognize it
+	Masked       string // its first and last characters, to recognise it
 	Environment  string // live or test; empty: a personal access token
 	State        string // active, paused, rotating, expired or revoked
 	Scopes       []string
@@ -63,13 +63,13 @@ type Reach struct {
 	Slug     string
 	Name     string
 	Disabled bool
-	// As is its role there. While the token's maximum role is still to be chosen, it has an entry for each choice, and the
-	// first one is for no maximum.
-	As []RoleAs
+	// Roles is the token's role there. On the form for a new token it has one entry for each maximum role, the first for
+	// none.
+	Roles []TokenRole
 }
 
-// RoleAs is the role of a token in a workspace: the lower of the user's role and the token's maximum.
-type RoleAs struct {
+// TokenRole is the role of a token in a workspace: the lower of the user's role and the token's maximum.
+type TokenRole struct {
 	Token     string // maximum role of the token; empty: none
 	Effective string
 }
@@ -97,7 +97,7 @@ type KeyFields struct {
 	Addresses string
 	// NeedPassword asks for the user's password, because the last sign-in is too old. Field: password.
 	NeedPassword bool
-	// Errors is one sentence by field name.
+	// Errors holds one sentence per field, by field name.
 	Errors map[string]string
 }
 
@@ -142,23 +142,23 @@ type KeyView struct {
 	KeyFields
 	// KeyRow is the key as it is stored. Its name is what confirm must equal.
 	KeyRow
-	Resource   string   // name of the API
-	Includes   []string // scopes that its own scopes include
-	Final      bool     // revoked, so that it cannot be changed
-	Held       string   // why the viewer cannot resume a paused key; empty: they can
-	CanRotate  bool
-	Confirm    bool      // its name must be typed to revoke it
-	Revoked    time.Time // zero: not revoked
-	Ranges     []string  // allowed IP addresses; none: any
-	LimitText  string    // its rate limit; empty: none
-	Left       string    // how much of the rate limit is left now; empty: there is no limit
-	OldDays    int       // its age in days; zero: it is not old enough to suggest rotating it
-	Replaces   []RelatedKey
-	ReplacedBy *RelatedKey // nil: it was not rotated
-	LastDay    int64       // requests in the last 24 hours
-	Requests   Requests
-	Events     []KeyEvent // the newest first
-	Reach      []Reach
+	Resource     string   // name of the API
+	Includes     []string // scopes that its own scopes include
+	Final        bool     // revoked, so that it cannot be changed
+	WhyNotResume string   // why the viewer cannot resume a paused key; empty: they can
+	CanRotate    bool
+	Confirm      bool      // its name must be typed to revoke it
+	Revoked      time.Time // zero: not revoked
+	Ranges       []string  // allowed IP addresses; none: any
+	LimitText    string    // its rate limit; empty: none
+	Left         string    // how much of the rate limit is left now; empty: there is no limit
+	OldDays      int       // its age in days; zero: it is not old enough to suggest rotating it
+	Replaces     []RelatedKey
+	ReplacedBy   *RelatedKey // nil: it was not rotated
+	LastDay      int64       // requests in the last 24 hours
+	Requests     Requests
+	Events       []KeyEvent // the newest first
+	Reach        []Reach
 }
 
 // RelatedKey is a key that replaces another one in a rotation, or that is replaced.

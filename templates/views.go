@@ -57,7 +57,7 @@ type Page struct {
 	// Notice is a sentence about a change that just succeeded, shown above the content; empty: none.
 	Notice string
 	Undo   string // path that undoes the change; empty: it cannot be undone
-	Form   string // id of the page's forms that create something: sent again, the same id creates nothing
+	Form   string // idempotency ID of the page's forms: a form that is sent twice creates one object
 }
 
 // Viewer is the user who looks at the page.
@@ -122,7 +122,7 @@ type SetupView struct {
 	Token string // set-up token, the value of word; empty: the page asks for it
 	Name  string
 	Email string
-	// Errors is one sentence by field name: word, name, email, password.
+	// Errors holds one sentence per field: word, name, email, password.
 	Errors map[string]string
 }
 
@@ -155,7 +155,7 @@ type ConsentView struct {
 // ConsentApp is the app that requests access.
 type ConsentApp struct {
 	Name string // as its developer wrote it
-	Site string // website; empty: none. It is a link only beside a badge
+	Site string // website; empty: none. It is a link only if the app is verified or the operator's
 	// RedirectHost is where the user returns to: the host of the redirect URI, or its scheme if that is a private one
 	// ("com.example.app:").
 	RedirectHost string
@@ -205,7 +205,7 @@ type ProfileView struct {
 	Email       string // cannot be changed here
 	UserID      string
 	MemberSince time.Time
-	// Errors is one sentence by field name: name.
+	// Errors holds one sentence per field: name.
 	Errors map[string]string
 }
 
@@ -214,7 +214,7 @@ type ProfileView struct {
 type SecurityView struct {
 	Page
 	Sessions []SessionRow
-	// Errors is one sentence by field name: current_password, new_password.
+	// Errors holds one sentence per field: current_password, new_password.
 	Errors map[string]string
 }
 
@@ -304,7 +304,7 @@ type AppFields struct {
 	// NeedPassword asks for the user's password before a secret is created, because the last sign-in is too old. Field:
 	// password.
 	NeedPassword bool
-	// Errors is one sentence by field name.
+	// Errors holds one sentence per field, by field name.
 	Errors map[string]string
 }
 
@@ -366,10 +366,10 @@ type AppView struct {
 	// Why says who disabled the app or its workspace; empty: the app works.
 	Why string
 	// Held says why the viewer cannot enable a disabled app; empty: they can.
-	Held    string
-	Owner   string // email address of its creator; empty: the line is left out
-	Created time.Time
-	Users   int // users who have allowed it
+	WhyNotResume string
+	Owner        string // email address of its creator; empty: the line is left out
+	Created      time.Time
+	Users        int // users who have allowed it
 	// Secrets are the current ones; public clients have none.
 	Secrets       []SecretRow
 	Requests      Requests // with its tokens
@@ -381,7 +381,7 @@ type AppView struct {
 
 // SecretRow is a current client secret.
 type SecretRow struct {
-	Tail     string // its last characters, to recognize it
+	Tail     string // its last characters, to recognise it
 	Created  time.Time
 	LastUsed time.Time // zero: never
 	Expires  time.Time // zero: does not expire

@@ -56,7 +56,7 @@ type WorkspacesView struct {
 	Workspaces []WorkspaceRow
 	NewName    string // as typed
 	NewSlug    string // as typed
-	// Errors is one sentence by field name: name, slug. If there are any, the form is unfolded.
+	// Errors holds one sentence per field: name, slug. If there are any, the form is unfolded.
 	Errors map[string]string
 }
 
@@ -84,7 +84,7 @@ type WorkspaceView struct {
 	MayLeave  bool             // shows the form to leave; false for a personal workspace
 	MayDelete bool             // shows the form to delete the workspace
 	Content   WorkspaceContent // what is deleted with it
-	// Errors is one sentence by field name: name, plan, confirm.
+	// Errors holds one sentence per field: name, plan, confirm.
 	Errors map[string]string
 }
 
@@ -109,7 +109,7 @@ type MembersView struct {
 	Created *CreatedInvitation
 	// Error says why a member was not changed; empty: no error.
 	Error string
-	// Errors is one sentence by field name: email, role.
+	// Errors holds one sentence per field: email, role.
 	Errors map[string]string
 }
 
@@ -132,7 +132,7 @@ type InvitationRow struct {
 	ID      string // part of the path of its form
 	Email   string
 	Role    string
-	By      string // name of the inviter; empty: invited on the command line
+	By      string // name of the inviter; empty: invited with the CLI
 	Expires time.Time
 }
 
@@ -203,7 +203,7 @@ type AuditView struct {
 	Days      []AuditDay
 	NextURL   string // empty on the last page
 	PrevURL   string // empty on the first page
-	// Errors is one sentence by field name: from, to.
+	// Errors holds one sentence per field: from, to.
 	Errors map[string]string
 }
 

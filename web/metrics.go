@@ -95,7 +95,7 @@ var methods = map[string]bool{
 	http.MethodDelete: true, http.MethodOptions: true,
 }
 
-func (m *metrics) observe(route, method string, status int, took time.Duration, notes *oauth.LogFields) {
+func (m *metrics) observe(route, method string, status int, took time.Duration, fields *oauth.LogFields) {
 	if !methods[method] {
 		method = "other"
 	}
@@ -112,9 +112,9 @@ func (m *metrics) observe(route, method string, status int, took time.Duration, 
 	o := child.(observed)
 	o.requests.Inc()
 	o.duration.Observe(took.Seconds())
-	if notes.ErrorCode != "" {
-		m.refusals.WithLabelValues(notes.ErrorCode).Inc()
-	} else if notes.GrantType != "" && status == http.StatusOK {
-		m.grants.WithLabelValues(notes.GrantType).Inc()
+	if fields.ErrorCode != "" {
+		m.refusals.WithLabelValues(fields.ErrorCode).Inc()
+	} else if fields.GrantType != "" && status == http.StatusOK {
+		m.grants.WithLabelValues(fields.GrantType).Inc()
 	}
 }

@@ -186,7 +186,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			// not carry another request (RFC 9112, section 6.1).
 			h.Set("Connection", "close")
 		}
-		if s.toGateway(w, r, next) {
+		if s.servedByGateway(w, r, next) {
 			return
 		}
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -215,11 +215,11 @@ func (s *Server) guard(next http.Handler) http.Handler {
 	})
 }
 
-// toGateway serves the gateway's requests: those to hosts of APIs, and those of trusted proxies that ask for a
-// decision, on any host. It returns false if the request is for the issuer.
-func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+// servedByGateway serves the gateway's requests: those to hosts of APIs, and those of trusted proxies that ask for a
+// decision, on any host. It returns false, and serves nothing, if the request is for the issuer.
+func (s *Server) servedByGateway(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 	if s.proxies.trusted(r) {
-		if endpoint, ok := gateway.Asks(r.URL.Path); ok {
+		if endpoint, ok := gateway.EndpointOf(r.URL.Path); ok {
 			r.Pattern = endpoint
 			switch endpoint {
 			case gateway.ForwardPath:
@@ -233,7 +233,7 @@ func (s *Server) toGateway(w http.ResponseWriter, r *http.Request, next http.Han
 		}
 	}
 	host := s.host(r)
-	a := s.gateway.Host(host)
+	a := s.gateway.APIOfHost(host)
 	if a == nil || canonicalHost(host, s.issuer.Scheme) == canonicalHost(s.issuer.Host, s.issuer.Scheme) {
 		return false
 	}

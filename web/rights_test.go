@@ -144,7 +144,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 	case strings.Contains(path, "/invitations/"):
 		i, token, err := w.Management.Invite(
 			w.System(),
-			management.CommandLine(w.ws.ID),
+			management.CLI(w.ws.ID),
 			w.ws,
 			fmt.Sprintf("open%d@example.com", w.n),
 			"member",
@@ -161,7 +161,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 	case strings.HasPrefix(path, "/admin/workspaces/"):
 		ws := w.Workspace(fmt.Sprintf("ws%d", w.n), "", w.root)
 		if strings.HasSuffix(path, "/enable") {
-			must(w.Management.DisableWorkspace(w.System(), management.CommandLine(ws.ID), ws))
+			must(w.Management.DisableWorkspace(w.System(), management.CLI(ws.ID), ws))
 		}
 		id = ws.ID
 	case strings.Contains(path, "/apps/"):

@@ -46,12 +46,12 @@ type clientCreate struct {
 
 // Run registers a client and prints it with its secret, which is not shown again.
 func (c clientCreate) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		workspace, err := s.workspaceOfFlag(ctx, c.Workspace)
 		if err != nil {
 			return err
 		}
-		client, secret, err := s.management.CreateClient(ctx, management.CommandLine(workspace.ID), management.ClientSpec{
+		client, secret, err := s.management.CreateClient(ctx, management.CLI(workspace.ID), management.ClientSpec{
 			Name:           c.Name,
 			Site:           c.Site,
 			RedirectURIs:   c.RedirectURI,
@@ -79,7 +79,7 @@ type clientList struct{ output }
 
 // Run lists all clients.
 func (c clientList) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		rows := []show.Client{}
 		for after := ""; ; {
 			page, err := s.store.Clients(ctx, "", after, pageSize)
@@ -105,7 +105,7 @@ type clientShow struct {
 
 // Run shows one client.
 func (c clientShow) Run(ctx context.Context, a *app) error {
-	return c.onClient(ctx, a, c.ID, func(context.Context, *server) error { return nil })
+	return c.onClient(ctx, a, c.ID, func(context.Context, *services) error { return nil })
 }
 
 type clientUpdate struct {
@@ -125,7 +125,7 @@ type clientUpdate struct {
 
 // Run changes the settings that were given.
 func (c clientUpdate) Run(ctx context.Context, a *app) error {
-	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
+	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *services) error {
 		client, err := s.store.ClientByID(ctx, c.ID)
 		if err != nil {
 			return err
@@ -146,7 +146,7 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 		replaceIf(&spec.RedirectURIs, c.RedirectURI)
 		replaceIf(&spec.Resources, c.Resource)
 		replaceIf(&spec.Grants, c.Grant)
-		_, err = s.management.UpdateClient(ctx, management.CommandLine(""), c.ID, spec)
+		_, err = s.management.UpdateClient(ctx, management.CLI(""), c.ID, spec)
 		return invalid(err)
 	})
 }
@@ -172,8 +172,8 @@ type clientDisable struct {
 
 // Run disables a client.
 func (c clientDisable) Run(ctx context.Context, a *app) error {
-	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
-		return s.management.DisableClient(ctx, management.CommandLine(""), c.ID)
+	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *services) error {
+		return s.management.DisableClient(ctx, management.CLI(""), c.ID)
 	})
 }
 
@@ -184,8 +184,8 @@ type clientEnable struct {
 
 // Run enables a client.
 func (c clientEnable) Run(ctx context.Context, a *app) error {
-	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *server) error {
-		return s.management.EnableClient(ctx, management.CommandLine(""), c.ID)
+	return c.onClient(ctx, a, c.ID, func(ctx context.Context, s *services) error {
+		return s.management.EnableClient(ctx, management.CLI(""), c.ID)
 	})
 }
 
@@ -196,10 +196,10 @@ type clientDelete struct {
 
 // Run deletes a client.
 func (c clientDelete) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		client, err := s.store.ClientByID(ctx, c.ID)
 		if err == nil {
-			err = s.management.DeleteClient(ctx, management.CommandLine(""), c.ID)
+			err = s.management.DeleteClient(ctx, management.CLI(""), c.ID)
 		}
 		if err != nil {
 			return noClient(c.ID, err)
@@ -220,8 +220,8 @@ type secretRotate struct {
 
 // Run creates a new client secret and prints it; it is not shown again.
 func (c secretRotate) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
-		secret, _, err := s.management.RotateSecret(ctx, management.CommandLine(""), c.ID, time.Duration(c.Grace))
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
+		secret, _, err := s.management.RotateSecret(ctx, management.CLI(""), c.ID, time.Duration(c.Grace))
 		if err != nil {
 			return noClient(c.ID, invalid(err))
 		}
@@ -237,7 +237,7 @@ func (c secretRotate) Run(ctx context.Context, a *app) error {
 const pageSize = 500
 
 // administer runs an administrative command. Changes are recorded in the audit log as made by the CLI.
-func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *server) error) error {
+func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *services) error) error {
 	s, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -247,8 +247,10 @@ func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *s
 }
 
 // onClient runs act on one client and prints the client.
-func (o output) onClient(ctx context.Context, a *app, id string, act func(ctx context.Context, s *server) error) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+func (o output) onClient(
+	ctx context.Context, a *app, id string, act func(ctx context.Context, s *services) error,
+) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		if err := act(ctx, s); err != nil {
 			return noClient(id, err)
 		}

@@ -62,6 +62,7 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return errors.Join(err, appSocket.Close())
 	}
+	// The app and the API run at 127.0.0.1, and Doorward at localhost: all ports of a host share its cookies.
 	c, err := config.Load("", map[string][]string{
 		"issuer":       {"http://localhost:" + port},
 		"listen":       {listen},
@@ -76,7 +77,7 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 	if d.Verbose {
 		log = slog.New(slog.NewJSONHandler(a.stderr, nil))
 	}
-	return serve(ctx, c, log, func(s *server, _ []string) error {
+	return serve(ctx, c, log, func(s *services, _ []string) error {
 		return startDemo(ctx, s, appSocket, apiSocket, a.stdout)
 	})
 }
@@ -95,7 +96,7 @@ func demoListen(ctx context.Context, port string) (net.Listener, error) {
 }
 
 // startDemo creates the user, registers the app and the API with the functions that the commands use, and starts both.
-func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener, out io.Writer) error {
+func startDemo(ctx context.Context, s *services, appSocket, apiSocket net.Listener, out io.Writer) error {
 	appURL, apiURL := "http://"+appSocket.Addr().String(), "http://"+apiSocket.Addr().String()
 	if _, err := s.identity.CreateUser(
 		ctx,
@@ -104,7 +105,7 @@ func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener
 		return fmt.Errorf("demo user: %w", err)
 	}
 	system := storage.System(ctx)
-	client, secret, err := s.management.CreateClient(system, management.CommandLine(""), management.ClientSpec{
+	client, secret, err := s.management.CreateClient(system, management.CLI(""), management.ClientSpec{
 		Name:          "Fieldnotes",
 		Site:          appURL,
 		RedirectURIs:  []string{appURL + "/callback"},
@@ -116,7 +117,7 @@ func startDemo(ctx context.Context, s *server, appSocket, apiSocket net.Listener
 	}
 	resourceServer, apiSecret, err := s.management.CreateClient(
 		system,
-		management.CommandLine(""),
+		management.CLI(""),
 		management.ClientSpec{Name: "Notes API", ResourceServer: true, Administrator: true},
 	)
 	if err != nil {

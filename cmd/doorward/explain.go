@@ -33,12 +33,12 @@ type explanationJSON struct {
 	Status   int      `json:"status"`
 	Route    *string  `json:"route"` // null: no route matches
 	Reason   *string  `json:"reason"`
-	Needed   *string  `json:"needed"` // what would be allowed; null: nothing would, or anything is
+	Needed   *string  `json:"needed"` // the credential that would be allowed; null: none would, or none is needed
 	Steps    []string `json:"steps"`
 }
 
-// Run says which route decides about a request, why it is refused, and what would be allowed. It counts towards no
-// limit.
+// Run says which route decides about a request, why it is refused, and what would be allowed. It does not count against
+// any limit.
 func (e explainCommand) Run(ctx context.Context, a *app) error {
 	u, err := url.Parse(e.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
@@ -70,7 +70,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		}
 		header.Add("Authorization", "Bearer "+credential)
 	}
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
 			OAuth:         s.oauth,
 			Bearer:        s.bearer,
@@ -85,7 +85,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		api := g.Host(u.Host)
+		api := g.APIOfHost(u.Host)
 		if api == nil {
 			hosts := strings.Join(hostsOf(g), ", ")
 			return usageError{fmt.Errorf("no resource has the host %s; configured hosts: %s", input.Quote(u.Host), hosts)}

@@ -23,7 +23,7 @@ func (i introspectCommand) Run(ctx context.Context, a *app) error {
 			return err
 		}
 	}
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		answer, reason, err := s.oauth.IntrospectCredential(ctx, i.Token, i.Workspace)
 		if err != nil {
 			return fmt.Errorf("introspect: %w", err)

@@ -42,7 +42,7 @@ type keyCreate struct {
 
 // Run creates an API key and prints it with its secret, which is not shown again.
 func (c keyCreate) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		w, err := s.workspaceOfFlag(ctx, c.Workspace)
 		if err != nil {
 			return err
@@ -57,7 +57,7 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 				return usageError{errors.New("--rate-limit must be above 0; leave it out to use the plan's limit")}
 			}
 		}
-		k, secret, err := s.management.CreateKey(ctx, management.CommandLine(w.ID), w.Plan, apikey.Spec{
+		k, secret, err := s.management.CreateKey(ctx, management.CLI(w.ID), w.Plan, apikey.Spec{
 			Name:        c.Name,
 			Note:        c.Note,
 			Resource:    c.Resource,
@@ -77,7 +77,8 @@ func (c keyCreate) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// tooMany explains apikey.ErrTooMany, and returns other errors unchanged. What names the owner's keys.
+// tooMany explains apikey.ErrTooMany, and returns other errors unchanged. what is the name of the owner's keys, such as
+// "API keys".
 func tooMany(owner, what string, err error) error {
 	if errors.Is(err, apikey.ErrTooMany) {
 		return fmt.Errorf(
@@ -94,7 +95,7 @@ type keyList struct {
 
 // Run lists API keys, including revoked and expired ones.
 func (c keyList) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		w, err := s.workspaceOfFlag(ctx, c.Workspace)
 		if err != nil {
 			return err
@@ -121,7 +122,7 @@ func (c keyShow) Run(ctx context.Context, a *app) error {
 		ctx,
 		a,
 		c.ID,
-		func(_ context.Context, _ *server, k storage.APIKey, _ storage.Workspace) (storage.APIKey, string, error) {
+		func(_ context.Context, _ *services, k storage.APIKey, _ storage.Workspace) (storage.APIKey, string, error) {
 			return k, "", nil
 		},
 	)
@@ -141,13 +142,13 @@ func (c keyUpdate) Run(ctx context.Context, a *app) error {
 		ctx,
 		a,
 		c.ID,
-		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+		func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
 			change := management.KeyChange{Name: c.Name, Note: c.Note}
 			if c.Scope != nil {
 				scopes := strings.Fields(*c.Scope)
 				change.Scopes = &scopes
 			}
-			k, err := s.management.UpdateKey(ctx, management.CommandLine(w.ID), k.Owner(), w.Plan, k.ID, change)
+			k, err := s.management.UpdateKey(ctx, management.CLI(w.ID), k.Owner(), w.Plan, k.ID, change)
 			return k, "", err
 		},
 	)
@@ -164,8 +165,8 @@ func (c keyPause) Run(ctx context.Context, a *app) error {
 		ctx,
 		a,
 		c.ID,
-		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			k, err := s.management.PauseKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID)
+		func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := s.management.PauseKey(ctx, management.CLI(w.ID), k.Owner(), k.ID)
 			return k, "", err
 		},
 	)
@@ -182,8 +183,8 @@ func (c keyResume) Run(ctx context.Context, a *app) error {
 		ctx,
 		a,
 		c.ID,
-		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			k, err := s.management.ResumeKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID)
+		func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := s.management.ResumeKey(ctx, management.CLI(w.ID), k.Owner(), k.ID)
 			return k, "", err
 		},
 	)
@@ -200,8 +201,8 @@ func (c keyRevoke) Run(ctx context.Context, a *app) error {
 		ctx,
 		a,
 		c.ID,
-		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			k, err := s.management.RevokeKey(ctx, management.CommandLine(w.ID), k.Owner(), k.ID)
+		func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := s.management.RevokeKey(ctx, management.CLI(w.ID), k.Owner(), k.ID)
 			return k, "", err
 		},
 	)
@@ -219,8 +220,8 @@ func (c keyRotate) Run(ctx context.Context, a *app) error {
 		ctx,
 		a,
 		c.ID,
-		func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			by, grace := management.CommandLine(w.ID), time.Duration(c.Grace)
+		func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			by, grace := management.CLI(w.ID), time.Duration(c.Grace)
 			replacement, secret, err := s.management.RotateKey(ctx, by, k.Owner(), k.ID, grace)
 			if errors.Is(err, apikey.ErrRotated) {
 				err = fmt.Errorf("API key %s is %s and cannot be rotated; create a new one", k.ID, s.apikey.State(&k))
@@ -236,9 +237,9 @@ func (o output) onKey(
 	ctx context.Context,
 	a *app,
 	id string,
-	act func(ctx context.Context, s *server, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error),
+	act func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error),
 ) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		k, err := s.keyOfKind(
 			ctx,
 			storage.KindAPIKey,
@@ -285,7 +286,7 @@ func (o output) onKey(
 
 // keyOfKind finds an API key or a personal access token. For the error when there is none, called is the kind in words,
 // and hint says how to list them.
-func (s *server) keyOfKind(ctx context.Context, kind, id, called, hint string) (storage.APIKey, error) {
+func (s *services) keyOfKind(ctx context.Context, kind, id, called, hint string) (storage.APIKey, error) {
 	k, err := s.store.KeyByID(ctx, id)
 	switch {
 	case errors.Is(err, storage.ErrNotFound) || err == nil && k.Kind != kind:
@@ -297,7 +298,7 @@ func (s *server) keyOfKind(ctx context.Context, kind, id, called, hint string) (
 }
 
 // keysOf lists all keys or personal access tokens of an owner, newest first.
-func (s *server) keysOf(ctx context.Context, owner storage.KeyOwner) ([]show.Key, error) {
+func (s *services) keysOf(ctx context.Context, owner storage.KeyOwner) ([]show.Key, error) {
 	rows := []show.Key{}
 	for filter := (storage.KeyFilter{Limit: pageSize}); ; {
 		page, err := s.store.Keys(ctx, owner, filter)
@@ -319,7 +320,7 @@ const shownRequests = 10
 
 // requestsOf reads how often a key was used, or returns nil if it was not. A running server writes its counts every
 // five seconds.
-func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*show.Requests, error) {
+func (s *services) requestsOf(ctx context.Context, k *storage.APIKey) (*show.Requests, error) {
 	r := show.Requests{Last: []show.Request{}}
 	if k.WorkspaceID != "" {
 		now := s.store.Now()
@@ -352,4 +353,4 @@ func (s *server) requestsOf(ctx context.Context, k *storage.APIKey) (*show.Reque
 }
 
 // shownKey describes a key and its current state.
-func (s *server) shownKey(k *storage.APIKey) show.Key { return show.NewKey(k, s.apikey.State(k)) }
+func (s *services) shownKey(k *storage.APIKey) show.Key { return show.NewKey(k, s.apikey.State(k)) }

@@ -28,8 +28,8 @@ import (
 // commandConns bounds the PostgreSQL connections of a command, since the running server needs the others.
 const commandConns = 2
 
-// server holds what the server and the administrative commands share: the functions that read and change objects.
-type server struct {
+// services holds what the server and the administrative commands share: the functions that read and change objects.
+type services struct {
 	config     config.Config
 	store      *storage.Store
 	secrets    *seal.Secrets
@@ -75,8 +75,8 @@ func newServer(
 	c config.Config,
 	store *storage.Store,
 	address func(*http.Request) netip.Addr,
-) (*server, error) {
-	secrets, err := claimSecret(ctx, c, store)
+) (*services, error) {
+	secrets, err := bindSecret(ctx, c, store)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func newServer(
 		OwnersSetPlans:   c.PlansBy == "owners",
 		UnlimitedChanges: c.TokenLimits.ClientRequests == 0,
 	})
-	protocol, err := oauth.New(oauth.Config{
+	protocol := oauth.New(oauth.Config{
 		Issuer:          c.Issuer,
 		Store:           store,
 		Secrets:         secrets,
@@ -131,22 +131,19 @@ func newServer(
 		Limiter:         limiter,
 		ClientAddress:   address,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("authorization server: %w", err)
-	}
 	people := identity.New(identity.Config{
 		Store:    store,
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
 	})
-	return &server{
+	return &services{
 		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,
 		keyring: keyring, management: manager, identity: people, limits: limits,
 	}, nil
 }
 
-// claimSecret loads the master secret and binds the database to it.
-func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*seal.Secrets, error) {
+// bindSecret loads the master secret and binds the database to it.
+func bindSecret(ctx context.Context, c config.Config, store *storage.Store) (*seal.Secrets, error) {
 	empty, err := store.Empty(storage.System(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("master secret: %w", err)
@@ -166,7 +163,7 @@ func claimSecret(ctx context.Context, c config.Config, store *storage.Store) (*s
 }
 
 // open prepares an administrative command. The caller closes the store.
-func (a *app) open(ctx context.Context) (*server, error) {
+func (a *app) open(ctx context.Context) (*services, error) {
 	c, err := a.load(nil)
 	if err != nil {
 		return nil, err
@@ -186,7 +183,7 @@ func (a *app) open(ctx context.Context) (*server, error) {
 	return server, nil
 }
 
-func (a *app) openServer(ctx context.Context, c config.Config, store *storage.Store) (*server, error) {
+func (a *app) openServer(ctx context.Context, c config.Config, store *storage.Store) (*services, error) {
 	switch err := store.Ping(ctx); {
 	case errors.Is(err, storage.ErrOldSchema):
 		return nil, errors.New("the database does not have the latest schema; run: doorward migrate")
@@ -219,8 +216,8 @@ func (a *app) readWords() ([]string, error) {
 	return strings.Fields(line), nil
 }
 
-// readLine reads one line of standard input: a secret, which other users could see on the command line. What names it
-// in messages.
+// readLine reads one line of standard input: a secret, which other users could see on the command line. what is the
+// name of the secret in messages.
 func (a *app) readLine(what string) (string, error) {
 	if a.terminal() {
 		_, _ = fmt.Fprintf(a.stderr, "Enter the %s (it is visible as you type): ", what)

@@ -76,7 +76,7 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 		// load. This costs about 30 MiB then, and nothing when idle.
 		debug.SetGCPercent(400)
 	}
-	return serve(ctx, c, log, func(server *server, _ []string) error {
+	return serve(ctx, c, log, func(server *services, _ []string) error {
 		link, err := server.setupLink(ctx)
 		if err == nil && link != "" {
 			// The link is not logged, because its holder becomes the administrator.
@@ -92,7 +92,7 @@ func serve(
 	ctx context.Context,
 	c config.Config,
 	log *slog.Logger,
-	ready func(s *server, addresses []string) error,
+	ready func(s *services, addresses []string) error,
 ) (err error) {
 	store, err := openStore(ctx, c, 0)
 	if err != nil {
@@ -112,7 +112,7 @@ func serve(
 	if err != nil {
 		return err
 	}
-	if err := server.keyring.Keep(ctx); err != nil {
+	if err := server.keyring.Maintain(ctx); err != nil {
 		return err
 	}
 	if server.limits != nil {
@@ -181,7 +181,7 @@ const (
 	purgeInterval = time.Minute
 )
 
-func (s *server) writeBuffers(ctx context.Context) error {
+func (s *services) writeBuffers(ctx context.Context) error {
 	err := errors.Join(s.store.FlushTouches(ctx), s.store.FlushUsage(ctx))
 	if s.limits != nil {
 		err = errors.Join(err, s.limits.Save(ctx))
@@ -190,7 +190,7 @@ func (s *server) writeBuffers(ctx context.Context) error {
 }
 
 // saveLimits saves the rate limit counters when the server stops. The store writes its own buffers when it is closed.
-func (s *server) saveLimits(log *slog.Logger) {
+func (s *services) saveLimits(log *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if err := s.limits.Save(ctx); err != nil {
@@ -198,10 +198,10 @@ func (s *server) saveLimits(log *slog.Logger) {
 	}
 }
 
-func (s *server) purge(ctx context.Context) error {
+func (s *services) purge(ctx context.Context) error {
 	_, err := s.store.Purge(ctx, s.oauth.Retention())
 	_, errHistory := s.store.PurgeHistory(ctx, s.config.AuditRetention, s.config.UsageRetention)
-	return errors.Join(err, errHistory, s.keyring.Keep(ctx))
+	return errors.Join(err, errHistory, s.keyring.Maintain(ctx))
 }
 
 // runEvery runs a background job at intervals until ctx is done. If the job fails, it logs the error and runs it again

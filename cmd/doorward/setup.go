@@ -12,7 +12,7 @@ type setupLinkCommand struct{ output }
 
 // Run prints a new setup link. It replaces the previous one.
 func (c setupLinkCommand) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		link, err := s.setupLink(ctx)
 		if err != nil {
 			return err
@@ -28,7 +28,7 @@ func (c setupLinkCommand) Run(ctx context.Context, a *app) error {
 }
 
 // setupLink is the URL at which the first administrator is created; empty if there are users.
-func (s *server) setupLink(ctx context.Context) (string, error) {
+func (s *services) setupLink(ctx context.Context) (string, error) {
 	token, needed, err := s.identity.SetupToken(ctx)
 	if err != nil || !needed {
 		return "", err

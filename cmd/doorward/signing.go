@@ -18,7 +18,7 @@ type signingKeyList struct{ output }
 
 // Run lists the signing keys, newest first.
 func (c signingKeyList) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		keys, err := s.keyring.List(ctx)
 		if err != nil {
 			return err
@@ -38,7 +38,7 @@ type signingKeyRotate struct {
 
 // Run makes the next key the signing key.
 func (c signingKeyRotate) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		k, err := s.keyring.Rotate(ctx, c.Compromised)
 		if err != nil {
 			return err
@@ -55,7 +55,7 @@ type secretReseal struct{ output }
 
 // Run encrypts all stored data with the first master secret.
 func (c secretReseal) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		done, err := s.keyring.Reseal(ctx, seal.AnswerPurpose)
 		if err != nil {
 			return fmt.Errorf("reseal: %w", err)

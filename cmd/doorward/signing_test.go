@@ -20,15 +20,15 @@ func (c *cli) signing() {
 	}
 	c.vars["DOORWARD_CONFIG"] = "doorward.yaml"
 	c.must("", "migrate")
-	c.onServer(func(s *server) {
-		if err := s.keyring.Keep(c.t.Context()); err != nil {
+	c.onServer(func(s *services) {
+		if err := s.keyring.Maintain(c.t.Context()); err != nil {
 			c.t.Fatal(err)
 		}
 	})
 }
 
 // onServer runs do with a server that is wired from the operator's configuration and database.
-func (c *cli) onServer(do func(s *server)) {
+func (c *cli) onServer(do func(s *services)) {
 	c.t.Helper()
 	a := &app{configFile: c.vars["DOORWARD_CONFIG"], getenv: environ(c.vars)}
 	s, err := a.open(c.t.Context())
@@ -71,7 +71,7 @@ func testSigningKeys(t *testing.T, c *cli) {
 	if after["active"] != before["next"] || after["retiring"] != "" || after["next"] == before["next"] {
 		t.Errorf("keys were %v, are %v", before, after)
 	}
-	c.onServer(func(s *server) {
+	c.onServer(func(s *services) {
 		s.store.SetClock(func() time.Time { return time.Now().Add(10 * time.Minute) })
 		if _, err := s.keyring.Rotate(c.t.Context(), false); err != nil {
 			t.Fatal(err)
@@ -90,7 +90,7 @@ func testSigningKeys(t *testing.T, c *cli) {
 func TestSecretReseal(t *testing.T) { onEachEngine(t, testSecretReseal) }
 
 func testSecretReseal(t *testing.T, c *cli) {
-	old, anew := oldSecret, newSecret
+	old, fresh := oldSecret, newSecret
 	c.vars["DOORWARD_SECRET"] = old
 	set := func(secrets ...string) {
 		delete(c.vars, "DOORWARD_SECRET")
@@ -104,7 +104,7 @@ func testSecretReseal(t *testing.T, c *cli) {
 	}
 	c.signing()
 	digest := storage.Digest("answer")
-	c.onServer(func(s *server) {
+	c.onServer(func(s *services) {
 		err := s.store.KeepAnswer(
 			storage.System(t.Context()),
 			storage.IdempotentAnswer{
@@ -120,16 +120,16 @@ func testSecretReseal(t *testing.T, c *cli) {
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 {
 		t.Errorf("under its own secret: %v", done)
 	}
-	set(anew, old)
+	set(fresh, old)
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 2.0 || done["answers"] != 1.0 {
 		t.Errorf("under another one: %v", done)
 	}
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 {
 		t.Errorf("the second time: %v", done)
 	}
-	set(anew)
-	c.onServer(func(s *server) {
-		if err := s.keyring.Keep(t.Context()); err != nil {
+	set(fresh)
+	c.onServer(func(s *services) {
+		if err := s.keyring.Maintain(t.Context()); err != nil {
 			t.Errorf("without the old secret: %v", err)
 		}
 		kept, err := s.store.KeptAnswer(storage.System(t.Context()), digest)
@@ -148,14 +148,14 @@ func TestSigningKeysAfterALostSecret(t *testing.T) {
 	c.vars["DOORWARD_SECRET"] = oldSecret
 	c.signing()
 	before := c.kids()
-	c.onServer(func(s *server) {
+	c.onServer(func(s *services) {
 		if err := s.store.DropSetting(storage.System(t.Context()), storage.SettingSecretFingerprint); err != nil {
 			t.Fatal(err)
 		}
 	})
 	c.vars["DOORWARD_SECRET"] = newSecret
-	c.onServer(func(s *server) {
-		if err := s.keyring.Keep(t.Context()); err == nil ||
+	c.onServer(func(s *services) {
+		if err := s.keyring.Maintain(t.Context()); err == nil ||
 			!strings.Contains(err.Error(), "doorward signing-key rotate --compromised") {
 			t.Errorf("with another secret: %v", err)
 		}
@@ -166,8 +166,8 @@ func TestSigningKeysAfterALostSecret(t *testing.T) {
 	if len(after) != 2 || after["active"] == before["next"] {
 		t.Errorf("keys were %v, are %v", before, after)
 	}
-	c.onServer(func(s *server) {
-		if err := s.keyring.Keep(t.Context()); err != nil {
+	c.onServer(func(s *services) {
+		if err := s.keyring.Maintain(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -29,12 +29,12 @@ type tokenCreate struct {
 
 // Run creates a personal access token and prints it with its secret, which is not shown again.
 func (c tokenCreate) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		user, err := s.userByEmail(ctx, c.User)
 		if err != nil {
 			return inFlag("--user", err)
 		}
-		by := management.CommandLine("")
+		by := management.CLI("")
 		by.UserID = user.ID
 		k, secret, err := s.management.CreatePersonalToken(ctx, by, apikey.Spec{
 			Name:      c.Name,
@@ -59,7 +59,7 @@ type tokenList struct {
 
 // Run lists a user's personal access tokens, including revoked and expired ones.
 func (c tokenList) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		user, err := s.userByEmail(ctx, c.User)
 		if err != nil {
 			return inFlag("--user", err)
@@ -79,7 +79,7 @@ type tokenRevoke struct {
 
 // Run revokes a personal access token.
 func (c tokenRevoke) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		k, err := s.keyOfKind(
 			ctx,
 			storage.KindPersonalAccessToken,
@@ -90,7 +90,7 @@ func (c tokenRevoke) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		if k, err = s.management.RevokeKey(ctx, management.CommandLine(""), k.Owner(), k.ID); err != nil {
+		if k, err = s.management.RevokeKey(ctx, management.CLI(""), k.Owner(), k.ID); err != nil {
 			return invalid(err)
 		}
 		row := s.shownKey(&k)

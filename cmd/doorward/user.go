@@ -42,7 +42,7 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		user, err := s.identity.CreateUser(
 			ctx,
 			identity.NewUser{Email: c.Email, Name: c.Name, Password: password, Admin: c.Admin},
@@ -68,7 +68,7 @@ type userList struct{ output }
 
 // Run lists all users.
 func (c userList) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		rows := []show.User{}
 		for after := ""; ; {
 			page, err := s.store.Users(ctx, "", after, pageSize)
@@ -101,7 +101,7 @@ func (c userUpdate) Run(ctx context.Context, a *app) error {
 	if c.Email == nil && c.Name == nil && c.Admin == nil {
 		return usageError{errors.New("nothing to change; add --email, --name, --admin or --no-admin")}
 	}
-	return c.onUser(ctx, a, c.Address, "Updated", func(ctx context.Context, s *server, user storage.User) error {
+	return c.onUser(ctx, a, c.Address, "Updated", func(ctx context.Context, s *services, user storage.User) error {
 		_, err := s.identity.UpdateUser(
 			ctx,
 			user.ID,
@@ -137,8 +137,8 @@ func (c userSignOut) Run(ctx context.Context, a *app) error {
 		a,
 		c.Email,
 		"Signed out",
-		func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
-			return s.identity.SignOut(ctx, user.ID, identity.Ending{Apps: c.Apps, Tokens: c.Tokens})
+		func(ctx context.Context, s *services, user storage.User) (identity.SignOutResult, error) {
+			return s.identity.SignOut(ctx, user.ID, identity.SignOutOptions{Apps: c.Apps, Tokens: c.Tokens})
 		},
 	)
 }
@@ -152,12 +152,12 @@ type userDisable struct {
 
 // Run disables a user and lists the workspaces that were disabled too.
 func (c userDisable) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		user, err := s.userByEmail(ctx, c.Email)
 		if err != nil {
 			return err
 		}
-		with, err := s.store.WorkspacesStoppedWith(ctx, user.ID)
+		with, err := s.store.WorkspacesDisabledWith(ctx, user.ID)
 		if err != nil {
 			return fmt.Errorf("look up the user's workspaces: %w", err)
 		}
@@ -192,11 +192,11 @@ func (c userDisable) Run(ctx context.Context, a *app) error {
 	})
 }
 
-// kept returns the IDs of the workspaces that stay enabled. With is the workspaces that would be disabled. If no flag
-// answers the question, it is asked at the terminal.
-func (c userDisable) kept(a *app, user storage.User, with []storage.Workspace) (ids []string, err error) {
+// kept returns the IDs of the workspaces that stay enabled. affected are the workspaces that would be disabled. Without
+// a flag that decides, it asks at the terminal.
+func (c userDisable) kept(a *app, user storage.User, affected []storage.Workspace) (ids []string, err error) {
 	var shared []storage.Workspace
-	for _, w := range with {
+	for _, w := range affected {
 		if !w.Personal {
 			shared = append(shared, w)
 		}
@@ -245,7 +245,7 @@ type userEnable struct {
 
 // Run enables a user.
 func (c userEnable) Run(ctx context.Context, a *app) error {
-	return c.onUser(ctx, a, c.Email, "Enabled", func(ctx context.Context, s *server, user storage.User) error {
+	return c.onUser(ctx, a, c.Email, "Enabled", func(ctx context.Context, s *services, user storage.User) error {
 		return s.identity.EnableUser(ctx, user.ID)
 	})
 }
@@ -257,12 +257,12 @@ type userDelete struct {
 
 // Run deletes a user and lists the workspaces that were deleted with them.
 func (c userDelete) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		user, err := s.userByEmail(ctx, c.Email)
 		if err != nil {
 			return err
 		}
-		gone, err := s.store.SoleWorkspaces(ctx, user.ID)
+		gone, err := s.store.SolelyOwnedBy(ctx, user.ID)
 		if err != nil {
 			return fmt.Errorf("look up the user's workspaces: %w", err)
 		}
@@ -304,12 +304,12 @@ func (c userPassword) Run(ctx context.Context, a *app) error {
 		a,
 		c.Email,
 		"Changed the password of",
-		func(ctx context.Context, s *server, user storage.User) (identity.Ended, error) {
+		func(ctx context.Context, s *services, user storage.User) (identity.SignOutResult, error) {
 			ended, err := s.identity.SetPassword(
 				ctx,
 				user.ID,
 				password,
-				identity.Ending{Apps: !c.KeepApps, Tokens: c.Tokens},
+				identity.SignOutOptions{Apps: !c.KeepApps, Tokens: c.Tokens},
 			)
 			return ended, invalidPerson(err)
 		},
@@ -323,7 +323,7 @@ type userSignInLink struct {
 
 // Run prints a new sign-in link. It replaces the user's previous one.
 func (c userSignInLink) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		user, err := s.userByEmail(ctx, c.Email)
 		if err != nil {
 			return err
@@ -342,9 +342,9 @@ func (o output) endFor(
 	ctx context.Context,
 	a *app,
 	email, done string,
-	act func(ctx context.Context, s *server, user storage.User) (identity.Ended, error),
+	act func(ctx context.Context, s *services, user storage.User) (identity.SignOutResult, error),
 ) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		user, err := s.userByEmail(ctx, email)
 		if err != nil {
 			return err
@@ -371,7 +371,7 @@ func (o output) endFor(
 }
 
 // userByEmail finds a user. If there is none, the error says so and is a storage.ErrNotFound.
-func (s *server) userByEmail(ctx context.Context, email string) (storage.User, error) {
+func (s *services) userByEmail(ctx context.Context, email string) (storage.User, error) {
 	user, err := s.store.UserByEmail(ctx, email)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -389,9 +389,9 @@ func (o output) onUser(
 	ctx context.Context,
 	a *app,
 	email, done string,
-	act func(ctx context.Context, s *server, user storage.User) error,
+	act func(ctx context.Context, s *services, user storage.User) error,
 ) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		user, err := s.userByEmail(ctx, email)
 		if err != nil {
 			return err

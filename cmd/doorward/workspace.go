@@ -37,12 +37,12 @@ type workspaceCreate struct {
 
 // Run creates a workspace.
 func (c workspaceCreate) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		owner, err := s.userByEmail(ctx, c.Owner)
 		if err != nil {
 			return inFlag("--owner", err)
 		}
-		w, err := s.management.CreateWorkspace(ctx, management.CommandLine(""), c.Name, c.Slug, c.Plan, owner.ID)
+		w, err := s.management.CreateWorkspace(ctx, management.CLI(""), c.Name, c.Slug, c.Plan, owner.ID)
 		if err != nil {
 			return invalid(err)
 		}
@@ -54,7 +54,7 @@ type workspaceList struct{ output }
 
 // Run lists all workspaces.
 func (c workspaceList) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		rows := []show.Workspace{}
 		for after := ""; ; {
 			page, err := s.store.Workspaces(ctx, after, pageSize)
@@ -82,8 +82,8 @@ type workspaceUpdate struct {
 
 // Run changes the settings that were given.
 func (c workspaceUpdate) Run(ctx context.Context, a *app) error {
-	return c.onWorkspace(ctx, a, c.Slug, "Updated", func(ctx context.Context, s *server, w storage.Workspace) error {
-		_, err := s.management.UpdateWorkspace(ctx, management.CommandLine(w.ID), w, c.Name, c.Plan)
+	return c.onWorkspace(ctx, a, c.Slug, "Updated", func(ctx context.Context, s *services, w storage.Workspace) error {
+		_, err := s.management.UpdateWorkspace(ctx, management.CLI(w.ID), w, c.Name, c.Plan)
 		return err
 	})
 }
@@ -95,8 +95,8 @@ type workspaceDisable struct {
 
 // Run disables a workspace.
 func (c workspaceDisable) Run(ctx context.Context, a *app) error {
-	return c.onWorkspace(ctx, a, c.Slug, "Disabled", func(ctx context.Context, s *server, w storage.Workspace) error {
-		return s.management.DisableWorkspace(ctx, management.CommandLine(w.ID), w)
+	return c.onWorkspace(ctx, a, c.Slug, "Disabled", func(ctx context.Context, s *services, w storage.Workspace) error {
+		return s.management.DisableWorkspace(ctx, management.CLI(w.ID), w)
 	})
 }
 
@@ -107,8 +107,8 @@ type workspaceEnable struct {
 
 // Run enables a workspace.
 func (c workspaceEnable) Run(ctx context.Context, a *app) error {
-	return c.onWorkspace(ctx, a, c.Slug, "Enabled", func(ctx context.Context, s *server, w storage.Workspace) error {
-		err := s.management.EnableWorkspace(ctx, management.CommandLine(w.ID), w)
+	return c.onWorkspace(ctx, a, c.Slug, "Enabled", func(ctx context.Context, s *services, w storage.Workspace) error {
+		err := s.management.EnableWorkspace(ctx, management.CLI(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf(
 				"%s is the personal workspace of a disabled user; to enable both, run: doorward user enable ADDRESS",
@@ -129,8 +129,8 @@ type workspaceDelete struct {
 
 // Run deletes a workspace.
 func (c workspaceDelete) Run(ctx context.Context, a *app) error {
-	return c.onWorkspace(ctx, a, c.Slug, "Deleted", func(ctx context.Context, s *server, w storage.Workspace) error {
-		err := s.management.DeleteWorkspace(ctx, management.CommandLine(w.ID), w)
+	return c.onWorkspace(ctx, a, c.Slug, "Deleted", func(ctx context.Context, s *services, w storage.Workspace) error {
+		err := s.management.DeleteWorkspace(ctx, management.CLI(w.ID), w)
 		if errors.Is(err, storage.ErrConflict) {
 			return fmt.Errorf(
 				"%s is a personal workspace; to delete it with its user, run: doorward user delete ADDRESS",
@@ -150,12 +150,12 @@ type workspaceInvite struct {
 
 // Run creates an invitation and prints its link, which is not shown again.
 func (c workspaceInvite) Run(ctx context.Context, a *app) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		w, err := s.workspaceBySlug(ctx, c.Slug)
 		if err != nil {
 			return err
 		}
-		i, token, err := s.management.Invite(ctx, management.CommandLine(w.ID), w, c.Email, c.Role)
+		i, token, err := s.management.Invite(ctx, management.CLI(w.ID), w, c.Email, c.Role)
 		if errors.Is(err, storage.ErrConflict) {
 			return errPersonal(w)
 		}
@@ -190,8 +190,8 @@ func (c memberAdd) Run(ctx context.Context, a *app) error {
 		c.Email,
 		c.Role,
 		"Added",
-		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-			err := s.management.AddMember(ctx, management.CommandLine(w.ID), w, user.ID, c.Role)
+		func(ctx context.Context, s *services, w storage.Workspace, user storage.User) error {
+			err := s.management.AddMember(ctx, management.CLI(w.ID), w, user.ID, c.Role)
 			switch {
 			case errors.Is(err, storage.ErrExists):
 				return fmt.Errorf(
@@ -222,8 +222,8 @@ func (c memberRemove) Run(ctx context.Context, a *app) error {
 		c.Email,
 		"",
 		"Removed",
-		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-			return memberError(w, user, s.management.RemoveMember(ctx, management.CommandLine(w.ID), w, user.ID))
+		func(ctx context.Context, s *services, w storage.Workspace, user storage.User) error {
+			return memberError(w, user, s.management.RemoveMember(ctx, management.CLI(w.ID), w, user.ID))
 		},
 	)
 }
@@ -244,8 +244,8 @@ func (c memberRole) Run(ctx context.Context, a *app) error {
 		c.Email,
 		c.Role,
 		"Changed",
-		func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error {
-			return memberError(w, user, s.management.ChangeRole(ctx, management.CommandLine(w.ID), w, user.ID, c.Role))
+		func(ctx context.Context, s *services, w storage.Workspace, user storage.User) error {
+			return memberError(w, user, s.management.ChangeRole(ctx, management.CLI(w.ID), w, user.ID, c.Role))
 		},
 	)
 }
@@ -255,9 +255,9 @@ func (o output) onWorkspace(
 	ctx context.Context,
 	a *app,
 	slug, done string,
-	act func(ctx context.Context, s *server, w storage.Workspace) error,
+	act func(ctx context.Context, s *services, w storage.Workspace) error,
 ) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		w, err := s.workspaceBySlug(ctx, slug)
 		if err != nil {
 			return err
@@ -280,9 +280,9 @@ func (o output) onMember(
 	ctx context.Context,
 	a *app,
 	slug, email, role, done string,
-	act func(ctx context.Context, s *server, w storage.Workspace, user storage.User) error,
+	act func(ctx context.Context, s *services, w storage.Workspace, user storage.User) error,
 ) error {
-	return a.administer(ctx, func(ctx context.Context, s *server) error {
+	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		w, err := s.workspaceBySlug(ctx, slug)
 		if err != nil {
 			return err
@@ -299,7 +299,7 @@ func (o output) onMember(
 	})
 }
 
-// missing is a storage.ErrNotFound that says what does not exist and how to find what does.
+// missing is an error that wraps storage.ErrNotFound and says how to list the existing objects.
 type missing string
 
 // Error implements error.
@@ -317,7 +317,7 @@ func inFlag(flag string, err error) error {
 }
 
 // workspaceBySlug finds a workspace. If there is none, the error says so and is a storage.ErrNotFound.
-func (s *server) workspaceBySlug(ctx context.Context, slug string) (storage.Workspace, error) {
+func (s *services) workspaceBySlug(ctx context.Context, slug string) (storage.Workspace, error) {
 	w, err := s.store.WorkspaceBySlug(ctx, slug)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -329,7 +329,7 @@ func (s *server) workspaceBySlug(ctx context.Context, slug string) (storage.Work
 }
 
 // workspaceOfFlag finds the workspace that --workspace names. Without the flag, the workspace is empty.
-func (s *server) workspaceOfFlag(ctx context.Context, slug string) (storage.Workspace, error) {
+func (s *services) workspaceOfFlag(ctx context.Context, slug string) (storage.Workspace, error) {
 	if slug == "" {
 		return storage.Workspace{}, nil
 	}

@@ -42,8 +42,8 @@ func New(c Config) *Keys { return &Keys{store: c.Store, catalog: c.Catalog} }
 // Issue creates the key that key describes, and completes key. Its secret begins with key.Prefix and is returned only
 // here: storage keeps a digest. It returns ErrTooMany if the owner has MaxKeys keys, and storage.ErrNotFound if the
 // owner does not exist.
-func (k *Keys) Issue(ctx context.Context, key *storage.APIKey) (text string, err error) {
-	text = newText(key)
+func (k *Keys) Issue(ctx context.Context, key *storage.APIKey) (secret string, err error) {
+	secret = newSecret(key)
 	err = k.store.InsertKey(ctx, key, MaxKeys)
 	if errors.Is(err, storage.ErrConflict) {
 		err = ErrTooMany
@@ -51,17 +51,17 @@ func (k *Keys) Issue(ctx context.Context, key *storage.APIKey) (text string, err
 	if err != nil {
 		return "", fmt.Errorf("issue a key: %w", err)
 	}
-	return text, nil
+	return secret, nil
 }
 
-func newText(key *storage.APIKey) string {
+func newSecret(key *storage.APIKey) string {
 	kind := "key"
 	if key.Kind == storage.KindPersonalAccessToken {
 		kind = "token"
 	}
-	text := NewSecret(key.Prefix)
-	key.ID, key.Digest, key.Tail = storage.NewID(kind), storage.Digest(text), text[len(text)-4:]
-	return text
+	secret := NewSecret(key.Prefix)
+	key.ID, key.Digest, key.Tail = storage.NewID(kind), storage.Digest(secret), secret[len(secret)-4:]
+	return secret
 }
 
 // Rotate creates a key that replaces old, with the same permissions and limits, and expires no later. old works until
@@ -69,12 +69,12 @@ func newText(key *storage.APIKey) string {
 // if old cannot be rotated.
 func (k *Keys) Rotate(
 	ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration,
-) (text string, fresh storage.APIKey, err error) {
+) (secret string, fresh storage.APIKey, err error) {
 	fresh = old
 	// Without a user who rotates it, the new key keeps the old one's creator.
 	fresh.CreatedBy, fresh.RotatedInto = cmp.Or(createdBy, old.CreatedBy), ""
 	fresh.PausedAt, fresh.LastUsedAt, fresh.LastUsedFrom = 0, 0, ""
-	text = newText(&fresh)
+	secret = newSecret(&fresh)
 	err = k.store.RotateKey(ctx, old, &fresh, k.store.Now().Add(grace))
 	if errors.Is(err, storage.ErrConsumed) {
 		err = ErrRotated
@@ -82,7 +82,7 @@ func (k *Keys) Rotate(
 	if err != nil {
 		return "", fresh, fmt.Errorf("rotate a key: %w", err)
 	}
-	return text, fresh, nil
+	return secret, fresh, nil
 }
 
 // Status is the status of a key, as Verify finds it.
@@ -101,17 +101,17 @@ const (
 // Verify finds the key with a secret, and its status now. For a personal access token, workspace is the slug of the
 // workspace to act in, or "" if the request names none. A value that cannot be a key is Unknown without a query. An
 // error comes from storage, and says nothing about the key.
-func (k *Keys) Verify(ctx context.Context, text, workspace string) (storage.KeyBearer, Status, error) {
-	prefix := PrefixOf(text)
+func (k *Keys) Verify(ctx context.Context, secret, workspace string) (storage.KeyBearer, Status, error) {
+	prefix := PrefixOf(secret)
 	if prefix == "" {
 		return storage.KeyBearer{}, Unknown, nil
 	}
 	var b storage.KeyBearer
 	var err error
 	if prefix == PrefixPersonalToken {
-		b, err = k.store.PersonalTokenByDigest(ctx, storage.Digest(text), workspace)
+		b, err = k.store.PersonalTokenByDigest(ctx, storage.Digest(secret), workspace)
 	} else {
-		b, err = k.store.KeyByDigest(ctx, storage.Digest(text))
+		b, err = k.store.KeyByDigest(ctx, storage.Digest(secret))
 	}
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.KeyBearer{}, Unknown, nil

@@ -104,7 +104,7 @@ func TestIssuedKeyIsFoundByItsText(t *testing.T) {
 				t.Errorf("%s: status %v, %+v, error %v", c.kind, status, b, err)
 			}
 		}
-		// A token without a workspace, and with one that its user is not in or nobody can be in, works, and says so.
+		// A token without a workspace, and with one of others or that cannot exist, works, and says so.
 		for _, slug := range []string{"", "other", "ACME", "acme\x00", "\xff", "%", w.workspace.ID} {
 			b, status, err := w.Verify(w.ctx, tokenText, slug)
 			if err != nil || status != Good || b.WorkspaceID != "" || b.Role != "" {
@@ -170,7 +170,7 @@ func broken(text string) map[string]string {
 	}
 }
 
-// A closed database answers whoever asks it with an error, so that whatever gets none has not asked.
+// A closed database answers each query with an error, so a value that causes no error was not looked up.
 func TestK01_K04_TextThatCannotBeAKeyReachesNoDatabase(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, w *world) {
 		_, keyText := w.issue(w.key())

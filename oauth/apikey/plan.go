@@ -23,8 +23,8 @@ func (k *Keys) Plan(key *storage.APIKey, workspacePlan string) (string, limit.Pl
 	return name, plan
 }
 
-// PlansFor lists the names of the plans that a key may have instead of its default: those that allow no more. A test
-// key has no choice.
+// PlansFor lists the names of the plans that a key may have instead of its default: those that allow no more than the
+// default does. A test key has only the test plan.
 func (k *Keys) PlansFor(key *storage.APIKey, workspacePlan string) []string {
 	if key.Environment == Test {
 		return nil

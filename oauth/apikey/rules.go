@@ -129,8 +129,8 @@ func (k *Keys) checkKeyScopes(
 	}
 }
 
-// CheckPersonOnly refuses scopes for users only, which would never count for an API key.
-func CheckPersonOnly(r *catalog.Resource, scopes []string) error {
+// CheckUserOnly refuses scopes for users only, which would never count for an API key.
+func CheckUserOnly(r *catalog.Resource, scopes []string) error {
 	var all input.Faults
 	for _, name := range scopes {
 		if x, ok := r.Scope(name); ok && x.UserOnly {
@@ -170,7 +170,7 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 	return out
 }
 
-// CheckPlan refuses a plan or rate limit of a key that allows more than its workspace's plan. With anyPlan, any
+// CheckPlan refuses the plan or rate limit of a key if it allows more than its workspace's plan. With anyPlan, any
 // configured plan is allowed.
 func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePlan string) error {
 	var all input.Faults

@@ -27,14 +27,14 @@ var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(?:_[a-z0-9]+)*_(?:live|test)
 const maxPrefix = 32
 
 // PrefixOf returns the prefix of a string that could be an API key or a personal access token, and "" for any other.
-func PrefixOf(text string) string {
-	n := len(text) - randomDigits - checksumDigit
+func PrefixOf(secret string) string {
+	n := len(secret) - randomDigits - checksumDigit
 	if n <= 0 || n > maxPrefix {
 		return ""
 	}
-	prefix := text[:n]
+	prefix := secret[:n]
 	if strings.HasPrefix(prefix, "dw_") || (prefix != PrefixPersonalToken && !keyPrefix.MatchString(prefix)) ||
-		!WellFormed(prefix, text) {
+		!WellFormed(prefix, secret) {
 		return ""
 	}
 	return prefix
@@ -91,18 +91,18 @@ func digits(number []byte, width int) string {
 	return string(out)
 }
 
-// WellFormed reports whether text could be a credential with this prefix, by its length, alphabet and checksum. Only
+// WellFormed reports whether secret could be a credential with this prefix, by its length, alphabet and checksum. Only
 // the database knows whether it is one.
-func WellFormed(prefix, text string) bool {
-	if len(text) != len(prefix)+randomDigits+checksumDigit || !strings.HasPrefix(text, prefix) {
+func WellFormed(prefix, secret string) bool {
+	if len(secret) != len(prefix)+randomDigits+checksumDigit || !strings.HasPrefix(secret, prefix) {
 		return false
 	}
-	for i := len(prefix); i < len(text); i++ {
-		c := text[i]
+	for i := len(prefix); i < len(secret); i++ {
+		c := secret[i]
 		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
 			return false
 		}
 	}
-	body := text[:len(text)-checksumDigit]
-	return checksum(body) == text[len(body):]
+	body := secret[:len(secret)-checksumDigit]
+	return checksum(body) == secret[len(body):]
 }

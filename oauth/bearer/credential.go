@@ -20,16 +20,16 @@ const (
 // database query.
 func NewCredential(prefix string) string { return apikey.NewSecret(prefix) }
 
-// WellFormed reports whether text could be a credential with this prefix, by its length, alphabet and checksum. Only
-// the database knows whether it is one.
-func WellFormed(prefix, text string) bool { return apikey.WellFormed(prefix, text) }
+// WellFormed reports whether a string could be a credential with this prefix, by its length, alphabet and checksum.
+// Only the database knows whether it is one.
+func WellFormed(prefix, credential string) bool { return apikey.WellFormed(prefix, credential) }
 
 // DigestOf returns the digest by which a credential is stored, or "" for a value that cannot be a credential.
-func DigestOf(prefix, text string) string {
-	if !WellFormed(prefix, text) {
+func DigestOf(prefix, credential string) string {
+	if !WellFormed(prefix, credential) {
 		return ""
 	}
-	return string(storage.Digest(text))
+	return string(storage.Digest(credential))
 }
 
 // FromHeader returns the token in the value of an Authorization header; ok is false if the scheme is not Bearer. One or

@@ -116,8 +116,9 @@ func (v *Verifier) candidates(issuer string, resources []string) []candidate {
 	return found
 }
 
-// foreignPrincipal returns the caller that a JWT of a trusted issuer identifies. The first entry whose key, algorithm
-// and audience it satisfies decides, in the order of resources, or of all resources if none is named.
+// foreignPrincipal returns the caller that a JWT of a trusted issuer identifies. Entries are tried in the order of
+// resources, or of all resources if none is named. The first one whose key, algorithm and audience the JWT satisfies
+// decides.
 func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources []string) (Principal, error) {
 	candidates := v.candidates(t.issuer, resources)
 	if len(candidates) == 0 {
@@ -137,26 +138,26 @@ func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources
 	if err := c.read(t.payload); err != nil {
 		return Principal{}, err
 	}
-	var whys []string
-	var away error
+	var reasons []string
+	var unavailable error
 	for _, x := range candidates {
-		why, err := x.refuses(ctx, t, &c)
+		why, err := x.whyRefused(ctx, t, &c)
 		switch {
-		case err != nil && away == nil:
-			away = err
+		case err != nil && unavailable == nil:
+			unavailable = err
 		case err != nil:
 		case why == "":
 			return v.foreignCaller(x.resource, x.trust, &c)
 		case len(candidates) > 1:
-			whys = append(whys, fmt.Sprintf("trusted_issuers[%d] of %s: %s", x.index, x.resource.ID, why))
+			reasons = append(reasons, fmt.Sprintf("trusted_issuers[%d] of %s: %s", x.index, x.resource.ID, why))
 		default:
-			whys = append(whys, why)
+			reasons = append(reasons, why)
 		}
 	}
-	if away != nil {
-		return Principal{}, away
+	if unavailable != nil {
+		return Principal{}, unavailable
 	}
-	return Principal{}, unknown("%s", strings.Join(whys, "; "))
+	return Principal{}, unknown("%s", strings.Join(reasons, "; "))
 }
 
 // foreignCaller checks the claims of a JWT whose signature is valid.
@@ -175,7 +176,7 @@ func (v *Verifier) foreignCaller(r *catalog.Resource, issuer *trust, c *foreignC
 		IssuedAt: storage.Time(c.IssuedAt), ExpiresAt: storage.Time(c.ExpiresAt), ForeignIssuer: issuer.Issuer,
 		ForeignSubject: c.Subject,
 	}
-	if c.over(now) {
+	if c.expired(now) {
 		return p, ErrExpired
 	}
 	// The operator has listed the scopes for this issuer's users, so scopes for users only count.
@@ -193,16 +194,16 @@ func foreignSubject(issuer, subject string) string {
 	return "foreign:" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum.Sum(nil)))
 }
 
-// refuses returns why a JWT does not satisfy an entry, or "" if it does. An error is ErrIssuerKeys: the issuer's keys
-// cannot be read.
-func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims) (why string, err error) {
+// whyRefused returns why a JWT does not satisfy an entry, or "" if it does. An error is ErrIssuerKeys: the issuer's
+// keys cannot be read.
+func (t *trust) whyRefused(ctx context.Context, token *parsedJWT, c *foreignClaims) (why string, err error) {
 	if !slices.Contains(t.algorithms, token.algorithm) {
 		return fmt.Sprintf(
 			"the alg of the JWT is %s, but the issuer signs with %s", Quoted(string(token.algorithm)),
 			joined(t.algorithms),
 		), nil
 	}
-	if why := t.refusesAudience(c); why != "" {
+	if why := t.whyAudienceRefused(c); why != "" {
 		return why, nil
 	}
 	if t.remote == nil {
@@ -221,9 +222,9 @@ func (t *trust) refuses(ctx context.Context, token *parsedJWT, c *foreignClaims)
 	return "", nil
 }
 
-// refusesAudience returns why a JWT is not for the audiences and clients of an entry, or "" if it is. If the entry has
-// no audiences, the JWT must not have aud, which would name another audience (RFC 7519, section 4.1.3).
-func (t *trust) refusesAudience(c *foreignClaims) string {
+// whyAudienceRefused returns why a JWT is not for the audiences and clients of an entry, or "" if it is. If the entry
+// has no audiences, the JWT must not have aud, which would name another audience (RFC 7519, section 4.1.3).
+func (t *trust) whyAudienceRefused(c *foreignClaims) string {
 	switch {
 	case len(t.Audiences) == 0 && c.Audience != nil:
 		return fmt.Sprintf(

@@ -139,7 +139,7 @@ func (t *parsedJWT) signedBy(key any) bool {
 		return hmac.Equal(mac.Sum(nil), t.signature)
 	case *ecdsa.PublicKey:
 		size := (k.Curve.Params().BitSize + 7) / 8
-		if !signs(k, t.algorithm) || len(t.signature) != 2*size {
+		if !fitsAlgorithm(k, t.algorithm) || len(t.signature) != 2*size {
 			return false
 		}
 		return ecdsa.Verify(
@@ -147,7 +147,7 @@ func (t *parsedJWT) signedBy(key any) bool {
 		)
 	case *rsa.PublicKey:
 		switch {
-		case !signs(k, t.algorithm):
+		case !fitsAlgorithm(k, t.algorithm):
 			return false
 		case strings.HasPrefix(string(t.algorithm), "PS"):
 			options := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: hash}
@@ -155,7 +155,7 @@ func (t *parsedJWT) signedBy(key any) bool {
 		}
 		return rsa.VerifyPKCS1v15(k, hash, digest(), t.signature) == nil
 	case ed25519.PublicKey:
-		return signs(k, t.algorithm) && ed25519.Verify(k, []byte(t.signed), t.signature)
+		return fitsAlgorithm(k, t.algorithm) && ed25519.Verify(k, []byte(t.signed), t.signature)
 	}
 	return false
 }
@@ -191,7 +191,8 @@ type times struct {
 	IssuedAt  numericDate `json:"iat,omitempty"`
 }
 
-// check checks that a token has an expiry and is valid already; over checks the expiry. The error wraps ErrUnknown.
+// check checks that a token has an expiry, and that its nbf and iat are not in the future. It does not check the
+// expiry: see expired. The error wraps ErrUnknown.
 func (x times) check(now storage.Time) error {
 	latest := numericDate(now.Add(leeway))
 	switch {
@@ -210,8 +211,8 @@ func (x times) check(now storage.Time) error {
 	return nil
 }
 
-// over reports whether a token has expired.
-func (x times) over(now storage.Time) bool { return storage.Time(x.ExpiresAt) <= now }
+// expired reports whether a token has expired.
+func (x times) expired(now storage.Time) bool { return storage.Time(x.ExpiresAt) <= now }
 
 // readClaims decodes the named claims; a missing one leaves its target unchanged. The error wraps ErrUnknown and names
 // the wrong claim.

@@ -23,10 +23,10 @@ type kind struct {
 	name  string // as introspection and the configuration name it
 	words string // for sentences, such as API key
 	atAPI bool   // it can be used at a resource
-	// fits reports whether text has the form of this kind; nil: any form that fits no other kind.
-	fits func(text string) bool
+	// fits reports whether a credential has the form of this kind; nil: any form that fits no other kind.
+	fits func(credential string) bool
 	// verify finds the caller that a credential of this form identifies.
-	verify func(v *Verifier, ctx context.Context, text string, at Audience) (Principal, error)
+	verify func(v *Verifier, ctx context.Context, credential string, at Audience) (Principal, error)
 }
 
 // kinds lists all kinds of credentials. The first kind whose form a credential has verifies it.
@@ -43,12 +43,12 @@ var kinds = []kind{
 }
 
 func begins(prefix string) func(string) bool {
-	return func(text string) bool { return strings.HasPrefix(text, prefix) }
+	return func(credential string) bool { return strings.HasPrefix(credential, prefix) }
 }
 
 // kindOf returns the kind whose form a credential has.
-func kindOf(text string) kind {
-	i := slices.IndexFunc(kinds, func(k kind) bool { return k.fits != nil && k.fits(text) })
+func kindOf(credential string) kind {
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.fits != nil && k.fits(credential) })
 	if i < 0 {
 		i = slices.IndexFunc(kinds, func(k kind) bool { return k.fits == nil })
 	}

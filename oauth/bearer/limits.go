@@ -12,9 +12,9 @@ import (
 // Limited reports whether requests of a principal are counted.
 func (p *Principal) Limited() bool { return p.Limits != (limit.Plan{}) }
 
-// TakeAnonymous charges a request without a valid credential to the address that it comes from. counted is false if the
-// resource has no plan for such requests.
-func (v *Verifier) TakeAnonymous(
+// ChargeUnauthenticated charges a request without a valid credential to the address that it comes from. counted is
+// false if the resource has no plan for such requests.
+func (v *Verifier) ChargeUnauthenticated(
 	ctx context.Context, r *catalog.Resource, from netip.Addr,
 ) (result limit.Result, counted bool, err error) {
 	_, plan := v.catalog.PlanOf(r.AnonymousPlan)

@@ -55,8 +55,8 @@ func (p *Principal) Has(scope string) bool { return catalog.Covers(p.Scopes, sco
 
 // AllowedFrom reports whether the credential may be used from an address.
 func (p *Principal) AllowedFrom(a netip.Addr) bool {
-	return len(p.Addresses) == 0 || slices.ContainsFunc(p.Addresses, func(text string) bool {
-		prefix, err := netip.ParsePrefix(text)
+	return len(p.Addresses) == 0 || slices.ContainsFunc(p.Addresses, func(credential string) bool {
+		prefix, err := netip.ParsePrefix(credential)
 		return err == nil && prefix.Contains(a.Unmap())
 	})
 }
@@ -88,7 +88,7 @@ func errRemoved(resource string) error {
 }
 
 // Quoted quotes an untrusted value for a sentence, without credentials, and truncated if it is long.
-func Quoted(text string) string { return strconv.Quote(input.Shorten(Redacted(text))) }
+func Quoted(credential string) string { return strconv.Quote(input.Shorten(Redacted(credential))) }
 
 // Audience is where a credential is used. The zero value means that this is not known.
 type Audience struct {
@@ -100,8 +100,9 @@ type Audience struct {
 // Principal returns the caller that a credential identifies. Every check of a credential goes through it. If at names a
 // workspace, it must be the credential's own; a personal access token acts in the named workspace, and without one it
 // has no role. The caller of Principal must check that p.Audience is the resource at which the credential is used. The
-// errors are those above, with a p that holds what is known of the credential, or wrap storage.ErrUnavailable. A
-// refresh token has a Principal too: it cannot be used at a resource, but its client may introspect it.
+// errors are ErrUnknown, ErrExpired, ErrRevoked, ErrSuspended and ErrWorkspace, with the known fields of p, or wrap
+// storage.ErrUnavailable. A refresh token has a Principal too: it cannot be used at a resource, but its client may
+// introspect it.
 func (v *Verifier) Principal(ctx context.Context, credential string, at Audience) (p Principal, err error) {
 	ctx = storage.System(ctx)
 	p, err = kindOf(credential).verify(v, ctx, credential, at)
@@ -115,12 +116,12 @@ func (v *Verifier) Principal(ctx context.Context, credential string, at Audience
 }
 
 // keyPrincipal returns the caller that an API key or a personal access token identifies.
-func (v *Verifier) keyPrincipal(ctx context.Context, text string, at Audience) (Principal, error) {
-	b, status, err := v.keys.Verify(ctx, text, at.Workspace)
+func (v *Verifier) keyPrincipal(ctx context.Context, credential string, at Audience) (Principal, error) {
+	b, status, err := v.keys.Verify(ctx, credential, at.Workspace)
 	switch {
 	case err != nil:
 		return Principal{}, err
-	case status == apikey.Unknown && apikey.PrefixOf(text) == "":
+	case status == apikey.Unknown && apikey.PrefixOf(credential) == "":
 		return Principal{}, unknown(
 			"it does not have the form of a token or key of this server, or was changed or truncated when it was copied",
 		)
@@ -183,8 +184,8 @@ func keyCounter(k *storage.APIKey) string { return "key:" + k.Counter }
 // userCounter returns the one counter of all of a user's tokens at a resource.
 func userCounter(userID, resource string) string { return "user:" + userID + ":" + resource }
 
-func (v *Verifier) accessTokenPrincipal(ctx context.Context, text string, _ Audience) (Principal, error) {
-	digest := DigestOf(PrefixAccessToken, text)
+func (v *Verifier) accessTokenPrincipal(ctx context.Context, credential string, _ Audience) (Principal, error) {
+	digest := DigestOf(PrefixAccessToken, credential)
 	if digest == "" {
 		return Principal{}, unknown("it starts like an access token, but was changed or truncated when it was copied")
 	}
@@ -208,8 +209,8 @@ func (v *Verifier) accessPrincipal(b storage.Bearer, id string) (Principal, erro
 	return v.tokenPrincipal(p, b, t.ClientID, t.Scopes)
 }
 
-func (v *Verifier) refreshTokenPrincipal(ctx context.Context, text string, _ Audience) (Principal, error) {
-	digest := DigestOf(PrefixRefreshToken, text)
+func (v *Verifier) refreshTokenPrincipal(ctx context.Context, credential string, _ Audience) (Principal, error) {
+	digest := DigestOf(PrefixRefreshToken, credential)
 	if digest == "" {
 		return Principal{}, unknown("it starts like a refresh token, but was changed or truncated when it was copied")
 	}
@@ -279,8 +280,8 @@ func (v *Verifier) tokenPrincipal(p Principal, b storage.Bearer, clientID string
 }
 
 // jwtPrincipal returns the caller that a JWT identifies, one of ours or of a trusted issuer.
-func (v *Verifier) jwtPrincipal(ctx context.Context, text string, at Audience) (Principal, error) {
-	t, err := parseJWT(text)
+func (v *Verifier) jwtPrincipal(ctx context.Context, credential string, at Audience) (Principal, error) {
+	t, err := parseJWT(credential)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -303,7 +304,7 @@ func (v *Verifier) jwtPrincipal(ctx context.Context, text string, at Audience) (
 		return Principal{}, unknown("the claims of the JWT differ from those of the access token that was issued")
 	}
 	p, err := v.accessPrincipal(b, c.ID)
-	if err == nil && c.over(v.store.Now()) {
+	if err == nil && c.expired(v.store.Now()) {
 		err = ErrExpired
 	}
 	return p, err

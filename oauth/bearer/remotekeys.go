@@ -67,8 +67,8 @@ var remoteClient = &http.Client{
 	},
 }
 
-// remoteKeys is a cached copy of the keys that an issuer publishes. A token can cause no more than a fetch from the
-// configured URL, once a minute.
+// remoteKeys is a cached copy of the keys that an issuer publishes. A token can cause at most one fetch a minute, and
+// only from the configured URL.
 type remoteKeys struct {
 	url string
 	now func() storage.Time
@@ -230,7 +230,7 @@ func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
 	if !k.Valid() || !k.IsPublic() {
 		return k, errors.New("is not a public key")
 	}
-	return k, strong(k.Key)
+	return k, checkStrength(k.Key)
 }
 
 // Bounds on RSA keys: RFC 7518, section 3.3 forbids smaller ones, and verifying with larger ones takes too long. The
@@ -240,8 +240,8 @@ const (
 	minRSAExponent         = 1<<16 + 1
 )
 
-// strong returns why a well-formed public key is not accepted, or nil.
-func strong(key any) error {
+// checkStrength returns why a well-formed public key is not accepted, or nil.
+func checkStrength(key any) error {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		switch bits := k.N.BitLen(); {
@@ -283,7 +283,7 @@ var smallOrder = []string{
 func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (found []jose.JSONWebKey, why string) {
 	for _, key := range k.keys {
 		if (kid == "" || key.KeyID == kid) && (key.Algorithm == "" || key.Algorithm == string(algorithm)) &&
-			signs(key.Key, algorithm) {
+			fitsAlgorithm(key.Key, algorithm) {
 			found = append(found, key)
 		}
 	}
@@ -303,8 +303,9 @@ func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (fou
 	return nil, why
 }
 
-// signs reports whether a key has the type that an algorithm needs (RFC 7518, section 3.1; RFC 8037, section 3.1).
-func signs(key any, algorithm jose.SignatureAlgorithm) bool {
+// fitsAlgorithm reports whether a key has the type that an algorithm needs (RFC 7518, section 3.1; RFC 8037, section
+// 3.1).
+func fitsAlgorithm(key any, algorithm jose.SignatureAlgorithm) bool {
 	switch k := key.(type) {
 	case *ecdsa.PublicKey:
 		bySize := map[int]jose.SignatureAlgorithm{256: jose.ES256, 384: jose.ES384, 521: jose.ES512}

@@ -52,9 +52,9 @@ type KeyringConfig struct {
 	AccessLifetime time.Duration // of access tokens; a retired key stays published for as long
 }
 
-// Keyring manages the keys that sign access tokens, signs and verifies. It reads the keys again when its copy is a
-// second old, and from then on a key that another process dropped verifies nothing. Its methods are safe for concurrent
-// use.
+// Keyring manages the signing keys of access tokens, and signs and verifies tokens with them. It reads the keys again
+// when its copy is a second old, and from then on a key that another process dropped verifies nothing. Its methods are
+// safe for concurrent use.
 type Keyring struct {
 	issuer         string
 	store          *storage.Store
@@ -202,7 +202,7 @@ type Signer struct {
 func (r *Keyring) Signer(ctx context.Context) (*Signer, error) {
 	keys, err := r.signingKeys(ctx, nil)
 	if err == nil && keys.signer == nil && keys.fault == nil {
-		if err = r.Keep(ctx); err == nil {
+		if err = r.Maintain(ctx); err == nil {
 			keys, err = r.signingKeys(ctx, keys)
 		}
 	}
@@ -251,10 +251,10 @@ func inState(keys []storage.SigningKey, state string) (storage.SigningKey, bool)
 	return keys[i], true
 }
 
-// Keep makes sure that there are an active key and a next key, and makes the next key active after the active one has
-// signed for 30 days. Several nodes may call it at once. It does nothing if no resource has JWT access tokens. It fails
-// if the private half of either key cannot be opened.
-func (r *Keyring) Keep(ctx context.Context) error {
+// Maintain creates a missing active or next key, and makes the next key active once the active one has signed for 30
+// days. Several nodes may call it at once. It does nothing if no resource has JWT access tokens. It fails if the
+// private half of either key cannot be opened.
+func (r *Keyring) Maintain(ctx context.Context) error {
 	if !r.catalog.IssuesJWTs() {
 		return nil
 	}
@@ -327,7 +327,7 @@ var (
 
 // Rotate makes the next key active, and creates a new next key. It returns the active key. The old key stays published
 // until the last token that it signed has expired; with compromised it is dropped, and its tokens stop working at once.
-// Errors are those above.
+// It returns ErrTooEarly, ErrRotated or ErrNoSigningKeys.
 func (r *Keyring) Rotate(ctx context.Context, compromised bool) (storage.SigningKey, error) {
 	ctx = storage.System(ctx)
 	keys, err := r.store.SigningKeys(ctx)

@@ -7,9 +7,9 @@ import (
 	"doorward/storage"
 )
 
-// TokenOf finds a token of this server and the client that it was issued to; owner is "" if the token is unknown. The
+// FindToken finds a token of this server and the client that it was issued to; owner is "" if the token is unknown. The
 // prefix determines the kind; token_type_hint is ignored.
-func (v *Verifier) TokenOf(ctx context.Context, token string) (b storage.Bearer, owner string, err error) {
+func (v *Verifier) FindToken(ctx context.Context, token string) (b storage.Bearer, owner string, err error) {
 	if digest := DigestOf(PrefixAccessToken, token); digest != "" {
 		b, err = v.store.AccessTokenByDigest(ctx, []byte(digest))
 		owner = b.Access.ClientID

@@ -20,7 +20,7 @@ const (
 	ReasonPermissions = "the credential lacks a scope or role"
 )
 
-// ReasonOf returns the reason for an error of Principal about a credential of a kind.
+// ReasonOf returns the reason that matches err, an error of Verifier.Principal. kind is the kind of the credential.
 func ReasonOf(kind string, err error) string {
 	switch {
 	case errors.Is(err, ErrExpired):

@@ -29,8 +29,8 @@ type Resource struct {
 	Objects []string
 	CORS    []string // origins that may call the API from a browser
 	Keys    KeyRules
-	// UserPlan limits users outside workspaces that have a plan, and ClientPlan limits clients that act for themselves;
-	// empty: no limit.
+	// UserPlan limits users, except in a workspace that has its own plan. ClientPlan limits clients that act for
+	// themselves. Empty: no limit.
 	UserPlan, ClientPlan string
 	// AnonymousPlan limits requests without a valid credential, by the address that they come from; empty: they are not
 	// counted.
@@ -44,8 +44,8 @@ type Resource struct {
 	TrustedIssuers []TrustedIssuer
 }
 
-// TrustedIssuer is an entry for a foreign issuer of JWTs, which may have several: a token must satisfy one entry
-// completely. Exactly one of HS256Secret and JWKSURL is set, and at least one of Audiences and ClientIDs.
+// TrustedIssuer is one entry for a foreign issuer of JWTs. An issuer may have several entries; a token must satisfy one
+// of them completely. Exactly one of HS256Secret and JWKSURL is set, and at least one of Audiences and ClientIDs.
 type TrustedIssuer struct {
 	Issuer      string       // the value of iss (RFC 7519, section 4.1.1), byte for byte
 	Audiences   []string     // aud must contain one of them; empty: the token must have no aud
@@ -54,7 +54,7 @@ type TrustedIssuer struct {
 	JWKSURL     string       // where the issuer publishes its keys; https unless the host is loopback
 	Algorithms  []string     // asymmetric ones that its keys sign with (RFC 7518, section 3.1)
 	Scopes      []string     // of its tokens at this resource; their own scope claims are ignored
-	Plan        string       // empty: the resource's for users
+	Plan        string       // empty: the resource's UserPlan
 }
 
 // KeyRules holds the format and the limits of the API keys of a resource.
@@ -164,7 +164,7 @@ func (r *Resource) Effective(granted []string, role string, person bool) []strin
 	for _, name := range granted {
 		add(name)
 	}
-	return slices.DeleteFunc(out, func(name string) bool { return !RoleHolds(role, name) })
+	return slices.DeleteFunc(out, func(name string) bool { return !RoleAllows(role, name) })
 }
 
 // Includes reports whether granting one scope also grants another: the first implies the second, perhaps through

@@ -31,8 +31,8 @@ func LowerRole(a, b string) string {
 	return a
 }
 
-// RoleHolds reports whether a role may have a scope: a viewer may only read. Without a role, which keys do not have,
+// RoleAllows reports whether a role allows a scope: a viewer may only read. Without a role, which keys do not have,
 // every scope is allowed.
-func RoleHolds(role, scope string) bool {
+func RoleAllows(role, scope string) bool {
 	return role != RoleViewer || scope == "read" || strings.HasSuffix(scope, ":read")
 }

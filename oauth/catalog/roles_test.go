@@ -32,7 +32,7 @@ func TestRolesAndScopes(t *testing.T) {
 		"accounts:write":   {"accounts:write"},
 		"accounts:admin":   {"accounts:admin", "accounts:read", "accounts:write", "accounts:delete"},
 		"accounts:capture": {"accounts:capture"},
-		"reports:delete":   nil, // reports is no object of the resource, but two scopes
+		"reports:delete":   nil, // reports is not an object of the resource, but two scopes
 		"none":             nil,
 		"accounts:none":    nil,
 		"introspect":       nil,

@@ -12,12 +12,12 @@ import (
 
 // SignOut ends all of a user's sessions, and revokes what else end asks for. It returns storage.ErrNotFound if the user
 // does not exist.
-func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended Ended, err error) {
+func (s *Service) SignOut(ctx context.Context, userID string, options SignOutOptions) (ended SignOutResult, err error) {
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) (err error) {
 		if _, err := s.store.UserByID(ctx, userID); err != nil {
 			return err
 		}
-		if ended, err = s.end(ctx, userID, end); err != nil {
+		if ended, err = s.signOut(ctx, userID, options); err != nil {
 			return err
 		}
 		return s.store.Audit(
@@ -30,7 +30,7 @@ func (s *Service) SignOut(ctx context.Context, userID string, end Ending) (ended
 	return ended, nil
 }
 
-// UserChange is a change of a user by an administrator; a nil field stays as it is.
+// UserChange is a change of a user by an administrator; a nil field is not changed.
 type UserChange struct {
 	Email *string
 	Name  *string
@@ -204,7 +204,7 @@ func (s *Service) withWorkspaces(
 	}
 }
 
-// DeleteUser deletes a user and all that belongs to them. Errors are those of DisableUser.
+// DeleteUser deletes a user and all that belongs to them. It returns the errors of DisableUser.
 func (s *Service) DeleteUser(ctx context.Context, userID string) error {
 	return s.change(ctx, "delete the user", "user.deleted", userID, s.store.DeleteUser)
 }
@@ -226,7 +226,7 @@ const maxName = 200
 
 func checkEmail(email string) (string, error) {
 	email = strings.Trim(email, " ")
-	if !input.Email(email) {
+	if !input.IsEmail(email) {
 		return "", &Invalid{
 			Field: "email", Message: "Enter one email address, such as name@example.com, in Latin letters only.",
 		}

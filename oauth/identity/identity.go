@@ -77,6 +77,7 @@ type Throttled struct {
 	RetryAfter time.Duration // always above zero
 }
 
+// Error implements error.
 func (t *Throttled) Error() string {
 	return "too many attempts have failed; try again in " + t.RetryAfter.Round(time.Second).String()
 }
@@ -88,6 +89,7 @@ type Invalid struct {
 	cause   error
 }
 
+// Error implements error.
 func (i *Invalid) Error() string { return i.Field + ": " + i.Message }
 
 // Unwrap returns the error of storage that caused it, such as storage.ErrExists for an address that is taken.

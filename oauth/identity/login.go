@@ -44,7 +44,7 @@ func (s *Service) Login(ctx context.Context, a Attempt) (storage.User, error) {
 }
 
 // Confirm checks the password of a signed-in user again. It shares its limits with Login, so that it is not a second
-// way to guess. Errors are those of Login. It ignores the Email of the attempt.
+// way to guess. It returns the errors of Login. It ignores the Email of the attempt.
 func (s *Service) Confirm(ctx context.Context, user storage.User, a Attempt) error {
 	_, err := s.confirm(ctx, user, a)
 	return err
@@ -91,7 +91,7 @@ func (s *Service) check(
 	defer cancel()
 	if !fits {
 		err := s.store.InTx(ctx, func(ctx context.Context) error {
-			if err := s.store.PasswordFailed(ctx, user.ID, bound); err != nil {
+			if err := s.store.CountPasswordFailure(ctx, user.ID, bound); err != nil {
 				return err
 			}
 			// Run as many statements for an unknown account as for a known one, so that the time reveals nothing.
@@ -102,7 +102,7 @@ func (s *Service) check(
 		}
 		return storage.User{}, ErrWrong
 	}
-	switch err := s.store.PasswordFitted(ctx, user.ID, user.PasswordHash, bound); {
+	switch err := s.store.RecordPasswordSignIn(ctx, user.ID, user.PasswordHash, bound); {
 	case errors.Is(err, storage.ErrConflict): // changed, disabled or locked since it was looked up
 		return storage.User{}, ErrWrong
 	case err != nil:

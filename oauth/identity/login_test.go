@@ -28,7 +28,7 @@ func TestG01_SameAnswerAndWorkWhoeverIsAskedFor(t *testing.T) {
 		}
 		outOfUse := r.user(t, "out@example.com")
 		for range failuresBound {
-			if err := store.PasswordFailed(ctx, outOfUse.ID, failuresBound); err != nil {
+			if err := store.CountPasswordFailure(ctx, outOfUse.ID, failuresBound); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -54,9 +54,9 @@ func TestG01_SameAnswerAndWorkWhoeverIsAskedFor(t *testing.T) {
 				t.Errorf("%s: %d hashes, want 1", name, n)
 			}
 		}
-		// The one attempt above that counted for somebody is the first; the others wrote just as much.
+		// Only the first attempt above counted for a user; the others wrote just as much.
 		if _, err := store.Setting(ctx, "password_failure_uncounted"); err != nil {
-			t.Errorf("an attempt at nobody wrote nothing: %v", err)
+			t.Errorf("an attempt for an unknown user wrote nothing: %v", err)
 		}
 		if u := r.reload(t, outOfUse.ID); u.PasswordFailures != failuresBound {
 			t.Errorf("%d failures are counted, want %d at most", u.PasswordFailures, failuresBound)
@@ -142,13 +142,13 @@ func TestG02_HundredFailuresInARowPutThePasswordOutOfUse(t *testing.T) {
 		}
 		r.advance(time.Hour)
 		outOfUse() // 100 more, since the success set the count back
-		if _, err := r.SetPassword(t.Context(), u.ID, otherPassword, Ending{Apps: true}); err != nil {
+		if _, err := r.SetPassword(t.Context(), u.ID, otherPassword, SignOutOptions{Apps: true}); err != nil {
 			t.Fatal(err)
 		}
 		if err := r.login(t.Context(), "a@example.com", otherPassword, elsewhere, false); err != nil {
 			t.Fatalf("after an administrator set a new password: %v", err)
 		}
-		if _, err := r.SetPassword(t.Context(), u.ID, goodPassword, Ending{Apps: true}); err != nil {
+		if _, err := r.SetPassword(t.Context(), u.ID, goodPassword, SignOutOptions{Apps: true}); err != nil {
 			t.Fatal(err)
 		}
 		outOfUse()
@@ -395,7 +395,7 @@ func TestG24_MegabyteNeverReachesTheHash(t *testing.T) {
 		mustBe(t, r.login(t.Context(), "nobody@example.com", huge, home, false), ErrWrong)
 		mustBe(t, r.Confirm(t.Context(), u, Attempt{Password: huge, Address: home}), ErrWrong)
 		var invalid *Invalid
-		if _, err := r.SetPassword(t.Context(), u.ID, huge, Ending{}); !errors.As(err, &invalid) {
+		if _, err := r.SetPassword(t.Context(), u.ID, huge, SignOutOptions{}); !errors.As(err, &invalid) {
 			t.Error(err)
 		}
 		if r.hashes.Load() != before {

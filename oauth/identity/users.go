@@ -61,7 +61,7 @@ func (s *Service) prepare(
 ) (func(context.Context) (storage.User, error), error) {
 	email, emailErr := checkEmail(u.Email)
 	name, nameErr := checkName(u.Name)
-	if err := errors.Join(emailErr, nameErr, checkPassword(u.Password, s.about(email, name))); err != nil {
+	if err := errors.Join(emailErr, nameErr, checkPassword(u.Password, s.forbiddenWords(email, name))); err != nil {
 		return nil, err
 	}
 	hash, err := s.hasher.hash(ctx, u.Password)
@@ -97,8 +97,8 @@ func (s *Service) insert(
 	return user, nil
 }
 
-// about lists the words from which the user's password must not be derived.
-func (s *Service) about(email, name string) []string {
+// forbiddenWords lists the words from which the user's password must not be derived.
+func (s *Service) forbiddenWords(email, name string) []string {
 	return append([]string{email, name}, s.context...)
 }
 
@@ -190,8 +190,8 @@ func (s *Service) SignInLink(ctx context.Context, userID string) (token string, 
 }
 
 // ChangePassword is for the user themselves: it checks the current password as Confirm does, and ends all sessions
-// except for the named one. Apps keep their access, which the user can withdraw under Connected apps. Errors are those
-// of Confirm, and *Invalid for the new password.
+// except for the named one. Apps keep their access, which the user can withdraw under Connected apps. It returns the
+// errors of Confirm, and *Invalid for the new password.
 func (s *Service) ChangePassword(
 	ctx context.Context, userID, sessionID string, current Attempt, password string,
 ) error {
@@ -200,7 +200,7 @@ func (s *Service) ChangePassword(
 	if err != nil {
 		return fmt.Errorf("look up the user: %w", err)
 	}
-	if err := checkPassword(password, s.about(user.Email, user.Name)); err != nil {
+	if err := checkPassword(password, s.forbiddenWords(user.Email, user.Name)); err != nil {
 		return err
 	}
 	if user, err = s.confirm(ctx, user, current); err != nil {
@@ -232,14 +232,16 @@ func (s *Service) ChangePassword(
 
 // SetPassword is for an administrator: it does not need the current password, unlocks a locked one, and signs the user
 // out as SignOut does. Errors are *Invalid, and storage.ErrNotFound if the user does not exist.
-func (s *Service) SetPassword(ctx context.Context, userID, password string, end Ending) (Ended, error) {
+func (s *Service) SetPassword(
+	ctx context.Context, userID, password string, options SignOutOptions,
+) (SignOutResult, error) {
 	ctx = storage.System(ctx)
-	var ended Ended
+	var ended SignOutResult
 	user, err := s.store.UserByID(ctx, userID)
 	if err != nil {
 		return ended, fmt.Errorf("look up the user: %w", err)
 	}
-	if err := checkPassword(password, s.about(user.Email, user.Name)); err != nil {
+	if err := checkPassword(password, s.forbiddenWords(user.Email, user.Name)); err != nil {
 		return ended, err
 	}
 	hash, err := s.hasher.hash(ctx, password)
@@ -250,7 +252,7 @@ func (s *Service) SetPassword(ctx context.Context, userID, password string, end 
 		if err := s.store.SetPasswordHash(ctx, user.ID, hash); err != nil {
 			return err
 		}
-		if ended, err = s.end(ctx, user.ID, end); err != nil {
+		if ended, err = s.signOut(ctx, user.ID, options); err != nil {
 			return err
 		}
 		return s.store.Audit(
@@ -263,22 +265,23 @@ func (s *Service) SetPassword(ctx context.Context, userID, password string, end 
 	return ended, nil
 }
 
-// Ending says what else to revoke when a user is signed out of every browser.
-type Ending struct {
+// SignOutOptions say what else to revoke when a user is signed out of every browser.
+type SignOutOptions struct {
 	Apps   bool // the grants of apps, each of which must then ask the user again
 	Tokens bool // the user's personal access tokens
 }
 
-// Ended says what SignOut or SetPassword ended or revoked.
-type Ended struct {
+// SignOutResult says what SignOut or SetPassword ended or revoked.
+type SignOutResult struct {
 	Sessions int64
 	Grants   int64 // of apps, each with its codes, access and refresh tokens
 	Revoked  int64 // personal access tokens
-	// Tokens are the personal access tokens that were neither revoked nor expired before. Ending.Tokens revokes them.
+	// Tokens are the personal access tokens that were neither revoked nor expired before. SignOutOptions.Tokens revokes
+	// them.
 	Tokens []storage.APIKey
 }
 
-func (e *Ended) detail() map[string]string {
+func (e *SignOutResult) detail() map[string]string {
 	return map[string]string{
 		"sessions": strconv.FormatInt(
 			e.Sessions, 10,
@@ -288,14 +291,14 @@ func (e *Ended) detail() map[string]string {
 	}
 }
 
-// maxListed is how many personal access tokens Ended lists.
+// maxListed is how many personal access tokens a SignOutResult lists.
 const maxListed = 1000
 
-func (s *Service) end(ctx context.Context, userID string, end Ending) (e Ended, err error) {
+func (s *Service) signOut(ctx context.Context, userID string, signOut SignOutOptions) (e SignOutResult, err error) {
 	if e.Sessions, err = s.store.SignOut(ctx, userID); err != nil {
 		return e, err
 	}
-	if end.Apps {
+	if signOut.Apps {
 		if e.Grants, err = s.store.EndGrants(ctx, userID, storage.RevokedByAdministrator); err != nil {
 			return e, err
 		}
@@ -303,7 +306,7 @@ func (s *Service) end(ctx context.Context, userID string, end Ending) (e Ended, 
 			return e, err
 		}
 	}
-	if e.Tokens, err = s.CurrentTokens(ctx, userID); err != nil || !end.Tokens {
+	if e.Tokens, err = s.CurrentTokens(ctx, userID); err != nil || !signOut.Tokens {
 		return e, err
 	}
 	e.Revoked, err = s.store.RevokeTokensOf(ctx, userID)

@@ -311,19 +311,19 @@ func TestG21_ChangedPasswordEndsTheOtherSessions(t *testing.T) {
 			t.Errorf("sessions (-want +got):\n%s", diff)
 		}
 		if !r.sessions(t, stranger.ID)[others] {
-			t.Error("somebody else's session ended")
+			t.Error("another user's session ended")
 		}
 		mustBe(t, r.login(t.Context(), "a@example.com", goodPassword, home, false), ErrWrong)
 		if err := r.login(t.Context(), "a@example.com", otherPassword, home, false); err != nil {
 			t.Error(err)
 		}
-		if _, err := r.SetPassword(t.Context(), u.ID, goodPassword, Ending{Apps: true}); err != nil {
+		if _, err := r.SetPassword(t.Context(), u.ID, goodPassword, SignOutOptions{Apps: true}); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(r.sessions(t, u.ID)); n != 0 {
 			t.Errorf("%d sessions after an administrator set the password, want none", n)
 		}
-		_, err := r.SetPassword(t.Context(), "user_nobody", goodPassword, Ending{})
+		_, err := r.SetPassword(t.Context(), "user_nobody", goodPassword, SignOutOptions{})
 		mustBe(t, err, storage.ErrNotFound)
 	})
 }
@@ -365,7 +365,7 @@ func TestLoginLosesAgainstAChangeMeanwhile(t *testing.T) {
 			"disabled": func() error { return store.DisableUser(ctx, u.ID) },
 			"out of use": func() error {
 				for range failuresBound {
-					if err := store.PasswordFailed(ctx, u.ID, failuresBound); err != nil {
+					if err := store.CountPasswordFailure(ctx, u.ID, failuresBound); err != nil {
 						return err
 					}
 				}
@@ -375,7 +375,7 @@ func TestLoginLosesAgainstAChangeMeanwhile(t *testing.T) {
 			if err := r.EnableUser(t.Context(), u.ID); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := r.SetPassword(t.Context(), u.ID, goodPassword, Ending{Apps: true}); err != nil {
+			if _, err := r.SetPassword(t.Context(), u.ID, goodPassword, SignOutOptions{Apps: true}); err != nil {
 				t.Fatal(err)
 			}
 			key := r.hasher.key

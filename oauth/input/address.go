@@ -25,10 +25,10 @@ var (
 	number = regexp.MustCompile(`^(?:[0-9]+|0[xX][0-9A-Fa-f]*)$`)
 )
 
-// Email reports whether text is one email address in the usual form: a dot-atom, an at sign and a host name (RFC 5322,
-// section 3.4.1). It must be ASCII: letters of other alphabets that look the same would make two accounts look like
-// one.
-func Email(text string) bool {
+// IsEmail reports whether text is one email address in the usual form: a dot-atom, an at sign and a host name (RFC
+// 5322, section 3.4.1). It must be ASCII: letters of other alphabets that look the same would make two accounts look
+// like one.
+func IsEmail(text string) bool {
 	local, domain, found := strings.Cut(text, "@")
 	if !found || len(text) > maxEmail || len(local) > maxLocal {
 		return false
@@ -46,10 +46,10 @@ func Email(text string) bool {
 	return true
 }
 
-// Host reports whether text is the host of a URL (RFC 3986, section 3.2.2): a host name in ASCII whose xn-- labels are
-// valid (RFC 5891), an IPv4 address in dotted decimal, or an IPv6 address in brackets. It refuses forms that parsers
-// understand differently, such as percent-encoding, 0x7f.1 or a trailing dot.
-func Host(text string) bool {
+// IsHost reports whether text is the host of a URL (RFC 3986, section 3.2.2): a host name in ASCII whose xn-- labels
+// are valid (RFC 5891), an IPv4 address in dotted decimal, or an IPv6 address in brackets. It refuses forms that
+// parsers understand differently, such as percent-encoding, 0x7f.1 or a trailing dot.
+func IsHost(text string) bool {
 	if inner, ok := strings.CutPrefix(text, "["); ok {
 		inner, ok = strings.CutSuffix(inner, "]")
 		a, err := netip.ParseAddr(inner)
@@ -81,8 +81,8 @@ func HostOf(authority string) string {
 	return authority
 }
 
-// Authority reports whether text is a host, with or without a port from 1 to 65535, and without user information.
-func Authority(text string) bool {
+// IsAuthority reports whether text is a host, with or without a port from 1 to 65535, and without user information.
+func IsAuthority(text string) bool {
 	host := HostOf(text)
 	if port, found := strings.CutPrefix(text[len(host):], ":"); found {
 		n, err := strconv.ParseUint(port, 10, 16)
@@ -90,7 +90,7 @@ func Authority(text string) bool {
 			return false
 		}
 	}
-	return Host(host)
+	return IsHost(host)
 }
 
 // AuthorityOf returns the authority of an absolute URI unchanged, for Authority to check; present is false if the URI
@@ -107,8 +107,8 @@ func AuthorityOf(uri string) (authority string, present bool) {
 	return rest, true
 }
 
-// Site reports whether text is the URL of a web site, in ASCII, with https, or http on a loopback host.
-func Site(text string) bool {
+// IsSite reports whether text is the URL of a web site, in ASCII, with https, or http on a loopback host.
+func IsSite(text string) bool {
 	if len(text) > maxSite ||
 		strings.ContainsFunc(
 			text, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`\"<>^{|}`+"`", c) },
@@ -117,7 +117,7 @@ func Site(text string) bool {
 	}
 	u, err := url.Parse(text)
 	authority, present := AuthorityOf(text)
-	if err != nil || !present || !Authority(authority) {
+	if err != nil || !present || !IsAuthority(authority) {
 		return false
 	}
 	switch u.Scheme {

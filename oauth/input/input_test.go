@@ -80,7 +80,7 @@ func TestV17_NamesClaimNothing(t *testing.T) {
 		"Acme ᴠᴇʀɪꜰɪᴇᴅ", "ⱱerified", "ꓦerified", "ꓦꓰꓣꓲꓝꓲꓰꓓ Acme", "ᏙᎬᎡified", "🅥🅔🅡🅘🅕🅘🅔🅓", "Ver ified Acme", "Acme veri-fied",
 		"Acme ⍻", "Acme √", "api.example.com support", "Official api.example.com",
 	} {
-		if Claim(bad, own, true) == "" {
+		if FalseClaim(bad, own, true) == "" {
 			t.Errorf("%q passed", bad)
 		}
 	}
@@ -89,7 +89,7 @@ func TestV17_NamesClaimNothing(t *testing.T) {
 		"Official Gazette Reader", "Trusted Advisor", "Support Desk", "Verify It", "Doors", "Standing App", "Notes",
 		"Team Notes", "Silver Field", "Verify Ideas", "River Ifield", "Łódź Øl", "Ŋanga 🇩🇪", "Veri", "example.com tools",
 	} {
-		if wrong := Claim(good, own, false); wrong != "" {
+		if wrong := FalseClaim(good, own, false); wrong != "" {
 			t.Errorf("%q: %s", good, wrong)
 		}
 	}
@@ -97,15 +97,15 @@ func TestV17_NamesClaimNothing(t *testing.T) {
 		"Doorward", "doorward", "DOORWARD", "Dооrward", "Example  API", "Door-ward",
 		"api.example.com", "API.Example.com",
 	} {
-		if Claim(name, own, false) == "" || Claim(name, own, true) != "" {
-			t.Errorf("%q is for the operator alone: %q, %q", name, Claim(name, own, false), Claim(name, own, true))
+		if FalseClaim(name, own, false) == "" || FalseClaim(name, own, true) != "" {
+			t.Errorf("%q is for the operator alone: %q, %q", name, FalseClaim(name, own, false), FalseClaim(name, own, true))
 		}
 	}
 }
 
 func TestV17_OneAddress(t *testing.T) {
 	for _, good := range []string{"a@e.example", "A.b+c@sub.example.com", "x_y@localhost", "o'neil@example.com"} {
-		if !Email(good) {
+		if !IsEmail(good) {
 			t.Errorf("%q is refused", good)
 		}
 	}
@@ -119,7 +119,7 @@ func TestV17_OneAddress(t *testing.T) {
 		strings.Repeat("a", 65) + "@e.example", "a@" + strings.Repeat("a", 64) + ".example",
 		"a@" + strings.Repeat("a.", 130) + "example",
 	} {
-		if Email(bad) {
+		if IsEmail(bad) {
 			t.Errorf("%q passed", bad)
 		}
 	}
@@ -131,7 +131,7 @@ func TestV17_SitesAndHosts(t *testing.T) {
 		"https://xn--bcher-kva.example/", "https://[2001:db8::1]/", "https://192.0.2.1", "http://localhost:3000/",
 		"http://127.0.0.1", "http://[::1]:1/", "HTTPS://App.Example/x",
 	} {
-		if !Site(good) {
+		if !IsSite(good) {
 			t.Errorf("%q is refused", good)
 		}
 	}
@@ -152,7 +152,7 @@ func TestV17_SitesAndHosts(t *testing.T) {
 		"https://" + strings.Repeat("a.", 130) + "example/", "https://app.example/" + strings.Repeat("a", 500),
 		"http://127.0.0.1.evil.example/", "http://localhost.evil.example/",
 	} {
-		if Site(bad) {
+		if IsSite(bad) {
 			t.Errorf("%q passed", bad)
 		}
 	}
@@ -167,7 +167,7 @@ func FuzzSite(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		if !Site(text) {
+		if !IsSite(text) {
 			return
 		}
 		u, err := url.Parse(text)

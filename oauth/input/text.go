@@ -15,15 +15,15 @@ import (
 
 // Line returns a one-line text in the form in which it is stored, in NFC (Unicode Standard Annex #15) and without
 // surrounding spaces, or what is wrong with it. It may be empty; if not, it must contain a visible character.
-func Line(text string, most int) (stored, wrong string) {
-	if wrong := Length(text, most); wrong != "" {
+func Line(text string, limit int) (stored, wrong string) {
+	if wrong := Length(text, limit); wrong != "" {
 		return "", wrong
 	}
 	if !utf8.ValidString(text) {
 		return "", "is not valid text; send it as UTF-8"
 	}
 	text = strings.TrimSpace(norm.NFC.String(text))
-	if wrong := Length(text, most); wrong != "" {
+	if wrong := Length(text, limit); wrong != "" {
 		return "", wrong
 	}
 	runes := []rune(text)
@@ -43,13 +43,13 @@ func Line(text string, most int) (stored, wrong string) {
 }
 
 // Lines is Line for a text that may contain line breaks and tabs.
-func Lines(text string, most int) (stored, wrong string) {
-	if wrong := Length(text, most); wrong != "" {
+func Lines(text string, limit int) (stored, wrong string) {
+	if wrong := Length(text, limit); wrong != "" {
 		return "", wrong
 	}
 	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\r\n", "\n")), "\n")
 	for i, line := range lines {
-		if _, wrong := Line(strings.ReplaceAll(line, "\t", " "), most); wrong != "" {
+		if _, wrong := Line(strings.ReplaceAll(line, "\t", " "), limit); wrong != "" {
 			return "", wrong
 		}
 		lines[i] = norm.NFC.String(line)
@@ -57,10 +57,10 @@ func Lines(text string, most int) (stored, wrong string) {
 	return strings.Join(lines, "\n"), ""
 }
 
-// Length returns what is wrong with a text of more than most characters, and "" for a shorter one.
-func Length(text string, most int) string {
-	if len(text) > 4*most || utf8.RuneCountInString(text) > most {
-		return "is longer than " + strconv.Itoa(most) + " characters"
+// Length returns what is wrong with a text of more than limit characters, and "" for a shorter one.
+func Length(text string, limit int) string {
+	if len(text) > 4*limit || utf8.RuneCountInString(text) > limit {
+		return "is longer than " + strconv.Itoa(limit) + " characters"
 	}
 	return ""
 }
@@ -101,10 +101,10 @@ func hidden(text []rune, i int) bool {
 
 func visible(c rune) bool { return unicode.In(c, unicode.L, unicode.N, unicode.P, unicode.S) }
 
-// Claim returns what is wrong with the name of an app that claims what only this server may say: that the app is
+// FalseClaim returns what is wrong with an app name that makes a claim reserved to this server: that the app is
 // verified or official, or, unless mayOwn is set, that it is the server or one of its APIs, whose names are own.
 // Letters that look alike count as the same.
-func Claim(name string, own []string, mayOwn bool) string {
+func FalseClaim(name string, own []string, mayOwn bool) string {
 	const claims = "suggests that the app is verified or official, which only this server can show; remove those words"
 	if strings.ContainsAny(name, "✓✔☑✅🗸🗹⍻√\U0001FBB1🏅🎖🛡") {
 		return claims

@@ -24,8 +24,8 @@ type Rule struct {
 
 const (
 	firstDelay = time.Minute
-	// keysBound is how many keys are remembered; the least recently used one makes room. A key takes about 250 bytes,
-	// whatever its length.
+	// keysBound is how many keys are remembered; the least recently used one makes room. A key takes about 250 bytes, no
+	// matter how long it is.
 	keysBound = 1 << 16
 	// pendingDelay is the wait while attempts are pending that may still fail.
 	pendingDelay = time.Second
@@ -117,7 +117,7 @@ func (f *Failures) Check(keys ...string) (ok bool, retryAfter time.Duration) {
 }
 
 // Add counts a failed attempt. ok is false if other attempts have used up a key since Check: this one is then not
-// counted, and must be answered as if it had not been made.
+// counted, and the caller must refuse it without revealing its result.
 func (f *Failures) Add(keys ...string) (ok bool, retryAfter time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -26,7 +26,7 @@ type Result struct {
 	// These describe the hour or day window with the fewest requests left; all zero if the plan has neither.
 	Limit     int64 // its size
 	Remaining int64 // never below zero
-	Reset     int64 // its end in Unix seconds, rounded up, as if it began now if it has not begun
+	Reset     int64 // its end in Unix seconds, rounded up; if it has not begun, the end it would have if it began now
 
 	// RetryAfter is the longest wait of the windows that refused: whole seconds, at least one. If the cost exceeds the
 	// size of a window, it is the length of that window.

@@ -114,10 +114,10 @@ func Check(uri string, allowed []string) string {
 	}
 	if authority, present := input.AuthorityOf(uri); present && authority != "" {
 		switch {
-		case !input.Host(input.HostOf(authority)):
+		case !input.IsHost(input.HostOf(authority)):
 			return "has a host that is neither a host name nor an IPv4 address nor an IPv6 address in brackets; " +
 				"correct it"
-		case u.Scheme != "http" && !input.Authority(authority):
+		case u.Scheme != "http" && !input.IsAuthority(authority):
 			return "has a port that is not a number from 1 to 65535; correct it, or leave it out"
 		}
 	}

@@ -87,7 +87,9 @@ func (f transport) RoundTrip(q *http.Request) (*http.Response, error) { return f
 
 // Many with one token at once are one question where a cache is allowed.
 func TestEqualQuestionsAtOnceAreOne(t *testing.T) {
-	r := rig.Memory(t, catalogue())
+	o := catalogue()
+	o.AtOnce = true
+	r := rig.Memory(t, o)
 	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 	var asked atomic.Int64
 	c := config(r)
@@ -109,7 +111,7 @@ func TestEqualQuestionsAtOnceAreOne(t *testing.T) {
 	}
 }
 
-func TestServerAwayIsNeverANo(t *testing.T) {
+func TestUnreachableServerIsNeverANo(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	app := r.App(management.ClientSpec{})
 	access, _ := r.Tokens(app, "read")

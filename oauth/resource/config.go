@@ -36,10 +36,10 @@ type Config struct {
 	Key string
 	// IntrospectionURL is the introspection endpoint (RFC 7662); empty: the one in the issuer's metadata (RFC 8414).
 	IntrospectionURL string
-	// Cost returns what a request costs of its caller's plan, 0 to 1000. 0 charges nothing, and below zero the limits
-	// are not checked. Responses then have X-RateLimit-Limit, -Remaining and -Reset, and a request over the limit gets
-	// 429. It needs introspection, of each request in spite of CacheFor, and for JWTs too. nil: the limits are not
-	// checked.
+	// Cost returns how many requests (0 to 1000) to charge to the caller's plan. 0 charges nothing; a negative cost skips
+	// the limits. Responses have X-RateLimit-Limit, -Remaining and -Reset, and a request over the limit gets 429. This
+	// needs introspection: every request, including those with JWTs, is then introspected, regardless of CacheFor. nil:
+	// the limits are not checked.
 	Cost func(*http.Request) int
 	// CacheFor is how long an introspection response may be used again, at most five minutes. A revoked credential keeps
 	// working for as long, but never beyond its exp. Negative responses are not cached. 0: each request is introspected,

@@ -10,5 +10,6 @@
 //	mux.Handle("GET /notes", auth.Require("read")(notes))
 //	mux.Handle(auth.MetadataPath(), auth.Metadata())
 //
-// Other modules may import it. It knows no more of the server than the RFCs and docs/introspection.md say.
+// Other modules may import it. It depends only on the RFCs and docs/introspection.md, not on other packages of the
+// server.
 package resource

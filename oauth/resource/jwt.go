@@ -27,8 +27,8 @@ const (
 	accessToken = "access_token" // of a JWT that does not name its kind (RFC 9068)
 )
 
-// seen is a JWT whose signature was found valid, which it stays. Each request still checks that the server has the key,
-// and checks the members.
+// seen is a JWT whose signature is valid, so that it need not be verified again. Each request still checks that the
+// server has the key, and checks the members.
 type seen struct {
 	kid     string
 	key     *ecdsa.PublicKey

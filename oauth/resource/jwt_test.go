@@ -38,7 +38,7 @@ func TestJWTIsVerifiedHere(t *testing.T) {
 	a.want(w, http.StatusForbidden, "insufficient_scope")
 	w, _ = a.ask(request(s.token(k, map[string]any{"aud": []string{exampleAPI}})), "read")
 	a.want(w, http.StatusNoContent, "")
-	w, _ = a.ask(request("dw_at_opaque"), "read") // nobody could be asked about it
+	w, _ = a.ask(request("dw_at_opaque"), "read") // no server could be asked about it
 	a.want(w, http.StatusUnauthorized, "invalid_token")
 	if s.fetches() != 1 {
 		t.Errorf("the keys were fetched %d times", s.fetches())

@@ -11,7 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// What is no key for ES256 signatures does not become one, and does no harm to those beside it.
+// A key that is not for ES256 signatures is passed over, and does not affect the others.
 func TestKeysOfOtherKindsArePassedOver(t *testing.T) {
 	k := newKey(t, "one")
 	s := newIssuer(t, k)
@@ -72,7 +72,7 @@ func TestJ09_RotationNeedsOneFetch(t *testing.T) {
 	s.now.Add(599)
 	pass(second, 204, 3)
 	s.now.Add(1)
-	pass(second, 204, 4) // after ten minutes the keys are fetched anew
+	pass(second, 204, 4) // after ten minutes the keys are fetched again
 }
 
 func TestKeysOutliveAnAbsenceOfTheServer(t *testing.T) {
@@ -93,7 +93,7 @@ func TestKeysOutliveAnAbsenceOfTheServer(t *testing.T) {
 	s.now.Add(10)
 	pass(k, 204)
 	s.set(true)
-	pass(newKey(t, "two"), 503) // nobody knows: not a no
+	pass(newKey(t, "two"), 503) // unknown, so not refused
 	pass(k, 204)
 	s.now.Add(600)
 	pass(k, 204) // from before
@@ -142,7 +142,7 @@ func TestMetadataOfAnotherIssuerIsRefused(t *testing.T) {
 	}
 }
 
-// A token that was verified before is not verified anew, and ends all the same: with its time, and with its key.
+// A token that was verified before is not verified again, but still ends with its expiry and with its key.
 func TestJ10_ATokenThatWasSeenEndsWithItsKey(t *testing.T) {
 	first, second := newKey(t, "one"), newKey(t, "two")
 	s := newIssuer(t, first)

@@ -68,7 +68,7 @@ func misconfigured(err error) *Refusal {
 	}
 }
 
-// show sets the response headers that tell what is left of a plan.
+// show sets the response headers with the remaining requests of a plan.
 func (l *rateLimit) show(h http.Header) {
 	h.Set("X-RateLimit-Limit", strconv.FormatInt(l.Limit, 10))
 	h.Set("X-RateLimit-Remaining", strconv.FormatInt(l.Remaining, 10))

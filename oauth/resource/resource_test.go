@@ -177,7 +177,7 @@ func TestRefusalsAreThoseOfRFC6750(t *testing.T) {
 		t.Errorf("without a token the body is %s", w.Body)
 	}
 	if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Type") != "application/json" {
-		t.Errorf("the refusal may be stored, or is no JSON: %v", w.Header())
+		t.Errorf("the refusal may be stored, or is not JSON: %v", w.Header())
 	}
 	w, _ = a.ask(request(access), "read", "write")
 	a.want(w, http.StatusForbidden, "insufficient_scope")
@@ -231,7 +231,7 @@ func machine(t *testing.T, r *rig.Rig, id string) string {
 	return answer.Text("access_token")
 }
 
-// A resource server that judges for two APIs is told of both. Each API takes its own credentials only.
+// A resource server that decides for two APIs is configured with both. Each API accepts its own credentials only.
 func TestAudienceIsThisAPI(t *testing.T) {
 	r := rig.Memory(t, catalogue())
 	server := r.App(management.ClientSpec{
@@ -368,7 +368,7 @@ func TestKeyThatIntrospects(t *testing.T) {
 	a := newAPI(t, resource.Config{Issuer: r.Issuer, Key: text})
 	w, _ := a.ask(request(access), "read")
 	a.want(w, http.StatusNoContent, "")
-	if _, err := r.Management.RevokeKey(r.System(), management.CommandLine(""), k.Owner(), k.ID); err != nil {
+	if _, err := r.Management.RevokeKey(r.System(), management.CLI(""), k.Owner(), k.ID); err != nil {
 		t.Fatal(err)
 	}
 	w, _ = a.ask(request(access), "read")

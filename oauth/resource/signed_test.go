@@ -52,7 +52,7 @@ func TestJ09_TokensOfTheServerAcrossRotation(t *testing.T) {
 	a.want(w, http.StatusUnauthorized, "invalid_token")
 }
 
-// A signed token that was revoked is good where nobody asks, and not where somebody does.
+// A revoked JWT is still accepted by an API that does not introspect, and refused by one that does.
 func TestSignedTokensAreRevokedWhereTheyAreAskedAbout(t *testing.T) {
 	o := catalogue()
 	o.Resources[0].JWT = true

@@ -139,8 +139,8 @@ var ErrOtherSecret = errors.New(
 )
 
 // BindToDatabase checks these secrets against the fingerprint in the database, and writes one if there is none. If the
-// fingerprint is that of a later secret in the list, that of the first replaces it: by then all nodes must have the
-// first secret. If it is that of none of them, it returns ErrOtherSecret.
+// fingerprint matches a later secret in the list, it is replaced by that of the first one: by then all nodes must have
+// the first secret. If it matches none of them, BindToDatabase returns ErrOtherSecret.
 func (s *Secrets) BindToDatabase(ctx context.Context, store *storage.Store) error {
 	ctx = storage.System(ctx)
 	have, err := store.SettingOr(ctx, storage.SettingSecretFingerprint, s.fingerprints[0])

@@ -1,6 +1,6 @@
 // Command bench measures Doorward as ratios, in one run on one machine, against two limits: a bare net/http handler
 // that parses a form and writes the same bytes, and pgbench running the same statements with the same number of
-// connections. It prints the table and keeps it in docs/benchmarks.md. A row below its figure makes it fail.
+// connections. It prints the table and keeps it in docs/benchmarks.md. A row below its target makes it fail.
 //
 //	go run ./test/bench                 all rows
 //	go run ./test/bench -only refresh   one row, nothing written
@@ -42,7 +42,7 @@ func main() {
 	flag.DurationVar(&b.length, "length", 4*time.Second, "of each measurement")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each measures every row once, in a different order")
 	flag.IntVar(&b.many, "tokens", 1_000_000, "active tokens in the large database")
-	flag.BoolVar(&b.lenient, "lenient", false, "do not fail when a row is below its figure")
+	flag.BoolVar(&b.lenient, "lenient", false, "do not fail when a row is below its target")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -15,8 +15,8 @@ import (
 func (b *bench) report(rows []*row, starts []start) error {
 	var t strings.Builder
 	missed := 0
-	fmt.Fprintf(&t, "| path | figure | ratio, median (least, most) | ours, per second | limit, per second | holds |\n| "+
-		"--- | --- | --- | --- | --- | --- |\n")
+	fmt.Fprintf(&t, "| path | target | result, median (least, most) | ours, per second | baseline, per second | met |\n"+
+		"| --- | --- | --- | --- | --- | --- |\n")
 	for _, r := range rows {
 		m := median(r.ratios)
 		if m < r.want {
@@ -46,7 +46,7 @@ func (b *bench) report(rows []*row, starts []start) error {
 		}
 	}
 	if missed > 0 && !b.lenient {
-		return errors.New("a row is below its figure")
+		return errors.New("a row is below its target")
 	}
 	return nil
 }
@@ -62,14 +62,14 @@ func (b *bench) keep(table string) error {
 	text := fmt.Sprintf(`# Benchmarks
 
 Written by `+"`make bench`"+
-		` on %s, %d processors, %s. Only ratios count. Each one compares two things that were measured one
-after the other in the same run, %d rounds of %s each, in a changing order. The figure is the median of the rounds' ratios.
+		` on %s, %d processors, %s. Only ratios count. Each one
+compares two things that were measured one after the other in the same run, %d rounds of %s each, in a changing order. The
+result of a row is the median of its rounds.
 
-The limits are a bare `+"`net/http`"+` handler that parses the form and writes the same bytes, and pgbench (`+
-		"`-M prepared`"+`) with the
-same statements and %d connections, the size of the server's pool. Load comes from wrk with %d connections.
-PostgreSQL runs with its defaults, fsync on. Every request reaches the database, because only client registrations
-are cached.
+The baselines are a bare `+"`net/http`"+` handler that parses the form and writes the same bytes, and pgbench
+(`+"`-M prepared`"+`) with the same statements and %d connections, the size of the server's pool. Load comes from wrk with
+%d connections. PostgreSQL runs with its defaults, fsync on. Every request reaches the database, because only client
+registrations are cached.
 
 %s
 `, time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), runtime.Version(), b.rounds, b.length,

@@ -125,7 +125,7 @@ func (s *site) register(ctx context.Context) error {
 		Grants:  oauth.GrantRules(),
 	})
 	system := storage.System(ctx)
-	if s.client, s.secret, err = manager.CreateClient(system, management.CommandLine(""), management.ClientSpec{
+	if s.client, s.secret, err = manager.CreateClient(system, management.CLI(""), management.ClientSpec{
 		Name: "Load", RedirectURIs: []string{"https://app.example/cb"},
 		Grants:        []string{"authorization_code", "refresh_token", "client_credentials"},
 		Scopes:        []string{"read", "write"},
@@ -133,7 +133,7 @@ func (s *site) register(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	if s.api, s.apiSecret, err = manager.CreateClient(system, management.CommandLine(""),
+	if s.api, s.apiSecret, err = manager.CreateClient(system, management.CLI(""),
 		management.ClientSpec{Name: "API", ResourceServer: true, Administrator: true}); err != nil {
 		return err
 	}
@@ -147,16 +147,16 @@ func (s *site) register(ctx context.Context) error {
 		return err
 	}
 	admin := apikey.Spec{Name: "Load", Scopes: []string{"admin"}}
-	if _, s.adminKey, err = manager.CreateKey(system, management.CommandLine(s.workspace.ID), "", admin); err != nil {
+	if _, s.adminKey, err = manager.CreateKey(system, management.CLI(s.workspace.ID), "", admin); err != nil {
 		return err
 	}
 	for i := range 4 {
-		w, err := manager.CreateWorkspace(system, management.CommandLine(""), "Load", fmt.Sprintf("load-%d", i), "",
+		w, err := manager.CreateWorkspace(system, management.CLI(""), "Load", fmt.Sprintf("load-%d", i), "",
 			s.user.ID)
 		if err != nil {
 			return err
 		}
-		_, key, err := manager.CreateKey(system, management.CommandLine(w.ID), "", admin)
+		_, key, err := manager.CreateKey(system, management.CLI(w.ID), "", admin)
 		if err != nil {
 			return err
 		}

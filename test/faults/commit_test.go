@@ -277,9 +277,9 @@ func TestZ04a_CutBeforeCommit(t *testing.T) {
 func TestZ04b_CutAfterCommit(t *testing.T) {
 	x := newTorn(t)
 	n := x.cut(t, cutAfter)
-	report(t, "Z-4b", "connection cut after COMMIT, before its answer; the same operations",
-		"503 with Retry-After; nothing doubled; a refresh again gives the same successor, a code again invalid_grant and "+
-			"no second family",
+	report(t, "Z-4b", "connection cut after COMMIT, before its response; the same operations",
+		"503 with Retry-After; nothing doubled; a repeated refresh returns the same successor; a repeated code gets "+
+			"invalid_grant and no second set of tokens",
 		fmt.Sprintf("%d cuts, each 503 and nothing doubled", n))
 }
 

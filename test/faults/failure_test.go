@@ -130,7 +130,8 @@ func TestZ04c_FailureInsideTheTransaction(t *testing.T) {
 		}
 	}
 	report(t, "Z-4c PostgreSQL",
-		"a trigger fails the insertion: SQLSTATE 40001 and 40P01 once to three times, and for good with these and 9 others",
+		"a trigger fails the insertion: SQLSTATE 40001 and 40P01 once to three times, and permanently with these and with "+
+			"9 other codes",
 		"40001 and 40P01 tried again, at most three times, and no 5xx; others 503, rows unchanged, and the same code or "+
 			"refresh token then succeeds",
 		fmt.Sprintf("%d retried and done, %d times 503 with rows unchanged and then done", retried, refused))

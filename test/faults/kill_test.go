@@ -63,7 +63,7 @@ func TestZ01_KilledServerLosesNothingAcknowledged(t *testing.T) {
 			t.Errorf("the log has %d panics and answers 500", n)
 		}
 		report(t, "Z-1 "+engineOf(databaseURL),
-			"kill -9 at a random moment of 50-500 ms under 32 workers, restart, check of every acknowledged fact",
+			"kill -9 after a random 50 to 500 ms under 32 workers, restart, check of every acknowledged fact",
 			"0 lost, 0 half-done",
 			fmt.Sprintf("%d rounds, %d acknowledged facts, %d checks, %d lost, %d half-done, ready again within %d ms",
 				done, b.acknowledged(), checked, lost, half, slowest.Milliseconds()))

@@ -199,7 +199,7 @@ func (l *load) live() {
 func (l *load) keep() {
 	ctx := l.inFlight
 	r := l.manage(ctx, http.MethodPost, "/v1/api-keys", `{"name":"Load","scopes":["read"]}`)
-	if done, _ := l.classify("make a key", r); !done {
+	if done, _ := l.classify("create a key", r); !done {
 		return
 	}
 	id, text := r.text("id"), r.text("key")

@@ -110,7 +110,7 @@ again afterwards.
 
 "Lost" is an acknowledged fact that was no longer true afterwards. "Half-done" is an authorization whose rows are
 inconsistent, such as an access token without its refresh token. The times were measured on the machine named below,
-which also ran the load driver.
+which also ran the load driver. The ids of the cases are those of [security tests](security-tests.md).
 
 `
 

@@ -118,7 +118,7 @@ func TestZ13_TwoNodesMigrateAtOnce(t *testing.T) {
 				break
 			}
 		}
-		report(t, "Z-13 "+name, "two processes started at once",
+		report(t, "Z-13 "+name, "two processes started at the same moment",
 			"both come up, each migration ran once, the lock is free",
 			fmt.Sprintf("%d starts, both ready within %d ms", times, slowest.Milliseconds()))
 	}

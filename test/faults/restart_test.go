@@ -63,9 +63,10 @@ func TestZ02_DatabaseCrashGivesOnly503(t *testing.T) {
 	if lost > 0 {
 		t.Errorf("%d facts are lost:\n%s", lost, text)
 	}
-	report(t, "Z-2", "PostgreSQL (durable) stopped at once and started again under 16 workers",
+	report(t, "Z-2", "PostgreSQL with fsync on, stopped immediately (SIGQUIT) and started again under "+
+		"16 workers",
 		"0 lost; meanwhile 503 with Retry-After and nothing else; first success within 2 s",
-		fmt.Sprintf("%d crashes, %d acknowledged facts, %d lost, %d half-done, %d answers 503 with Retry-After, %d others, "+
+		fmt.Sprintf("%d crashes, %d acknowledged facts, %d lost, %d half-done, %d responses 503 with Retry-After, %d others, "+
 			"first success within %d ms",
 			crashes, b.acknowledged(), lost, half, l.away.Load(), wrong, slowest.Milliseconds()))
 }

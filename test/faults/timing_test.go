@@ -184,7 +184,7 @@ func TestT41_UnknownClientTakesAsLongAsWrongSecret(t *testing.T) {
 				attempt(func() string { return storage.NewID("app") }))
 		})
 		report(t, "T-41 "+engineOf(databaseURL),
-			fmt.Sprintf("wrong secret and unknown client in turns, %d of each, each from an address of its own", tries),
+			fmt.Sprintf("alternating a wrong secret and an unknown client, %d of each, each from an address of its own", tries),
 			"same status, body and headers; medians within 5 %", "medians "+p.String())
 	})
 }
@@ -215,8 +215,8 @@ func TestI13_RevokedTakesAsLongAsNeverIssued(t *testing.T) {
 				attempt(func() string { return bearer.NewCredential(bearer.PrefixAccessToken) }))
 		})
 		report(t, "I-13 "+engineOf(databaseURL),
-			fmt.Sprintf("a revoked token and one never issued in turns, %d of each", tries),
-			"same answer; medians within 5 %", "medians "+p.String())
+			fmt.Sprintf("alternating a revoked token and one that was never issued, %d of each", tries),
+			"same response; medians within 5 %", "medians "+p.String())
 	})
 }
 
@@ -251,7 +251,7 @@ func TestG01_AbsentAccountTakesAsLongAsExisting(t *testing.T) {
 		}
 		p := retried(t, within5, func() pair { return compare(t, tries, attempt("existing"), attempt("unknown1")) })
 		report(t, "G-01 "+engineOf(databaseURL),
-			fmt.Sprintf("sign-in with an existing and an absent account in turns, %d of each", tries),
+			fmt.Sprintf("alternating sign-ins with an existing and an absent account, %d of each", tries),
 			"same status, length and headers; medians within 5 %", "medians "+p.String())
 	})
 }

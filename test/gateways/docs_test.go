@@ -33,7 +33,7 @@ func TestPrintedConfigurationsAreThoseThatRun(t *testing.T) {
 		before, rest, found := strings.Cut(page, begin)
 		printed, after, closed := strings.Cut(rest, "\n```\n")
 		if !found || !closed || strings.Contains(after, begin) {
-			t.Fatalf("docs/gateways.md has not one block of %s", language)
+			t.Fatalf("docs/gateways.md does not have exactly one block of %s", language)
 		}
 		if printed+"\n" == want {
 			continue

@@ -30,14 +30,15 @@ const head = `<!-- Written by "go test ./test/interop -update"; "make test" fail
 
 # Third-party programs that work with Doorward
 
-"make test" starts the real server and runs these programs against it, with everything they can do. A headless Chromium
-acts as the user: it signs in on the login page and answers the consent page. Each library is used as its own
-documentation says. You can copy from the scripts in [test/interop](../test/interop).
+"make test" starts the real server and runs these programs against it, using every feature that they have for it. A
+headless Chromium acts as the user: it signs in on the login page and answers the consent page. Each library is used as
+its own documentation says. You can copy from the scripts in [test/interop](../test/interop).
 
 ## Clients
 
 Each client runs the authorization code grant with PKCE, once as a confidential client and once as a public client
-without a secret. – means that the library has no function for it. After each step, the test also introspects the tokens.
+without a secret. A dash means that the library has no function for the step. After each step, the test also introspects
+the tokens.
 `
 
 // columns are the columns of the first table, by step.
@@ -88,9 +89,9 @@ Failures arrive as the library's own error: a denied consent as ` + "`access_den
 		`, and a refresh token that was used before
 as ` + "`invalid_grant`" + `, which also revokes every token of that consent. (The server runs with ` +
 		"`refresh_reuse_window: 0s`" + ` here.
-By default, a second use within ten seconds counts as a retry.) If an answer was changed in transit, the library refuses
-it before it sends the code. "the app" means that the library leaves the answer's query to the app, which found
-` + "`access_denied`" + ` there.
+By default, a second use within ten seconds counts as a retry.) If a response was changed in transit, the library
+refuses it before it sends the code. "the app" means that the library leaves the response's query to the app, which
+found ` + "`access_denied`" + ` there.
 `)
 	titles, lines = []string{"client"}, [][]string{}
 	for _, c := range refusals {
@@ -118,7 +119,7 @@ it before it sends the code. "the app" means that the library leaves the answer'
 ## Resource servers
 
 Each of these guards two files. It either introspects, with the credentials of a client created by
-` + "`doorward client create --resource-server`" + `, or verifies signed access tokens (RFC 9068) with the keys at ` +
+` + "`doorward client create --resource-server`" + `, or verifies JWT access tokens (RFC 9068) with the keys at ` +
 		"`/oauth/jwks`" + `.
 [resource-servers.md](resource-servers.md) helps you choose. Each cell is the status, and the error in
 ` + "`WWW-Authenticate`" + `.
@@ -128,7 +129,7 @@ With introspection, without caching, so that a revocation takes effect at once:
 	titles, lines = kinds[0].lines()
 	table(titles, lines)
 	b.WriteString(`
-With signed tokens, which stay valid until they expire:
+With JWT access tokens, which stay valid until they expire:
 `)
 	titles, lines = kinds[1].lines()
 	table(titles, lines)
@@ -137,8 +138,8 @@ With signed tokens, which stay valid until they expire:
 ## The management API
 
 These programs know only the document at `+"`/openapi.json`"+
-		`. They read it once as it is without a configuration, and once
-with plans, objects and other error shapes.
+		`. They read it twice: from a server without a
+configuration, and from one with plans, objects and other error shapes.
 `)
 	table([]string{"program", "version", "result"}, [][]string{
 		{
@@ -147,13 +148,13 @@ with plans, objects and other error shapes.
 		},
 		{
 			"@redocly/openapi-core", d.versions["@redocly/openapi-core"],
-			"its linter's recommended rules find nothing, once it may be on localhost",
+			"its recommended linter rules find nothing, with the rule against localhost turned off",
 		},
 		{"openapi-typescript", d.versions["openapi-typescript"], "generates the types of a client"},
 		{
 			"typescript", d.versions["typescript"],
-			fmt.Sprintf("finds nothing wrong in the program below, strictly checked, and each of %d mistakes in the use of "+
-				"the client", d.mistakes),
+			fmt.Sprintf("in strict mode, accepts the program below and reports each of %d deliberate mistakes in the use "+
+				"of the client", d.mistakes),
 		},
 		{"openapi-fetch", d.versions["openapi-fetch"], "goes through the whole life of a key, as below"},
 		{
@@ -167,9 +168,10 @@ The [program](../test/interop/node/openapi-fetch.ts) does the following, and aft
 %s
 
 The [calls](../test/interop/node/openapi-calls.js) are generated from the document: with values that match its schemas, and
-with others; alone, and in sequences about an object that the first created; with an API key, a personal access token, a
-string that only looks like an access token, and nothing. Each operation succeeds at least once. No answer is a server
-error, each has a status and a body that the document names, and a request that does not match the document has no effect.
+with others; alone, and in sequences about an object that the first call created; with an API key, a personal access
+token, a string that only looks like an access token, and nothing. Each operation succeeds at least once. No response
+is a server error, each has a status and a body that the document names, and a request that does not match the document
+has no effect.
 `, "1. "+strings.Join(d.steps, "\n1. "))
 	return b.String()
 }

@@ -97,7 +97,7 @@ var table = []row{
 		name: "the user's password is reset by an administrator",
 		stop: func(c *cast) {
 			_, err := c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk",
-				identity.Ending{Apps: true})
+				identity.SignOutOptions{Apps: true})
 			c.ok(err)
 		},
 		then: all(ended, ofGrants, ofSession),
@@ -105,7 +105,7 @@ var table = []row{
 	{
 		name: "the user's password is reset, and apps keep their access",
 		stop: func(c *cast) {
-			_, err := c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk", identity.Ending{})
+			_, err := c.first().Identity.SetPassword(c.system(), c.user.ID, "another harbour at dusk", identity.SignOutOptions{})
 			c.ok(err)
 		},
 		then: all(ended, ofSession),
@@ -113,7 +113,7 @@ var table = []row{
 	{
 		name: "the user is signed out everywhere, of apps and with tokens",
 		stop: func(c *cast) {
-			_, err := c.first().Identity.SignOut(c.system(), c.user.ID, identity.Ending{Apps: true, Tokens: true})
+			_, err := c.first().Identity.SignOut(c.system(), c.user.ID, identity.SignOutOptions{Apps: true, Tokens: true})
 			c.ok(err)
 		},
 		then: all(ended, ofGrants, ofSession, []string{"personal access token"}),
@@ -197,21 +197,21 @@ var table = []row{
 	{
 		name: "the app is disabled",
 		stop: func(c *cast) {
-			c.ok(c.first().Management.DisableClient(c.system(), management.CommandLine(""), c.app.ID))
+			c.ok(c.first().Management.DisableClient(c.system(), management.CLI(""), c.app.ID))
 		},
 		then: all(suspended, ofApp),
 		undo: func(c *cast) {
-			c.ok(c.first().Management.EnableClient(c.system(), management.CommandLine(""), c.app.ID))
+			c.ok(c.first().Management.EnableClient(c.system(), management.CLI(""), c.app.ID))
 		},
 	},
 	{
 		name: "the app's workspace is disabled",
 		stop: func(c *cast) {
-			c.ok(c.first().Management.DisableWorkspace(c.system(), management.CommandLine(c.home.ID), c.home))
+			c.ok(c.first().Management.DisableWorkspace(c.system(), management.CLI(c.home.ID), c.home))
 		},
 		then: all(suspended, ofApp),
 		undo: func(c *cast) {
-			c.ok(c.first().Management.EnableWorkspace(c.system(), management.CommandLine(c.home.ID), c.home))
+			c.ok(c.first().Management.EnableWorkspace(c.system(), management.CLI(c.home.ID), c.home))
 		},
 	},
 	{
@@ -223,14 +223,14 @@ var table = []row{
 	{
 		name: "the app is deleted",
 		stop: func(c *cast) {
-			c.ok(c.first().Management.DeleteClient(c.system(), management.CommandLine(""), c.app.ID))
+			c.ok(c.first().Management.DeleteClient(c.system(), management.CLI(""), c.app.ID))
 		},
 		then: all(ended, ofApp),
 	},
 	{
 		name: "the app's secret is replaced at once",
 		stop: func(c *cast) {
-			_, _, err := c.first().Management.RotateSecret(c.system(), management.CommandLine(""), c.app.ID, 0)
+			_, _, err := c.first().Management.RotateSecret(c.system(), management.CLI(""), c.app.ID, 0)
 			c.ok(err)
 		},
 		then: all(ended, []string{"the app's secret", "client credentials", "refresh token", "code"}),
@@ -240,7 +240,7 @@ var table = []row{
 	{
 		name: "the user ends the app's access",
 		stop: func(c *cast) {
-			c.ok(c.first().Management.EndAccess(c.system(), c.user.ID, c.personal(c.user).ID, c.app.ID))
+			c.ok(c.first().Management.RevokeAccess(c.system(), c.user.ID, c.personal(c.user).ID, c.app.ID))
 		},
 		then: all(ended, ofGrants, []string{"silent authorization"}),
 	},
@@ -452,7 +452,7 @@ func (c *cast) system() context.Context { return c.first().System() }
 
 func (c *cast) tenant() context.Context { return storage.Tenant(c.t.Context(), "", c.workspace.ID) }
 
-func (c *cast) command() management.Authority { return management.CommandLine(c.workspace.ID) }
+func (c *cast) command() management.Authority { return management.CLI(c.workspace.ID) }
 
 func (c *cast) ownerOfKey() storage.KeyOwner { return storage.KeyOwner{WorkspaceID: c.workspace.ID} }
 

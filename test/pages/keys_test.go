@@ -115,7 +115,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	r := rig.Memory(t, rig.Options{Resources: resources(), Plans: map[string]limit.Plan{
 		"free": {Hour: 100, Burst: 20}, "pro": {Hour: 1000, Burst: 100}, "enterprise": {Hour: 10_000},
 	}})
-	w, err := r.Management.CreateWorkspace(t.Context(), management.CommandLine(""), "Analytical Engines",
+	w, err := r.Management.CreateWorkspace(t.Context(), management.CLI(""), "Analytical Engines",
 		"analytical-engines", "pro", r.Alice.ID)
 	if err != nil {
 		t.Fatal(err)

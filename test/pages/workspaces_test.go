@@ -154,7 +154,7 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 		UserID: owner.ID, Credential: "session", Address: "192.0.2.10", RequestID: "5d3649948300d307c15c7cc6",
 	}
 	ctx := storage.WithActor(r.System(), actor)
-	by := management.CommandLine(ws.ID)
+	by := management.CLI(ws.ID)
 	key := func(name string, scopes ...string) storage.APIKey {
 		k, _, err := r.Management.CreateKey(ctx, by, ws.Plan, apikey.Spec{
 			Name: name, Resource: r.Issuer, Environment: "live", Scopes: scopes,
@@ -164,7 +164,7 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 	}
 	night, deploy := key("Night import", "read", "write"), key("Deployment of the web site", "read")
 	token, _ := r.PersonalToken(member, apikey.Spec{Name: "Laptop"})
-	app, _, err := r.Management.CreateClient(ctx, management.CommandLine(""), management.ClientSpec{
+	app, _, err := r.Management.CreateClient(ctx, management.CLI(""), management.ClientSpec{
 		Name:         "Calendar sync",
 		WorkspaceID:  ws.ID,
 		CreatedBy:    owner.ID,

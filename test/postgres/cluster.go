@@ -126,8 +126,8 @@ type Login struct {
 	Database   bool     // owns an empty database
 }
 
-// CreateLogin makes a login with a name of its own, which is no superuser, and returns its URL: for its own database,
-// or else for the database postgres.
+// CreateLogin creates a login with a name of its own, which is not a superuser, and returns its URL: for its own
+// database, or else for the database postgres.
 func (c *Cluster) CreateLogin(ctx context.Context, l Login) (string, error) {
 	name, database := "l_"+randomName(), "postgres"
 	err := c.connected(ctx, func(conn *pgx.Conn) error {

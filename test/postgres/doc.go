@@ -1,5 +1,5 @@
 // Package postgres runs private PostgreSQL servers for tests, benchmarks and fault runs, from binaries that are
-// installed on the machine. It knows nothing of Doorward's schema: whoever wants a migrated database brings the
+// installed on the machine. It knows nothing of Doorward's schema: a caller that wants a migrated database brings the
 // function that migrates it.
 //
 // A [Server] is a process with its data folder: it starts, stops hard or softly, and starts again on the same data and

@@ -63,7 +63,7 @@ func TestConfigurationDescribesEveryKey(t *testing.T) {
 	}
 	text := page(t, filepath.Join("docs", "configuration.md"))
 	for key := range keys {
-		if !regexp.MustCompile("`(scopes\\.NAME\\.)?" + regexp.QuoteMeta(key) + "`").MatchString(text) {
+		if !regexp.MustCompile("`(scopes\\.NAME\\.|keys\\.)?" + regexp.QuoteMeta(key) + "`").MatchString(text) {
 			t.Errorf("docs/configuration.md does not describe %s", key)
 		}
 	}

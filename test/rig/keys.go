@@ -17,7 +17,7 @@ func (r *Rig) Workspace(slug, plan string, owner storage.User) storage.Workspace
 	if w, err := r.Store.WorkspaceBySlug(r.System(), slug); err == nil {
 		return w
 	}
-	w, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), slug, slug, plan, owner.ID)
+	w, err := r.Management.CreateWorkspace(r.System(), management.CLI(""), slug, slug, plan, owner.ID)
 	r.ok(err)
 	return w
 }
@@ -25,13 +25,13 @@ func (r *Rig) Workspace(slug, plan string, owner storage.User) storage.Workspace
 // Join makes a user a member of a workspace.
 func (r *Rig) Join(w storage.Workspace, u storage.User, role string) {
 	r.T.Helper()
-	r.ok(r.Management.AddMember(r.System(), management.CommandLine(w.ID), w, u.ID, role))
+	r.ok(r.Management.AddMember(r.System(), management.CLI(w.ID), w, u.ID, role))
 }
 
 // Key makes an API key in a workspace, as the command does. Without a name and scopes it is one that reads.
 func (r *Rig) Key(w storage.Workspace, p apikey.Spec) (storage.APIKey, string) {
 	r.T.Helper()
-	k, text, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), w.Plan, standing(p))
+	k, text, err := r.Management.CreateKey(r.System(), management.CLI(w.ID), w.Plan, standing(p))
 	r.ok(err)
 	r.Seen.Add(SecretKey, text)
 	return k, text
@@ -40,7 +40,7 @@ func (r *Rig) Key(w storage.Workspace, p apikey.Spec) (storage.APIKey, string) {
 // PersonalToken makes a personal access token, as the command does. Without a name and scopes it is one that reads.
 func (r *Rig) PersonalToken(u storage.User, p apikey.Spec) (storage.APIKey, string) {
 	r.T.Helper()
-	by := management.CommandLine("")
+	by := management.CLI("")
 	by.UserID = u.ID
 	k, text, err := r.Management.CreatePersonalToken(r.System(), by, standing(p))
 	r.ok(err)
@@ -51,7 +51,7 @@ func (r *Rig) PersonalToken(u storage.User, p apikey.Spec) (storage.APIKey, stri
 // IntrospectionKey makes an API key with which a resource server introspects.
 func (r *Rig) IntrospectionKey() (storage.APIKey, string) {
 	r.T.Helper()
-	k, text, err := r.Management.CreateKey(r.System(), management.CommandLine(""), "", apikey.Spec{Name: "Example API", Scopes: []string{catalog.ScopeIntrospect}})
+	k, text, err := r.Management.CreateKey(r.System(), management.CLI(""), "", apikey.Spec{Name: "Example API", Scopes: []string{catalog.ScopeIntrospect}})
 	r.ok(err)
 	r.Seen.Add(SecretKey, text)
 	return k, text
@@ -89,7 +89,7 @@ func (r *Rig) Ask(app *App, token string, parameters ...string) *Answer {
 	return r.PostAs(app, "/oauth/introspect", form)
 }
 
-// Dead tells whether introspection says exactly that a credential is not active.
+// Dead reports whether introspection says exactly that a credential is not active.
 func (r *Rig) Dead(a *Answer) bool {
 	return a.Status == http.StatusOK && a.Body == "{\"active\":false}\n"
 }

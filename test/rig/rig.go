@@ -38,7 +38,7 @@ import (
 // Password is every rig user's.
 const Password = "a quiet harbour at dawn"
 
-// Rig is a running server with one user, Alice, who is no administrator.
+// Rig is a running server with one user, Alice, who is not an administrator.
 type Rig struct {
 	T          testing.TB
 	Store      *storage.Store
@@ -181,13 +181,12 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Limiter: limiter, Grants: oauth.GrantRules(),
 		RedirectSchemes: o.RedirectSchemes, OwnersSetPlans: o.OwnersSetPlans, UnlimitedChanges: !o.LimitChanges,
 	})
-	r.OAuth, err = oauth.New(oauth.Config{
+	r.OAuth = oauth.New(oauth.Config{
 		Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, Bearer: r.Bearer, Keyring: r.Keyring,
 		Management: r.Management, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Limiter: limiter,
 		ClientAddress: proxies.ClientAddress,
 	})
-	r.ok(err)
-	r.ok(r.Keyring.Keep(r.System()))
+	r.ok(r.Keyring.Maintain(r.System()))
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
 	})
@@ -300,7 +299,7 @@ func (r *Rig) App(p management.ClientSpec) *App {
 			p.Scopes = []string{"read", "write", "delete"}
 		}
 	}
-	c, secret, err := r.Management.CreateClient(r.System(), management.CommandLine(""), p)
+	c, secret, err := r.Management.CreateClient(r.System(), management.CLI(""), p)
 	r.ok(err)
 	app := &App{Client: c, Secret: secret}
 	if len(c.RedirectURIs) > 0 {
@@ -449,7 +448,7 @@ func (r *Rig) Introspect(app *App, token string) *Answer {
 	return r.PostAs(app, "/oauth/introspect", url.Values{"token": {token}})
 }
 
-// Alive tells whether introspection says that a token is active.
+// Alive reports whether introspection says that a token is active.
 func (r *Rig) Alive(app *App, token string) bool {
 	r.T.Helper()
 	a := r.Introspect(app, token)
@@ -470,7 +469,7 @@ func (r *Rig) Tokens(app *App, scope string) (access, refresh string) {
 	return a.Text("access_token"), a.Text("refresh_token")
 }
 
-// BreakStorage makes every statement fail from now on, as a database that is away does.
+// BreakStorage makes every statement fail from now on, as an unreachable database does.
 func (r *Rig) BreakStorage() { r.Store.Close() }
 
 // apis are how the gateway serves the resources.

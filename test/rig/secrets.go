@@ -140,7 +140,7 @@ func (s *sniffer) RoundTrip(q *http.Request) (*http.Response, error) {
 	_ = response.Body.Close()
 	response.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failed{err}))
 	for _, c := range response.Cookies() {
-		if !strings.HasSuffix(c.Name, "doorward-workspace") { // it holds an ID, which is no secret
+		if !strings.HasSuffix(c.Name, "doorward-workspace") { // it holds an ID, which is not secret
 			s.secrets.Add(SecretCookie, c.Value)
 		}
 	}

@@ -36,7 +36,7 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 		ok(t, err)
 		b := r.Browser()
 		app := r.App(management.ClientSpec{WorkspaceID: w.ID})
-		command, owner := management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
+		command, owner := management.CLI(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
 		var k, pat storage.APIKey
 		var text, patText, word string
 		var access, refresh, next string
@@ -146,19 +146,19 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			},
 			{
 				"app.disabled", w.ID, func() string { return app.ID },
-				func() { ok(t, r.Management.DisableClient(ctx, management.CommandLine(""), app.ID)) },
+				func() { ok(t, r.Management.DisableClient(ctx, management.CLI(""), app.ID)) },
 			},
 			{
 				"app.enabled", w.ID, func() string { return app.ID },
-				func() { ok(t, r.Management.EnableClient(ctx, management.CommandLine(""), app.ID)) },
+				func() { ok(t, r.Management.EnableClient(ctx, management.CLI(""), app.ID)) },
 			},
 			{"app.secret_rotated", w.ID, func() string { return app.ID }, func() {
-				_, _, err := r.Management.RotateSecret(ctx, management.CommandLine(""), app.ID, time.Hour)
+				_, _, err := r.Management.RotateSecret(ctx, management.CLI(""), app.ID, time.Hour)
 				ok(t, err)
 			}},
 			{
 				"app.deleted", w.ID, func() string { return app.ID },
-				func() { ok(t, r.Management.DeleteClient(ctx, management.CommandLine(""), app.ID)) },
+				func() { ok(t, r.Management.DeleteClient(ctx, management.CLI(""), app.ID)) },
 			},
 			{"app.created", w.ID, nil, func() { r.App(management.ClientSpec{WorkspaceID: w.ID}) }},
 			{
@@ -168,7 +168,7 @@ func TestO05_EachChangeLeavesOneEvent(t *testing.T) {
 			{"user.disabled", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.DisableUser(ctx, bob.ID)) }},
 			{"user.enabled", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.EnableUser(ctx, bob.ID)) }},
 			{"user.password_set", bobs.ID, func() string { return bob.ID }, func() {
-				_, err := r.Identity.SetPassword(ctx, bob.ID, "another quiet harbour at noon", identity.Ending{})
+				_, err := r.Identity.SetPassword(ctx, bob.ID, "another quiet harbour at noon", identity.SignOutOptions{})
 				ok(t, err)
 			}},
 			{"user.deleted", bobs.ID, func() string { return bob.ID }, func() { ok(t, r.Identity.DeleteUser(ctx, bob.ID)) }},
@@ -243,14 +243,14 @@ func TestO05_WhatFailsLeavesNoEventOfAChange(t *testing.T) {
 	r := rig.Memory(t, limited())
 	w := r.Workspace("acme", "", r.Alice)
 	before := events(t, r, w.ID)
-	if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), "",
+	if _, _, err := r.Management.CreateKey(r.System(), management.CLI(w.ID), "",
 		apikey.Spec{Name: "x", Scopes: []string{"none"}}); err == nil {
 		t.Error("a key with an unknown scope was created")
 	}
-	if err := r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, r.Alice.ID, "viewer"); err == nil {
+	if err := r.Management.ChangeRole(r.System(), management.CLI(w.ID), w, r.Alice.ID, "viewer"); err == nil {
 		t.Error("the last owner became a viewer")
 	}
-	if _, err := r.Management.PauseKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
+	if _, err := r.Management.PauseKey(r.System(), management.CLI(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
 		"key_none"); err == nil {
 		t.Error("a key that is not there was paused")
 	}

@@ -302,7 +302,7 @@ func TestA18_NoRedirectToAnUnknownApp(t *testing.T) {
 		// An administrator has verified the app.
 		spec := management.SpecOf(app.Client)
 		spec.Administrator, spec.Verified = true, true
-		if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, spec); err != nil {
+		if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, spec); err != nil {
 			t.Fatal(err)
 		}
 		wantRefusal(t, r, ask(bob, sent), sent, "consent_required")
@@ -319,7 +319,7 @@ func TestA18_NoRedirectByAFlowThatBecameInvalid(t *testing.T) {
 	flow := alice.Form(page, "/oauth/consent").Get("flow")
 	spec := management.SpecOf(app.Client)
 	spec.Scopes = []string{"read"}
-	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, spec); err != nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, spec); err != nil {
 		t.Fatal(err)
 	}
 	wantPage(t, alice.Get("/oauth/consent?flow="+flow), http.StatusBadRequest)

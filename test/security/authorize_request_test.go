@@ -83,7 +83,7 @@ func TestA20_ExceptionIsForOneConfidentialClientAndItsMissingChallengeAlone(t *t
 	page := b.Authorize(altered(sent, url.Values{"prompt": {"consent"}}))
 	spec := management.SpecOf(optional.Client)
 	spec.Administrator, spec.PKCEOptional = true, false
-	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), optional.ID, spec); err != nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), optional.ID, spec); err != nil {
 		t.Fatal(err)
 	}
 	wantRefusal(t, r, b.Decide(page, "approve"), sent, "invalid_request")

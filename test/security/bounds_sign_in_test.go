@@ -182,7 +182,7 @@ func TestV33_AnAdministratorCanAlwaysSignIn(t *testing.T) {
 	rig.Each(t, rig.Options{NoUser: true}, func(t *testing.T, r *rig.Rig) {
 		admin := r.User("root@example.com", "Root", true)
 		for range 100 { // like wrong passwords from twelve addresses
-			if err := r.Store.PasswordFailed(r.System(), admin.ID, 100); err != nil {
+			if err := r.Store.CountPasswordFailure(r.System(), admin.ID, 100); err != nil {
 				t.Fatal(err)
 			}
 		}

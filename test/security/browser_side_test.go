@@ -361,7 +361,7 @@ func TestB08_DisabledBetweenPageAndAnswer(t *testing.T) {
 			page := b.Authorize(app.Params("read"))
 			spec := management.SpecOf(app.Client)
 			spec.RedirectURIs, spec.Administrator = []string{"https://new.example/cb"}, true
-			if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, spec); err != nil {
+			if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, spec); err != nil {
 				t.Fatal(err)
 			}
 			for _, decision := range []string{"approve", "deny"} {

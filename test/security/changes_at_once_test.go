@@ -25,7 +25,7 @@ func TestWithdrawnVerificationIsNotRestored(t *testing.T) {
 			rig.AtOnce(8, func(i int) {
 				var err error
 				if i != 4 {
-					_, err = r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, own)
+					_, err = r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, own)
 				} else {
 					err = r.Store.VerifyClient(r.System(), app.ID, false)
 				}

@@ -25,7 +25,7 @@ func TestV63_DestructiveActionsAskFirst(t *testing.T) {
 		testKey, _ := r.Key(ws, apikey.Spec{Name: "Test import", Environment: "test"})
 		token, _ := r.PersonalToken(bob, apikey.Spec{Name: "Laptop"})
 		app := r.App(management.ClientSpec{Name: "Acme Sync", WorkspaceID: ws.ID, CreatedBy: r.Alice.ID})
-		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(ws.ID), ws,
+		invitation, _, err := r.Management.Invite(r.System(), management.CLI(ws.ID), ws,
 			"carol@example.com", catalog.RoleMember)
 		ok(t, err)
 		admin, alice, bobs := r.Browser().SignIn(root.Email), r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn(bob.Email)

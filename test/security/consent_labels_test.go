@@ -171,19 +171,19 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 			"acme"); a.Status != http.StatusBadRequest || !strings.Contains(a.Body, why) {
 			t.Errorf("the API accepted %s: %d %s", scope, a.Status, a.Body)
 		}
-		if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), "",
+		if _, _, err := r.Management.CreateKey(r.System(), management.CLI(w.ID), "",
 			apikey.Spec{Name: "x", Scopes: []string{scope}}); err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("the CLI accepted %s: %v", scope, err)
 		}
 		service := management.ClientSpec{
 			Name: "Service", Grants: []string{"client_credentials"}, Scopes: []string{"read", scope}, Administrator: true,
 		}
-		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), service); err == nil ||
+		if _, _, err := r.Management.CreateClient(r.System(), management.CLI(""), service); err == nil ||
 			!strings.Contains(err.Error(), why) {
 			t.Errorf("a service accepted %s: %v", scope, err)
 		}
 		service.Grants, service.RedirectURIs = nil, []string{"https://app.example/cb"}
-		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), service); err != nil {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CLI(""), service); err != nil {
 			t.Errorf("an app for users refused %s: %v", scope, err)
 		}
 		_, token := r.PersonalToken(r.Alice, apikey.Spec{Name: scope, Scopes: []string{scope}})
@@ -195,12 +195,12 @@ func TestV16_UserOnlyScopesAreNotForKeysAndServices(t *testing.T) {
 	old, text := r.Key(w, apikey.Spec{Name: "old", Scopes: []string{"read"}})
 	r.SQL(`UPDATE api_keys SET scopes = 'read capture' WHERE id = $1`, old.ID)
 	name := "renamed"
-	if _, err := r.Management.UpdateKey(r.System(), management.CommandLine(w.ID), old.Owner(), "", old.ID,
+	if _, err := r.Management.UpdateKey(r.System(), management.CLI(w.ID), old.Owner(), "", old.ID,
 		management.KeyChange{Name: &name}); err != nil {
 		t.Errorf("an older key cannot be renamed: %v", err)
 	}
 	scopes := []string{"read", "capture"}
-	if _, err := r.Management.UpdateKey(r.System(), management.CommandLine(w.ID), old.Owner(), "", old.ID,
+	if _, err := r.Management.UpdateKey(r.System(), management.CLI(w.ID), old.Owner(), "", old.ID,
 		management.KeyChange{Scopes: &scopes}); err == nil {
 		t.Error("an older key was given the scope again")
 	}

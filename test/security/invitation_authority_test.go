@@ -44,7 +44,7 @@ func TestV04_InvitationIsAsValidAsItsSenderIsWhenItIsAccepted(t *testing.T) {
 				return errors.Join(r.Identity.DisableUser(r.System(), x.sender.ID), r.Identity.EnableUser(r.System(), x.sender.ID))
 			},
 			"the workspace was disabled": func(x sent) error {
-				return r.Management.DisableWorkspace(r.System(), management.CommandLine(x.ws.ID), x.ws)
+				return r.Management.DisableWorkspace(r.System(), management.CLI(x.ws.ID), x.ws)
 			},
 		}
 		key := map[string]func(x sent) error{
@@ -162,7 +162,7 @@ func TestV04_TheUserBehindAKeyIsBehindItsKeysToo(t *testing.T) {
 		owner, bob := r.User("owner@example.com", "Owner", false), r.User("bob@example.com", "Bob", false)
 		ws := r.Workspace("acme", "", owner)
 		by := management.Authority{UserID: owner.ID, WorkspaceID: ws.ID, Role: catalog.RoleOwner}
-		ok(t, r.Management.AddMember(r.System(), management.CommandLine(ws.ID), ws, bob.ID, catalog.RoleAdmin))
+		ok(t, r.Management.AddMember(r.System(), management.CLI(ws.ID), ws, bob.ID, catalog.RoleAdmin))
 		asBob := management.Authority{UserID: bob.ID, WorkspaceID: ws.ID, Role: catalog.RoleAdmin, Session: true, Fresh: true}
 		k, first, err := r.Management.CreateKey(r.System(), asBob, ws.Plan, apikey.Spec{
 			Name: "First", Scopes: []string{"admin"}, Environment: "live",

@@ -18,7 +18,7 @@ func TestV66_TheSignInPageNamesTheInvitation(t *testing.T) {
 		c := newCast(r, "engines")
 		invite := func(email string) string {
 			t.Helper()
-			by := management.CommandLine(c.ws.ID)
+			by := management.CLI(c.ws.ID)
 			_, word, err := r.Management.Invite(r.System(), by, c.ws, email, catalog.RoleMember)
 			ok(t, err)
 			r.Seen.Add(rig.SecretInvitation, word)
@@ -68,7 +68,7 @@ func TestV66_TheSignInPageNamesTheInvitation(t *testing.T) {
 func TestV66_AnUnusableInvitationSaysSoBeforeTheSignIn(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
-		by := management.CommandLine(c.ws.ID)
+		by := management.CLI(c.ws.ID)
 		invite := func() (id, link string) {
 			t.Helper()
 			i, word, err := r.Management.Invite(r.System(), by, c.ws, r.Alice.Email, catalog.RoleMember)

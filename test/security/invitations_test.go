@@ -103,7 +103,7 @@ func TestInvitationsAreForOneAddressOnce(t *testing.T) {
 func TestInvitationIsAcceptedOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
-		_, word, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws,
+		_, word, err := r.Management.Invite(r.System(), management.CLI(c.ws.ID), c.ws,
 			r.Alice.Email, catalog.RoleMember)
 		if err != nil {
 			t.Fatal(err)

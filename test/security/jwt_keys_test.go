@@ -144,7 +144,7 @@ func TestJ09_RotationDisturbsNoCaller(t *testing.T) {
 		// After 30 days the rotation happens automatically, once, with any number of nodes.
 		advance(30 * 24 * time.Hour)
 		rig.AtOnce(8, func(i int) {
-			if err := nodes[i%len(nodes)].Keyring.Keep(r.System()); err != nil {
+			if err := nodes[i%len(nodes)].Keyring.Maintain(r.System()); err != nil {
 				t.Error(err)
 			}
 		})

@@ -302,7 +302,7 @@ func TestRoles_PagesOfKeysNeedAnAdmin(t *testing.T) {
 			if n := len(keysOf(r, storage.KeyOwner{WorkspaceID: w.ID})); n != want {
 				t.Errorf("%s: %d keys, want %d", role, n, want)
 			}
-			ok(t, r.Management.DisableWorkspace(r.System(), management.CommandLine(w.ID), w))
+			ok(t, r.Management.DisableWorkspace(r.System(), management.CLI(w.ID), w))
 			if a := b.Get(list); a.Status != http.StatusForbidden || !strings.Contains(a.Body, "disabled") {
 				t.Errorf("%s: the page of a disabled workspace answers %d %s", role, a.Status, rig.Plain(a.Body))
 			}

@@ -219,7 +219,7 @@ func TestK14_S08_ObjectsOfOtherWorkspacesAreNotFound(t *testing.T) {
 		app := r.App(management.ClientSpec{WorkspaceID: theirs.ID, CreatedBy: bob.ID})
 		orphan := r.App(management.ClientSpec{})
 		intro, _ := r.IntrospectionKey()
-		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(theirs.ID), theirs,
+		invitation, _, err := r.Management.Invite(r.System(), management.CLI(theirs.ID), theirs,
 			"carol@example.com", "member")
 		if err != nil {
 			t.Fatal(err)

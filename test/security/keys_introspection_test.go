@@ -171,7 +171,7 @@ func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
 				t.Errorf("%s takes it: %d %s", path, a.Status, a.Body)
 			}
 		}
-		_, err := r.Management.RevokeKey(r.System(), management.CommandLine(""), introspector.Owner(), introspector.ID)
+		_, err := r.Management.RevokeKey(r.System(), management.CLI(""), introspector.Owner(), introspector.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -205,7 +205,7 @@ func TestK05_K06_RevokedExpiredPausedAndUnknownKeysAreInactiveAtOnce(t *testing.
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		command := management.CommandLine(w.ID)
+		command := management.CLI(w.ID)
 		owner := storage.KeyOwner{WorkspaceID: w.ID}
 		for name, end := range map[string]func(k storage.APIKey, text string){
 			"revoked": func(k storage.APIKey, _ string) {
@@ -284,7 +284,7 @@ func TestK08_RotationKeepsBothUntilTheGraceIsOver(t *testing.T) {
 		r, other := nodes[0], nodes[len(nodes)-1]
 		api := r.ResourceServer()
 		w := r.Workspace("acme", "", r.Alice)
-		command, owner := management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
+		command, owner := management.CLI(w.ID), storage.KeyOwner{WorkspaceID: w.ID}
 		end := r.Store.Now().Add(48 * time.Hour)
 		first, one := r.Key(w, apikey.Spec{Scopes: []string{"read", "reports:write"}, RateLimit: 7, ExpiresAt: end})
 		second, two, err := r.Management.RotateKey(r.System(), command, owner, first.ID, 24*time.Hour)
@@ -333,7 +333,7 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 		if dead(key) || dead(pat) {
 			t.Fatal("new credentials do not work")
 		}
-		command := management.CommandLine(w.ID)
+		command := management.CLI(w.ID)
 		ok(t, r.Management.DisableWorkspace(r.System(), command, w))
 		if !dead(key) || !dead(pat) {
 			t.Error("they work in a disabled workspace")

@@ -195,7 +195,7 @@ func TestL06_L12_KeysCountForThemselves(t *testing.T) {
 			t.Error("one key's limit should be its own")
 		}
 		// A key and its replacement share one counter.
-		_, fresh, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), k.Owner(), k.ID, time.Hour)
+		_, fresh, err := r.Management.RotateKey(r.System(), management.CLI(w.ID), k.Owner(), k.ID, time.Hour)
 		ok(t, err)
 		if allowed(fresh) || allowed(key) {
 			t.Error("rotating bought new requests")
@@ -213,7 +213,7 @@ func TestL13_ALoweredLimitHoldsOnEveryNodeAtOnce(t *testing.T) {
 			other.Ask(api, key, "cost", "1")
 		}
 		lower := int64(5)
-		_, err := r.Management.UpdateKey(r.System(), management.CommandLine(w.ID), k.Owner(), w.Plan, k.ID,
+		_, err := r.Management.UpdateKey(r.System(), management.CLI(w.ID), k.Owner(), w.Plan, k.ID,
 			management.KeyChange{RateLimit: &lower})
 		ok(t, err)
 		m, _ := other.Ask(api, key, "cost", "1").JSON()["rate_limit"].(map[string]any)

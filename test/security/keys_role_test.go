@@ -15,7 +15,7 @@ import (
 // scopes that depend on a role are not available.
 func TestV12_APersonalTokenHasNoRoleWithoutAWorkspace(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		api, command := r.ResourceServer(), management.CommandLine("")
+		api, command := r.ResourceServer(), management.CLI("")
 		bob := r.User("bob@example.com", "Bob", false)
 		r.Workspace("acme", "", r.Alice)
 		tokens := map[string]string{}

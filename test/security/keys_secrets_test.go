@@ -297,7 +297,7 @@ func TestK05_K06_RefusedCredentialsInEachShape(t *testing.T) {
 			if a := other.JSON("GET", "/v1/auth/test", revoked, ""); a.Status != http.StatusOK {
 				t.Fatalf("before: %d %s", a.Status, a.Body)
 			}
-			_, err := r.Management.RevokeKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
+			_, err := r.Management.RevokeKey(r.System(), management.CLI(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
 				gone.ID)
 			if err != nil {
 				t.Fatal(err)

@@ -96,11 +96,11 @@ func TestK06_K23_ASlowBodyKeepsNoRights(t *testing.T) {
 			status     int
 		}{
 			"a key that is revoked meanwhile": {key, func() error {
-				_, err := r.Management.RevokeKey(r.System(), management.CommandLine(w.ID), k.Owner(), k.ID)
+				_, err := r.Management.RevokeKey(r.System(), management.CLI(w.ID), k.Owner(), k.ID)
 				return err
 			}, http.StatusUnauthorized},
 			"an admin who is removed meanwhile": {pat, func() error {
-				return r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, bob.ID)
+				return r.Management.RemoveMember(r.System(), management.CLI(w.ID), w, bob.ID)
 			}, http.StatusForbidden},
 		} {
 			body, sender := io.Pipe()
@@ -134,10 +134,10 @@ func TestG34_AnInvitationIsInvalidWithoutTheRightToSendIt(t *testing.T) {
 		w := r.Workspace("acme", "", r.Alice)
 		for name, lose := range map[string]func(id string) error{
 			"removed": func(id string) error {
-				return r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, id)
+				return r.Management.RemoveMember(r.System(), management.CLI(w.ID), w, id)
 			},
 			"demoted": func(id string) error {
-				return r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, id, "member")
+				return r.Management.ChangeRole(r.System(), management.CLI(w.ID), w, id, "member")
 			},
 			"disabled": func(id string) error { return r.Store.DisableUser(r.System(), id) },
 			"":         func(string) error { return nil },
@@ -265,7 +265,7 @@ func TestK11_OwnersInvitationsAndPlansAreTheirs(t *testing.T) {
 			t.Errorf("the invitation is gone: %v", err)
 		}
 		plan, name := "pro", "Acme & Sons"
-		_, err = r.Management.UpdateWorkspace(t.Context(), management.CommandLine(w.ID), w, nil, &plan)
+		_, err = r.Management.UpdateWorkspace(t.Context(), management.CLI(w.ID), w, nil, &plan)
 		ok(t, err)
 		_, err = r.Management.UpdateWorkspace(t.Context(), owner, w, &name, nil) // with the workspace as it was before
 		ok(t, err)

@@ -49,7 +49,7 @@ func TestG01_SameAnswerForEveryAddress(t *testing.T) {
 		}
 		locked := r.User("diana@example.com", "Diana", false)
 		for range 100 {
-			if err := r.Store.PasswordFailed(r.System(), locked.ID, 100); err != nil {
+			if err := r.Store.CountPasswordFailure(r.System(), locked.ID, 100); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -116,7 +116,7 @@ func TestG02_PasswordOutOfUseUntilAnAdministratorHelps(t *testing.T) {
 		known := r.Browser().SignIn(r.Alice.Email)
 		known.PostForm("/logout", nil)
 		for range 100 {
-			if err := r.Store.PasswordFailed(r.System(), r.Alice.ID, 100); err != nil {
+			if err := r.Store.CountPasswordFailure(r.System(), r.Alice.ID, 100); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -238,7 +238,8 @@ func TestG05_VictimsBrowserStillGetsIn(t *testing.T) {
 		t.Run("not after a change of password", func(t *testing.T) {
 			old := r.Browser()
 			old.SetCookie(&http.Cookie{Name: "doorward-device", Value: cookie(victim, "doorward-device"), Path: "/"})
-			_, err := r.Identity.SetPassword(r.System(), r.Alice.ID, "an entirely other harbour", identity.Ending{Apps: true})
+			options := identity.SignOutOptions{Apps: true}
+			_, err := r.Identity.SetPassword(r.System(), r.Alice.ID, "an entirely other harbour", options)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -17,6 +17,7 @@ import (
 
 	"doorward/test/rig"
 	"doorward/test/setup"
+	"doorward/test/stores"
 )
 
 // scratch is the temporary folder of this run, for nginx.
@@ -49,6 +50,9 @@ type process struct {
 // startProcess starts the server and waits until it is ready. Settings are environment variables, as NAME=VALUE.
 func startProcess(t testing.TB, settings ...string) *process {
 	t.Helper()
+	if stores.OnlyAtOnce() {
+		t.Skip("the race detector does not watch another process; the run without it has this test")
+	}
 	p := &process{t: t, folder: t.TempDir(), env: settings, log: &rig.Log{}}
 	p.start()
 	return p

@@ -64,14 +64,14 @@ func TestV49_RedirectURIsOfRealClientsWork(t *testing.T) {
 	plain := rig.Memory(t, rig.Options{})
 	for _, administrator := range []bool{true, false} {
 		cursor.Administrator = administrator
-		_, _, err := plain.Management.CreateClient(plain.System(), management.CommandLine(""), cursor)
+		_, _, err := plain.Management.CreateClient(plain.System(), management.CLI(""), cursor)
 		if err == nil || !strings.Contains(err.Error(), "redirect_schemes") {
 			t.Errorf("without the operator's leave: %v", err)
 		}
 	}
 	for _, uri := range []string{"javascript:alert(1)", "data:text/html,x", "Cursor://x", "curso://x", "vscode://x"} {
 		cursor.RedirectURIs = []string{uri}
-		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), cursor); err == nil {
+		if _, _, err := r.Management.CreateClient(r.System(), management.CLI(""), cursor); err == nil {
 			t.Errorf("%s is registered", uri)
 		}
 	}

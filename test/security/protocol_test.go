@@ -298,7 +298,7 @@ func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
 				t.Errorf("a token is for %q", k.Resource)
 			}
 		}
-		_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""),
+		_, _, err := r.Management.CreateClient(r.System(), management.CLI(""),
 			management.ClientSpec{
 				Name:      "x",
 				Grants:    []string{oauth.GrantClientCredentials},
@@ -417,7 +417,7 @@ func TestV50_EncodedBodiesAre415AndHEADIssuesNothing(t *testing.T) {
 	for _, uri := range []string{
 		"http://127.0.0.1:0/cb", "http://localhost:0", "https://app.example:0/cb", "http://[::1]:99999/cb",
 	} {
-		_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""),
+		_, _, err := r.Management.CreateClient(r.System(), management.CLI(""),
 			management.ClientSpec{Name: "x", Scopes: []string{"read"}, RedirectURIs: []string{uri}})
 		if err == nil || !strings.Contains(err.Error(), "port") || strings.Contains(err.Error(), "plain http") {
 			t.Errorf("%s: %v", uri, err)

@@ -36,10 +36,10 @@ func refusedField(t *testing.T, r *rig.Rig, p management.ClientSpec, field strin
 			t.Errorf("%s: the message has %d bytes: %.200s", what, len(err.Error()), err)
 		}
 	}
-	_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), p)
+	_, _, err := r.Management.CreateClient(r.System(), management.CLI(""), p)
 	wrong("create", err)
 	good := r.App(management.ClientSpec{Public: p.Public})
-	_, err = r.Management.UpdateClient(r.System(), management.CommandLine(""), good.ID, p)
+	_, err = r.Management.UpdateClient(r.System(), management.CLI(""), good.ID, p)
 	wrong("update", err)
 	if c, err := r.Store.ClientByID(r.System(), good.ID); err != nil || !slices.Equal(c.RedirectURIs, good.RedirectURIs) ||
 		c.PKCEOptional {
@@ -180,7 +180,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 		refusedField(t, r, management.ClientSpec{RedirectURIs: uris, Public: true, PKCEOptional: true, Administrator: true},
 			"pkce")
 		// Only an administrator can set it at all.
-		_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""),
+		_, _, err := r.Management.CreateClient(r.System(), management.CLI(""),
 			management.ClientSpec{Name: "App", RedirectURIs: uris, Scopes: []string{"read"}, PKCEOptional: true})
 		var fault *input.Invalid
 		if !errors.As(err, &fault) || fault.Field != "kind" {
@@ -189,7 +189,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 		own := selfRegistered(t, r, management.ClientSpec{RedirectURIs: uris})
 		spec := management.SpecOf(own.Client)
 		spec.PKCEOptional, spec.FirstParty, spec.Verified, spec.ResourceServer = true, true, true, true
-		c, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), own.ID, spec)
+		c, err := r.Management.UpdateClient(r.System(), management.CLI(""), own.ID, spec)
 		if err != nil || c.PKCEOptional || c.FirstParty || c.Verified || c.ResourceServer {
 			t.Errorf("a developer set what only an administrator may set: %+v %v", c, err)
 		}
@@ -197,7 +197,7 @@ func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
 		optional := r.App(management.ClientSpec{PKCEOptional: true})
 		spec = management.SpecOf(optional.Client)
 		spec.Administrator, spec.Public = true, true
-		if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), optional.ID,
+		if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), optional.ID,
 			spec); !errors.As(err, &fault) {
 			t.Errorf("a confidential client became public: %v", err)
 		}
@@ -272,7 +272,7 @@ func TestD08_RegistrationStaysWithinPolicy(t *testing.T) {
 		x.spec.Administrator = true
 		refusedField(t, r, x.spec, x.field)
 	}
-	_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""),
+	_, _, err := r.Management.CreateClient(r.System(), management.CLI(""),
 		management.ClientSpec{Name: "API", ResourceServer: true})
 	if err == nil {
 		t.Error("a developer made a resource server")

@@ -205,7 +205,8 @@ func TestG21_EndedSessionIsEndedOnEveryNode(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if _, err := one.Identity.SetPassword(one.System(), u.ID, changed, identity.Ending{Apps: true}); err != nil {
+				options := identity.SignOutOptions{Apps: true}
+				if _, err := one.Identity.SetPassword(one.System(), u.ID, changed, options); err != nil {
 					t.Fatal(err)
 				}
 				return nil
@@ -308,7 +309,7 @@ func TestG21_SignInUnderWayDoesNotOutliveANewPassword(t *testing.T) {
 		}
 		for name, then := range map[string]func(id string) error{
 			"password set": func(id string) error {
-				_, err := r.Identity.SetPassword(r.System(), id, "an entirely other harbour", identity.Ending{})
+				_, err := r.Identity.SetPassword(r.System(), id, "an entirely other harbour", identity.SignOutOptions{})
 				return err
 			},
 			"disabled": func(id string) error { return r.Identity.DisableUser(r.System(), id) },

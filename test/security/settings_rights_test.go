@@ -258,7 +258,7 @@ func TestAuthorization_OnlyAdministratorsVerifyApps(t *testing.T) {
 			p := management.SpecOf(get())
 			p.Name, p.Site, p.RedirectURIs, p.Scopes = "My App", "", []string{"https://mine.example/cb"}, []string{"read"}
 			p.Verified, p.FirstParty, p.PKCEOptional, p.Administrator = true, true, true, true
-			if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), id, p); err != nil {
+			if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), id, p); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -79,18 +79,18 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 		check("the other owner enabled again", map[string]bool{"kept": true, "shared": true})
 
 		// Nothing can be created for them either.
-		by := management.CommandLine("")
+		by := management.CLI("")
 		by.UserID = r.Alice.ID
 		var invalid *input.Invalid
 		if _, _, err := r.Management.CreatePersonalToken(r.System(), by,
 			apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a personal access token for a disabled user: error %v", err)
 		}
-		if _, _, err := r.Management.CreateKey(r.System(), management.CommandLine(sole.ID), "",
+		if _, _, err := r.Management.CreateKey(r.System(), management.CLI(sole.ID), "",
 			apikey.Spec{Name: "New", Scopes: []string{"read"}}); !errors.As(err, &invalid) {
 			t.Errorf("a key in a disabled workspace: error %v", err)
 		}
-		if _, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""),
+		if _, _, err := r.Management.CreateClient(r.System(), management.CLI(""),
 			management.ClientSpec{
 				Name:          "New",
 				Grants:        []string{oauth.GrantClientCredentials},
@@ -100,23 +100,23 @@ func TestV01_DisabledUserKeepsNoKeyOrApp(t *testing.T) {
 			}); !errors.As(err, &invalid) {
 			t.Errorf("an app in a disabled workspace: error %v", err)
 		}
-		if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "New", "new-one", "",
+		if _, err := r.Management.CreateWorkspace(r.System(), management.CLI(""), "New", "new-one", "",
 			r.Alice.ID); !errors.As(err, &invalid) {
 			t.Errorf("a workspace of a disabled owner: error %v", err)
 		}
-		if err := r.Management.EnableWorkspace(r.System(), management.CommandLine(own.ID),
+		if err := r.Management.EnableWorkspace(r.System(), management.CLI(own.ID),
 			own); !errors.Is(err, storage.ErrConflict) {
 			t.Errorf("enabling the personal workspace of a disabled user: error %v", err)
 		}
 
 		// Another owner makes it work again, and so does enabling the only owner; what an administrator disabled stays
 		// disabled.
-		ok(t, r.Management.ChangeRole(r.System(), management.CommandLine(pair.ID), pair, bob.ID, catalog.RoleOwner))
+		ok(t, r.Management.ChangeRole(r.System(), management.CLI(pair.ID), pair, bob.ID, catalog.RoleOwner))
 		check("with another owner", map[string]bool{"kept": true, "shared": true, "pair": true})
-		ok(t, r.Management.DisableWorkspace(r.System(), management.CommandLine(sole.ID), sole))
+		ok(t, r.Management.DisableWorkspace(r.System(), management.CLI(sole.ID), sole))
 		ok(t, r.Identity.EnableUser(r.System(), r.Alice.ID))
 		check("enabled again", map[string]bool{"own": true, "kept": true, "shared": true, "pair": true})
-		ok(t, r.Management.EnableWorkspace(r.System(), management.CommandLine(sole.ID), sole))
+		ok(t, r.Management.EnableWorkspace(r.System(), management.CLI(sole.ID), sole))
 		check("and the workspace", all)
 		if !worksWith(t, r, api, pat) {
 			t.Error("the personal access token of an enabled user does not work")
@@ -135,10 +135,10 @@ func TestV01_WorkspaceWithoutAnEnabledOwnerStops(t *testing.T) {
 				return r.Identity.DeleteUser(r.System(), owner.ID)
 			}, false},
 			"removed by the command": {func(w storage.Workspace, owner storage.User) error {
-				return r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, owner.ID)
+				return r.Management.RemoveMember(r.System(), management.CLI(w.ID), w, owner.ID)
 			}, false},
 			"made a member by the command": {func(w storage.Workspace, owner storage.User) error {
-				return r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, owner.ID, catalog.RoleMember)
+				return r.Management.ChangeRole(r.System(), management.CLI(w.ID), w, owner.ID, catalog.RoleMember)
 			}, false},
 			"leaving": {func(w storage.Workspace, owner storage.User) error {
 				err := r.Management.RemoveMember(r.System(), management.Authority{
@@ -184,10 +184,10 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 		}{
 			"workspace": {
 				func(w storage.Workspace, _ *rig.App) error {
-					return r.Management.DisableWorkspace(r.System(), management.CommandLine(w.ID), w)
+					return r.Management.DisableWorkspace(r.System(), management.CLI(w.ID), w)
 				},
 				func(w storage.Workspace, _ *rig.App) error {
-					return r.Management.EnableWorkspace(r.System(), management.CommandLine(w.ID), w)
+					return r.Management.EnableWorkspace(r.System(), management.CLI(w.ID), w)
 				},
 			},
 			"developer": {
@@ -196,10 +196,10 @@ func TestV02_AppStopsWithItsWorkspace(t *testing.T) {
 			},
 			"app": {
 				func(_ storage.Workspace, app *rig.App) error {
-					return r.Management.DisableClient(r.System(), management.CommandLine(""), app.ID)
+					return r.Management.DisableClient(r.System(), management.CLI(""), app.ID)
 				},
 				func(_ storage.Workspace, app *rig.App) error {
-					return r.Management.EnableClient(r.System(), management.CommandLine(""), app.ID)
+					return r.Management.EnableClient(r.System(), management.CLI(""), app.ID)
 				},
 			},
 		}
@@ -275,7 +275,7 @@ func TestV03_EnablingNeedsAsMuchAuthorityAsDisabling(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		w := personal(t, r, r.Alice.ID)
 		owner := management.Authority{UserID: r.Alice.ID, PersonalID: w.ID, WorkspaceID: w.ID, Role: catalog.RoleOwner}
-		admin, command := owner, management.CommandLine(w.ID)
+		admin, command := owner, management.CLI(w.ID)
 		admin.Role = catalog.RoleAdmin
 		app := r.App(management.ClientSpec{WorkspaceID: w.ID})
 		key, _ := r.Key(w, apikey.Spec{})
@@ -344,7 +344,7 @@ func TestV03_TheRefusalNamesThePageOfAdministrators(t *testing.T) {
 	root := r.User("root@example.com", "Root", true)
 	w := personal(t, r, root.ID)
 	app := r.App(management.ClientSpec{WorkspaceID: w.ID})
-	ok(t, r.Management.DisableClient(r.System(), management.CommandLine(""), app.ID))
+	ok(t, r.Management.DisableClient(r.System(), management.CLI(""), app.ID))
 	b, want := r.Browser().SignIn(root.Email), "/admin/apps/"+app.ID
 	for what, a := range map[string]*rig.Answer{
 		"API":       b.JSON(http.MethodPatch, "/v1/apps/"+app.ID, `{"disabled":false}`),
@@ -374,8 +374,8 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		b := r.Browser().SignIn(r.Alice.Email)
 		api := r.ResourceServer()
-		ok(t, r.Management.DisableClient(r.System(), management.CommandLine(""), app.ID))
-		_, err := r.Management.PauseKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID)
+		ok(t, r.Management.DisableClient(r.System(), management.CLI(""), app.ID))
+		_, err := r.Management.PauseKey(r.System(), management.CLI(w.ID), storage.KeyOwner{WorkspaceID: w.ID}, key.ID)
 		ok(t, err)
 
 		for what, a := range map[string]*rig.Answer{
@@ -402,11 +402,11 @@ func TestV03_BuilderCannotUndoAnAdministrator(t *testing.T) {
 		}
 		// The operator cannot create a new one either before it is enabled.
 		var invalid *input.Invalid
-		if _, _, err := r.Management.RotateSecret(r.System(), management.CommandLine(""), app.ID, time.Hour); !errors.As(err,
+		if _, _, err := r.Management.RotateSecret(r.System(), management.CLI(""), app.ID, time.Hour); !errors.As(err,
 			&invalid) {
 			t.Errorf("secret by the CLI: error %v", err)
 		}
-		if _, _, err := r.Management.RotateKey(r.System(), management.CommandLine(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
+		if _, _, err := r.Management.RotateKey(r.System(), management.CLI(w.ID), storage.KeyOwner{WorkspaceID: w.ID},
 			key.ID, time.Hour); !errors.As(err, &invalid) {
 			t.Errorf("rotation by the CLI: error %v", err)
 		}
@@ -447,15 +447,15 @@ func TestV02_NothingIsIssuedAfterAnotherProcessDisabledTheApp(t *testing.T) {
 	for name, disable := range map[string]func(disable bool) error{
 		"app": func(disable bool) error {
 			if disable {
-				return other.Management.DisableClient(other.System(), management.CommandLine(ws.ID), app.ID)
+				return other.Management.DisableClient(other.System(), management.CLI(ws.ID), app.ID)
 			}
-			return other.Management.EnableClient(other.System(), management.CommandLine(ws.ID), app.ID)
+			return other.Management.EnableClient(other.System(), management.CLI(ws.ID), app.ID)
 		},
 		"workspace": func(disable bool) error {
 			if disable {
-				return other.Management.DisableWorkspace(other.System(), management.CommandLine(ws.ID), ws)
+				return other.Management.DisableWorkspace(other.System(), management.CLI(ws.ID), ws)
 			}
-			return other.Management.EnableWorkspace(other.System(), management.CommandLine(ws.ID), ws)
+			return other.Management.EnableWorkspace(other.System(), management.CLI(ws.ID), ws)
 		},
 	} {
 		code := b.Code(app, "read")

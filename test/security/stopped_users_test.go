@@ -49,14 +49,16 @@ func TestV06_EnablingRestoresNothingThatDisablingRevoked(t *testing.T) {
 func TestV06_ResetAndSignOutRevokeWhatActsForAUser(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		api, app := r.ResourceServer(), r.App(management.ClientSpec{})
-		reset := func(e identity.Ending) (identity.Ended, error) {
+		reset := func(e identity.SignOutOptions) (identity.SignOutResult, error) {
 			return r.Identity.SetPassword(r.System(), r.Alice.ID, rig.Password, e)
 		}
-		signOut := func(e identity.Ending) (identity.Ended, error) {
+		signOut := func(e identity.SignOutOptions) (identity.SignOutResult, error) {
 			return r.Identity.SignOut(r.System(), r.Alice.ID, e)
 		}
-		for name, act := range map[string]func(identity.Ending) (identity.Ended, error){"reset": reset, "sign-out": signOut} {
-			for _, end := range []identity.Ending{{}, {Apps: true}, {Tokens: true}, {Apps: true, Tokens: true}} {
+		for name, act := range map[string]func(identity.SignOutOptions) (identity.SignOutResult, error){
+			"reset": reset, "sign-out": signOut,
+		} {
+			for _, end := range []identity.SignOutOptions{{}, {Apps: true}, {Tokens: true}, {Apps: true, Tokens: true}} {
 				b := r.Browser().SignIn(r.Alice.Email)
 				a := r.Exchange(app, b.Code(app, "read"))
 				access, _ := a.JSON()["access_token"].(string)
@@ -116,7 +118,7 @@ func TestV06_NothingIsGrantedInASessionThatHasEnded(t *testing.T) {
 		for _, end := range []func() error{
 			func() error { return nil },
 			func() error {
-				_, err := r.Identity.SignOut(r.System(), r.Alice.ID, identity.Ending{Apps: true})
+				_, err := r.Identity.SignOut(r.System(), r.Alice.ID, identity.SignOutOptions{Apps: true})
 				return err
 			},
 		} {
@@ -149,7 +151,7 @@ func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
 		carol := r.User("carol@example.com", "Carol", false)
 		deleted, gone := r.Workspace("deleted", "", r.Alice), r.Workspace("gone", "", carol)
 		personal := personal(t, r, carol.ID)
-		ok(t, r.Management.DeleteWorkspace(r.System(), management.CommandLine(deleted.ID), deleted))
+		ok(t, r.Management.DeleteWorkspace(r.System(), management.CLI(deleted.ID), deleted))
 		ok(t, r.Identity.DeleteUser(r.System(), carol.ID))
 		take := func(slug string) error {
 			_, err := r.Management.CreateWorkspace(r.System(), management.Authority{UserID: r.Alice.ID},
@@ -162,7 +164,7 @@ func TestV08_SlugOfADeletedWorkspaceStaysReserved(t *testing.T) {
 				if err := take(slug); !errors.Is(err, storage.ErrExists) {
 					t.Errorf("%s: error %v", slug, err)
 				}
-				if _, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), "Mine", slug, "",
+				if _, err := r.Management.CreateWorkspace(r.System(), management.CLI(""), "Mine", slug, "",
 					r.Alice.ID); !errors.Is(err, storage.ErrExists) {
 					t.Errorf("%s by the CLI: error %v", slug, err)
 				}

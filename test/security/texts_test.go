@@ -57,7 +57,7 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 				Name: "App", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read"}, Administrator: true,
 			}
 			change(&p, text)
-			_, _, err := r.Management.CreateClient(r.System(), management.CommandLine(""), p)
+			_, _, err := r.Management.CreateClient(r.System(), management.CLI(""), p)
 			return err
 		}
 	}
@@ -86,7 +86,7 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 		return func(text string) error {
 			p := apikey.Spec{Name: "Key", Scopes: []string{"read"}}
 			change(&p, text)
-			_, _, err := r.Management.CreateKey(r.System(), management.CommandLine(w.ID), "", p)
+			_, _, err := r.Management.CreateKey(r.System(), management.CLI(w.ID), "", p)
 			return err
 		}
 	}
@@ -129,7 +129,7 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 			form("/settings/workspaces", url.Values{"slug": {"other"}}, "name"),
 			body("POST", "/v1/workspaces", pat, map[string]any{"slug": "other"}, "name", same),
 			func(text string) error {
-				_, err := r.Management.CreateWorkspace(r.System(), management.CommandLine(""), text, "other", "", r.Alice.ID)
+				_, err := r.Management.CreateWorkspace(r.System(), management.CLI(""), text, "other", "", r.Alice.ID)
 				return err
 			},
 		}, blank},
@@ -137,7 +137,7 @@ func TestV17_OneRuleForEachKindOfText(t *testing.T) {
 			form("/settings/workspaces/acme/invitations", url.Values{"role": {"member"}}, "email"),
 			body("POST", "/v1/workspaces/acme/invitations", admin, map[string]any{"role": "member"}, "email", same),
 			func(text string) error {
-				_, _, err := r.Management.Invite(r.System(), management.CommandLine(w.ID), w, text, "member")
+				_, _, err := r.Management.Invite(r.System(), management.CLI(w.ID), w, text, "member")
 				return err
 			},
 		}, []string{
@@ -214,11 +214,11 @@ func TestV17_AnOlderNameStays(t *testing.T) {
 	ok(t, err)
 	p := management.SpecOf(c)
 	p.Administrator, p.Site = true, "https://app.example"
-	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, p); err != nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, p); err != nil {
 		t.Errorf("its site cannot change: %v", err)
 	}
 	p.Name = "Doorward (Verified)"
-	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, p); err == nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, p); err == nil {
 		t.Error("it was given another such name")
 	}
 }

@@ -242,7 +242,7 @@ func TestT50_RotatedSecretWorksToTheEndOfItsGrace(t *testing.T) {
 		}
 		rotate := func(grace time.Duration) string {
 			t.Helper()
-			secret, _, err := r.Management.RotateSecret(r.System(), management.CommandLine(""), app.ID, grace)
+			secret, _, err := r.Management.RotateSecret(r.System(), management.CLI(""), app.ID, grace)
 			if err != nil {
 				t.Fatal(err)
 			}

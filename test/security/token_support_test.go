@@ -198,7 +198,7 @@ func breakWrites(r *rig.Rig, owner func(string), verb, table string) (restore fu
 // endAccess revokes what Alice has allowed, like her page of connected apps.
 func endAccess(r *rig.Rig, app *rig.App) {
 	r.T.Helper()
-	if _, err := r.Store.EndAccess(storage.Tenant(r.T.Context(), r.Alice.ID, ""), r.Alice.ID, app.ID); err != nil {
+	if _, err := r.Store.RevokeAccess(storage.Tenant(r.T.Context(), r.Alice.ID, ""), r.Alice.ID, app.ID); err != nil {
 		r.T.Fatal(err)
 	}
 }
@@ -209,7 +209,7 @@ func change(r *rig.Rig, app *rig.App, f func(*management.ClientSpec)) {
 	p := management.SpecOf(app.Client)
 	p.Administrator = true
 	f(&p)
-	if _, err := r.Management.UpdateClient(r.System(), management.CommandLine(""), app.ID, p); err != nil {
+	if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, p); err != nil {
 		r.T.Fatal(err)
 	}
 }

@@ -168,7 +168,7 @@ func TestV60_JoiningTwiceIsJoiningOnce(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		ws := r.Workspace("engines", "", r.Alice)
 		bob := r.User("bob@example.com", "Bob", false)
-		_, word, err := r.Management.Invite(r.System(), management.CommandLine(ws.ID), ws, bob.Email, catalog.RoleMember)
+		_, word, err := r.Management.Invite(r.System(), management.CLI(ws.ID), ws, bob.Email, catalog.RoleMember)
 		ok(t, err)
 		b := r.Browser().SignIn(bob.Email)
 		const members = "/settings/workspaces/engines/members"
@@ -182,7 +182,7 @@ func TestV60_JoiningTwiceIsJoiningOnce(t *testing.T) {
 		}
 		wantPage(t, r.Browser().SignIn(r.Alice.Email).Get("/join/"+word), http.StatusNotFound)
 		// An invitation that was accepted once does not readmit a removed member.
-		ok(t, r.Management.RemoveMember(r.System(), management.CommandLine(ws.ID), ws, bob.ID))
+		ok(t, r.Management.RemoveMember(r.System(), management.CLI(ws.ID), ws, bob.ID))
 		wantPage(t, b.PostForm("/join/"+word, nil), http.StatusNotFound)
 		wantPage(t, b.Get("/join/"+word), http.StatusNotFound)
 	})

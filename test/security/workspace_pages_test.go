@@ -145,7 +145,7 @@ func TestK14_ForeignWorkspacesAreNotFound(t *testing.T) {
 		own := personal(t, r, r.Alice.ID)
 		app := r.App(management.ClientSpec{WorkspaceID: c.ws.ID, CreatedBy: c.user[catalog.RoleOwner].ID})
 		key, _ := r.Key(c.ws, apikey.Spec{})
-		invitation, _, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws,
+		invitation, _, err := r.Management.Invite(r.System(), management.CLI(c.ws.ID), c.ws,
 			"x@example.com", catalog.RoleMember)
 		if err != nil {
 			t.Fatal(err)
@@ -261,7 +261,7 @@ func TestB02_WorkspacePagesTakeTheirOwnFormsOnly(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		c := newCast(r, "engines")
 		root := r.Browser().SignIn(r.User("root@example.com", "Root", true).Email)
-		invitation, word, err := r.Management.Invite(r.System(), management.CommandLine(c.ws.ID), c.ws,
+		invitation, word, err := r.Management.Invite(r.System(), management.CLI(c.ws.ID), c.ws,
 			c.user["stranger"].Email, catalog.RoleOwner)
 		if err != nil {
 			t.Fatal(err)

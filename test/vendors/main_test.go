@@ -118,10 +118,11 @@ func (r *registry) write() error {
 	var b strings.Builder
 	b.WriteString(`# Five vendors
 
-Five API vendors each publish a page about authentication for their customers. For each vendor, [examples](../examples) has a
-configuration of Doorward, a small API without any code for keys and tokens, and such a page, whose commands work as printed.
-This page lists the promises point by point, with the test for each one. The tests run against the real server with that
-configuration, through its own proxy and through nginx. ` + "`go test ./test/vendors -args -update`" +
+Five fictional API vendors each publish a page about authentication for their customers. For each vendor,
+[examples](../examples) has a configuration of Doorward, a small API without any code for keys and tokens, and the page,
+whose commands work as printed. This page lists the promises point by point, with the test for each one. The tests run
+against the real server with that configuration, through its own proxy and through nginx.
+` + "`go test ./test/vendors -args -update`" +
 		` writes this page.
 
 | vendor | points | in scope | holding |

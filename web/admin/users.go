@@ -70,7 +70,7 @@ func (s *Handlers) showUser(
 	ctx := storage.System(r.Context())
 	view.ID, view.SavedEmail, view.Disabled = u.ID, u.Email, !u.DisabledAt.IsZero()
 	view.Self, view.NeedPassword = u.ID == v.User.ID, !s.Fresh(v)
-	with, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
+	with, err := s.store.WorkspacesDisabledWith(ctx, u.ID)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (s *Handlers) UpdateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 	}
 	if c.Email != nil || c.Admin != nil && admin {
 		by := s.Administrator(v)
-		if err := by.MayGivePower(); err != nil {
+		if err := by.MayGrantAccountAccess(); err != nil {
 			return err
 		}
 	}
@@ -178,7 +178,7 @@ func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *pa
 		view.Errors = map[string]string{page.ProofField: fault}
 		return s.showUser(w, r, status, v, u, view)
 	}
-	ended, err := s.identity.SetPassword(r.Context(), u.ID, form.Get("password"), identity.Ending{
+	ended, err := s.identity.SetPassword(r.Context(), u.ID, form.Get("password"), identity.SignOutOptions{
 		Apps: !view.KeepApps, Tokens: view.RevokeTokens,
 	})
 	if view.Errors = page.FieldErrors(err); view.Errors != nil {
@@ -192,7 +192,7 @@ func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *pa
 
 // ended redirects to the page of a user, and says what was ended.
 func (s *Handlers) ended(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text string, e identity.Ended,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text string, e identity.SignOutResult,
 ) error {
 	if u.ID == v.User.ID {
 		return page.Redirect(w, "/login") // this browser is signed out too
@@ -256,7 +256,7 @@ func (s *Handlers) SignOutUser(w http.ResponseWriter, r *http.Request, v *page.V
 	if err != nil {
 		return err
 	}
-	ended, err := s.identity.SignOut(r.Context(), u.ID, identity.Ending{
+	ended, err := s.identity.SignOut(r.Context(), u.ID, identity.SignOutOptions{
 		Apps: r.PostForm.Get("apps") != "", Tokens: r.PostForm.Get("tokens") != "",
 	})
 	if err != nil {
@@ -267,7 +267,7 @@ func (s *Handlers) SignOutUser(w http.ResponseWriter, r *http.Request, v *page.V
 
 // kept returns the ids of the shared workspaces that stay enabled, from the form for disabling a user.
 func (s *Handlers) kept(r *http.Request, userID string) (ids []string, err error) {
-	with, err := s.store.WorkspacesStoppedWith(storage.System(r.Context()), userID)
+	with, err := s.store.WorkspacesDisabledWith(storage.System(r.Context()), userID)
 	if err != nil {
 		return nil, err
 	}
@@ -371,7 +371,7 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 		if id == v.User.ID {
 			return &page.Error{
 				Status: http.StatusBadRequest, Heading: "You cannot disable yourself",
-				Message: "Ask another administrator, or use the command line.", BackURL: "/admin/users", BackText: "Back to users",
+				Message: "Ask another administrator, or use the CLI.", BackURL: "/admin/users", BackText: "Back to users",
 			}
 		}
 		text = u.Email + " is signed out everywhere, and none of their credentials work. Workspaces without another " +
@@ -386,7 +386,7 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 		err = s.identity.DisableUser(r.Context(), id, keep...)
 	} else {
 		by := s.Administrator(v)
-		if err := by.MayGivePower(); err != nil {
+		if err := by.MayGrantAccountAccess(); err != nil {
 			return err
 		}
 		err = s.identity.EnableUser(r.Context(), id)
@@ -434,7 +434,7 @@ func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v 
 			len(tokens), "personal access token will stop working", "personal access tokens will stop working", tokens...,
 		),
 	)
-	own, err := s.store.WorkspacesStoppedWith(ctx, u.ID)
+	own, err := s.store.WorkspacesDisabledWith(ctx, u.ID)
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (s *Handlers) ConfirmDisableWorkspace(w http.ResponseWriter, r *http.Reques
 	})
 }
 
-// WorkspacesPage serves GET /admin/workspaces: the list of workspaces, with nothing of what is inside them.
+// WorkspacesPage serves GET /admin/workspaces: the list of workspaces, without their contents.
 func (s *Handlers) WorkspacesPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionAdminWorkspaces)
 	if err != nil {

@@ -50,7 +50,7 @@ func (c *call) act(ctx context.Context, do action) (reply, error) {
 		}
 		return reply{status: c.op.status, body: body}, nil
 	}
-	ctx = c.speak(ctx)
+	ctx = c.withStorageScope(ctx)
 	key, err := c.idempotencyKey()
 	if err != nil {
 		return reply{}, err
@@ -58,7 +58,7 @@ func (c *call) act(ctx context.Context, do action) (reply, error) {
 	switch {
 	case key != "":
 		return c.once(ctx, key, run)
-	case c.op.speaker == asSystem:
+	case c.op.storageScope == asSystem:
 		return run(ctx) // the operation has its own transactions
 	}
 	var done reply

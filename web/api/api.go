@@ -16,7 +16,7 @@ import (
 	"doorward/web/gateway"
 )
 
-// Config has the dependencies of an API. All fields are required.
+// Config holds the dependencies of an API. All fields are required.
 type Config struct {
 	Store      *storage.Store
 	OAuth      *oauth.Server

@@ -74,8 +74,8 @@ type AppChange struct {
 func (a *API) apps() []operation {
 	with := func(o operation) operation {
 		o.tag, o.where, o.may = "Apps", inHeader, management.MayManageApps
-		if o.speaker == asSystem && o.method != remove {
-			o.speaker = asTenant
+		if o.storageScope == asSystem && o.method != remove {
+			o.storageScope = asTenant
 		}
 		return o
 	}
@@ -160,7 +160,7 @@ func (c *call) showApp(x *storage.Client) App {
 	shown := App{
 		ID:             x.ID,
 		Name:           x.Name,
-		Site:           text(x.Site),
+		Site:           stringOrNil(x.Site),
 		Workspace:      c.workspace.Slug,
 		RedirectURIs:   list(x.RedirectURIs),
 		Grants:         list(x.GrantTypes),
@@ -173,18 +173,18 @@ func (c *call) showApp(x *storage.Client) App {
 		ResourceServer: x.ResourceServer,
 		Verified:       x.Verified,
 		Disabled:       !x.DisabledAt.IsZero(),
-		DisabledBy:     text(x.DisabledBy),
+		DisabledBy:     stringOrNil(x.DisabledBy),
 		Secrets:        []AppSecret{},
 		CreatedAt:      Moment(x.CreatedAt),
-		CreatedBy:      text(x.CreatedBy),
+		CreatedBy:      stringOrNil(x.CreatedBy),
 		ChangedAt:      Moment(x.ChangedAt),
 	}
 	for _, secret := range x.Secrets {
 		shown.Secrets = append(shown.Secrets, AppSecret{
 			Tail:       secret.Tail,
 			CreatedAt:  Moment(secret.CreatedAt),
-			ExpiresAt:  maybe(secret.ExpiresAt),
-			LastUsedAt: maybe(secret.LastUsedAt),
+			ExpiresAt:  momentOrNil(secret.ExpiresAt),
+			LastUsedAt: momentOrNil(secret.LastUsedAt),
 		})
 	}
 	return shown

@@ -95,14 +95,14 @@ func (c *call) authenticate(ctx context.Context) error {
 			return c.authenticateSession(ctx, v)
 		}
 	}
-	door := gateway.Door{
+	options := gateway.AdmitOptions{
 		API:           host,
 		Workspace:     c.op.where.rule(),
 		Slug:          c.r.PathValue("slug"),
 		OwnTokensOnly: !c.op.whoAmI,
 		Cost:          1,
 	}
-	admission := c.gateway.Admit(ctx, door, c.r.Header, c.address(c.r))
+	admission := c.gateway.Admit(ctx, options, c.r.Header, c.address(c.r))
 	c.principal, c.taken, c.reason = admission.Principal, admission.Taken, admission.Reason
 	c.unknown = admission.UnknownWorkspace
 	gateway.RateHeaders(c.w.Header(), c.taken)
@@ -134,7 +134,7 @@ func (c *call) authenticateCredential(ctx context.Context) (err error) {
 	return err
 }
 
-// session returns the visitor of a browser session. Without a user, nobody is signed in.
+// session returns the visitor of a browser session. If its User is empty, no user is signed in.
 func (c *call) session() (Visitor, error) {
 	if err := c.sameOrigin.Check(c.r); err != nil {
 		return Visitor{}, &gateway.Refusal{
@@ -152,7 +152,7 @@ func (c *call) authenticateSession(ctx context.Context, v Visitor) (err error) {
 		slug, named = gateway.NamedWorkspace(c.r.Header, c.catalog.Resources()[0].WorkspaceHeader)
 	}
 	if named && slug == "" {
-		return forbidden(gateway.NotTheirs)
+		return forbidden(gateway.NoWorkspaceAccess)
 	}
 	c.by, c.workspace, _, err = c.management.PersonAuthority(ctx, v.User.ID, slug)
 	switch {
@@ -160,7 +160,7 @@ func (c *call) authenticateSession(ctx context.Context, v Visitor) (err error) {
 		c.unknown = true
 		return nil
 	case errors.Is(err, bearer.ErrWorkspace):
-		return forbidden(gateway.NotTheirs)
+		return forbidden(gateway.NoWorkspaceAccess)
 	case errors.Is(err, bearer.ErrSuspended):
 		return forbidden("The workspace is disabled.")
 	}
@@ -209,7 +209,7 @@ func (c *call) authorize(ctx context.Context) error {
 	if c.op.server {
 		return c.management.MayAdminister(ctx, &c.by)
 	}
-	return c.by.Decide(management.Act{Permission: c.op.may, Own: c.op.speaker == asPerson})
+	return c.by.Decide(management.Act{Permission: c.op.may, Own: c.op.storageScope == asPerson})
 }
 
 // caller identifies the caller, to bind cursors and Idempotency-Keys to it.
@@ -220,9 +220,9 @@ func (c *call) caller() string {
 	return "session " + c.signedIn.User.ID
 }
 
-// speak returns ctx with the one on whose behalf the operation accesses storage.
-func (c *call) speak(ctx context.Context) context.Context {
-	switch c.op.speaker {
+// withStorageScope returns ctx with the storage scope of the operation.
+func (c *call) withStorageScope(ctx context.Context) context.Context {
+	switch c.op.storageScope {
 	case asSystem:
 	case asTenant:
 		return storage.Tenant(ctx, c.by.UserID, c.by.WorkspaceID)

@@ -65,7 +65,7 @@ func (o *operation) needs() string {
 	case o.server:
 		return "For administrators of this server, with a browser session, or a personal access token with the " +
 			"permission admin that is not limited to a role."
-	case o.speaker == asPerson:
+	case o.storageScope == asPerson:
 		return "For users, with a browser session, or a personal access token with the permission admin."
 	case o.may != "":
 		may := func(role string) bool { return management.RoleMay(role, o.may) }

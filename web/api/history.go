@@ -22,7 +22,7 @@ type Usage struct {
 	Refused      int64  `json:"refused" doc:"Refused for any other reason."`
 }
 
-// UsageFilter has the query parameters that filter usage.
+// UsageFilter holds the query parameters that filter usage.
 type UsageFilter struct {
 	Page
 	Credential string `query:"credential" doc:"ID of a key, a personal access token or an app. Defaults to all."`
@@ -46,7 +46,7 @@ type Event struct {
 	Detail     map[string]string `json:"detail" doc:"More details, without secrets or names."`
 }
 
-// EventFilter has the query parameters that filter events.
+// EventFilter holds the query parameters that filter events.
 type EventFilter struct {
 	Page
 	Action string `query:"action" doc:"An action, or a prefix that ends in a dot."`
@@ -59,16 +59,16 @@ type EventFilter struct {
 func (a *API) history() []operation {
 	return []operation{
 		on(operation{
-			method:  get,
-			path:    "/v1/usage",
-			id:      "listUsage",
-			tag:     "Usage",
-			summary: "List usage",
-			status:  200,
-			where:   inHeader,
-			speaker: asTenant,
-			may:     management.MaySeeUsage,
-			text:    "How often credentials were used, oldest first. Counts lag by a few seconds.",
+			method:       get,
+			path:         "/v1/usage",
+			id:           "listUsage",
+			tag:          "Usage",
+			summary:      "List usage",
+			status:       200,
+			where:        inHeader,
+			storageScope: asTenant,
+			may:          management.MaySeeUsage,
+			text:         "How often credentials were used, oldest first. Counts lag by a few seconds.",
 			answer: List[Usage]{
 				Data: []Usage{
 					{
@@ -83,16 +83,16 @@ func (a *API) history() []operation {
 			},
 		}, a.listUsage),
 		on(operation{
-			method:  get,
-			path:    "/v1/audit-events",
-			id:      "listAuditEvents",
-			tag:     "Audit",
-			summary: "List audit events",
-			status:  200,
-			where:   inHeader,
-			speaker: asTenant,
-			may:     management.MayAudit,
-			text:    "Newest first.",
+			method:       get,
+			path:         "/v1/audit-events",
+			id:           "listAuditEvents",
+			tag:          "Audit",
+			summary:      "List audit events",
+			status:       200,
+			where:        inHeader,
+			storageScope: asTenant,
+			may:          management.MayAudit,
+			text:         "Newest first.",
 			answer: List[Event]{Data: []Event{
 				{
 					ID:         "event_" + exampleUUID,
@@ -186,13 +186,13 @@ func (a *API) listEvents(ctx context.Context, c *call, q *EventFilter, _ *none) 
 				ID:         e.ID,
 				At:         Moment(e.CreatedAt),
 				Action:     e.Action,
-				UserID:     text(e.UserID),
-				ClientID:   text(e.ClientID),
-				Credential: text(e.Credential),
-				KeyID:      text(e.KeyID),
-				Address:    text(e.Address),
-				RequestID:  text(e.RequestID),
-				Target:     text(e.Target),
+				UserID:     stringOrNil(e.UserID),
+				ClientID:   stringOrNil(e.ClientID),
+				Credential: stringOrNil(e.Credential),
+				KeyID:      stringOrNil(e.KeyID),
+				Address:    stringOrNil(e.Address),
+				RequestID:  stringOrNil(e.RequestID),
+				Target:     stringOrNil(e.Target),
 				Detail:     detail,
 			}
 		},

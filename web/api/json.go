@@ -49,7 +49,8 @@ func (m *Moment) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// parseMoment parses RFC 3339. Times before 1970 become its first microsecond, because storage's zero time means never.
+// parseMoment parses RFC 3339. Earlier times than 1970 become one microsecond after its start, because storage's zero
+// time means never.
 func parseMoment(text string) (storage.Time, bool) {
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
@@ -58,8 +59,8 @@ func parseMoment(text string) (storage.Time, bool) {
 	return max(1, storage.Time(t.UnixMicro())), true
 }
 
-// maybe returns a time, or nil for the zero time.
-func maybe(t storage.Time) *Moment {
+// momentOrNil returns a time, or nil for the zero time.
+func momentOrNil(t storage.Time) *Moment {
 	if t.IsZero() {
 		return nil
 	}
@@ -67,8 +68,8 @@ func maybe(t storage.Time) *Moment {
 	return &m
 }
 
-// text returns a string, or nil for an empty one.
-func text(s string) *string {
+// stringOrNil returns a string, or nil for an empty one.
+func stringOrNil(s string) *string {
 	if s == "" {
 		return nil
 	}

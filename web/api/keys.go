@@ -68,7 +68,7 @@ type Rotation struct {
 	Grace *string `json:"grace,omitempty" pattern:"^[0-9]{1,9}(s|m|h|d)$" doc:"Grace period in which the old one still works, up to 30d. Defaults to 24h."`
 }
 
-// KeyFilter has the query parameters that filter keys.
+// KeyFilter holds the query parameters that filter keys.
 type KeyFilter struct {
 	Page
 	Environment string `query:"environment" enum:"live,test"`
@@ -85,7 +85,7 @@ func (a *API) keys() []operation {
 	made := shown
 	made.Key = shown.Masked
 	with := func(o operation) operation {
-		o.tag, o.where, o.speaker, o.may = "API keys", inHeader, asTenant, management.MayManageKeys
+		o.tag, o.where, o.storageScope, o.may = "API keys", inHeader, asTenant, management.MayManageKeys
 		return o
 	}
 	return []operation{
@@ -163,7 +163,7 @@ func (a *API) exampleNewKey() NewKey {
 		k.RateLimit = &limit
 	}
 	if r.Keys.MaxLifetime > 0 {
-		k.ExpiresAt = maybe(a.store.Now().Add(r.Keys.MaxLifetime / 2))
+		k.ExpiresAt = momentOrNil(a.store.Now().Add(r.Keys.MaxLifetime / 2))
 	}
 	return k
 }
@@ -202,19 +202,19 @@ func (c *call) showKey(k *storage.APIKey) Key {
 		Resource:     k.Resource,
 		Environment:  k.Environment,
 		Scopes:       Scopes{List: k.Scopes, ByObject: k.ScopesByObject},
-		Plan:         text(k.Plan),
-		ExpiresAt:    maybe(k.ExpiresAt),
+		Plan:         stringOrNil(k.Plan),
+		ExpiresAt:    momentOrNil(k.ExpiresAt),
 		Addresses:    list(k.Addresses),
 		Status:       c.apikey.State(k),
 		Masked:       k.Prefix + "…" + k.Tail,
 		CreatedAt:    Moment(k.CreatedAt),
-		CreatedBy:    text(k.CreatedBy),
-		LastUsedAt:   maybe(k.LastUsedAt),
-		LastUsedFrom: text(k.LastUsedFrom),
-		PausedAt:     maybe(k.PausedAt),
-		PausedBy:     text(k.PausedBy),
-		RevokedAt:    maybe(k.RevokedAt),
-		RotatedInto:  text(k.RotatedInto),
+		CreatedBy:    stringOrNil(k.CreatedBy),
+		LastUsedAt:   momentOrNil(k.LastUsedAt),
+		LastUsedFrom: stringOrNil(k.LastUsedFrom),
+		PausedAt:     momentOrNil(k.PausedAt),
+		PausedBy:     stringOrNil(k.PausedBy),
+		RevokedAt:    momentOrNil(k.RevokedAt),
+		RotatedInto:  stringOrNil(k.RotatedInto),
 	}
 	if plan.Hour > 0 {
 		shown.RateLimit = &plan.Hour

@@ -126,7 +126,7 @@ func misfit(doc object, schema, value any, where string) string {
 		}
 		if s["format"] == "date-time" {
 			if _, err := time.Parse("2006-01-02T15:04:05Z", v); err != nil {
-				return fmt.Sprintf("%s: %q is no moment in UTC", where, v)
+				return fmt.Sprintf("%s: %q is not a time in UTC", where, v)
 			}
 		}
 	case float64:
@@ -309,7 +309,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.Management.AddMember(r.System(), management.CommandLine(w.ID), w, bob.ID, "viewer"); err != nil {
+			if err := r.Management.AddMember(r.System(), management.CLI(w.ID), w, bob.ID, "viewer"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -348,13 +348,13 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 		}
 		return a.JSON()
 	}
-	// Nothing is left after one: each begins anew, as on a fresh server.
+	// Nothing is left after one: each starts again, as on a fresh server.
 	eachOperation(doc, func(method, path string, _ object) {
 		clear(parents)
 		call(method, path)
 		w, err := r.Store.WorkspaceBySlug(r.System(), "acme")
 		if err == nil {
-			err = r.Management.DeleteWorkspace(r.System(), management.CommandLine(w.ID), w)
+			err = r.Management.DeleteWorkspace(r.System(), management.CLI(w.ID), w)
 		}
 		if err != nil && !strings.Contains(err.Error(), storage.ErrNotFound.Error()) {
 			t.Fatal(err)

@@ -11,13 +11,14 @@ import (
 	"doorward/web/gateway"
 )
 
-// speaker is on whose behalf an operation accesses storage (row-level security).
-type speaker int
+// storageScope is the scope of storage (storage.System or storage.Tenant) in which an operation runs: it decides which
+// rows the operation sees (row-level security).
+type storageScope int
 
 const (
-	asSystem speaker = iota // the server; the operation itself restricts the rows
-	asTenant                // the caller, in the workspace that the request names
-	asPerson                // the caller, in their personal workspace
+	asSystem storageScope = iota // the server; the operation itself restricts the rows
+	asTenant                     // the caller, in the workspace that the request names
+	asPerson                     // the caller, in their personal workspace
 )
 
 // place is where a request names its workspace.
@@ -50,7 +51,7 @@ type operation struct {
 	text         string // the description, without needs
 	status       int    // of success
 	where        place
-	speaker      speaker
+	storageScope storageScope
 	administers  bool                  // an administrator of this server may name any workspace in the path
 	server       bool                  // only for administrators of this server
 	whoAmI       bool                  // for any credential, with any scopes

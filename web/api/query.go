@@ -16,7 +16,7 @@ const (
 	maxPage     = 100
 )
 
-// Page has the query parameters of every list.
+// Page holds the query parameters of every list.
 type Page struct {
 	Limit  int64  `query:"limit" doc:"Page size, 1 to 100." default:"50" minimum:"1" maximum:"100"`
 	Cursor string `query:"cursor" doc:"nextCursor of the previous page, with the same filters."`
@@ -122,7 +122,7 @@ func (c *call) after(p *Page) (string, error) {
 	return string(text), nil
 }
 
-// listOf returns a page of rows. Rows has one row more than fits if there is another page. Place returns the position
+// listOf returns a page of rows. rows has one row more than fits if there is another page. place returns the position
 // of a row, for the cursor.
 func listOf[Row, T any](c *call, p *Page, rows []Row, place func(*Row) string, show func(*Row) T) List[T] {
 	list := List[T]{Data: []T{}}

@@ -314,7 +314,7 @@ func (w *world) fill(text string) string {
 		},
 		"user": func() string { return w.User(fmt.Sprintf("user%d@example.com", w.n), "User", false).ID },
 		"invitation": func() string {
-			i, word, err := w.Management.Invite(w.System(), management.CommandLine(w.acme.ID), w.acme, fmt.Sprintf("open%d@example.com", w.n), "member")
+			i, word, err := w.Management.Invite(w.System(), management.CLI(w.acme.ID), w.acme, fmt.Sprintf("open%d@example.com", w.n), "member")
 			must(err)
 			w.Seen.Add(rig.SecretInvitation, word)
 			return i.ID

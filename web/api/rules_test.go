@@ -18,7 +18,7 @@ import (
 	"doorward/web/gateway"
 )
 
-// The order of judgement: a credential, its workspace, the limit, and only then what it may do and what is there.
+// The order of the checks: a credential, its workspace, the limit, and only then what it may do and what is there.
 func TestTheLimitIsJudgedBeforePermissionAndAfterTheWorkspace(t *testing.T) {
 	r := rig.Memory(t, rig.Options{Plans: map[string]limit.Plan{"tiny": {Hour: 2}}})
 	w := r.Workspace("acme", "", r.Alice)
@@ -96,7 +96,7 @@ func TestTheSameRequestAgainHasTheSameAnswer(t *testing.T) {
 		if a := once(pat, "/v1/workspaces/acme/invitations", `{"email":"bob@example.com","role":"member"}`, "seven"); a.Body != invited.Body {
 			t.Errorf("%s\n%s", invited.Body, a.Body)
 		}
-		// The database holds no key in clear, and after a day nobody has the answer.
+		// The database holds no key in clear, and after a day the answer is gone.
 		r.Advance(storage.IdempotentLifetime + time.Minute)
 		want(t, once(admin, "/v1/api-keys", body, "one"), http.StatusConflict)
 	})
@@ -208,7 +208,7 @@ func TestRefusalsHaveTheShapeOfTheResource(t *testing.T) {
 	}
 }
 
-func TestStorageThatIsAwayIsNoRefusal(t *testing.T) {
+func TestUnavailableStorageIsNotARefusal(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	admin := adminKey(r, r.Workspace("acme", "", r.Alice))
 	b := r.Browser().SignIn(r.Alice.Email)
@@ -303,7 +303,7 @@ func TestNullIsLikeLeftOut(t *testing.T) {
 		}
 	}
 	want(t, r.JSON("PATCH", "/v1/api-keys/"+id, admin, ""), http.StatusBadRequest)
-	// Nothing between the quotes is no way to leave something out: a role left out is the highest there is.
+	// An empty string does not mean that the member is left out: a role left out is the highest there is.
 	_, token := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 	for member, path := range map[string]string{"environment": "api-keys", "type": "api-keys", "role": "personal-access-tokens"} {
 		a := r.JSON("POST", "/v1/"+path, token, `{"name":"x","scopes":["read"],"`+member+`":""}`, "X-Workspace", "acme")
@@ -333,18 +333,18 @@ func TestK09_K23_APersonalTokenHasTheRightsOfNow(t *testing.T) {
 		want(t, ask(pat), http.StatusOK)
 		want(t, ask(low), http.StatusForbidden)
 		for _, role := range []string{"member", "viewer"} {
-			if err := r.Management.ChangeRole(r.System(), management.CommandLine(w.ID), w, bob.ID, role); err != nil {
+			if err := r.Management.ChangeRole(r.System(), management.CLI(w.ID), w, bob.ID, role); err != nil {
 				t.Fatal(err)
 			}
 			want(t, ask(pat), http.StatusForbidden)
 		}
-		if err := r.Management.RemoveMember(r.System(), management.CommandLine(w.ID), w, bob.ID); err != nil {
+		if err := r.Management.RemoveMember(r.System(), management.CLI(w.ID), w, bob.ID); err != nil {
 			t.Fatal(err)
 		}
 		want(t, ask(pat), http.StatusForbidden)
 		want(t, other.JSON("GET", "/v1/workspaces/acme", pat, ""), http.StatusNotFound)
 		want(t, other.JSON("GET", "/v1/auth/test", pat, ""), http.StatusOK)
-		// A disabled workspace refuses whoever acts in it.
+		// A disabled workspace refuses every caller.
 		_, key := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
 		_, alices := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
 		if err := r.Store.DisableWorkspace(r.System(), w.ID); err != nil {

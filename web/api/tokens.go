@@ -52,7 +52,7 @@ type TokenChange struct {
 	Paused    *bool            `json:"paused,omitempty" doc:"true: the token does not work until it is resumed."`
 }
 
-// TokenFilter has the query parameters that filter personal access tokens.
+// TokenFilter holds the query parameters that filter personal access tokens.
 type TokenFilter struct {
 	Page
 	Status string `query:"status" enum:"active,paused,expired,revoked"`
@@ -61,7 +61,7 @@ type TokenFilter struct {
 
 func (a *API) tokens() []operation {
 	with := func(o operation) operation {
-		o.tag, o.speaker = "Personal access tokens", asPerson
+		o.tag, o.storageScope = "Personal access tokens", asPerson
 		return o
 	}
 	key := a.exampleKey()
@@ -138,17 +138,17 @@ func (c *call) showToken(k *storage.APIKey) Token {
 		Note:         k.Note,
 		Resource:     k.Resource,
 		Scopes:       Scopes{List: k.Scopes, ByObject: k.ScopesByObject},
-		Role:         text(k.Role),
-		ExpiresAt:    maybe(k.ExpiresAt),
+		Role:         stringOrNil(k.Role),
+		ExpiresAt:    momentOrNil(k.ExpiresAt),
 		Addresses:    list(k.Addresses),
 		Status:       c.apikey.State(k),
 		Masked:       k.Prefix + "…" + k.Tail,
 		CreatedAt:    Moment(k.CreatedAt),
-		LastUsedAt:   maybe(k.LastUsedAt),
-		LastUsedFrom: text(k.LastUsedFrom),
-		PausedAt:     maybe(k.PausedAt),
-		PausedBy:     text(k.PausedBy),
-		RevokedAt:    maybe(k.RevokedAt),
+		LastUsedAt:   momentOrNil(k.LastUsedAt),
+		LastUsedFrom: stringOrNil(k.LastUsedFrom),
+		PausedAt:     momentOrNil(k.PausedAt),
+		PausedBy:     stringOrNil(k.PausedBy),
+		RevokedAt:    momentOrNil(k.RevokedAt),
 	}
 }
 

@@ -13,20 +13,20 @@ import (
 
 // ServerUser is a user, for administrators of this server.
 type ServerUser struct {
-	ID           string         `json:"id"`
-	Email        string         `json:"email"`
-	Name         string         `json:"name"`
-	Admin        bool           `json:"admin" doc:"An administrator of this server."`
-	Disabled     bool           `json:"disabled" doc:"The user cannot sign in, and no app or token can act on their behalf."`
-	DisabledAt   *Moment        `json:"disabledAt"`
-	CreatedAt    Moment         `json:"createdAt"`
-	LastSignInAt *Moment        `json:"lastSignInAt" doc:"null: never signed in."`
-	Workspaces   []StoppingWith `json:"workspaces,omitzero" doc:"Only for a single user: the workspaces that stop working if the user is disabled, because they have no other enabled owner."`
-	Tokens       []Token        `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
+	ID           string              `json:"id"`
+	Email        string              `json:"email"`
+	Name         string              `json:"name"`
+	Admin        bool                `json:"admin" doc:"An administrator of this server."`
+	Disabled     bool                `json:"disabled" doc:"The user cannot sign in, and no app or token can act on their behalf."`
+	DisabledAt   *Moment             `json:"disabledAt"`
+	CreatedAt    Moment              `json:"createdAt"`
+	LastSignInAt *Moment             `json:"lastSignInAt" doc:"null: never signed in."`
+	Workspaces   []AffectedWorkspace `json:"workspaces,omitzero" doc:"Only for a single user: the workspaces that stop working if the user is disabled, because they have no other enabled owner."`
+	Tokens       []Token             `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
 }
 
-// StoppingWith is a workspace that is disabled with a user.
-type StoppingWith struct {
+// AffectedWorkspace is a workspace that is disabled with a user.
+type AffectedWorkspace struct {
 	ID       string `json:"id"`
 	Slug     string `json:"slug"`
 	Name     string `json:"name"`
@@ -43,7 +43,7 @@ type ServerUserChange struct {
 	KeepWorkspaces []string `json:"keepWorkspaces,omitempty" doc:"Only with disabled true: slugs of shared workspaces that keep working although they have no other enabled owner."`
 }
 
-// UserFilter has the query parameters that filter users.
+// UserFilter holds the query parameters that filter users.
 type UserFilter struct {
 	Page
 	Search string `query:"search" doc:"Part of the name or email address."`
@@ -73,7 +73,7 @@ func (a *API) users() []operation {
 		LastSignInAt: ptr(exampleTime),
 	}
 	shown := listed
-	shown.Workspaces, shown.Tokens = []StoppingWith{
+	shown.Workspaces, shown.Tokens = []AffectedWorkspace{
 		{ID: "ws_" + exampleUUID, Slug: "bob", Name: "Bob", Personal: true},
 	}, []Token{}
 	return []operation{
@@ -128,9 +128,9 @@ func listUser(u *storage.User) ServerUser {
 		Name:         u.Name,
 		Admin:        u.Admin,
 		Disabled:     !u.DisabledAt.IsZero(),
-		DisabledAt:   maybe(u.DisabledAt),
+		DisabledAt:   momentOrNil(u.DisabledAt),
 		CreatedAt:    Moment(u.CreatedAt),
-		LastSignInAt: maybe(u.SeenAt),
+		LastSignInAt: momentOrNil(u.SeenAt),
 	}
 }
 
@@ -161,15 +161,15 @@ func (c *call) oneUser(ctx context.Context, id string) (ServerUser, error) {
 		return ServerUser{}, fmt.Errorf("show a user: %w", err)
 	}
 	shown := listUser(&u)
-	with, err := c.store.WorkspacesStoppedWith(ctx, id)
+	with, err := c.store.WorkspacesDisabledWith(ctx, id)
 	if err != nil {
 		return ServerUser{}, fmt.Errorf("show a user: %w", err)
 	}
-	shown.Workspaces = []StoppingWith{}
+	shown.Workspaces = []AffectedWorkspace{}
 	for _, w := range with {
 		shown.Workspaces = append(
 			shown.Workspaces,
-			StoppingWith{ID: w.ID, Slug: w.Slug, Name: w.Name, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()},
+			AffectedWorkspace{ID: w.ID, Slug: w.Slug, Name: w.Name, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()},
 		)
 	}
 	tokens, err := c.identity.CurrentTokens(ctx, id)
@@ -198,7 +198,7 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 		return ServerUser{}, badRequest("You cannot disable yourself. Ask another administrator, or use the CLI.")
 	}
 	if in.Email != nil || in.Admin != nil && *in.Admin || enable {
-		if err := c.by.MayGivePower(); err != nil {
+		if err := c.by.MayGrantAccountAccess(); err != nil {
 			return ServerUser{}, err
 		}
 	}
@@ -230,7 +230,7 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 
 // disableUser disables a user, but not the shared workspaces with the slugs.
 func (c *call) disableUser(ctx context.Context, id string, slugs []string) error {
-	with, err := c.store.WorkspacesStoppedWith(ctx, id)
+	with, err := c.store.WorkspacesDisabledWith(ctx, id)
 	if err != nil {
 		return fmt.Errorf("disable a user: %w", err)
 	}
@@ -279,7 +279,7 @@ func (a *API) signOutUser(ctx context.Context, c *call, _ *none, in *SignOut) (S
 	if err != nil {
 		return SignedOut{}, err
 	}
-	ended, err := a.identity.SignOut(ctx, id, identity.Ending{Apps: in.Apps, Tokens: in.Tokens})
+	ended, err := a.identity.SignOut(ctx, id, identity.SignOutOptions{Apps: in.Apps, Tokens: in.Tokens})
 	if err != nil {
 		return SignedOut{}, err
 	}

@@ -18,7 +18,7 @@ type Test struct {
 	RateLimit     *RateLimit `json:"rateLimit" doc:"As in the headers of this response; null if requests are not counted."`
 }
 
-// RateLimit has the remaining requests of a plan.
+// RateLimit holds the remaining requests of a plan.
 type RateLimit struct {
 	Limit     int64 `json:"limit" doc:"Requests in the window."`
 	Remaining int64 `json:"remaining"`
@@ -93,7 +93,7 @@ func (a *API) whoAmI() []operation {
 func (a *API) testCredential(_ context.Context, c *call, _, _ *none) (Test, error) {
 	t := Test{Authenticated: true}
 	if p := c.principal; p != nil {
-		t.KeyID, t.Scopes = text(p.KeyID), Scopes{List: p.Scopes, ByObject: p.ByObject}
+		t.KeyID, t.Scopes = stringOrNil(p.KeyID), Scopes{List: p.Scopes, ByObject: p.ByObject}
 	}
 	if c.taken.Limit > 0 {
 		t.RateLimit = &RateLimit{c.taken.Limit, c.taken.Remaining, c.taken.Reset}
@@ -101,7 +101,7 @@ func (a *API) testCredential(_ context.Context, c *call, _, _ *none) (Test, erro
 	return t, nil
 }
 
-// person returns the user of a credential or session; for a key or client, the workspace's owner of longest standing.
+// person returns the user of a credential or session; for a key or client, the workspace's longest-standing owner.
 func (c *call) person(ctx context.Context) (storage.User, error) {
 	p := c.principal
 	switch {
@@ -124,7 +124,7 @@ func (a *API) account(ctx context.Context, c *call, _, _ *none) (Me, error) {
 	if err != nil {
 		return Me{}, err
 	}
-	return Me{ID: u.ID, Email: u.Email, Tier: text(strings.ToLower(tier)), CreatedAt: Moment(u.CreatedAt)}, nil
+	return Me{ID: u.ID, Email: u.Email, Tier: stringOrNil(strings.ToLower(tier)), CreatedAt: Moment(u.CreatedAt)}, nil
 }
 
 // tier returns the plan of the caller; for a key, that of the workspace's live keys.

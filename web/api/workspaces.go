@@ -216,10 +216,10 @@ func showWorkspace(w *storage.Workspace) Workspace {
 		ID:       w.ID,
 		Slug:     w.Slug,
 		Name:     w.Name,
-		Plan:     text(w.Plan),
+		Plan:     stringOrNil(w.Plan),
 		Personal: w.Personal,
 		Disabled: !w.DisabledAt.IsZero(),
-		Role:     text(w.Role),
+		Role:     stringOrNil(w.Role),
 	}
 }
 
@@ -328,7 +328,7 @@ func (a *API) showInvitation(i *storage.Invitation) Invitation {
 		Email:     i.Email,
 		Role:      i.Role,
 		CreatedAt: Moment(i.CreatedAt),
-		CreatedBy: text(i.CreatedBy),
+		CreatedBy: stringOrNil(i.CreatedBy),
 		ExpiresAt: Moment(i.ExpiresAt),
 	}
 }

@@ -96,7 +96,7 @@ func (s *Apps) showApp(
 	view.NeedPassword = !s.Fresh(at.v)
 	if view.Disabled = !c.DisabledAt.IsZero(); view.Disabled {
 		view.Why = management.StoppedText(c.DisabledBy, "app", "disabled") + "."
-		view.Held = page.Held(at.by.MayEnable(&c, "change and enable"))
+		view.WhyNotResume = page.WhyNotResume(at.by.MayEnable(&c, "change and enable"))
 	}
 	if c.WorkspaceID != "" {
 		ws, err := s.store.WorkspaceByID(storage.System(r.Context()), c.WorkspaceID)
@@ -125,8 +125,8 @@ func (s *Apps) showApp(
 	return s.Render(w, r, status, view.Nonce, templates.AppPage(view))
 }
 
-// ownerOf returns the email address of the user who created an app; empty if it was created on the command line or the
-// user is gone.
+// ownerOf returns the email address of the user who created an app; empty if it was created with the CLI or the user is
+// gone.
 func (s *Apps) ownerOf(ctx context.Context, c storage.Client) (string, error) {
 	if c.CreatedBy == "" {
 		return "", nil
@@ -145,7 +145,7 @@ func (s *Apps) Update(w http.ResponseWriter, r *http.Request, at appPlace) error
 	base, err := s.change(r, &at, func(ctx context.Context, c storage.Client) error {
 		before = c
 		p.Public, p.ResourceServer = c.Public, c.ResourceServer
-		p.Grants = grantsLike(c, r.PostForm.Get("refresh") != "")
+		p.Grants = grantTypes(c, r.PostForm.Get("refresh") != "")
 		if c.ResourceServer {
 			p.RedirectURIs, p.Scopes = nil, nil
 		}
@@ -160,8 +160,8 @@ func (s *Apps) Update(w http.ResponseWriter, r *http.Request, at appPlace) error
 	return s.changed(w, r, at.v, base, "Saved.", err)
 }
 
-// grantsLike returns the grant types of a client, with or without refresh_token as the form says.
-func grantsLike(c storage.Client, refresh bool) []string {
+// grantTypes returns the grant types of a client, with or without refresh_token as the form says.
+func grantTypes(c storage.Client, refresh bool) []string {
 	grants := slices.DeleteFunc(slices.Clone([]string(c.GrantTypes)), func(g string) bool {
 		return g == oauth.GrantRefreshToken
 	})

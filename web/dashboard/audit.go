@@ -209,7 +209,8 @@ func (s *Workspaces) auditFile(
 	return file.Serve(w, name)
 }
 
-// auditPeople are the choices for whose events are shown: the members, and the chosen user even if they are none.
+// auditPeople are the choices for whose events are shown: the members, and the chosen user even if they are not a
+// member.
 func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen string) ([]templates.Option, error) {
 	members, err := s.store.Members(storage.System(ctx), names.Workspace.ID, "", management.MaxMembers)
 	if err != nil {

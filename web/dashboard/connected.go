@@ -168,7 +168,7 @@ func (s *Account) EndAccess(w http.ResponseWriter, r *http.Request, v *page.Visi
 	if err != nil {
 		return err
 	}
-	if err := s.management.EndAccess(own.tenant(r.Context()), v.User.ID, own.ws.ID, id); err != nil {
+	if err := s.management.RevokeAccess(own.tenant(r.Context()), v.User.ID, own.ws.ID, id); err != nil {
 		return err
 	}
 	text := "Access revoked. The app's tokens no longer work."

@@ -131,7 +131,7 @@ func (s *Keys) showKey(
 	view.Final = view.State == "revoked"
 	view.CanRotate = k.Live(s.store.Now()) && k.RotatedInto == "" && k.PausedAt.IsZero()
 	if !k.PausedAt.IsZero() {
-		view.Held = page.Held(p.by.MayStart(k.PausedBy, p.personal(), "key", "paused", "resume"))
+		view.WhyNotResume = page.WhyNotResume(p.by.MayStart(k.PausedBy, p.personal(), "key", "paused", "resume"))
 	}
 	view.Confirm = k.Environment == apikey.Live
 	if age := s.Now().Sub(view.Created); age > oldAge {
@@ -149,7 +149,7 @@ func (s *Keys) showKey(
 		}
 	}
 	if p.personal() {
-		view.Reach, view.Roles = reach(p.all, k.Role), roleOptionsWithin(f.Role, k.Role)
+		view.Reach, view.Roles = reachOf(p.all, k.Role), roleOptionsWithin(f.Role, k.Role)
 	} else if err := s.keyLimits(r.Context(), &p, k, f.Plan, &view); err != nil {
 		return err
 	}

@@ -252,7 +252,7 @@ func (s *Keys) showKeyForm(
 ) error {
 	view := templates.KeyFormView{Page: s.NewPage(p.v, p.section()), KeyPlace: p.view(), KeyFields: fields}
 	if p.personal() {
-		view.Reach = reaches(p.all)
+		view.Reach = reachByRole(p.all)
 	}
 	return s.Render(w, r, status, view.Nonce, templates.KeyFormPage(view))
 }

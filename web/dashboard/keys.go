@@ -160,7 +160,7 @@ func (s *Keys) showKeys(
 		view.Keys = append(view.Keys, row)
 	}
 	if p.personal() {
-		view.Reach = reach(p.all, "")
+		view.Reach = reachOf(p.all, "")
 	} else {
 		view.Environments = s.environments()
 		res := s.catalog.Resources()[0]

@@ -10,10 +10,10 @@ import (
 
 // requestsOf returns the last requests with a key or an app, and the request whose id was asked for, if any. ctx
 // belongs to a tenant that may read them.
-func (s *base) requestsOf(ctx context.Context, id, path, asked string) (templates.Requests, error) {
-	view := templates.Requests{Path: path, Asked: page.Clean(asked, 64)}
+func (s *base) requestsOf(ctx context.Context, id, path, requested string) (templates.Requests, error) {
+	view := templates.Requests{Path: path, Asked: page.Clean(requested, 64)}
 	list, err := s.store.RecentRequestsOf(ctx, id)
-	if err == nil && asked != "" {
+	if err == nil && requested != "" {
 		var found []storage.Request
 		found, err = s.store.RecentRequest(ctx, id, view.Asked)
 		view.Found = requestRows(found)

@@ -23,12 +23,12 @@ func (s *Keys) Own(h keyHandler) page.UserHandler {
 	}
 }
 
-// reach lists the workspaces in which a personal access token works, and its role in each. role is the maximum role of
-// the token; empty: there is none.
-func reach(all []storage.Workspace, role string) (list []templates.Reach) {
+// reachOf lists the workspaces in which a personal access token works, and its role in each. role is the maximum role
+// of the token; empty: there is none.
+func reachOf(all []storage.Workspace, role string) (list []templates.Reach) {
 	for _, ws := range all {
 		list = append(list, templates.Reach{
-			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), As: []templates.RoleAs{
+			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), Roles: []templates.TokenRole{
 				{Effective: catalog.LowerRole(ws.Role, role)},
 			},
 		})
@@ -36,12 +36,14 @@ func reach(all []storage.Workspace, role string) (list []templates.Reach) {
 	return list
 }
 
-// reaches is reach for every maximum role that a token can have, for the page on which one is chosen.
-func reaches(all []storage.Workspace) []templates.Reach {
-	list := reach(all, "")
+// reachByRole is reachOf for every maximum role that a token can have, for the page on which one is chosen.
+func reachByRole(all []storage.Workspace) []templates.Reach {
+	list := reachOf(all, "")
 	for i := range list {
 		for _, role := range catalog.Roles {
-			list[i].As = append(list[i].As, templates.RoleAs{Token: role, Effective: catalog.LowerRole(all[i].Role, role)})
+			list[i].Roles = append(list[i].Roles, templates.TokenRole{
+				Token: role, Effective: catalog.LowerRole(all[i].Role, role),
+			})
 		}
 	}
 	return list

@@ -68,13 +68,13 @@ func (s *base) place(r *http.Request, v *page.Visitor, slug string) (place, erro
 	return p, err
 }
 
-// placeOf is place with the errors of management.AuthorityAmong.
+// placeOf is place with the errors of management.AuthorityFrom.
 func (s *base) placeOf(r *http.Request, v *page.Visitor, slug string) (place, error) {
 	all, err := s.Workspaces(r.Context(), v)
 	if err != nil {
 		return place{}, err
 	}
-	by, ws, err := management.AuthorityAmong(all, v.User.ID, slug)
+	by, ws, err := management.AuthorityFrom(all, v.User.ID, slug)
 	by.Fresh = s.Fresh(v)
 	return place{v: v, by: by, ws: ws, all: all}, err
 }

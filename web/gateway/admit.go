@@ -16,9 +16,9 @@ import (
 	"doorward/storage"
 )
 
-// Door describes where a credential is presented. It has everything in which the gateway and the management API differ;
-// the rest of admission is the same for both.
-type Door struct {
+// AdmitOptions describe where a credential is presented. They hold everything in which the gateway and the management
+// API differ; the rest of admission is the same for both.
+type AdmitOptions struct {
 	// API is the API on whose host the request arrived, for which the credential must be. Nil means the issuer's host,
 	// where credentials for any resource are accepted.
 	API *API
@@ -28,10 +28,10 @@ type Door struct {
 	Slug string
 	// OwnTokensOnly refuses tokens of trusted issuers.
 	OwnTokensOnly bool
-	// Cost is what the request costs of the credential's plan.
+	// Cost is how many requests are charged to the credential's plan.
 	Cost int64
 
-	why occasion
+	mode mode
 }
 
 // WorkspaceRule says where a request names its workspace. If it names one, the credential must be allowed to act in it.
@@ -45,13 +45,13 @@ const (
 	WorkspaceInPath                              // in the path; see Admission.UnknownWorkspace
 )
 
-// occasion is why a request is decided about.
-type occasion int
+// mode says for what purpose a request is decided.
+type mode int
 
 const (
-	arrived   occasion = iota // it has just arrived
-	explained                 // an operator asks: nothing is charged or recorded, and the steps are kept
-	rechecked                 // it was admitted before and is still running: nothing is charged or recorded
+	arrived   mode = iota // it has just arrived
+	explained             // an operator asks: nothing is charged or recorded, and the steps are kept
+	rechecked             // it was admitted before and is still running: nothing is charged or recorded
 )
 
 // Admission is the result of Admit.
@@ -67,8 +67,8 @@ type Admission struct {
 	UnknownWorkspace bool
 }
 
-func (a *Admission) step(why occasion, format string, args ...any) {
-	if why == explained {
+func (a *Admission) step(mode mode, format string, args ...any) {
+	if mode == explained {
 		a.Steps = append(a.Steps, fmt.Sprintf(format, args...))
 	}
 }
@@ -76,8 +76,8 @@ func (a *Admission) step(why occasion, format string, args ...any) {
 // Admit checks the credential of a request: that there is one, that it is valid for this API, client address and
 // workspace, and that its plan has requests left. It is the only such check. What the credential may do is for the
 // caller to decide. If Admit refuses the request, or storage cannot be reached, Admission.Refusal says why.
-func (g *Gateway) Admit(ctx context.Context, d Door, header http.Header, from netip.Addr) Admission {
-	x := admitting{gateway: g, Door: d, header: header, from: from}
+func (g *Gateway) Admit(ctx context.Context, d AdmitOptions, header http.Header, from netip.Addr) Admission {
+	x := admissionState{gateway: g, AdmitOptions: d, header: header, from: from}
 	ctx = storage.System(ctx)
 	if err := x.admit(ctx); err != nil {
 		x.Refusal = AsRefusal(err)
@@ -87,9 +87,9 @@ func (g *Gateway) Admit(ctx context.Context, d Door, header http.Header, from ne
 	return x.Admission
 }
 
-// admitting is an admission in progress.
-type admitting struct {
-	Door
+// admissionState is the state of an admission in progress.
+type admissionState struct {
+	AdmitOptions
 	Admission
 	gateway *Gateway
 	header  http.Header
@@ -98,13 +98,13 @@ type admitting struct {
 }
 
 // admissionSteps are the steps of an admission after the credential was read, in order.
-var admissionSteps = []func(*admitting, context.Context) error{
-	(*admitting).identify, (*admitting).checkAddress, (*admitting).touch, (*admitting).checkKind,
-	(*admitting).enterWorkspace, (*admitting).charge,
+var admissionSteps = []func(*admissionState, context.Context) error{
+	(*admissionState).identify, (*admissionState).checkAddress, (*admissionState).touch, (*admissionState).checkKind,
+	(*admissionState).enterWorkspace, (*admissionState).charge,
 }
 
 // admit runs all steps until one refuses.
-func (x *admitting) admit(ctx context.Context) (err error) {
+func (x *admissionState) admit(ctx context.Context) (err error) {
 	if x.secret, err = bearerOf(x.header); err != nil {
 		if refusal := AsRefusal(err); refusal.Kind == Missing {
 			x.step("no credential was sent")
@@ -119,7 +119,7 @@ func (x *admitting) admit(ctx context.Context) (err error) {
 	return nil
 }
 
-func (x *admitting) step(format string, args ...any) { x.Admission.step(x.why, format, args...) }
+func (x *admissionState) step(format string, args ...any) { x.Admission.step(x.mode, format, args...) }
 
 // bearerOf returns the credential of a request (RFC 6750, section 2.1): the bearer token in its only Authorization
 // header. Queries, bodies, cookies and other headers are not read.
@@ -169,7 +169,7 @@ var (
 func WasIssuedHere(p *bearer.Principal) bool { return p.KeyID != "" || p.ClientID != "" }
 
 // at returns where the credential is presented.
-func (x *admitting) at() (at bearer.Audience) {
+func (x *admissionState) at() (at bearer.Audience) {
 	if x.API != nil {
 		at.Resources = []string{x.API.ID}
 	}
@@ -177,7 +177,7 @@ func (x *admitting) at() (at bearer.Audience) {
 }
 
 // identify finds the principal of the credential and checks that it is meant for this API.
-func (x *admitting) identify(ctx context.Context) error {
+func (x *admissionState) identify(ctx context.Context) error {
 	if strings.HasPrefix(x.secret, bearer.PrefixRefreshToken) {
 		x.step("%v", errRefreshToken)
 		return &Refusal{Kind: Invalid, Cause: errRefreshToken}
@@ -195,7 +195,7 @@ func (x *admitting) identify(ctx context.Context) error {
 	if err != nil {
 		return x.unusable(&p, err)
 	}
-	if x.why == arrived {
+	if x.mode == arrived {
 		actor := storage.ActorOf(ctx)
 		actor.UserID, actor.ClientID, actor.Credential, actor.KeyID = p.UserID, p.ClientID, p.Kind, p.KeyID
 		note := oauth.LogFieldsOf(ctx)
@@ -206,7 +206,7 @@ func (x *admitting) identify(ctx context.Context) error {
 
 // unusable returns the refusal of a credential that is not valid, or not in the named workspace. It records the reason
 // for the owner, unless the credential is unknown.
-func (x *admitting) unusable(p *bearer.Principal, err error) error {
+func (x *admissionState) unusable(p *bearer.Principal, err error) error {
 	x.Principal = nil
 	x.step("%v", err)
 	refusal, cause := (*Refusal)(nil), CredentialRefusal(p, err)
@@ -216,9 +216,9 @@ func (x *admitting) unusable(p *bearer.Principal, err error) error {
 	return cause
 }
 
-func (x *admitting) checkAddress(context.Context) error {
+func (x *admissionState) checkAddress(context.Context) error {
 	p := x.Principal
-	if x.why == explained { // without a client address
+	if x.mode == explained { // without a client address
 		if len(p.Addresses) > 0 {
 			x.step("it can be used only from %s", strings.Join(p.Addresses, ", "))
 		}
@@ -232,8 +232,8 @@ func (x *admitting) checkAddress(context.Context) error {
 }
 
 // touch records when the credential was last used.
-func (x *admitting) touch(ctx context.Context) error {
-	if x.why == arrived {
+func (x *admissionState) touch(ctx context.Context) error {
+	if x.mode == arrived {
 		x.gateway.bearer.Touch(ctx, x.Principal)
 	}
 	return nil
@@ -241,7 +241,7 @@ func (x *admitting) touch(ctx context.Context) error {
 
 // checkKind refuses credentials that are not accepted here, whatever their scopes: those that only introspect, and
 // foreign JWTs at the management API.
-func (x *admitting) checkKind(context.Context) error {
+func (x *admissionState) checkKind(context.Context) error {
 	p := x.Principal
 	switch {
 	case p.Kind == bearer.KindAPIKey && p.Has(catalog.ScopeIntrospect):
@@ -256,7 +256,7 @@ func (x *admitting) checkKind(context.Context) error {
 }
 
 // enterWorkspace checks the workspace that the request names; a personal access token then acts in it.
-func (x *admitting) enterWorkspace(ctx context.Context) error {
+func (x *admissionState) enterWorkspace(ctx context.Context) error {
 	p, header := x.Principal, x.gateway.catalog.Resources()[0].WorkspaceHeader
 	if r, ok := x.gateway.catalog.Resource(p.Audience); ok { // always, because others are unknown
 		header = r.WorkspaceHeader
@@ -282,13 +282,13 @@ func (x *admitting) enterWorkspace(ctx context.Context) error {
 		return &Refusal{Kind: BadRequest, Detail: "Set the " + header + " header to the workspace's slug."}
 	case x.Workspace == WorkspaceNeeded && p.WorkspaceID == "":
 		x.Reason = bearer.ReasonWorkspace
-		return &Refusal{Kind: Forbidden, Detail: NotTheirs}
+		return &Refusal{Kind: Forbidden, Detail: NoWorkspaceAccess}
 	}
 	return nil
 }
 
 // act replaces the principal with the one in a workspace. bearer.ErrWorkspace: it may not act there.
-func (x *admitting) act(ctx context.Context, slug string) error {
+func (x *admissionState) act(ctx context.Context, slug string) error {
 	switch {
 	case slug != "" && slug == x.Principal.Workspace:
 		return nil
@@ -306,13 +306,13 @@ func (x *admitting) act(ctx context.Context, slug string) error {
 }
 
 // charge charges the cost of the request to the plan.
-func (x *admitting) charge(ctx context.Context) (err error) {
-	if x.why == rechecked {
+func (x *admissionState) charge(ctx context.Context) (err error) {
+	if x.mode == rechecked {
 		return nil
 	}
 	cost := x.Cost
 	x.step("it costs %d of the plan %s", cost, orNone(x.Principal.Plan))
-	if x.why == explained {
+	if x.mode == explained {
 		cost = 0
 	}
 	if x.Taken, err = x.gateway.bearer.Take(ctx, x.Principal, cost); err != nil {
@@ -329,11 +329,11 @@ func (x *admitting) charge(ctx context.Context) (err error) {
 
 // chargeUnauthenticated counts a request without a valid credential by its address, if the resource has a plan for such
 // requests.
-func (x *admitting) chargeUnauthenticated(ctx context.Context) {
-	if x.why != arrived || x.Refusal.Kind != Missing && x.Refusal.Kind != Invalid && x.Refusal.Kind != Expired {
+func (x *admissionState) chargeUnauthenticated(ctx context.Context) {
+	if x.mode != arrived || x.Refusal.Kind != Missing && x.Refusal.Kind != Invalid && x.Refusal.Kind != Expired {
 		return
 	}
-	taken, counted, err := x.gateway.bearer.TakeAnonymous(ctx, x.gateway.ResourceFor(x.API, x.Principal), x.from)
+	taken, counted, err := x.gateway.bearer.ChargeUnauthenticated(ctx, x.gateway.ResourceFor(x.API, x.Principal), x.from)
 	switch {
 	case err != nil:
 		x.Refusal = AsRefusal(err)

@@ -14,7 +14,7 @@ func TestV25_ASlowAnonymousBodyEnds(t *testing.T) {
 	for name, anonymous := range map[string]bool{"anonymous": true, "with a credential": false} {
 		var deadline time.Time
 		clock := now
-		b := &patientBody{
+		b := &deadlineBody{
 			ReadCloser: io.NopCloser(strings.NewReader(strings.Repeat("x", 100))),
 			deadline:   func(d time.Time) error { deadline = d; return nil },
 			now:        func() time.Time { return clock },
@@ -28,7 +28,7 @@ func TestV25_ASlowAnonymousBodyEnds(t *testing.T) {
 				break // it would have been interrupted
 			}
 			read++
-			clock = clock.Add(patience - time.Second)
+			clock = clock.Add(idleTimeout - time.Second)
 		}
 		if want := map[bool]int{true: 3, false: 10}[anonymous]; read != want {
 			t.Errorf("%s: %d pieces came, want %d", name, read, want)
@@ -37,7 +37,7 @@ func TestV25_ASlowAnonymousBodyEnds(t *testing.T) {
 	// At the rate, or faster, it goes on.
 	var deadline time.Time
 	clock := now
-	b := &patientBody{
+	b := &deadlineBody{
 		ReadCloser: io.NopCloser(io.LimitReader(zeros{}, 64<<20)),
 		deadline:   func(d time.Time) error { deadline = d; return nil },
 		now:        func() time.Time { return clock },

@@ -14,15 +14,15 @@ type Concurrency struct {
 	PerAddress int // per IPv4 address, or /64 of IPv6
 }
 
-// crowd counts the running anonymous requests of an API.
-type crowd struct {
+// anonymousCount counts the running anonymous requests of an API.
+type anonymousCount struct {
 	mu    sync.Mutex
 	total int
 	by    map[string]int
 }
 
 // enter counts a request until leave is called, or refuses it.
-func (c *crowd) enter(from netip.Addr, most Concurrency) (leave func(), refusal *Refusal) {
+func (c *anonymousCount) enter(from netip.Addr, most Concurrency) (leave func(), refusal *Refusal) {
 	key := limit.AddressKey(from)
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -38,7 +38,7 @@ func (c *crowd) enter(from netip.Addr, most Concurrency) (leave func(), refusal 
 			Kind:       Unavailable,
 			Detail:     "Too many concurrent requests; try again shortly.",
 			RetryAfter: time.Second,
-			Cause:      errCrowd,
+			Cause:      errTooManyAnonymous,
 		}
 	}
 	if c.by == nil {

@@ -48,13 +48,13 @@ type decision struct {
 	*API
 	Verdict
 	gateway *Gateway
-	why     occasion
+	mode    mode
 }
 
-func (d *decision) step(format string, args ...any) { d.Admission.step(d.why, format, args...) }
+func (d *decision) step(format string, args ...any) { d.Admission.step(d.mode, format, args...) }
 
-func (g *Gateway) decideFor(ctx context.Context, a *API, r Request, why occasion) Verdict {
-	d := decision{API: a, gateway: g, why: why}
+func (g *Gateway) decideFor(ctx context.Context, a *API, r Request, mode mode) Verdict {
+	d := decision{API: a, gateway: g, mode: mode}
 	d.path = r.Path
 	if err := d.request(ctx, &r); err != nil {
 		d.Refusal = AsRefusal(err)
@@ -69,12 +69,12 @@ func (d *decision) request(ctx context.Context, r *Request) error {
 	if decided || err != nil {
 		return err
 	}
-	door := Door{API: d.API, Workspace: WorkspaceNamedForTokens, Cost: 1, why: d.why}
+	options := AdmitOptions{API: d.API, Workspace: WorkspaceNamedForTokens, Cost: 1, mode: d.mode}
 	if d.Route != nil {
-		door.Cost = d.Route.Cost
+		options.Cost = d.Route.Cost
 	}
 	steps := d.Steps
-	d.Admission = d.gateway.Admit(ctx, door, r.Header, r.Address)
+	d.Admission = d.gateway.Admit(ctx, options, r.Header, r.Address)
 	d.Steps = append(steps, d.Steps...)
 	if d.Refusal == nil {
 		return d.permissions(r.Method)
@@ -85,7 +85,7 @@ func (d *decision) request(ctx context.Context, r *Request) error {
 	return d.Refusal
 }
 
-// match finds the route of a request. A public route decides about it without a credential.
+// match finds the route of a request. A request to a public route is decided without a credential.
 func (d *decision) match(r *Request) (decided bool, err error) {
 	if r.Method != strings.ToUpper(r.Method) { // some APIs would treat it as upper case
 		d.step("the method is not in upper case")
@@ -141,7 +141,7 @@ func (d *decision) permissions(method string) error {
 		why := fmt.Sprintf("the route %s refuses every request", rule)
 		return d.denied("This API does not serve this request; check the method and path.", why)
 	}
-	name := rule.Named(method, d.object)
+	name := rule.NameFor(method, d.object)
 	if len(rule.Credentials) > 0 && !slices.Contains(rule.Credentials, p.Kind) {
 		accepted := listOf(rule.Credentials)
 		return d.denied(
@@ -169,10 +169,10 @@ func (d *decision) permissions(method string) error {
 	return nil
 }
 
-// denied returns a refusal by a route's rule. Why is the reason for the owner of the credential.
-func (d *decision) denied(detail, why string) error {
-	d.Reason = why
-	return &Refusal{Kind: Forbidden, Detail: detail, Cause: errors.New(why)}
+// denied returns a refusal by a route's rule. reason is shown to the owner of the credential.
+func (d *decision) denied(detail, reason string) error {
+	d.Reason = reason
+	return &Refusal{Kind: Forbidden, Detail: detail, Cause: errors.New(reason)}
 }
 
 // Needed says in words which credential would be allowed; empty if none would, or none is needed.
@@ -191,7 +191,7 @@ func (v *Verdict) Needed(method string) string {
 	if v.Route.Role != "" {
 		text += ", of a user who is at least " + v.Route.Role + " in the workspace"
 	}
-	return text + ", for " + v.Route.Named(method, v.object)
+	return text + ", for " + v.Route.NameFor(method, v.object)
 }
 
 // listOf names credential kinds, such as "an API key or a personal access token".

@@ -96,7 +96,7 @@ func newSite(t *testing.T, rules []route.Route, change func(*catalog.Resource, *
 	return s
 }
 
-// decide judges a request; headers come in pairs.
+// decide decides about a request; headers come in pairs.
 func (s *site) decide(method, path, credential string, header ...string) gateway.Verdict {
 	s.T.Helper()
 	h := http.Header{}
@@ -190,14 +190,14 @@ func TestTheDecision(t *testing.T) {
 				t.Errorf("kind %v because %q, want %v because %q", kind, v.Reason, c.kind, c.reason)
 			}
 			if kind == -1 && c.credential != "" && c.path != "/health" && v.Principal == nil {
-				t.Error("allowed, and nobody knows whom")
+				t.Error("allowed without a principal")
 			}
 		})
 	}
 }
 
-// Storage that is away is no answer about a credential.
-func TestF12_StorageAwayIsNoRefusal(t *testing.T) {
+// Unavailable storage says nothing about a credential.
+func TestF12_UnavailableStorageIsNotARefusal(t *testing.T) {
 	s := newSite(t, rules, nil)
 	_, key := s.Key(s.Workspace("acme", "", s.Alice), apikey.Spec{Scopes: []string{"read"}})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -241,7 +241,7 @@ func TestWhatRequestsCost(t *testing.T) {
 	}
 }
 
-// Whoever guesses is counted by address where there is a plan for that, and told so.
+// Requests with a wrong credential are counted by address if there is a plan for that, and the response says so.
 func TestRefusalsAreCountedByAddress(t *testing.T) {
 	s := newSite(t, rules, func(r *catalog.Resource, _ *gateway.API) { r.AnonymousPlan = "strangers" })
 	for i := range 3 {
@@ -339,7 +339,7 @@ func TestHostDecides(t *testing.T) {
 		"metadata, posted":                   {apiHost, "POST", "/.well-known/oauth-protected-resource", "", 405},
 		"a method that is none":              {apiHost, "TRACE", "/v1/any", key, 405},
 		"no upstream":                        {"other.example.com", "GET", "/v1/any", elsewhere, 404},
-		"forward-auth by nobody's proxy":     {apiHost, "GET", "/gateway/forward", key, 403},
+		"forward-auth by an unknown proxy":   {apiHost, "GET", "/gateway/forward", key, 403},
 		"forward-auth on the issuer's":       {"", "GET", "/gateway/forward", key, 403},
 		"nginx's on the issuer's":            {"", "GET", "/gateway/nginx", key, 403},
 		"the issuer's serves no API's route": {"", "GET", "/v1/accounts", key, 404},

@@ -20,9 +20,10 @@ const (
 	EnvoyPath   = "/gateway/envoy"   // before the request's path; for Envoy and Istio, which return the response
 )
 
-// Asks reports whether a path belongs to such an endpoint, and to which: ForwardPath, NginxPath or EnvoyPath. A path
-// below ForwardPath is in Envoy's form, because Envoy is often configured with the URL for Caddy and Traefik.
-func Asks(path string) (endpoint string, ok bool) {
+// EndpointOf returns the endpoint for proxies to which a path belongs: ForwardPath, NginxPath or EnvoyPath. ok is false
+// if it belongs to none. A path below ForwardPath is in Envoy's form, because Envoy is often configured with the URL
+// for Caddy and Traefik.
+func EndpointOf(path string) (endpoint string, ok bool) {
 	switch {
 	case path == ForwardPath, path == NginxPath:
 		return path, true
@@ -35,7 +36,7 @@ func Asks(path string) (endpoint string, ok bool) {
 // ForwardAuth serves GET /gateway/forward with 200 and the caller's identity, or with the refusal, which the proxy
 // returns.
 func (g *Gateway) ForwardAuth(w http.ResponseWriter, r *http.Request) {
-	shape, _, v := g.ask(w, r, ForwardPath)
+	shape, _, v := g.decideDescribed(w, r, ForwardPath)
 	if v.Refusal != nil {
 		oauth.LogFieldsOf(r.Context()).Cause = v.Refusal
 		shape.Write(w, v.Refusal)
@@ -47,7 +48,7 @@ func (g *Gateway) ForwardAuth(w http.ResponseWriter, r *http.Request) {
 // EnvoyAuth serves /gateway/envoy/… for Envoy's HTTP ext_authz, which sends the method and host of the caller's
 // request, and its path after the prefix. The response is 200 with the caller's identity, or the refusal.
 func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
-	shape, _, v := g.ask(w, r, EnvoyPath)
+	shape, _, v := g.decideDescribed(w, r, EnvoyPath)
 	h := w.Header()
 	if v.Refusal != nil {
 		for _, name := range IdentityHeaders() { // Envoy returns all headers of a refusal to the caller
@@ -73,7 +74,7 @@ func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 // headers, so it gets 401 for a missing or invalid credential, which nginx returns with its challenge, and 5xx for
 // errors.
 func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
-	shape, q, v := g.ask(w, r, NginxPath)
+	shape, q, v := g.decideDescribed(w, r, NginxPath)
 	if v.Refusal == nil {
 		w.WriteHeader(http.StatusOK)
 		return
@@ -111,20 +112,22 @@ func ascii(text []byte) string {
 	return b.String()
 }
 
-// question is a request as a proxy describes it.
-type question struct {
+// describedRequest is a request as a proxy describes it.
+type describedRequest struct {
 	Request
 	host  string
 	byURL bool // by a complete URL, as ingress-nginx does
 }
 
-// ask decides about the request that a proxy describes, and sets the headers of the response.
-func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (Shape, *question, Verdict) {
+// decideDescribed decides about the request that a proxy describes, and sets the headers of the response.
+func (g *Gateway) decideDescribed(
+	w http.ResponseWriter, r *http.Request, endpoint string,
+) (Shape, *describedRequest, Verdict) {
 	h := w.Header()
 	setIdentity(h, nil) // also for a refusal, so that a proxy overwrites the caller's headers
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Authorization")
-	q := &question{}
+	q := &describedRequest{}
 	if !g.trusted(r) {
 		return Shape{}, q, refused(&Refusal{
 			Kind:   Forbidden,
@@ -133,7 +136,7 @@ func (g *Gateway) ask(w http.ResponseWriter, r *http.Request, endpoint string) (
 		})
 	}
 	err := g.read(q, r, endpoint)
-	a := g.Host(q.host)
+	a := g.APIOfHost(q.host)
 	if err == nil && a == nil {
 		err = &Refusal{Kind: Forbidden, Detail: "No API on this server has that host.", Cause: errHost}
 	}
@@ -179,7 +182,7 @@ var (
 
 // read reads the request that a proxy describes. It refuses ambiguous descriptions, because a proxy may pass on headers
 // with which a caller tries to make a request look like another one.
-func (g *Gateway) read(q *question, r *http.Request, endpoint string) error {
+func (g *Gateway) read(q *describedRequest, r *http.Request, endpoint string) error {
 	d := description{header: r.Header}
 	switch endpoint {
 	case ForwardPath:
@@ -342,5 +345,5 @@ func (g *Gateway) sameHost(a, b string) bool {
 		}
 		return strings.TrimSuffix(strings.ToLower(host), ".")
 	}
-	return plain(a) == plain(b) && g.Host(a) == g.Host(b)
+	return plain(a) == plain(b) && g.APIOfHost(a) == g.APIOfHost(b)
 }

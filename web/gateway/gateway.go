@@ -23,7 +23,7 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// Config has the dependencies and settings of a Gateway. All fields are required except APIs and Now.
+// Config holds the dependencies and settings of a Gateway. All fields are required except APIs and Now.
 type Config struct {
 	OAuth   *oauth.Server
 	Bearer  *bearer.Verifier
@@ -41,7 +41,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// API has the gateway's settings of a resource.
+// API holds the gateway's settings of a resource.
 type API struct {
 	ID       string   // of a resource in the catalogue
 	Hosts    []string // name, for any port, or name:port, in lower case
@@ -54,12 +54,12 @@ type API struct {
 	// Anonymous bounds the concurrent requests to public routes.
 	Anonymous Concurrency
 
-	crowd    *crowd
-	resource *catalog.Resource
-	table    *route.Table // of Routes
-	cors     *cors.Cors   // nil: none
-	metadata []byte       // RFC 9728; nil: the ID is not a web URL
-	metaPath string
+	anonymousCount *anonymousCount
+	resource       *catalog.Resource
+	table          *route.Table // of Routes
+	cors           *cors.Cors   // nil: none
+	metadata       []byte       // RFC 9728; nil: the ID is not a web URL
+	metaPath       string
 }
 
 // Gateway decides about requests to APIs and serves their hosts. Its methods are safe for concurrent use.
@@ -75,7 +75,7 @@ type Gateway struct {
 	log     *slog.Logger
 	proxies map[*API]http.Handler
 	now     func() time.Time
-	lasting lastingRequests
+	long    longRequests
 }
 
 // wellKnown is the path of protected resource metadata, before that of the resource (RFC 9728, section 3.1).
@@ -101,7 +101,7 @@ func New(c Config) (*Gateway, error) {
 		if !ok {
 			return nil, fmt.Errorf("gateway: unknown resource %s", a.ID)
 		}
-		a.resource, a.table, a.crowd = r, route.NewTable(a.Routes, r.Objects, a.Loose), &crowd{}
+		a.resource, a.table, a.anonymousCount = r, route.NewTable(a.Routes, r.Objects, a.Loose), &anonymousCount{}
 		a.describe(c.OAuth.Issuer())
 		if len(r.CORS) > 0 {
 			a.cors = newCORS(r.CORS)
@@ -121,8 +121,8 @@ func New(c Config) (*Gateway, error) {
 	return g, nil
 }
 
-// Metadata is the URL of the metadata of a resource (RFC 9728, section 3); empty if its ID is not a web URL.
-func Metadata(id string) string {
+// MetadataURL returns the URL of the metadata of a resource (RFC 9728, section 3); empty if its ID is not a web URL.
+func MetadataURL(id string) string {
 	u, err := url.Parse(id)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return ""
@@ -132,7 +132,7 @@ func Metadata(id string) string {
 
 // describe prepares the metadata with which clients find the authorization server (RFC 9728, section 2).
 func (a *API) describe(issuer string) {
-	address := Metadata(a.ID)
+	address := MetadataURL(a.ID)
 	if address == "" {
 		return
 	}
@@ -183,8 +183,8 @@ func newCORS(origins []string) *cors.Cors {
 	})
 }
 
-// Host finds the API of a host, as in a Host header; nil: there is none.
-func (g *Gateway) Host(host string) *API {
+// APIOfHost returns the API of a host, as in a Host header; nil: there is none.
+func (g *Gateway) APIOfHost(host string) *API {
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		name, port = strings.Trim(host, "[]"), ""

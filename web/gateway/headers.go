@@ -169,8 +169,8 @@ var Families = []Family{
 	{Prefix: "X-Accel-", Known: []string{"Mapping", "Redirect"}},
 }
 
-// written are the headers of the families that every gateway overwrites.
-var written = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
+// overwritten are the headers of the families that every gateway overwrites.
+var overwritten = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
 
 // familiesBy indexes the families by the byte that distinguishes them best: the first one, after X- if there is one.
 var familiesBy = func() (index [256][]*Family) {
@@ -211,7 +211,7 @@ func family(name string) (f *Family, known bool) {
 		}
 		rest := name[len(f.Prefix):]
 		known := slices.ContainsFunc(f.Known, func(k string) bool { return strings.EqualFold(k, rest) })
-		if f.Only && !known || slices.ContainsFunc(written, func(w string) bool { return strings.EqualFold(w, name) }) {
+		if f.Only && !known || slices.ContainsFunc(overwritten, func(w string) bool { return strings.EqualFold(w, name) }) {
 			continue
 		}
 		return f, known
@@ -253,7 +253,7 @@ func IdentityHeaders() []string {
 // stopped returns the names of a request's headers that are not forwarded, sorted.
 func stopped(h http.Header) (names []string) {
 	for name := range h {
-		if !MayPass(name) && !slices.Contains(written, name) {
+		if !MayPass(name) && !slices.Contains(overwritten, name) {
 			names = append(names, name)
 		}
 	}
@@ -264,7 +264,7 @@ func stopped(h http.Header) (names []string) {
 // clearHeaders removes the headers that are not forwarded.
 func clearHeaders(h http.Header) {
 	for name := range h {
-		if !MayPass(name) && !slices.Contains(written, name) {
+		if !MayPass(name) && !slices.Contains(overwritten, name) {
 			delete(h, name)
 		}
 	}

@@ -72,9 +72,9 @@ func ownCookie(name string) bool {
 	return strings.HasPrefix(name, "doorward") || isFlow && slot != "" && strings.Trim(slot, "0123456789") == ""
 }
 
-// otherCookies returns a request's cookies, as sent, without those of this server's pages. Browsers send these to an
-// API with the same host name, because cookies do not distinguish ports. Servers parse names differently, so names in
-// spaces or quotes are dropped too.
+// otherCookies returns a request's cookies, as sent, without those of this server's pages. Browsers send this server's
+// cookies to an API with the same host name, because cookies do not distinguish ports. Servers parse names differently,
+// so names in spaces or quotes are dropped too.
 func otherCookies(lines []string) []string {
 	var kept []string
 	for _, line := range lines {

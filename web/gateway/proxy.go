@@ -25,7 +25,7 @@ import (
 const (
 	dialTimeout     = 2 * time.Second
 	headerTimeout   = 30 * time.Second // until the upstream starts its response
-	patience        = 30 * time.Second // for each read from the caller, and each write to the caller
+	idleTimeout     = 30 * time.Second // for each read from the caller, and each write to the caller
 	maxBody         = 64 << 20         // bytes
 	decisionTimeout = 8 * time.Second  // of the decision, which queries the database
 
@@ -41,8 +41,8 @@ const StatusCallerGone = 499
 // forwarded is the state of a request that the parts of the proxy share.
 type forwarded struct {
 	verdict Verdict
-	status  int          // of the upstream; zero: no response yet
-	body    *patientBody // nil: there is none
+	status  int           // of the upstream; zero: no response yet
+	body    *deadlineBody // nil: there is none
 }
 
 type forwardedKey struct{}
@@ -70,7 +70,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	f := &forwarded{verdict: v}
 	public := v.Route.Public
 	if public {
-		leave, refusal := a.crowd.enter(q.Address, a.Anonymous)
+		leave, refusal := a.anonymousCount.enter(q.Address, a.Anonymous)
 		if refusal != nil {
 			g.Refuse(w, r, a, refusal)
 			return
@@ -79,12 +79,12 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 	} else {
 		lasting, end := context.WithCancelCause(ctx)
 		defer end(nil)
-		one := &lastingRequest{api: a, request: q, end: end, allowed: g.now()}
-		g.lasting.add(one)
-		defer g.lasting.remove(one)
+		one := &longRequest{api: a, request: q, end: end, allowed: g.now()}
+		g.long.add(one)
+		defer g.long.remove(one)
 		ctx = lasting
 	}
-	f.body = patient(w, r, public)
+	f.body = extendDeadlines(w, r, public)
 	// Deferred, because net/http panics if the upstream breaks off its response.
 	defer func() {
 		if closed := closedBy(ctx); closed != nil {
@@ -94,10 +94,10 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 		g.Note(context.WithoutCancel(ctx), &f.verdict, r.Method, cmp.Or(f.status, StatusCallerGone))
 	}()
 	g.proxies[a].ServeHTTP(
-		&patientWriter{
+		&deadlineWriter{
 			ResponseWriter: w,
 			control:        http.NewResponseController(w),
-			said:           w.Header().Clone(),
+			ownHeaders:     w.Header().Clone(),
 			interim:        r.ProtoAtLeast(1, 1),
 		},
 		r.WithContext(context.WithValue(ctx, forwardedKey{}, f)),
@@ -181,7 +181,7 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 			byCaller := f.body.failure()
 			if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 				// A caller that sent an incomplete body and closed its side may still read the error.
-				if byCaller = f.body.last(); byCaller == nil {
+				if byCaller = f.body.finalFailure(); byCaller == nil {
 					oauth.LogFieldsOf(r.Context()).Cause = err
 					panic(http.ErrAbortHandler) // the caller has disconnected
 				}
@@ -243,16 +243,16 @@ func upstreamFailure(err, byCaller error) *Refusal {
 	return &Refusal{Kind: BadGateway, Detail: "The API cannot be reached right now; try again shortly.", Cause: err}
 }
 
-// patient replaces the server's deadlines for a request with those for streams, which are shorter for anonymous
+// extendDeadlines replaces the server's deadlines for a request with those for streams, which are shorter for anonymous
 // requests. It returns nil if there is no body.
-func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBody {
+func extendDeadlines(w http.ResponseWriter, r *http.Request, anonymous bool) *deadlineBody {
 	control := http.NewResponseController(w)
 	_ = control.SetWriteDeadline(time.Time{}) // setting deadlines does not fail on a connection of net/http
 	if r.Body == nil || r.Body == http.NoBody {
 		_ = control.SetReadDeadline(time.Time{})
 		return nil
 	}
-	b := &patientBody{
+	b := &deadlineBody{
 		ReadCloser: http.MaxBytesReader(w, r.Body, maxBody),
 		deadline:   control.SetReadDeadline,
 		now:        time.Now,
@@ -264,9 +264,9 @@ func patient(w http.ResponseWriter, r *http.Request, anonymous bool) *patientBod
 	return b
 }
 
-// patientBody extends the read deadline with each read of a body. For anonymous requests it also bounds the total time,
-// because a slow request holds a connection to the API.
-type patientBody struct {
+// deadlineBody extends the read deadline with each read of a body. For anonymous requests it also bounds the total
+// time, because a slow request holds a connection to the API.
+type deadlineBody struct {
 	io.ReadCloser
 	deadline func(time.Time) error
 	now      func() time.Time
@@ -276,7 +276,7 @@ type patientBody struct {
 }
 
 // failure returns the error of the caller's body; nil: none so far.
-func (b *patientBody) failure() error {
+func (b *deadlineBody) failure() error {
 	if b == nil {
 		return nil
 	}
@@ -286,8 +286,8 @@ func (b *patientBody) failure() error {
 	return nil
 }
 
-// last waits for a running read, then returns failure. It is for use after the caller's connection has ended.
-func (b *patientBody) last() error {
+// finalFailure waits for a running read, then returns failure. It is for use after the caller's connection has ended.
+func (b *deadlineBody) finalFailure() error {
 	if b == nil {
 		return nil
 	}
@@ -297,21 +297,21 @@ func (b *patientBody) last() error {
 }
 
 // Read implements io.Reader.
-func (b *patientBody) Read(p []byte) (int, error) {
+func (b *deadlineBody) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
-	deadline := b.now().Add(patience)
+	deadline := b.now().Add(idleTimeout)
 	if !b.until.IsZero() && b.until.Before(deadline) {
 		deadline = b.until
 	}
-	_ = b.deadline(deadline) // as in patient
+	_ = b.deadline(deadline) // as in extendDeadlines
 	n, err := b.ReadCloser.Read(p)
 	if !b.until.IsZero() {
 		b.until = b.until.Add(time.Duration(n) * time.Second / anonymousRate)
 	}
 	if errors.Is(err, io.EOF) {
 		// From here on net/http reads only to notice that the caller disconnects, which has no deadline.
-		_ = b.deadline(time.Time{}) // as in patient
+		_ = b.deadline(time.Time{}) // as in extendDeadlines
 		return n, err
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -323,24 +323,24 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// errCrowd means that the limit of concurrent anonymous requests is reached.
-var errCrowd = errors.New("too many anonymous requests at once (anonymous_concurrency)")
+// errTooManyAnonymous means that the limit of concurrent anonymous requests is reached.
+var errTooManyAnonymous = errors.New("too many anonymous requests at once (anonymous_concurrency)")
 
 // errCallerSlow means that the caller did not send more of its body before the deadline.
 var errCallerSlow = errors.New("the caller was too slow")
 
-// patientWriter extends the write deadline with each write of a response.
-type patientWriter struct {
+// deadlineWriter extends the write deadline with each write of a response.
+type deadlineWriter struct {
 	http.ResponseWriter
-	control *http.ResponseController
-	said    http.Header // the headers that this server set before the upstream's response
-	cleared bool        // the proxy has removed them
-	interim bool        // the caller's HTTP version has interim responses (RFC 9110, section 15.2)
+	control    *http.ResponseController
+	ownHeaders http.Header // the headers that this server set before the upstream's response
+	cleared    bool        // the proxy has removed them
+	interim    bool        // the caller's HTTP version has interim responses (RFC 9110, section 15.2)
 }
 
 // WriteHeader implements http.ResponseWriter. After an interim response, such as 100, the proxy clears the headers, so
 // this server's own are set again.
-func (w *patientWriter) WriteHeader(status int) {
+func (w *deadlineWriter) WriteHeader(status int) {
 	switch {
 	case status < http.StatusOK && status != http.StatusSwitchingProtocols:
 		w.cleared = true
@@ -350,7 +350,7 @@ func (w *patientWriter) WriteHeader(status int) {
 	case w.cleared:
 		w.cleared = false
 		h := w.Header()
-		for name, values := range w.said {
+		for name, values := range w.ownHeaders {
 			h[name] = append(values, h[name]...)
 		}
 	}
@@ -358,13 +358,13 @@ func (w *patientWriter) WriteHeader(status int) {
 }
 
 // Write implements io.Writer.
-func (w *patientWriter) Write(p []byte) (int, error) {
-	_ = w.control.SetWriteDeadline(time.Now().Add(patience))
+func (w *deadlineWriter) Write(p []byte) (int, error) {
+	_ = w.control.SetWriteDeadline(time.Now().Add(idleTimeout))
 	return w.ResponseWriter.Write(p)
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (w *patientWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *deadlineWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // buffers are used to copy responses.
 var buffers bufferPool

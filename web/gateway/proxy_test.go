@@ -17,8 +17,8 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// What the API takes too long for, or cannot be reached for, is told in the API's shape.
-func TestUpstreamAway(t *testing.T) {
+// If the API cannot be reached, or takes too long, the refusal has the API's shape.
+func TestBadGatewayAndTimeoutInTheShapeOfTheAPI(t *testing.T) {
 	away, err := url.Parse("http://127.0.0.1:1")
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ type deadlines struct {
 func (d *deadlines) SetReadDeadline(t time.Time) error { d.read = t; return nil }
 func (d *deadlines) SetWriteDeadline(time.Time) error  { return nil }
 
-// net/http reads a little more of a body that was refused. Nobody gets all the time in the world for that.
+// net/http reads a little more of a body that was refused, but not for an unlimited time.
 func TestH02_TheRestOfABodyOverTheLimitHasItsTime(t *testing.T) {
 	s := newSite(t, []route.Route{{Path: "/**", Public: true}}, nil)
 	for name, c := range map[string]struct {

@@ -13,7 +13,7 @@ import (
 	"doorward/storage"
 )
 
-// Kind is the kind of a refusal.
+// Kind classifies refusals. It decides the status and, in each Shape, the code and message. The zero value is Missing.
 type Kind int
 
 // The kinds of refusals.
@@ -124,8 +124,8 @@ func MissingScope(scope, request string) *Refusal {
 	}
 }
 
-// NotTheirs is the detail for a workspace in which a credential may not act, whether or not it exists.
-const NotTheirs = "The workspace does not exist, or you have no access to it."
+// NoWorkspaceAccess is the detail for a workspace in which a credential may not act, whether or not it exists.
+const NoWorkspaceAccess = "The workspace does not exist, or you have no access to it."
 
 // CredentialRefusal turns an error about a credential (bearer.ErrUnknown, ErrRevoked, ErrExpired, ErrSuspended or
 // ErrWorkspace) into a refusal, and returns other errors unchanged.
@@ -145,7 +145,7 @@ func CredentialRefusal(p *bearer.Principal, err error) error {
 	case errors.Is(err, bearer.ErrSuspended):
 		refusal.Kind, refusal.Detail = Forbidden, "The key is paused, or its app, user or workspace is disabled."
 	case errors.Is(err, bearer.ErrWorkspace):
-		refusal.Kind, refusal.Detail = Forbidden, NotTheirs
+		refusal.Kind, refusal.Detail = Forbidden, NoWorkspaceAccess
 	default:
 		return err
 	}

@@ -2,7 +2,7 @@ package page
 
 import "strings"
 
-// product is a browser or system: the part of a User-Agent by which it is recognized, and its name.
+// product is a browser or system: the part of a User-Agent by which it is recognised, and its name.
 type product struct{ part, name string }
 
 // The first product whose part is in a User-Agent counts: most browsers also claim to be Chrome or Safari.
@@ -29,7 +29,7 @@ var (
 	}
 )
 
-// BrowserName names the browser and system of a User-Agent, so that users recognize their own; empty if unknown.
+// BrowserName names the browser and system of a User-Agent, so that users recognise their own; empty if unknown.
 func BrowserName(agent string) string {
 	find := func(list []product) string {
 		for _, p := range list {

@@ -127,7 +127,7 @@ func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 		AnswerURL: templ.SafeURL(e.AnswerURL),
 	}
 	if e.BackURL == "" && e.AnswerURL == "" {
-		view.BackURL, view.BackText = wayOn(r, e.Status)
+		view.BackURL, view.BackText = nextLink(r, e.Status)
 	}
 	s.pageHeaders(w, view.Nonce)
 	var body bytes.Buffer
@@ -141,9 +141,9 @@ func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 	_, _ = w.Write(body.Bytes()) // the browser may be gone
 }
 
-// wayOn is the link on an error page that has none of its own, so that no page is a dead end: to the same page if
+// nextLink is the link on an error page that has none of its own, so that no page is a dead end: to the same page if
 // trying again may help, otherwise to the settings (through the sign-in page if necessary).
-func wayOn(r *http.Request, status int) (to, text string) {
+func nextLink(r *http.Request, status int) (to, text string) {
 	again := r.URL.RequestURI()
 	sameHost := strings.HasPrefix(again, "/") && !strings.HasPrefix(again, "//") && !strings.Contains(again, "\\")
 	if r.Method == http.MethodGet && sameHost && (status == http.StatusTooManyRequests ||

@@ -27,7 +27,8 @@ func (s *Pages) NamesIn(ws storage.Workspace) *Names {
 	}
 }
 
-// Learn looks up those ids that belong to keys and apps of the workspace, for Of. ctx belongs to its tenant.
+// Learn looks up the names of the keys and apps among ids, so that Of finds them. ctx must be the Tenant of the
+// workspace.
 func (n *Names) Learn(ctx context.Context, ids ...string) error {
 	for _, id := range ids {
 		if _, ok := n.known[id]; ok {

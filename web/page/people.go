@@ -39,5 +39,5 @@ func (p *People) Name(ctx context.Context, id string) (string, error) {
 	return name, nil
 }
 
-// Masked returns the first and last characters of a key, by which users recognize it.
+// Masked returns the first and last characters of a key, by which users recognise it.
 func Masked(k *storage.APIKey) string { return k.Prefix + "…" + k.Tail }

@@ -12,9 +12,8 @@ import (
 	"doorward/templates"
 )
 
-// StepUp makes sure that the visitor has entered their password recently, here with password. It returns the visitor
-// with a fresh session; or, if the password is missing or wrong, a sentence for its field and the status of the
-// response.
+// StepUp checks password unless the visitor entered theirs recently, and returns the visitor with a renewed session. If
+// the password is missing or wrong, fault is a sentence for its field, and status that of the response.
 func (s *Pages) StepUp(
 	w http.ResponseWriter, r *http.Request, v *Visitor, password string,
 ) (_ *Visitor, fault string, status int, err error) {

@@ -49,7 +49,7 @@ func FuzzSafeReturn(f *testing.F) {
 		}
 		for _, read := range []string{got, asBrowsersRead(got)} {
 			if !strings.HasPrefix(read, "/") || strings.HasPrefix(read, "//") {
-				t.Fatalf("%q is no path for a browser: %q", got, read)
+				t.Fatalf("%q is not a path for a browser: %q", got, read)
 			}
 			u, err := base.Parse(read)
 			if err != nil {

@@ -16,8 +16,8 @@ func ScopeText(x catalog.Scope) string {
 	return x.Name
 }
 
-// ScopeKind says how careful a user should be with a scope, as one of the Scope constants. It judges by the name, and
-// by the configuration.
+// ScopeKind says how careful a user should be with a scope, as one of the Scope constants. It depends on the name and
+// on the configuration.
 func ScopeKind(x catalog.Scope) string {
 	words := strings.FieldsFunc(strings.ToLower(x.Name), func(c rune) bool { return strings.ContainsRune(":/.?#", c) })
 	action := x.Name

@@ -134,7 +134,7 @@ func (v *Visitor) AuthTime() storage.Time { return v.Row.AuthTime }
 
 // Visitor finds the session of a request. A session's former cookie, from before renewSession, does not open it.
 func (s *Pages) Visitor(r *http.Request) (*Visitor, error) {
-	v, err := s.holder(r)
+	v, err := s.visitorOrFormer(r)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (s *Pages) Visitor(r *http.Request) (*Visitor, error) {
 // VisitorOfForm is Visitor for a form that may contain the user's password. With the password, the former cookie is
 // accepted too: it comes when the form with which the user has just entered the password is sent twice.
 func (s *Pages) VisitorOfForm(w http.ResponseWriter, r *http.Request) (*Visitor, error) {
-	v, err := s.holder(r)
+	v, err := s.visitorOrFormer(r)
 	password := cmp.Or(r.PostForm.Get(ProofField), r.PostForm.Get("password"))
 	if err != nil || !v.Row.Former || password == "" {
 		return s.Visitor(r)
@@ -174,8 +174,8 @@ func (v *Visitor) act(ctx context.Context) {
 	}
 }
 
-// holder is Visitor, but accepts the former cookie of a session.
-func (s *Pages) holder(r *http.Request) (*Visitor, error) {
+// visitorOrFormer is Visitor, but accepts the former cookie of a session.
+func (s *Pages) visitorOrFormer(r *http.Request) (*Visitor, error) {
 	session, err := s.sessions.Get(r, s.sessions.name)
 	if err != nil {
 		return nil, err
@@ -265,7 +265,7 @@ func (s *Pages) openSession(
 	change func(context.Context) error,
 ) error {
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
-		if err := s.store.PasswordStill(ctx, user.ID, user.PasswordChangedAt); err != nil {
+		if err := s.store.LockPassword(ctx, user.ID, user.PasswordChangedAt); err != nil {
 			return err
 		}
 		if err := change(ctx); err != nil {

@@ -61,9 +61,9 @@ func Joined(faults map[string]string) string {
 	return strings.Join(all, " ")
 }
 
-// Held says why the visitor may not resume or enable something, if err is a management.Forbidden; otherwise it is
-// empty.
-func Held(err error) string {
+// WhyNotResume returns why the visitor may not resume or enable an object, if err is a *management.Forbidden, and
+// otherwise an empty string.
+func WhyNotResume(err error) string {
 	var no *management.Forbidden
 	if errors.As(err, &no) {
 		return no.Message

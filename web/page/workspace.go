@@ -68,8 +68,8 @@ func (s *Pages) locate(r *http.Request, v *Visitor) error {
 	return nil
 }
 
-// EnterWorkspace makes a workspace the current one, for this page, which is about it, and for the next ones. all are
-// the visitor's workspaces; tab is the section of the page, one of the Tab constants.
+// EnterWorkspace makes the workspace of this page the current one, also for the following pages. all are the visitor's
+// workspaces; tab is the section of the page, one of the Tab constants.
 func (s *Pages) EnterWorkspace(
 	w http.ResponseWriter, r *http.Request, v *Visitor, ws storage.Workspace, all []storage.Workspace, tab string,
 ) {

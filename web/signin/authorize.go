@@ -68,7 +68,7 @@ func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 		}
 		return page.Redirect(w, "/login?flow="+s.sealFlow(w, r, &a.Flow))
 	}
-	p, err := s.place(r.Context(), a, v)
+	p, err := s.findConsentContext(r.Context(), a, v)
 	if err != nil {
 		return err
 	}
@@ -93,14 +93,14 @@ func (s *Handlers) refuse(
 	n := oauth.LogFieldsOf(r.Context())
 	n.ErrorCode, n.Cause = refused.Code, refused
 	allowedBefore := false
-	if !a.MayAnswerUnasked(false) && v.SignedIn() && a.Resource != nil {
+	if !a.MayRedirectWithoutPage(false) && v.SignedIn() && a.Resource != nil {
 		before, err := s.oauth.Remembered(r.Context(), a, v.User.ID)
 		if err != nil {
 			return err
 		}
 		allowedBefore = len(before) > 0
 	}
-	if !a.MayAnswerUnasked(allowedBefore) {
+	if !a.MayRedirectWithoutPage(allowedBefore) {
 		return refused
 	}
 	return page.Redirect(w, refused.RedirectTo)
@@ -113,7 +113,7 @@ func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReques
 	switch {
 	case errors.As(err, &refused) && refused.RedirectTo != "":
 		return page.Redirect(w, refused.RedirectTo)
-	case errors.Is(err, oauth.ErrNotAllowed):
+	case errors.Is(err, oauth.ErrConsentWithdrawn):
 		e = &page.Error{
 			Status: http.StatusConflict, Heading: "The app's access was revoked",
 			Message: "No access was granted. To allow the app, start again from the app.", Cause: err,
@@ -132,9 +132,9 @@ func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReques
 	return e
 }
 
-// place says for whom and where an app would act: for a user, in one of their workspaces. It also knows what the user
-// allowed the app there before.
-type place struct {
+// consentContext says for whom and where an app would act: for a user, in one of their workspaces. It also holds what
+// the user allowed the app there before.
+type consentContext struct {
 	visitor    *page.Visitor
 	workspaces []storage.Workspace // those in which the user may allow apps, the personal one first
 	more       bool                // the user has further workspaces, in which they may not
@@ -144,16 +144,18 @@ type place struct {
 }
 
 // hasNoWorkspace reports whether there is no workspace in which the user may allow apps.
-func (p *place) hasNoWorkspace() bool { return len(p.workspaces) == 0 }
+func (p *consentContext) hasNoWorkspace() bool { return len(p.workspaces) == 0 }
 
 // place finds the workspace that the tokens will act in: the one that the user chose when they last allowed this app
 // access to this API. If they may not allow apps there now, known is empty, so that they are asked again.
-func (s *Handlers) place(ctx context.Context, a *oauth.AuthorizeRequest, v *page.Visitor) (*place, error) {
+func (s *Handlers) findConsentContext(
+	ctx context.Context, a *oauth.AuthorizeRequest, v *page.Visitor,
+) (*consentContext, error) {
 	all, err := s.store.WorkspacesOf(storage.System(ctx), v.User.ID)
 	if err != nil {
 		return nil, err
 	}
-	p := &place{visitor: v}
+	p := &consentContext{visitor: v}
 	for _, ws := range all {
 		if ws.DisabledAt.IsZero() && management.RoleMay(ws.Role, management.MayConsent) {
 			p.workspaces = append(p.workspaces, ws)
@@ -176,7 +178,7 @@ func (s *Handlers) place(ctx context.Context, a *oauth.AuthorizeRequest, v *page
 
 // preselect chooses the workspace that is preselected on the consent page. In this order: that of the last decision
 // about this app, the one used last, the app's own, the personal one.
-func (s *Handlers) preselect(r *http.Request, a *oauth.AuthorizeRequest, p *place) {
+func (s *Handlers) preselect(r *http.Request, a *oauth.AuthorizeRequest, p *consentContext) {
 	if p.answered {
 		return
 	}
@@ -188,7 +190,7 @@ func (s *Handlers) preselect(r *http.Request, a *oauth.AuthorizeRequest, p *plac
 }
 
 // choose chooses the first workspace for which like returns true, and reports whether there is one.
-func (p *place) choose(like func(storage.Workspace) bool) bool {
+func (p *consentContext) choose(like func(storage.Workspace) bool) bool {
 	i := slices.IndexFunc(p.workspaces, like)
 	if i >= 0 {
 		p.workspace = p.workspaces[i]
@@ -197,7 +199,7 @@ func (p *place) choose(like func(storage.Workspace) bool) bool {
 }
 
 // decision is the approval of scopes. flowID is empty if the user did not have to be asked.
-func (p *place) decision(scopes []string, flowID string) oauth.Decision {
+func (p *consentContext) decision(scopes []string, flowID string) oauth.Decision {
 	return oauth.Decision{
 		UserID: p.visitor.User.ID, SessionID: p.visitor.Row.ID, WorkspaceID: p.workspace.ID, Role: p.workspace.Role,
 		AuthTime: p.visitor.AuthTime(), Scopes: scopes, FlowID: flowID,
@@ -208,7 +210,7 @@ func (p *place) decision(scopes []string, flowID string) oauth.Decision {
 func (s *Handlers) resume(
 	w http.ResponseWriter, r *http.Request, a *oauth.AuthorizeRequest, v *page.Visitor, sealed string,
 ) error {
-	p, err := s.place(r.Context(), a, v)
+	p, err := s.findConsentContext(r.Context(), a, v)
 	if err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func (s *Handlers) openConsent(
 		return nil, nil, false, err
 	}
 	if decided {
-		if choice != "" && s.secrets.FormTokenFits(r.PostForm.Get("token"), s.consentToken(f, v)...) {
+		if choice != "" && s.secrets.FormTokenFits(r.PostForm.Get("token"), s.consentBinding(f, v)...) {
 			return nil, nil, true, s.sameAnswer(w, r, f, v, choice)
 		}
 		return nil, nil, true, s.answered(r, f, v)
@@ -52,7 +52,7 @@ func (s *Handlers) ConsentPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || done {
 		return err
 	}
-	p, err := s.place(r.Context(), a, v)
+	p, err := s.findConsentContext(r.Context(), a, v)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,8 @@ func noWorkspace() *page.Error {
 	}
 }
 
-func (s *Handlers) consentToken(f *oauth.Flow, v *page.Visitor) []string {
+// consentBinding returns the values to which the token in the form of the consent page is bound.
+func (s *Handlers) consentBinding(f *oauth.Flow, v *page.Visitor) []string {
 	return []string{"consent", f.ID, v.Row.ID, v.User.ID}
 }
 
@@ -93,12 +94,12 @@ func choiceOf(form url.Values) string {
 
 // showConsent renders the consent page. checked are the scopes that are checked; nil: all.
 func (s *Handlers) showConsent(
-	w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *place, sealed string,
+	w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *consentContext, sealed string,
 	checked []string, fault string,
 ) error {
 	host, loopback := redirecturi.Host(a.RedirectURI)
 	view := templates.ConsentView{
-		Page: s.NewPage(p.visitor, ""), Flow: sealed, Token: s.secrets.FormToken(s.consentToken(&a.Flow, p.visitor)...),
+		Page: s.NewPage(p.visitor, ""), Flow: sealed, Token: s.secrets.FormToken(s.consentBinding(&a.Flow, p.visitor)...),
 		App: templates.ConsentApp{
 			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback, BareScheme: a.BareScheme(),
 			Verified: a.Client.Verified, Operator: management.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
@@ -162,7 +163,7 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || done {
 		return err
 	}
-	if !s.secrets.FormTokenFits(form.Get("token"), s.consentToken(&a.Flow, v)...) {
+	if !s.secrets.FormTokenFits(form.Get("token"), s.consentBinding(&a.Flow, v)...) {
 		e := page.NotVerified("This page is for another account, or you have signed in again since. No access was granted. " +
 			"Reload the page and answer again.")
 		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Reload the page"
@@ -185,7 +186,7 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 			Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Choose Allow or Deny.",
 		}
 	}
-	p, err := s.place(r.Context(), a, v)
+	p, err := s.findConsentContext(r.Context(), a, v)
 	if err != nil {
 		return err
 	}
@@ -242,7 +243,7 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 
 // includesFresh reports whether a scope that was allowed before includes a requested one that was not. Then the user is
 // asked about it again.
-func includesFresh(a *oauth.AuthorizeRequest, p *place, known templates.ConsentScope) bool {
+func includesFresh(a *oauth.AuthorizeRequest, p *consentContext, known templates.ConsentScope) bool {
 	return slices.ContainsFunc(a.Scopes, func(name string) bool {
 		return !slices.Contains(p.known, name) && slices.ContainsFunc(strings.Fields(known.Value), func(x string) bool {
 			return a.Resource.Includes(x, name)
@@ -253,11 +254,11 @@ func includesFresh(a *oauth.AuthorizeRequest, p *place, known templates.ConsentS
 // scopeGroups groups the requested scopes: each with the scopes that it includes. Included scopes that were requested
 // too are granted and denied together with it; the others come with it. A scope that another one includes has no group
 // of its own.
-func scopeGroups(r *catalog.Resource, asked []string) (list []templates.ConsentScope) {
-	for i, name := range asked {
-		inside := slices.ContainsFunc(asked, func(other string) bool {
+func scopeGroups(r *catalog.Resource, requested []string) (list []templates.ConsentScope) {
+	for i, name := range requested {
+		inside := slices.ContainsFunc(requested, func(other string) bool {
 			// Of two scopes that include each other, the first one counts.
-			return other != name && r.Includes(other, name) && (!r.Includes(name, other) || slices.Index(asked, other) < i)
+			return other != name && r.Includes(other, name) && (!r.Includes(name, other) || slices.Index(requested, other) < i)
 		})
 		if inside {
 			continue
@@ -265,7 +266,7 @@ func scopeGroups(r *catalog.Resource, asked []string) (list []templates.ConsentS
 		scope, _ := r.Scope(name)
 		x := templates.ConsentScope{Value: name, Text: page.ScopeText(scope), Kind: page.ScopeKind(scope)}
 		with := r.Effective([]string{name}, "", true)[1:]
-		for _, other := range asked {
+		for _, other := range requested {
 			if other != name && r.Includes(name, other) {
 				x.Value += " " + other
 				if !slices.Contains(with, other) {

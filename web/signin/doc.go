@@ -1,3 +1,3 @@
 // Package signin serves the pages for signing in and out, the authorization request and consent, set-up, and joining a
-// workspace. It keeps the flow of an authorization between these pages; the protocol is the duty of package oauth.
+// workspace. It keeps the flow of an authorization between these pages; package oauth has the protocol.
 package signin

@@ -139,7 +139,7 @@ func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) err
 	if !v.SignedIn() {
 		return e
 	}
-	to, err := s.oauth.OpenAnswer(r.Context(), f, v.User.ID)
+	to, err := s.oauth.UnredeemedRedirect(r.Context(), f, v.User.ID)
 	if err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	if query.Get("switch") == "" && v.SignedIn() && a.NeedsSelection(v.AuthTime()) {
 		head := s.NewPage(v, "")
 		view := templates.SelectView{
-			Page: head, Flow: sealed, Token: s.secrets.FormToken(selectToken(f, v)...), AppName: a.Client.Name,
+			Page: head, Flow: sealed, Token: s.secrets.FormToken(selectBinding(f, v)...), AppName: a.Client.Name,
 			SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.AuthTime()),
 		}
 		return s.Render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
@@ -65,7 +65,7 @@ func (s *Handlers) showLogin(
 	w http.ResponseWriter, r *http.Request, status int, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView,
 ) error {
 	if a == nil {
-		had, err := s.store.HadUser(storage.System(r.Context()))
+		had, err := s.store.HasUserCached(storage.System(r.Context()))
 		if err != nil {
 			return err
 		}
@@ -153,8 +153,8 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	return s.resume(w, r, a, v, sealed)
 }
 
-// selectToken are the values that the token in the form of SelectPage is bound to.
-func selectToken(f *oauth.Flow, v *page.Visitor) []string {
+// selectBinding returns the values to which the token in the form of SelectPage is bound.
+func selectBinding(f *oauth.Flow, v *page.Visitor) []string {
 	return []string{"select", f.ID, v.Row.ID, v.User.ID}
 }
 
@@ -163,7 +163,7 @@ func (s *Handlers) selectAccount(
 	w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, token string,
 ) error {
 	slot, bound := s.boundSlot(r, f)
-	if !bound || !v.SignedIn() || !s.secrets.FormTokenFits(token, selectToken(f, v)...) {
+	if !bound || !v.SignedIn() || !s.secrets.FormTokenFits(token, selectBinding(f, v)...) {
 		e := page.NotVerified(
 			"This page is for another account, or you have signed in again since. Reload the page and choose again.",
 		)

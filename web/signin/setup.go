@@ -11,8 +11,8 @@ import (
 	"doorward/web/page"
 )
 
-// setupOver is the page when there are users already. If none of them is an administrator, it says what to do.
-func (s *Handlers) setupOver(r *http.Request) error {
+// setupClosed is the page when there are users already. If none of them is an administrator, it says what to do.
+func (s *Handlers) setupClosed(r *http.Request) error {
 	has, err := s.store.HasAdministrator(storage.System(r.Context()))
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func (s *Handlers) SetupPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if has {
-		return s.setupOver(r)
+		return s.setupClosed(r)
 	}
 	view := templates.SetupView{Page: s.NewPage(nil, ""), Token: page.Clean(r.URL.Query().Get("word"), 100)}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SetupPage(view))
@@ -92,21 +92,21 @@ func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.
 	return s.RedirectWithNotice(w, r, v, page.DefaultPage, "Welcome. You are the first administrator of this server.")
 }
 
-// setUpAgain is for how long after the set-up its form can be sent again.
-const setUpAgain = 10 * time.Minute
+// setupRetryWindow is how long after the set-up its form can be sent again.
+const setupRetryWindow = 10 * time.Minute
 
 // setUpAlready answers a set-up form that was sent twice like the first one: it signs in the administrator who was
-// created, if the password is theirs. Otherwise it answers with setupOver.
+// created, if the password is theirs. Otherwise it answers with setupClosed.
 func (s *Handlers) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	u, err := s.store.UserByEmail(storage.System(r.Context()), form.Get("email"))
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return s.setupOver(r)
+		return s.setupClosed(r)
 	case err != nil:
 		return err
-	case !u.Admin || s.store.Now().Sub(u.CreatedAt) > setUpAgain:
-		return s.setupOver(r)
+	case !u.Admin || s.store.Now().Sub(u.CreatedAt) > setupRetryWindow:
+		return s.setupClosed(r)
 	}
 	attempt, err := s.Attempt(r, u.Email, form.Get("password"))
 	if err != nil {
@@ -114,7 +114,7 @@ func (s *Handlers) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 	}
 	user, err := s.identity.Login(r.Context(), attempt)
 	if errors.Is(err, identity.ErrWrong) {
-		return s.setupOver(r)
+		return s.setupClosed(r)
 	}
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 		return s.store.TakeSignInLink(ctx, storage.Digest(token), user.ID)
 	})
 	if errors.Is(err, storage.ErrConsumed) {
-		return linkOver(err)
+		return linkInvalid(err)
 	}
 	if err != nil {
 		return err
@@ -50,13 +50,13 @@ func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 func (s *Handlers) userOfLink(r *http.Request, token string) (storage.User, error) {
 	user, err := s.store.UserOfSignInLink(storage.System(r.Context()), storage.Digest(token))
 	if errors.Is(err, storage.ErrNotFound) {
-		return user, linkOver(err)
+		return user, linkInvalid(err)
 	}
 	return user, err
 }
 
-// linkOver is the page for a sign-in link that does not work.
-func linkOver(cause error) *page.Error {
+// linkInvalid is the page for a sign-in link that does not work.
+func linkInvalid(cause error) *page.Error {
 	return &page.Error{
 		Status: http.StatusForbidden, Heading: "This link no longer works",
 		Message: "It was already used, is more than 15 minutes old, or was replaced by a newer link. Ask the server's " +

@@ -22,7 +22,7 @@ type API struct {
 	notes map[string][]string // by subject
 }
 
-// introspection has the members of the response that the API needs.
+// introspection holds the members of the response that the API needs.
 type introspection struct {
 	Active   bool   `json:"active"`
 	Subject  string `json:"sub"`

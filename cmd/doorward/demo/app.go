@@ -123,8 +123,8 @@ func (v *visitor) show(x exchange) {
 	}
 }
 
-// recording returns a context with which package oauth2 and send record their requests to a party, under a title. Where
-// names the section of the RFC.
+// recording returns a context with which package oauth2 and send record their requests to a party, under a title. where
+// is the section of the RFC.
 func (v *visitor) recording(ctx context.Context, to, title, where string) context.Context {
 	return context.WithValue(ctx, oauth2.HTTPClient, recordingClient(partyApp, to, func(_ string, x exchange) {
 		x.Title, x.Where = title, where

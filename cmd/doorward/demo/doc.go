@@ -1,3 +1,3 @@
-// Package demo has the third-party app and the API of doorward demo, as their developers would write them. They know
-// only the server's URLs and their own credentials.
+// Package demo is the third-party app and the API of the command doorward demo. Both use only the server's URLs and
+// their own credentials, as their developers would write them.
 package demo

@@ -72,17 +72,18 @@ func samples(c config.Config, r config.Resource) (first, personal sample) {
 		kind = bearer.KindAPIKey
 	}
 	first.URL, personal.URL = whoAmI, whoAmI
-	if path := readable(r, kind); path != "" {
+	if path := readablePath(r, kind); path != "" {
 		first.URL = apiBase(c, r) + path
 	}
-	if path := readable(r, bearer.KindPersonalAccessToken); path != "" {
+	if path := readablePath(r, bearer.KindPersonalAccessToken); path != "" {
 		personal.URL = apiBase(c, r) + path
 	}
 	return first, personal
 }
 
-// readable is the escaped path of the first route that a credential kind may GET; empty: there is none.
-func readable(r config.Resource, kind string) string {
+// readablePath returns the escaped path of the first route that allows a GET with a kind of credential; empty: there is
+// none.
+func readablePath(r config.Resource, kind string) string {
 	table := route.NewTable(r.API.Routes, r.Objects, false)
 	for i, one := range r.API.Routes {
 		isKey := kind == bearer.KindAPIKey

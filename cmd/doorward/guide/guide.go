@@ -95,7 +95,7 @@ const maxRoutes = 60
 func Page(c config.Config, index int) (string, error) {
 	r := c.Resources[index]
 	api := r.API
-	api.Shape.Metadata = gateway.Metadata(r.ID)
+	api.Shape.Metadata = gateway.MetadataURL(r.ID)
 	p := authPage{
 		Name:            cell(r.Name),
 		API:             apiBase(c, r),
@@ -313,6 +313,6 @@ func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 		"scope", scope,
 	)
 	if strings.HasPrefix(r.ID, "https:") {
-		p.MetadataURL = gateway.Metadata(r.ID)
+		p.MetadataURL = gateway.MetadataURL(r.ID)
 	}
 }

@@ -45,7 +45,7 @@ func (r *Report) CheckDatabase(ctx context.Context, c config.Config, conns int) 
 		r.risk("database_url: %s does not exist yet; serve creates it", name)
 		return
 	}
-	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{LookOnly: true, MaxConns: conns})
+	store, err := storage.Open(ctx, c.DatabaseURL, storage.Options{NoSetup: true, MaxConns: conns})
 	if err != nil {
 		r.Fault("database_url: %v", err)
 		return
@@ -251,7 +251,8 @@ func (r *Report) checkKeys(ctx context.Context, c config.Config, store *storage.
 	found.report(r)
 }
 
-// checkKey adds to found what a key refers to and is not configured. Resource is nil if it is not configured.
+// checkKey adds to found the things that a key refers to and that are not configured. resource is nil if it is not
+// configured.
 func checkKey(k storage.APIKey, c config.Config, resource *catalog.Resource, found orphans) {
 	kind, revoke := "API keys", "run: doorward key revoke ID"
 	narrow := `run: doorward key update ID --scope "A B"`

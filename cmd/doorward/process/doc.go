@@ -1,3 +1,3 @@
-// Package process runs the server's sockets, from opening to draining, and buffers its log. It knows no pages and no
-// database.
+// Package process runs the server's sockets, from opening to draining, and buffers its log. It does not know pages or
+// the database.
 package process

@@ -9,7 +9,7 @@ const { issuer, resource } = settings
 const keys = createRemoteJWKSet(new URL(`${issuer}/oauth/jwks`))
 const rules = { issuer, audience: resource, typ: 'at+jwt', algorithms: ['ES256'], requiredClaims: ['exp', 'sub', 'client_id'] }
 
-async function judge(request) {
+async function decide(request) {
   const [, token] = /^Bearer ([\w.~+/-]+=*)$/i.exec(request.headers.authorization ?? '') ?? []
   if (!token) {
     return [401, 'Bearer realm="files"']
@@ -34,7 +34,7 @@ async function judge(request) {
 
 serve(
   createServer(async (request, response) => {
-    const [status, challenge, subject] = await judge(request)
+    const [status, challenge, subject] = await decide(request)
     if (challenge) {
       response.setHeader('WWW-Authenticate', challenge)
     }

@@ -12,7 +12,7 @@ const as = await oauth.processDiscoveryResponse(new URL(issuer), found)
 const client = { client_id: api.id }
 const auth = oauth.ClientSecretBasic(api.secret)
 
-async function judge(request) {
+async function decide(request) {
   const [, token] = /^Bearer ([\w.~+/-]+=*)$/i.exec(request.headers.authorization ?? '') ?? []
   if (!token) {
     return [401, 'Bearer realm="files"']
@@ -38,7 +38,7 @@ async function judge(request) {
 
 serve(
   createServer(async (request, response) => {
-    const [status, challenge, subject] = await judge(request)
+    const [status, challenge, subject] = await decide(request)
     if (challenge) {
       response.setHeader('WWW-Authenticate', challenge)
     }

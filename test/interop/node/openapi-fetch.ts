@@ -48,7 +48,7 @@ const admin = await step('create a key', async () => {
   return { value: client(made.key!), alive: made.key }
 })
 
-const made = await step('create one with it', async () => {
+const made = await step('create a second key with the first', async () => {
   const expiresAt = new Date(Date.now() + 86_400_000).toISOString()
   const made: Key = ok(await admin.POST('/v1/api-keys', { body: { name: 'Nightly import', scopes: ['read', 'write'], rateLimit: 1000, expiresAt } }))
   check(made.workspace === slug && made.status === 'active' && made.environment === 'live' && made.rateLimit === 1000, JSON.stringify(made))
@@ -57,7 +57,7 @@ const made = await step('create one with it', async () => {
   return { value: made, alive: made.key }
 })
 
-await step('list them by cursor', async () => {
+await step('list the keys, page by page', async () => {
   for (const environment of ['live', 'test', 'test'] as const) {
     ok(await admin.POST('/v1/api-keys', { body: { name: 'One more', scopes: ['read'], environment } }))
   }
@@ -79,12 +79,12 @@ await step('list them by cursor', async () => {
 
 const path = { id: made.id }
 
-await step('show it', async () => {
+await step('show the second key', async () => {
   const shown = ok(await admin.GET('/v1/api-keys/{id}', { params: { path } }))
   check(shown.name === 'Nightly import' && shown.key === undefined && made.key!.endsWith(shown.masked.slice(-4)), JSON.stringify(shown))
 })
 
-await step('call with it', async () => {
+await step('call the API with the second key', async () => {
   const test = ok(await client(made.key!).GET('/v1/auth/test'))
   const limit = test.rateLimit
   check(test.authenticated && test.keyId === made.id && limit?.limit === 1000 && limit.remaining < 1000, JSON.stringify(test))
@@ -92,39 +92,39 @@ await step('call with it', async () => {
   check(me.email === email, me.email)
 })
 
-await step('rename it', async () => {
+await step('rename the second key', async () => {
   const changed = ok(await admin.PATCH('/v1/api-keys/{id}', { params: { path }, body: { name: 'Weekly import', rateLimit: null } }))
   check(changed.name === 'Weekly import' && changed.rateLimit === null, JSON.stringify(changed))
 })
 
-await step('remove scopes from it', async () => {
+await step('remove scopes from the second key', async () => {
   const changed = ok(await admin.PATCH('/v1/api-keys/{id}', { params: { path }, body: { scopes: ['read'] } }))
   check(JSON.stringify(changed.scopes) === '["read"]', JSON.stringify(changed.scopes))
   const { error, response } = await admin.PATCH('/v1/api-keys/{id}', { params: { path }, body: { scopes: ['read', 'write'] } })
   check(response.status === 403 && error?.statusCode === 403 && error.message !== '', 'a key got wider')
 })
 
-const successor = await step('rotate it with a grace period', async () => {
+const successor = await step('rotate the second key, with a grace period', async () => {
   const successor = ok(await admin.POST('/v1/api-keys/{id}/rotate', { params: { path }, body: { grace: '1h' } }))
   check(successor.id !== made.id && successor.name === 'Weekly import', JSON.stringify(successor))
   return { value: successor, alive: successor.key }
 })
 
-await step('call with both', async () => {
+await step('call the API with the rotated key and with its successor', async () => {
   check((await status(made.key!)) === 200 && (await status(successor.key!)) === 200, 'one of them does not work')
   const before = ok(await admin.GET('/v1/api-keys/{id}', { params: { path } }))
   check(before.status === 'rotating' && before.rotatedInto === successor.id, JSON.stringify(before))
   return { alive: made.key }
 })
 
-await step('revoke the old one', async () => {
+await step('revoke the rotated key', async () => {
   const { response } = await admin.DELETE('/v1/api-keys/{id}', { params: { path } })
   check(response.status === 204, `${response.status}`)
   check((await status(made.key!)) === 401 && (await status(successor.key!)) === 200, 'not at once, or too many')
   return { dead: made.key, alive: successor.key }
 })
 
-await step('revoke the new one', async () => {
+await step('revoke its successor', async () => {
   const { response } = await admin.DELETE('/v1/api-keys/{id}', { params: { path: { id: successor.id } } })
   check(response.status === 204 && (await status(successor.key!)) === 401, 'not at once')
   return { dead: successor.key }
@@ -149,7 +149,7 @@ await step('use a personal access token', async () => {
   const test = ok(await reader.GET('/v1/auth/test', { headers: params.header }))
   check(test.keyId === made.id && JSON.stringify(test.scopes) === '["read"]', JSON.stringify(test))
   const { error } = await reader.POST('/v1/api-keys', { params, body: { name: 'No', scopes: ['read'] } })
-  check(error?.statusCode === 403, 'a reader makes a key')
+  check(error?.statusCode === 403, 'a reader creates a key')
   check((await person.DELETE('/v1/personal-access-tokens/{id}', { params: { path: { id: made.id } } })).response.ok, 'not revoked')
   check((await status(made.token!)) === 401, 'it works on')
   return { dead: made.token }

@@ -37,7 +37,7 @@ type Operation struct {
 	PathExamples map[string]string
 }
 
-// Config is what a document is written from.
+// Config holds the inputs of Write.
 type Config struct {
 	Issuer          string // the server's URL
 	SessionCookie   string // the cookie's name

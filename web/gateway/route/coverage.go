@@ -12,7 +12,7 @@ type frontier struct {
 
 func (t *Table) start() frontier { return frontier{nodes: []*node{&t.root}} }
 
-// step reads one more segment. Next appends the nodes to which a node leads.
+// step reads one more segment. next appends the children of a node to a list.
 func (f frontier) step(next func(n *node, to []*node) []*node) frontier {
 	on := frontier{passed: f.passed}
 	for _, n := range f.nodes {
@@ -61,13 +61,13 @@ func anyObject(n *node, to []*node) []*node {
 	return appendNode(appendNode(to, n.object), n.any)
 }
 
-// TakenBefore returns the indexes, in order, of routes that together match every request of another route; nil if some
-// requests are left. A route that matches a path of segments that are literal in no route matches all such paths, so
-// one of them stands for all, and the result is exact.
-func (t *Table) TakenBefore(r Route) []int {
+// CoveredBy returns the indexes, in order, of routes that together match every request of r; nil if they leave some
+// request of r. A route that matches a path of segments that are literal in no route matches all such paths, so one of
+// them stands for all, and the result is exact.
+func (t *Table) CoveredBy(r Route) []int {
 	wanted := r.methods()
 	found := map[int32]bool{}
-	if wanted == 0 || r.Path == "" || !t.takesAll(t.start(), t.compared(r.Path), true, wanted, found) {
+	if wanted == 0 || r.Path == "" || !t.coversAll(t.start(), t.compared(r.Path), true, wanted, found) {
 		return nil
 	}
 	var all []int
@@ -78,8 +78,8 @@ func (t *Table) TakenBefore(r Route) []int {
 	return all
 }
 
-// takesAll reports whether routes match all paths of rest from a frontier on, and adds these routes to found.
-func (t *Table) takesAll(f frontier, rest Pattern, atRoot bool, wanted methodSet, found map[int32]bool) bool {
+// coversAll reports whether routes match all paths of rest from a frontier on, and adds these routes to found.
+func (t *Table) coversAll(f frontier, rest Pattern, atRoot bool, wanted methodSet, found map[int32]bool) bool {
 	taken := func(f frontier) bool {
 		all := f.end()
 		if !all.covers(wanted) {
@@ -113,7 +113,7 @@ func (t *Table) takesAll(f frontier, rest Pattern, atRoot bool, wanted methodSet
 				break
 			}
 			for object := range t.objects {
-				if !t.takesAll(f.step(t.text(object)), rest[i+1:], false, wanted, found) {
+				if !t.coversAll(f.step(t.text(object)), rest[i+1:], false, wanted, found) {
 					return false
 				}
 			}

@@ -51,7 +51,7 @@ func TestRouteIsUnreachableWhenEarlierOnesTakeAllItsRequests(t *testing.T) {
 		{"", []Route{route("/"), route("/*/**")}, route("/**"), []int{0, 1}},
 		{"", []Route{route("/a/*"), route("/*/b")}, route("/a/b"), []int{0}}, // the first alone does
 	} {
-		if got := NewTable(tc.earlier, strings.Fields(tc.objects), false).TakenBefore(tc.later); !slices.Equal(got, tc.want) {
+		if got := NewTable(tc.earlier, strings.Fields(tc.objects), false).CoveredBy(tc.later); !slices.Equal(got, tc.want) {
 			t.Errorf("%v before %v: taken by %v, want %v", tc.earlier, tc.later, got, tc.want)
 		}
 	}
@@ -132,7 +132,7 @@ func TestRoutesAreJudgedAsTheirRequestsAre(t *testing.T) {
 					left = left || (first < 0 && matches(later, objects, method, path))
 				}
 			}
-			taken := table.TakenBefore(later)
+			taken := table.CoveredBy(later)
 			if (len(taken) > 0) == left {
 				t.Fatalf("%v before %v: taken by %v, yet requests left: %v", routes[:i], later, taken, left)
 			}
@@ -165,7 +165,7 @@ func manyRoutes(n int) (routes []Route) {
 	return routes
 }
 
-// BenchmarkCheckRoutes judges ten thousand routes: what check does of them, and of that what serve does at its start.
+// BenchmarkCheckRoutes checks ten thousand routes, as check does, and with the part of it that serve does at its start.
 func BenchmarkCheckRoutes(b *testing.B) {
 	routes, objects := manyRoutes(10_000), []string{"accounts", "contacts"}
 	resource := &catalog.Resource{ID: "https://a.example", Objects: objects, Scopes: []catalog.Scope{
@@ -175,7 +175,7 @@ func BenchmarkCheckRoutes(b *testing.B) {
 		for b.Loop() {
 			table := NewTable(nil, objects, false)
 			for _, route := range routes {
-				table.TakenBefore(route)
+				table.CoveredBy(route)
 				table.Add(route)
 			}
 		}

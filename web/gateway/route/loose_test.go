@@ -2,9 +2,9 @@ package route
 
 import "testing"
 
-// An API that compares paths loosely is judged as it will route: every spelling of a stricter route's path is judged by
-// that route, and a path that could be another route's too is refused.
-func TestV22_LoosePathsAreJudgedInEverySpelling(t *testing.T) {
+// For an API that compares paths loosely, routes match as the API will route: every spelling of a stricter route's path
+// is decided by that route, and a path that could be another route's too is refused.
+func TestV22_LoosePathsMatchInEverySpelling(t *testing.T) {
 	routes := []Route{
 		{Path: "/v1/Capture", Methods: []string{"POST"}, Scopes: []string{"admin"}},
 		{Path: "/v1/{object}/export", Scopes: []string{"{object}:export"}},
@@ -68,7 +68,7 @@ func TestV22_LoosePathsAreJudgedInEverySpelling(t *testing.T) {
 			}
 			if got != want || got == 1 && object != c.object {
 				t.Errorf(
-					"loose %v: %s %s is judged by %d with %q, want %d with %q",
+					"loose %v: %s %s is decided by %d with %q, want %d with %q",
 					loose,
 					c.method,
 					c.path,

@@ -13,10 +13,10 @@ import (
 // maxComparisons bounds how many pairs of routes Overlaps compares, which takes about two seconds.
 const maxComparisons = 50_000_000
 
-// Overlap is a pair of routes: the taker matches a request for which the loser needs more.
+// Overlap is a pair of routes: the weaker one matches a request for which the stricter one needs more.
 type Overlap struct {
-	Taker, Loser int    // indexes
-	Example      string // such a request: METHOD path
+	Weaker, Stricter int    // indexes
+	Example          string // such a request: METHOD path
 }
 
 // Overlaps is a list of overlaps.
@@ -29,7 +29,7 @@ type Overlaps struct {
 }
 
 // Overlaps finds for each route the first earlier route that needs less and matches some, but not all, of its requests.
-// An earlier route that is a special case of the later one, as /health is of /**, is an intended exception. R is the
+// An earlier route that is a special case of the later one, as /health is of /**, is an intended exception. r is the
 // resource of the routes. It returns at most limit pairs.
 func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 	c := t.compare(r)
@@ -60,7 +60,7 @@ func (t *Table) Overlaps(r *catalog.Resource, limit int) Overlaps {
 
 // OtherSpellings finds for each route another route that matches its path in another spelling (with a trailing slash or
 // in another case) and allows a credential that the first refuses. An API that compares paths loosely treats both paths
-// as the same. R is the resource of the routes. It returns at most limit pairs, and whether there are more. A loose
+// as the same. r is the resource of the routes. It returns at most limit pairs, and whether there are more. A loose
 // table has none.
 func (t *Table) OtherSpellings(r *catalog.Resource, limit int) (found []Overlap, more bool) {
 	if t.loose {

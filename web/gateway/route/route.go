@@ -17,7 +17,7 @@ type Route struct {
 	Scopes      []string // all are needed; {object} stands for the object in the path
 	Credentials []string // accepted kinds (bearer.KindsAtAPI); nil: any
 	Role        string   // minimum role in the workspace; empty: any or none
-	Cost        int64    // of the plan
+	Cost        int64    // requests charged to the plan
 	Public      bool     // nothing is needed, and nothing is counted
 	Refuse      bool     // every request is refused; of the other fields only Methods and Path are set
 }
@@ -58,8 +58,8 @@ func (r *Route) ScopesFor(object string) []string {
 	return out
 }
 
-// Named names the requests of the route, without text from the request.
-func (r *Route) Named(method, object string) string {
+// NameFor returns a name for requests of the route, such as GET /v1/{object}. It contains no text from the request.
+func (r *Route) NameFor(method, object string) string {
 	path := r.Path
 	if object != "" {
 		path = strings.Replace(path, objectSegment, object, 1)

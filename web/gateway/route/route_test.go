@@ -150,7 +150,7 @@ func FuzzDecodedPath(f *testing.F) {
 		if err != nil || once != path {
 			t.Fatalf("%q was decoded to %q", escaped, path)
 		}
-		// Whoever decodes once more, or cleans, sees no other segments.
+		// A program that decodes once more, or cleans the path, sees the same segments.
 		again, err := url.PathUnescape(path)
 		if err != nil {
 			again = path

@@ -4,7 +4,7 @@ import (
 	"strings"
 )
 
-// Table has the routes of a resource in a tree of segments, so that finding one takes the same time for any number of
+// Table holds the routes of a resource in a tree of segments, so that finding one takes the same time for any number of
 // routes.
 type Table struct {
 	routes   []Route
@@ -15,7 +15,7 @@ type Table struct {
 	root     node
 }
 
-// node has what may follow a path prefix.
+// node holds the segments that may follow a path prefix.
 type node struct {
 	texts  map[string]*node
 	any    *node    // *

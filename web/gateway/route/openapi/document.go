@@ -152,7 +152,7 @@ func (d *document) firstRemark() string {
 	return "; " + strings.TrimSuffix(d.remarks[0], ".")
 }
 
-// read reads the whole document. Only faults without which nothing can be said about the rest end it.
+// read reads the whole document. It stops only at faults that make the rest of the document meaningless.
 func (d *document) read() error {
 	if d.root.node.Kind != yaml.MappingNode {
 		return d.root.fault(
@@ -177,7 +177,7 @@ func (d *document) read() error {
 		d.all = d.requirements(security)
 	}
 	for _, e := range d.top.entries {
-		if e.name != "security" && isSecurity(e.name) { // else what it asks for would be asked of no operation
+		if e.name != "security" && isSecurity(e.name) { // otherwise its requirements would apply to no operation
 			err := e.key.fault("the document has the key %s; use security", input.Quote(e.name))
 			d.all = &requirement{needs: needs{refuse: true}, err: err}
 		}

@@ -59,7 +59,7 @@ type sourceFile struct {
 	err  error // why it cannot be read
 }
 
-// fileSet has the files of a document. References lead only to files in the folder of the first file or below.
+// fileSet holds the files of a document. References lead only to files in the folder of the first file or below.
 type fileSet struct {
 	folder   string // empty: there is none
 	files    map[string]*sourceFile

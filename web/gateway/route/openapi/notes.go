@@ -9,7 +9,7 @@ import (
 	"doorward/web/gateway/route"
 )
 
-// What notes say, by what was decided.
+// The texts of notes, one for each kind of decision.
 const (
 	noteGuessed      = "no security is given, so the method decides: read, write or delete"
 	noteOptional     = "security is optional, so the route is public"

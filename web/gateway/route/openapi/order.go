@@ -16,12 +16,12 @@ type pattern struct {
 	needs    map[string]needs    // of the route, by method
 }
 
-// source has what operations of a path need.
+// source holds the requirements of the operations of a path.
 type source struct {
 	needs   needs
 	kind    sourceKind
 	widened []int      // segments that are * and a part of one, or another text, in the document
-	beside  []*pattern // whose deeper paths it refuses, and not those of the patterns themselves
+	beside  []*pattern // it refuses the paths below these patterns, but not their own paths
 }
 
 // sourceKind says what the pattern of a source matches.
@@ -89,7 +89,7 @@ func isBefore(a, b []string) bool {
 	}
 }
 
-// candidate is a source whose operations a request may be for.
+// candidate is a source with an operation that a request may match.
 type candidate struct {
 	source
 	at     *pattern

@@ -11,8 +11,8 @@ import (
 // maxOverlaps bounds the comparisons of paths that have requests in common.
 const maxOverlaps = 20_000_000
 
-// routeImport converts operations to routes. The first route that matches a request must need everything that an
-// operation needs that the request may be for. These are the operations with the most specific path, since OpenAPI
+// routeImport converts operations to routes. The first route that matches a request must require everything required by
+// every operation that the request may match. These are the operations with the most specific path, since OpenAPI
 // prefers literal segments to templates. Where paths cross, as /{tenant}/b and /x/{name} do at /x/b, they are the
 // operations of all of them.
 type routeImport struct {
@@ -183,7 +183,7 @@ func (r *routeImport) decide(d *document, method string) {
 		}
 		if len(p.candidates(method)) > 0 && !own.equal(n) {
 			if method == "HEAD" && len(p.sources["HEAD"]) == 0 {
-				// told about GET
+				// the note for GET says it already
 			} else if own.public && n.equal(needs{}) {
 				d.note(noteWidened, method+" "+p.path)
 			} else {
@@ -205,7 +205,7 @@ func (r *routeImport) decide(d *document, method string) {
 			if !missing {
 				continue
 			}
-			if r.crossed >= maxOperations { // more would be too many routes: it needs the same everywhere
+			if r.crossed >= maxOperations { // at the limit: stricter everywhere, instead of a crossing route
 				for _, c := range other.candidates(method) {
 					n = joinNeeds(n, c.needs)
 				}
@@ -215,7 +215,7 @@ func (r *routeImport) decide(d *document, method string) {
 			crossing, _ := p.segments.Cross(other.segments)
 			both := r.pattern(crossing)
 			if len(both.candidates(method)) > 0 || slices.Contains(work, both) {
-				continue // it is looked at for itself
+				continue // the loop handles it separately
 			}
 			d.note(noteCrossing, method+" "+p.path+" and "+other.path)
 			r.crossed++

@@ -17,7 +17,7 @@ type scheme struct {
 // hasScopes reports whether the specification defines scopes for the kind of scheme.
 func (s scheme) hasScopes() bool { return s.kind == "oauth2" || s.kind == "openIdConnect" }
 
-// needs has the requirements of an operation. Public is the weakest, refuse the strictest.
+// needs holds the requirements of an operation. Public is the weakest, refuse the strictest.
 type needs struct {
 	public bool
 	refuse bool
@@ -168,7 +168,7 @@ type securityKey struct {
 	node any
 }
 
-// requirements reads a list of requirements, of which a request must fulfil one. Each alone is as strict as the
+// requirements reads a list of requirements; a request must fulfil one of them. Each alone is as strict as the
 // document, so those that cannot be read are dropped if another one can be.
 func (d *document) requirements(p place) *requirement {
 	key := securityKey{p.file, yamlnode.Deref(p.node)}

@@ -58,7 +58,7 @@ func (d *document) readServers() error {
 	return nil
 }
 
-// servers reads the servers of an element. Given is false if it has none, so that those of the element around it apply.
+// servers reads the servers of an element. given is false if it has none, so that those of the element around it apply.
 func (d *document) servers(m *mapping) (all []apiServer, faults []error, given bool) {
 	if d.swagger {
 		return nil, nil, false

@@ -16,20 +16,20 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// trouble is an error for the operator about a database that cannot be reached, in one sentence. It wraps
+// operatorError is an error for the operator about a database that cannot be reached, in one sentence. It wraps
 // ErrUnavailable.
-type trouble string
+type operatorError string
 
 // Error implements error.
-func (t trouble) Error() string { return string(t) }
+func (t operatorError) Error() string { return string(t) }
 
 // Unwrap returns ErrUnavailable.
-func (trouble) Unwrap() error { return ErrUnavailable }
+func (operatorError) Unwrap() error { return ErrUnavailable }
 
-// connectTrouble returns an error that says in one sentence why a login cannot connect to its PostgreSQL server, and
+// explainConnect returns an error that says in one sentence why a login cannot connect to its PostgreSQL server, and
 // what to do. It names the configuration key, the server, the user and the database, but never the password. It wraps
 // ErrUnavailable.
-func connectTrouble(key, url string, cause error) error {
+func explainConnect(key, url string, cause error) error {
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		return errors.New(key + " is not a PostgreSQL URL") // pgx's error would quote the password
@@ -39,7 +39,7 @@ func connectTrouble(key, url string, cause error) error {
 		server = "the socket in " + cfg.Host
 	}
 	say := func(format string, args ...any) error {
-		return trouble(key + ": " + fmt.Sprintf(format, args...))
+		return operatorError(key + ": " + fmt.Sprintf(format, args...))
 	}
 	var pg *pgconn.PgError
 	if errors.As(cause, &pg) {
@@ -62,7 +62,7 @@ func connectTrouble(key, url string, cause error) error {
 		case "57P03": // cannot_connect_now
 			return say("the PostgreSQL server at %s is starting up or shutting down; try again shortly", server)
 		}
-		if text := postgresTrouble(pg.Code); text != "" {
+		if text := explainPostgres(pg.Code); text != "" {
 			return say("%s at %s as the user %q (SQLSTATE %s)", text, server, cfg.User, pg.Code)
 		}
 		return say("the PostgreSQL server at %s refuses the user %q and the database %q with SQLSTATE %s", server,
@@ -116,8 +116,8 @@ func lastOf(err error) string {
 	}
 }
 
-// postgresTrouble says what a SQLSTATE means, if it is one that the operator can do something about.
-func postgresTrouble(code string) string {
+// explainPostgres says what a SQLSTATE means, if it is one that the operator can do something about.
+func explainPostgres(code string) string {
 	switch code {
 	case "28P01", "28000":
 		return "the PostgreSQL server no longer accepts the login; check its password and pg_hba.conf"
@@ -145,8 +145,8 @@ func postgresTrouble(code string) string {
 	return ""
 }
 
-// sqliteTrouble says what SQLite's code means, and what to do.
-func sqliteTrouble(code int) string {
+// explainSQLite says what SQLite's code means, and what to do.
+func explainSQLite(code int) string {
 	text := ""
 	switch code & 0xff {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:

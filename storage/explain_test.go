@@ -217,7 +217,7 @@ func TestV70_AFullOrLockedSQLiteSaysWhatToDo(t *testing.T) {
 func TestV70_SQLiteErrorsSayWhatToDo(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
-	must(t, os.WriteFile(file, []byte(strings.Repeat("this is no database\n", 100)), 0o600))
+	must(t, os.WriteFile(file, []byte(strings.Repeat("this is not a database\n", 100)), 0o600))
 	openFails(t, "sqlite:"+file, "is not a SQLite database", file)
 	openFails(t, "sqlite:"+filepath.Join(file, "sub", "x.db"), "directory of the SQLite database cannot be created")
 	openFails(t, "sqlite:"+dir, "cannot be opened for writing", "let this user read and write")

@@ -22,23 +22,23 @@ func (e *closedError) Error() string { return "no longer allowed: " + e.verdict.
 
 func (e *closedError) Unwrap() error { return e.verdict.Refusal }
 
-// lastingRequest is a request that was allowed and is still running.
-type lastingRequest struct {
+// longRequest is a request that was allowed and is still running.
+type longRequest struct {
 	api     *API
 	request Request
 	end     context.CancelCauseFunc
 	allowed time.Time // when a decision last allowed it
 
-	before, after *lastingRequest // in the list
+	before, after *longRequest // in the list
 }
 
-// lastingRequests is a linked list of running requests, which costs only a few pointers for each.
-type lastingRequests struct {
+// longRequests is a linked list of running requests, which costs only a few pointers for each.
+type longRequests struct {
 	mu    sync.Mutex
-	first *lastingRequest
+	first *longRequest
 }
 
-func (l *lastingRequests) add(one *lastingRequest) {
+func (l *longRequests) add(one *longRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if one.after = l.first; one.after != nil {
@@ -47,7 +47,7 @@ func (l *lastingRequests) add(one *lastingRequest) {
 	l.first = one
 }
 
-func (l *lastingRequests) remove(one *lastingRequest) {
+func (l *longRequests) remove(one *longRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if one.after != nil {
@@ -61,7 +61,7 @@ func (l *lastingRequests) remove(one *lastingRequest) {
 }
 
 // due returns the requests that were last allowed before a time.
-func (l *lastingRequests) due(before time.Time) (all []*lastingRequest) {
+func (l *longRequests) due(before time.Time) (all []*longRequest) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for one := l.first; one != nil; one = one.after {
@@ -72,7 +72,7 @@ func (l *lastingRequests) due(before time.Time) (all []*lastingRequest) {
 	return all
 }
 
-func (l *lastingRequests) setAllowed(one *lastingRequest, at time.Time) {
+func (l *longRequests) setAllowed(one *longRequest, at time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	one.allowed = at
@@ -83,9 +83,9 @@ func (l *lastingRequests) setAllowed(one *lastingRequest, at time.Time) {
 // allowed.
 func (g *Gateway) Recheck(ctx context.Context) {
 	now := g.now()
-	work := make(chan *lastingRequest)
+	work := make(chan *longRequest)
 	var workers sync.WaitGroup
-	due := g.lasting.due(now.Add(-recheckAge))
+	due := g.long.due(now.Add(-recheckAge))
 	for range min(recheckers, len(due)) {
 		workers.Go(func() {
 			for one := range work {
@@ -100,13 +100,13 @@ func (g *Gateway) Recheck(ctx context.Context) {
 	workers.Wait()
 }
 
-func (g *Gateway) recheck(ctx context.Context, one *lastingRequest, now time.Time) {
+func (g *Gateway) recheck(ctx context.Context, one *longRequest, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, decisionTimeout)
 	defer cancel()
 	v := g.decideFor(ctx, one.api, one.request, rechecked)
 	switch {
 	case v.Refusal == nil:
-		g.lasting.setAllowed(one, now)
+		g.long.setAllowed(one, now)
 	case (v.Refusal.Kind == Unavailable || v.Refusal.Kind == Failed) && now.Sub(one.allowed) < recheckGrace:
 	default:
 		one.end(&closedError{v})
