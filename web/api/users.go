@@ -21,12 +21,12 @@ type ServerUser struct {
 	DisabledAt   *Moment             `json:"disabledAt"`
 	CreatedAt    Moment              `json:"createdAt"`
 	LastSignInAt *Moment             `json:"lastSignInAt" doc:"null: never signed in."`
-	Workspaces   []AffectedWorkspace `json:"workspaces,omitzero" doc:"Only for a single user: the workspaces that stop working if the user is disabled, because they have no other enabled owner."`
+	Workspaces   []StoppingWith `json:"workspaces,omitzero" doc:"Only for a single user: the workspaces that stop working if the user is disabled, because they have no other enabled owner."`
 	Tokens       []Token             `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
 }
 
-// AffectedWorkspace is a workspace that is disabled with a user.
-type AffectedWorkspace struct {
+// StoppingWith is a workspace that is disabled with a user.
+type StoppingWith struct {
 	ID       string `json:"id"`
 	Slug     string `json:"slug"`
 	Name     string `json:"name"`
@@ -73,7 +73,7 @@ func (a *API) users() []operation {
 		LastSignInAt: ptr(exampleTime),
 	}
 	shown := listed
-	shown.Workspaces, shown.Tokens = []AffectedWorkspace{
+	shown.Workspaces, shown.Tokens = []StoppingWith{
 		{ID: "ws_" + exampleUUID, Slug: "bob", Name: "Bob", Personal: true},
 	}, []Token{}
 	return []operation{
@@ -165,11 +165,11 @@ func (c *call) oneUser(ctx context.Context, id string) (ServerUser, error) {
 	if err != nil {
 		return ServerUser{}, fmt.Errorf("show a user: %w", err)
 	}
-	shown.Workspaces = []AffectedWorkspace{}
+	shown.Workspaces = []StoppingWith{}
 	for _, w := range with {
 		shown.Workspaces = append(
 			shown.Workspaces,
-			AffectedWorkspace{ID: w.ID, Slug: w.Slug, Name: w.Name, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()},
+			StoppingWith{ID: w.ID, Slug: w.Slug, Name: w.Name, Personal: w.Personal, Disabled: !w.DisabledAt.IsZero()},
 		)
 	}
 	tokens, err := c.identity.CurrentTokens(ctx, id)
