@@ -14,21 +14,26 @@ const (
 	noteGuessed      = "no security is given, so the method decides: read, write or delete"
 	noteOptional     = "security is optional, so the route is public"
 	noteAlternatives = "one of several requirements is enough; the first with scopes was used"
-	noteJoined       = "paths that differ only in a fragment or the names of templates; the route has the combined requirements of all of them"
-	noteTwice        = "the path is listed twice; the route has the combined requirements of both"
-	noteVariant      = "a query in a path is a variant of the same route, which has the combined requirements of all variants"
-	noteHead         = "GET and HEAD have different requirements; the route is for both and has the combined requirements"
-	noteCrossing     = "the two paths overlap; the route for paths that match both has the combined requirements"
-	noteEverywhere   = "the path overlaps too many others; it has the combined requirements of all of them"
-	notePartial      = "a template is a part of a segment, or a route cannot have its text; the segment became *"
-	noteWidened      = "the path is public, but the route matches more, so it needs a credential"
-	noteGeneral      = "the route matches more than the path in the document, so it also has the requirements of more general paths"
-	noteExtraScopes  = "the scheme has scopes, which this version of OpenAPI does not define; they were kept"
-	noteBasic        = "a security scheme other than a bearer token in the Authorization header, which Doorward does not read; clients must send a bearer token there"
-	noteTrace        = "TRACE was left out; the gateway does not forward it"
-	noteServers      = "the servers have different paths, so each operation has a route for each of them"
-	noteHost         = "the document's servers may belong to another host, so its operations can make routes stricter but never public"
-	noteRelative     = "the first server is relative to where the document is published; it was read from the root"
+	noteJoined       = "paths that differ only in a fragment or the names of templates; the route has the combined " +
+		"requirements of all of them"
+	noteTwice   = "the path is listed twice; the route has the combined requirements of both"
+	noteVariant = "a query in a path is a variant of the same route, which has the combined requirements of " +
+		"all variants"
+	noteHead       = "GET and HEAD have different requirements; the route is for both and has the combined requirements"
+	noteCrossing   = "the two paths overlap; the route for paths that match both has the combined requirements"
+	noteEverywhere = "the path overlaps too many others; it has the combined requirements of all of them"
+	notePartial    = "a template is a part of a segment, or a route cannot have its text; the segment became *"
+	noteWidened    = "the path is public, but the route matches more, so it needs a credential"
+	noteGeneral    = "the route matches more than the path in the document, so it also has the requirements of " +
+		"more general paths"
+	noteExtraScopes = "the scheme has scopes, which this version of OpenAPI does not define; they were kept"
+	noteBasic       = "a security scheme other than a bearer token in the Authorization header, which Doorward " +
+		"does not read; clients must send a bearer token there"
+	noteTrace   = "TRACE was left out; the gateway does not forward it"
+	noteServers = "the servers have different paths, so each operation has a route for each of them"
+	noteHost    = "the document's servers may belong to another host, so its operations can make routes " +
+		"stricter but never public"
+	noteRelative = "the first server is relative to where the document is published; it was read from the root"
 )
 
 var noteOrder = []string{
