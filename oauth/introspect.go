@@ -97,7 +97,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 			LogFieldsOf(ctx).Cause = errNotTheirs
 		}
 		if counted && err != nil && p.KeyID != "" && maySee(caller, p) {
-			s.bearer.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, bearer.ReasonOf(p.Kind, err), false)
+			s.bearer.NoteUse(ctx, &p, ActionIntrospected, http.StatusOK, bearer.ReasonOf(p.Kind, err), false)
 		}
 		delayNegative(ctx, begin)
 		writeJSON(w, http.StatusOK, Introspection{})
@@ -114,7 +114,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 			reason = bearer.ReasonLimit
 		}
 		if cost > 0 {
-			s.bearer.NoteUse(ctx, &p, actionIntrospected, http.StatusOK, reason, !taken.Allowed)
+			s.bearer.NoteUse(ctx, &p, ActionIntrospected, http.StatusOK, reason, !taken.Allowed)
 		}
 		if p.Limited() {
 			answer.RateLimit = &RateLimit{
@@ -132,8 +132,8 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 // errNotTheirs is for the log. The caller gets the same answer as for an unknown credential.
 var errNotTheirs = errors.New("the caller may not see this credential: it is for another resource, or another client's")
 
-// actionIntrospected is the action shown for requests that only a resource server saw.
-const actionIntrospected = "Token introspection"
+// ActionIntrospected is the action of requests in which a resource server introspected a credential.
+const ActionIntrospected = "introspected"
 
 // introspectionCost reads the cost to charge to the plan; counted is false if none was sent.
 func introspectionCost(form url.Values) (cost int64, counted bool, err error) {

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 
+	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -26,8 +27,16 @@ func requestRows(list []storage.Request) []templates.KeyRequest {
 	var rows []templates.KeyRequest
 	for _, x := range list {
 		rows = append(rows, templates.KeyRequest{
-			At: x.At.Time(), Action: x.Action, Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address,
+			At: x.At.Time(), Action: actionText(x.Action), Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address,
 		})
 	}
 	return rows
+}
+
+// actionText puts the action of a request into words: an introspection, or the method and route.
+func actionText(action string) string {
+	if action == oauth.ActionIntrospected {
+		return "Token introspection"
+	}
+	return action
 }
