@@ -13,16 +13,16 @@ import (
 
 // ServerUser is a user, for administrators of this server.
 type ServerUser struct {
-	ID           string              `json:"id"`
-	Email        string              `json:"email"`
-	Name         string              `json:"name"`
-	Admin        bool                `json:"admin" doc:"An administrator of this server."`
-	Disabled     bool                `json:"disabled" doc:"The user cannot sign in, and no app or token can act on their behalf."`
-	DisabledAt   *Moment             `json:"disabledAt"`
-	CreatedAt    Moment              `json:"createdAt"`
-	LastSignInAt *Moment             `json:"lastSignInAt" doc:"null: never signed in."`
+	ID           string         `json:"id"`
+	Email        string         `json:"email"`
+	Name         string         `json:"name"`
+	Admin        bool           `json:"admin" doc:"An administrator of this server."`
+	Disabled     bool           `json:"disabled" doc:"The user cannot sign in, and no app or token can act on their behalf."`
+	DisabledAt   *Moment        `json:"disabledAt"`
+	CreatedAt    Moment         `json:"createdAt"`
+	LastSignInAt *Moment        `json:"lastSignInAt" doc:"null: never signed in."`
 	Workspaces   []StoppingWith `json:"workspaces,omitzero" doc:"Only for a single user: the workspaces that stop working if the user is disabled, because they have no other enabled owner."`
-	Tokens       []Token             `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
+	Tokens       []Token        `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
 }
 
 // StoppingWith is a workspace that is disabled with a user.
