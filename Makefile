@@ -38,6 +38,8 @@ example-torvus: ## an API behind Doorward, with its page for customers in exampl
 # Where goroutines of the server meet, tests run under the race detector; on the rest it would only cost time. The first
 # run is for those: of the tests with a server of their own, only those whose requests meet (test/stores says how).
 # The last run has all tests without the detector, but for test/gateways, which the first run has whole.
+# "make lint" vets, and no test needs the symbols of a debugger, so both are left out.
+GOTEST := go test -vet=off -ldflags=-w
 # The detector leaves out SQLite itself, which is C translated to Go: watching each of its steps takes ten times as long.
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false
 DETECTED := ./test/gateways ./test/security ./storage ./web ./web/api ./web/gateway ./web/page ./oauth/... ./cmd/doorward/process
@@ -47,9 +49,9 @@ REST = $$(go list ./... | grep -vxF "$$(go list $(LONGEST) ./test/gateways)")
 .PHONY: test
 test: setup ## all tests, the longest packages first; installs what they need the first time
 	@CGO_ENABLED=0 DOORWARD_TEST_FULL=1 go run ./test/postgres/run $(RECORD) -- \
-		env CGO_ENABLED=1 DOORWARD_TEST_ONLY=at-once go test $(RACE) -shuffle=on -timeout 30m $(DETECTED) -- \
-		env CGO_ENABLED=1 go test $(RACE) -run Serve ./cmd/doorward -- \
-		go test -shuffle=on -timeout 30m $(LONGEST) $(REST)
+		env CGO_ENABLED=1 DOORWARD_TEST_ONLY=at-once $(GOTEST) $(RACE) -shuffle=on -timeout 30m $(DETECTED) -- \
+		env CGO_ENABLED=1 $(GOTEST) $(RACE) -run Serve ./cmd/doorward -- \
+		$(GOTEST) -shuffle=on -timeout 30m $(LONGEST) $(REST)
 
 .PHONY: test-times
 test-times: RECORD = -record docs/test-times.md
