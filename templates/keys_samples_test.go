@@ -178,12 +178,12 @@ func objectFields() templates.KeyFields {
 	f.Errors = map[string]string{
 		"name":        "The name is longer than 100 characters.",
 		"scope":       "The permission is missing; choose at least one.",
-		"environment": "The environment \"prod\" is unknown; this API has live, test.",
+		"environment": "The environment \"prod\" is unknown; choose live or test.",
 		"resource":    "The API \"https://api.example.com\" does not accept API keys; use an app or a personal access token.",
 		"plan":        "The plan \"pro\" exceeds the workspace's plan; choose a smaller one.",
 		"rate_limit":  "The rate limit exceeds the plan's 1,000 requests per hour; enter a lower number.",
 		"expires":     "Choose an expiration date.",
-		"addresses":   "The allowed IP addresses: \"192.0.2.7/24\" has host bits set; use 192.0.2.0/24.",
+		"addresses":   "The allowed IP addresses: \"192.0.2.7/24\" has host bits set; use 192.0.2.0/24 for the range, or 192.0.2.7 for one address.",
 		"password":    "Incorrect password.",
 	}
 	return f
@@ -254,7 +254,7 @@ func key() templates.KeyView {
 			},
 		}},
 		Events: []templates.KeyEvent{
-			{At: ago(aDay), Text: "Permissions: read, write.", Who: "Grace Hopper", Address: "198.51.100.7"},
+			{At: ago(aDay), Text: "Permissions changed to read, write.", Who: "Grace Hopper", Address: "198.51.100.7"},
 			{At: ago(40 * aDay), Text: "Created with the permissions read, write, delete", Who: "", Address: "192.0.2.10"},
 		},
 	}
@@ -278,8 +278,8 @@ func keySamples() []sample {
 	wrong := key()
 	wrong.State, wrong.Plans, wrong.NeedPassword = "paused", objectFields().Plans, true
 	wrong.Errors = map[string]string{
-		"name":     "The name is missing; say what the key is for.",
-		"grace":    "Choose how long the old key keeps working.",
+		"name":     "The name is missing; name the program that uses the key.",
+		"grace":    "Choose when the current key expires.",
 		"password": "Incorrect password.",
 		"confirm":  "Type the name exactly as shown. Nothing was revoked.",
 	}

@@ -633,7 +633,7 @@ func AdminAuditPage(v AdminAuditView) templ.Component {
 				}
 				templ_7745c5c3_Err = option(choice{
 					ID: "f-server", Type: "checkbox", Name: "server", Value: "1", Checked: v.Server,
-					Label: "Only the server's own events",
+					Label: "Only events outside workspaces",
 				}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

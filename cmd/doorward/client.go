@@ -34,12 +34,12 @@ type clientCreate struct {
 	Site           string   `help:"The app's home page." placeholder:"URL"`
 	RedirectURI    []string `name:"redirect-uri" sep:"none" help:"Redirect URI; repeat for several." placeholder:"URL"`
 	Scope          string   `help:"Scopes that the app can request, separated by spaces." placeholder:"\"A B\""`
-	Resource       []string `sep:"none" help:"API (resource) of the app; repeat for several. Default: the first in the configuration." placeholder:"ID"`
+	Resource       []string `sep:"none" help:"API (resource) that the app can call; repeat for several. Default: the first in the configuration." placeholder:"ID"`
 	Grant          []string `sep:"none" help:"Grant type; repeat for several. Default with a redirect URI: authorization_code and refresh_token." placeholder:"GRANT"`
 	Public         bool     `help:"Public client without a secret: an app on the user's device or in the browser."`
 	PKCE           string   `name:"pkce" enum:"required,optional" default:"required" help:"Whether PKCE is required; optional is only for confidential apps that do not support it." placeholder:"required|optional"`
 	FirstParty     bool     `help:"First-party app: users are not asked for consent."`
-	Manages        bool     `help:"Trusted management app, such as your own dashboard: keys, apps and members it creates remain after its tokens expire."`
+	Manages        bool     `help:"Trusted management app, such as your own dashboard: the keys, apps and members that it adds remain after its access ends."`
 	ResourceServer bool     `help:"Resource server: an API that introspects the tokens for its --resource."`
 	Workspace      string   `help:"Workspace that owns the app. Default: none, and only administrators see the app." placeholder:"SLUG"`
 }
@@ -119,7 +119,7 @@ type clientUpdate struct {
 	Grant       []string `sep:"none" help:"Replaces all grant types; repeat for several." placeholder:"GRANT"`
 	PKCE        *string  `name:"pkce" enum:"required,optional" help:"Whether PKCE is required; optional is only for confidential apps that do not support it." placeholder:"required|optional"`
 	FirstParty  *bool    `negatable:"" help:"First-party app: users are not asked for consent."`
-	Manages     *bool    `negatable:"" help:"Trusted management app, such as your own dashboard: keys, apps and members it creates remain after its tokens expire."`
+	Manages     *bool    `negatable:"" help:"Trusted management app, such as your own dashboard: the keys, apps and members that it adds remain after its access ends."`
 	Verified    *bool    `negatable:"" help:"Mark the app as verified; the consent page shows it."`
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 type keyCommand struct {
-	Create keyCreate `cmd:"" help:"Create an API key for a workspace or, with --scope introspect, for an API to introspect tokens with."`
+	Create keyCreate `cmd:"" help:"Create an API key for a workspace or, with --scope introspect, one with which an API introspects tokens."`
 	List   keyList   `cmd:"" help:"List the API keys of a workspace or, without --workspace, the introspection keys."`
 	Show   keyShow   `cmd:"" help:"Show an API key (never the secret)."`
 	Update keyUpdate `cmd:"" help:"Update an API key. Settings that you leave out stay unchanged."`
@@ -31,11 +31,11 @@ type keyCreate struct {
 	Workspace string        `help:"Workspace that owns the key. Required unless --scope is introspect." placeholder:"SLUG"`
 	Name      string        `required:"" help:"The key's name." placeholder:"NAME"`
 	Scope     string        `required:"" help:"Scopes, separated by spaces. introspect cannot be combined with others." placeholder:"\"A B\""`
-	Resource  string        `help:"API (resource) of the credential. Default: the first in the configuration." placeholder:"ID"`
+	Resource  string        `help:"API (resource) that it can call. Default: the first in the configuration." placeholder:"ID"`
 	Test      bool          `help:"Create a test key, which uses the test plan."`
 	Plan      string        `help:"Plan from the configuration. Default: the workspace's plan." placeholder:"PLAN"`
 	RateLimit *int64        `help:"Rate limit in requests per hour; overrides the plan's." placeholder:"N"`
-	Expires   *durationFlag `help:"When the key expires, from now. Default: never." placeholder:"DURATION"`
+	Expires   *durationFlag `help:"How long until the key expires. Default: never." placeholder:"DURATION"`
 	Note      string        `help:"Description for the people who manage the key." placeholder:"TEXT"`
 	Address   []string      `sep:"none" help:"Allowed IP address or CIDR range; repeat for several. Default: any." placeholder:"CIDR"`
 }

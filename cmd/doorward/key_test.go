@@ -249,7 +249,7 @@ func TestKeyCommandsRefuseIncorrectUsage(t *testing.T) {
 		{`--scope "books:read" is not`, create("--scope", "books:read")},
 		{"--scope is missing", create("--scope", " ")},
 		{`--resource "https://b.example" is not in the configuration`, create("--resource", "https://b.example")},
-		{`--test "test" is unknown; this resource has live`, create("--test")},
+		{`--test "test" is unknown; choose live`, create("--test")},
 		{`--plan "gold" is not in the configuration`, create("--plan", "gold")},
 		{"--rate-limit must be above 0", create("--rate-limit=-1")},
 		{"--rate-limit must be above 0", create("--rate-limit=0")},

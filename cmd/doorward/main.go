@@ -75,7 +75,7 @@ type commands struct {
 	Key        keyCommand        `cmd:"" help:"API keys: create, list, show, update, pause, resume, revoke, rotate."`
 	Token      tokenCommand      `cmd:"" help:"Personal access tokens: create, list, revoke."`
 	SigningKey signingKeyCommand `cmd:"" help:"Signing keys of JWT access tokens: list, rotate."`
-	Secret     secretCommand     `cmd:"" help:"The master secret: reseal."`
+	Secret     secretCommand     `cmd:"" help:"The master secret: reseal the data that it protects."`
 	Routes     routesCommand     `cmd:"" help:"Routes of a resource: from-openapi."`
 	Docs       docsCommand       `cmd:"" help:"Print the authentication guide for the customers of an API, in Markdown."`
 	Introspect introspectCommand `cmd:"" help:"Print the introspection response for a credential."`

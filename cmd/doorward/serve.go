@@ -26,7 +26,7 @@ type serveCommand struct {
 	DatabaseURL        *string  `name:"database-url" help:"sqlite:PATH or postgres://... Default: sqlite:data/doorward.db" placeholder:"URL"`
 	DatabaseMigrateURL *string  `name:"database-migrate-url" help:"PostgreSQL URL for migrations, if the --database-url user cannot change the schema." placeholder:"URL"`
 	TrustedProxies     []string `sep:"none" help:"Proxy whose X-Forwarded-* headers are trusted; repeat for several." placeholder:"CIDR"`
-	RedirectSchemes    []string `sep:"none" help:"Custom redirect URI scheme without a dot to allow, such as cursor; repeat for several." placeholder:"SCHEME"`
+	RedirectSchemes    []string `sep:"none" help:"Custom redirect URI scheme to allow although it has no dot, such as cursor; repeat for several." placeholder:"SCHEME"`
 	SignUp             *string  `help:"Sign-up mode. Only closed is supported: administrators create accounts." placeholder:"closed"`
 	PlansBy            *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
 	AuditRetention     *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`

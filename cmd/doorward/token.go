@@ -22,9 +22,9 @@ type tokenCreate struct {
 	User     string        `required:"" help:"Email address of the user." placeholder:"ADDRESS"`
 	Name     string        `required:"" help:"The token's name." placeholder:"NAME"`
 	Scope    string        `required:"" help:"Scopes, separated by spaces." placeholder:"\"A B\""`
-	Resource string        `help:"API (resource) of the credential. Default: the first in the configuration." placeholder:"ID"`
+	Resource string        `help:"API (resource) that it can call. Default: the first in the configuration." placeholder:"ID"`
 	Role     string        `help:"Highest role in a workspace: viewer, member, admin or owner. Default: the user's role." placeholder:"ROLE"`
-	Expires  *durationFlag `help:"When the token expires, from now. Default: never." placeholder:"DURATION"`
+	Expires  *durationFlag `help:"How long until the token expires. Default: never." placeholder:"DURATION"`
 }
 
 // Run creates a personal access token and prints it with its secret, which is not shown again.

@@ -48,7 +48,7 @@ func (k *Keys) check(p *Spec, personal bool, r *catalog.Resource) (*catalog.Reso
 	if p.Name, why = input.Line(p.Name, maxKeyName); why != "" {
 		fault("name", "%s", why)
 	} else if p.Name == "" {
-		fault("name", "is missing; say what the key is for")
+		fault("name", "is missing; name the program that uses the key")
 	}
 	if p.Note, why = input.Lines(p.Note, maxKeyNote); why != "" {
 		fault("note", "%s", why)
@@ -96,8 +96,8 @@ func (k *Keys) checkEnvironment(p *Spec, r *catalog.Resource, fault func(field, 
 	case len(has) == 0:
 		fault("resource", "%q does not accept API keys; use an app or a personal access token", input.Shorten(p.Resource))
 	case !slices.Contains(has, p.Environment):
-		fault("environment", "%q is unknown; this resource has %s", input.Shorten(p.Environment),
-			strings.Join(has, ", "))
+		fault("environment", "%q is unknown; choose %s", input.Shorten(p.Environment),
+			strings.Join(has, " or "))
 	}
 }
 
@@ -162,7 +162,8 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 			fault("addresses", "%q is not an address or range; use one such as 192.0.2.7 or 192.0.2.0/24",
 				input.Shorten(text))
 		case prefix.Masked() != prefix:
-			fault("addresses", "%q has host bits set; use %s", input.Shorten(text), prefix.Masked())
+			fault("addresses", "%q has host bits set; use %s for the range, or %s for one address", input.Shorten(text),
+				prefix.Masked(), prefix.Addr())
 		case !slices.Contains(out, prefix.String()):
 			out = append(out, prefix.String())
 		}

@@ -47,7 +47,7 @@ func (s *Workspaces) serverAudit(r *http.Request, view *templates.AdminAuditView
 	switch {
 	case view.In == "":
 	case view.Server:
-		q.faults["workspace"] = "Leave this empty to see the server's own events."
+		q.faults["workspace"] = "Leave this empty to see events outside workspaces."
 	case storage.IsID("ws", view.In):
 		q.filter.WorkspaceID = view.In
 	default:

@@ -188,7 +188,7 @@ func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, at appPlace)
 		return s.refuseApp(w, r, status, at, c, base, map[string]string{"password": fault})
 	case !known:
 		return s.refuseApp(w, r, http.StatusBadRequest, at, c, base,
-			map[string]string{"grace": "Choose how long the old secret keeps working."})
+			map[string]string{"grace": "Choose when the current secret expires."})
 	}
 	var oldUntil time.Time
 	if grace > 0 && len(c.Secrets) > 0 {

@@ -300,11 +300,11 @@ func eventText(e *storage.AuditEvent) string {
 		for _, x := range []struct{ field, text string }{
 			{"name", "renamed"},
 			{"note", "note changed"},
-			{"scopes", "permissions: " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")},
-			{"role", "maximum role: " + e.Detail["role"]},
-			{"plan", "plan: " + e.Detail["plan"]},
-			{"rate_limit", "rate limit: " + e.Detail["rate_limit"] + " requests per hour"},
-			{"addresses", "allowed IP addresses: " + e.Detail["addresses"]},
+			{"scopes", "permissions changed to " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")},
+			{"role", "maximum role changed to " + e.Detail["role"]},
+			{"plan", "plan changed to " + e.Detail["plan"]},
+			{"rate_limit", "rate limit changed to " + e.Detail["rate_limit"] + " requests per hour"},
+			{"addresses", "allowed IP addresses changed to " + e.Detail["addresses"]},
 		} {
 			if value, ok := e.Detail[x.field]; ok {
 				if value == "" || x.field == "rate_limit" && value == "0" {

@@ -114,7 +114,7 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 		faults := map[string]string{"password": fault}
 		if fault == "" {
 			status = http.StatusBadRequest
-			faults = map[string]string{"grace": "Choose how long the old " + p.noun() + " keeps working."}
+			faults = map[string]string{"grace": "Choose when the current " + p.noun() + " expires."}
 		}
 		return s.showKey(w, r, status, p, &k, s.NewPage(p.v, p.section()), formOf(&k), faults)
 	}
