@@ -68,8 +68,8 @@ result of a row is the median of its rounds.
 
 The baselines are a bare `+"`net/http`"+` handler that parses the form and writes the same bytes, and pgbench
 (`+"`-M prepared`"+`) with the same statements and %d connections, the size of the server's pool. Load comes from wrk with
-%d connections. PostgreSQL runs with its defaults, fsync on. Every request reaches the database, because only client
-registrations are cached.
+%d connections. PostgreSQL runs with its defaults, fsync on. Introspection, token requests and
+key checks on PostgreSQL reach the database each time, because only client registrations are cached.
 
 %s
 `, time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), runtime.Version(), b.rounds, b.length,
