@@ -260,7 +260,7 @@ var rules = map[string]string{
 	"Z-21": "Parallel sign-ins stay within a memory limit.",
 
 	"V-01": "Disabling a user at once stops everything that only they own: their personal workspace and every " +
-		"workspace without another active owner count as disabled, unless the administrator chooses otherwise.",
+		"workspace without another enabled owner count as disabled, unless the administrator chooses otherwise.",
 	"V-02": "An app works only while its workspace does; a suspension stops its tokens, its authentication and new " +
 		"grants, and is reversible.",
 	"V-03": "The server records who disabled an object. Only the same or a higher authority can enable it again, and " +
