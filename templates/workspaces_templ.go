@@ -727,7 +727,7 @@ func AdminWorkspacesPage(v AdminWorkspacesView) templ.Component {
 							}
 							ctx = templ.InitializeContext(ctx)
 							if len(v.Plans) > 0 {
-								templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "<form class=\"inline\" method=\"post\" action=\"")
+								templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 48, "<form class=\"in-row\" method=\"post\" action=\"")
 								if templ_7745c5c3_Err != nil {
 									return templ_7745c5c3_Err
 								}
