@@ -90,8 +90,9 @@ func alone(t *testing.T, store *storage.Store) *world {
 		"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me",
 	}
 	r := rig.New(t, store, rig.Options{
-		Issuer: "http://localhost:8080", TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
-		Plans: map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
+		AtOnce: true, Issuer: "http://localhost:8080",
+		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
+		Plans:          map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
 		Resources: []catalog.Resource{
 			{
 				ID:              resource,

@@ -25,7 +25,7 @@ func Nodes(t *testing.T, a, b Options) []*Rig {
 func EachNodes(t *testing.T, o Options, fn func(t *testing.T, nodes []*Rig)) {
 	t.Helper()
 	Each(t, o, func(t *testing.T, r *Rig) { fn(t, []*Rig{r}) })
-	if o.AtOnce || !stores.OnlyAtOnce() {
+	if !o.leftOut() {
 		t.Run("two nodes", func(t *testing.T) { fn(t, Nodes(t, o, o)) })
 	}
 }

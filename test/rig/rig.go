@@ -99,18 +99,19 @@ func (l *Log) String() string {
 	return l.text.String()
 }
 
-// Memory is a rig on SQLite in memory, for what storage has no part in. It skips the test where Each does nothing.
+// Memory is a rig on SQLite in memory, for what storage has no part in.
 func Memory(t testing.TB, o Options) *Rig {
 	t.Helper()
-	if !o.AtOnce && stores.OnlyAtOnce() {
-		t.Skip("no requests meet in it: the run without the race detector has it")
-	}
 	return New(t, stores.Open(t, "sqlite::memory:"), o)
 }
 
-// New is a rig on a store. Several on one PostgreSQL database are nodes of one server.
+// New is a rig on a store. Several on one PostgreSQL database are nodes of one server. In a run for tests whose
+// requests meet (stores.OnlyAtOnce), it skips a test without Options.AtOnce.
 func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	t.Helper()
+	if o.leftOut() {
+		t.Skip("no requests meet in it: the run without the race detector has it")
+	}
 	r := &Rig{T: t, Store: store, Metrics: prometheus.NewRegistry(), Log: &Log{}, Seen: &Secrets{kind: map[string]string{}}}
 	store.SetClock(func() time.Time { return time.Now().Add(time.Duration(r.offset.Load())) })
 	listener := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.Web.ServeHTTP(w, q) }))

@@ -308,9 +308,6 @@ func TestO01_NeitherLogNorMetricsNorPanicsShowASecret(t *testing.T) {
 }
 
 func TestS10_NoSecretIsStored(t *testing.T) {
-	if stores.OnlyAtOnce() {
-		t.Skip("no requests meet in it; the run without the race detector has it")
-	}
 	check := func(t *testing.T, r *rig.Rig, what, text string) {
 		t.Helper()
 		for _, found := range r.Seen.In(text) {

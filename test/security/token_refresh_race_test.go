@@ -87,7 +87,8 @@ func TestT22_WithoutAWindowClocksThatDifferDoNotMatter(t *testing.T) {
 // different orders; a race between such nodes must not fork the family.
 func TestT22_NodesInTheMiddleOfASecretRotationGiveOneSuccessor(t *testing.T) {
 	before, after := "the secret of before, of 32 bytes or more", "the secret of after, of 32 bytes or more"
-	nodes := rig.Nodes(t, rig.Options{Secrets: []string{before, after}}, rig.Options{Secrets: []string{after, before}})
+	nodes := rig.Nodes(t, rig.Options{AtOnce: true, Secrets: []string{before, after}},
+		rig.Options{AtOnce: true, Secrets: []string{after, before}})
 	r := nodes[0]
 	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
 	_, refresh := r.Tokens(app, "read")
