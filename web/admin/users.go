@@ -214,11 +214,7 @@ func (s *Handlers) ConfirmSignOut(w http.ResponseWriter, r *http.Request, v *pag
 	if err != nil {
 		return err
 	}
-	grants, err := s.store.LiveGrantsOf(ctx, u.ID)
-	if err != nil {
-		return err
-	}
-	apps, err := s.AppNames(ctx, grants)
+	apps, err := s.AppNames(ctx, u.ID, "")
 	if err != nil {
 		return err
 	}
@@ -414,11 +410,7 @@ func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v 
 	if err != nil {
 		return err
 	}
-	grants, err := s.store.LiveGrantsOf(ctx, u.ID)
-	if err != nil {
-		return err
-	}
-	apps, err := s.AppNames(ctx, grants)
+	apps, err := s.AppNames(ctx, u.ID, "")
 	if err != nil {
 		return err
 	}

@@ -209,11 +209,7 @@ func (s *Workspaces) askMember(w http.ResponseWriter, r *http.Request, p place, 
 	if i < 0 {
 		return page.NotFound()
 	}
-	grants, err := s.store.LiveGrantsOf(ctx, userID)
-	if err != nil {
-		return err
-	}
-	apps, err := s.AppNames(ctx, slices.DeleteFunc(grants, func(g storage.Grant) bool { return g.WorkspaceID != ws.ID }))
+	apps, err := s.AppNames(ctx, userID, ws.ID)
 	if err != nil {
 		return err
 	}

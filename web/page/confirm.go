@@ -37,11 +37,16 @@ func (s *Pages) AskFirst(w http.ResponseWriter, r *http.Request, view templates.
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.ConfirmPage(view))
 }
 
-// AppNames returns the names of the apps that hold grants, each once.
-func (s *Pages) AppNames(ctx context.Context, grants []storage.Grant) (names []string, err error) {
+// AppNames returns the names of the apps that hold active grants of a user in a workspace, each once. An empty
+// workspaceID means all workspaces.
+func (s *Pages) AppNames(ctx context.Context, userID, workspaceID string) (names []string, err error) {
+	grants, err := s.store.LiveGrantsOf(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
 	var seen []string
 	for _, g := range grants {
-		if slices.Contains(seen, g.ClientID) {
+		if workspaceID != "" && g.WorkspaceID != workspaceID || slices.Contains(seen, g.ClientID) {
 			continue
 		}
 		seen = append(seen, g.ClientID)
