@@ -161,15 +161,7 @@ type keyPause struct {
 
 // Run pauses an API key.
 func (c keyPause) Run(ctx context.Context, a *app) error {
-	return c.onKey(
-		ctx,
-		a,
-		c.ID,
-		func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			k, err := s.management.PauseKey(ctx, management.CLI(w.ID), k.Owner(), k.ID)
-			return k, "", err
-		},
-	)
+	return c.changeKey(ctx, a, c.ID, (*management.Manager).PauseKey)
 }
 
 type keyResume struct {
@@ -179,15 +171,7 @@ type keyResume struct {
 
 // Run resumes an API key.
 func (c keyResume) Run(ctx context.Context, a *app) error {
-	return c.onKey(
-		ctx,
-		a,
-		c.ID,
-		func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			k, err := s.management.ResumeKey(ctx, management.CLI(w.ID), k.Owner(), k.ID)
-			return k, "", err
-		},
-	)
+	return c.changeKey(ctx, a, c.ID, (*management.Manager).ResumeKey)
 }
 
 type keyRevoke struct {
@@ -197,15 +181,7 @@ type keyRevoke struct {
 
 // Run revokes an API key.
 func (c keyRevoke) Run(ctx context.Context, a *app) error {
-	return c.onKey(
-		ctx,
-		a,
-		c.ID,
-		func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
-			k, err := s.management.RevokeKey(ctx, management.CLI(w.ID), k.Owner(), k.ID)
-			return k, "", err
-		},
-	)
+	return c.changeKey(ctx, a, c.ID, (*management.Manager).RevokeKey)
 }
 
 type keyRotate struct {
@@ -227,6 +203,26 @@ func (c keyRotate) Run(ctx context.Context, a *app) error {
 				err = fmt.Errorf("API key %s is %s and cannot be rotated; create a new one", k.ID, s.apikey.State(&k))
 			}
 			return replacement, secret, err
+		},
+	)
+}
+
+// changeKey runs change, a method of the manager, on one API key, and prints the key.
+func (o output) changeKey(
+	ctx context.Context,
+	a *app,
+	id string,
+	change func(*management.Manager, context.Context, management.Authority, storage.KeyOwner, string) (
+		storage.APIKey, error,
+	),
+) error {
+	return o.onKey(
+		ctx,
+		a,
+		id,
+		func(ctx context.Context, s *services, k storage.APIKey, w storage.Workspace) (storage.APIKey, string, error) {
+			k, err := change(s.management, ctx, management.CLI(w.ID), k.Owner(), k.ID)
+			return k, "", err
 		},
 	)
 }
