@@ -166,6 +166,12 @@ func (t *Tab) Overflow() int {
 	return Evaluate[int](t, `Math.max(0, document.documentElement.scrollWidth - window.innerWidth)`)
 }
 
+// Squeezed returns the texts of the visible buttons that are narrower than their text.
+func (t *Tab) Squeezed() []string {
+	return Evaluate[[]string](t, `[...document.querySelectorAll('button, .btn')].filter(
+		(e) => e.checkVisibility() && e.clientWidth > 0 && e.scrollWidth > e.clientWidth).map((e) => e.textContent.trim())`)
+}
+
 // Screenshot writes the whole page, including what is below the fold, to a PNG file.
 func (t *Tab) Screenshot(path string) {
 	t.tb.Helper()

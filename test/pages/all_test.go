@@ -64,6 +64,9 @@ func (p *person) checkPage(name string) {
 			if by := p.Overflow(); by > 0 {
 				p.t.Errorf("%s: %d px too wide", where, by)
 			}
+			if texts := p.Squeezed(); len(texts) > 0 {
+				p.t.Errorf("%s: buttons are narrower than their texts: %q", where, texts)
+			}
 			var found []browser.Violation
 			switch {
 			case !dark && (width == 320 || !p.noScript):
