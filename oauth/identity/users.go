@@ -267,7 +267,7 @@ func (s *Service) SetPassword(
 
 // SignOutOptions say what else to revoke when a user is signed out of every browser.
 type SignOutOptions struct {
-	Apps   bool // the grants of apps, each of which must then ask the user again
+	Apps   bool // the grants of apps, which must then all ask the user again
 	Tokens bool // the user's personal access tokens
 }
 

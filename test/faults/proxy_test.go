@@ -219,7 +219,7 @@ func readMessage(from *bufio.Reader) ([]byte, error) {
 	return message, err
 }
 
-// texts returns the first n strings of a message, each of which ends with a zero byte.
+// texts returns the first n strings of a message, which end with a zero byte each.
 func texts(message []byte, n int) []string {
 	parts := bytes.SplitN(message[5:], []byte{0}, n+1)
 	list := make([]string, n)

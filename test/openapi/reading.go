@@ -24,7 +24,7 @@ var Methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS
 // Operation is an operation of a document.
 type Operation struct {
 	Method, Template string
-	// Security holds alternatives. Each is a list of scopes, all of which are needed. If it is empty and the operation is
+	// Security holds alternatives. Each is a list of scopes that are all needed. If it is empty and the operation is
 	// not Public, no request may pass.
 	Security [][]string
 	Public   bool

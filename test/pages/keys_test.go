@@ -17,7 +17,7 @@ import (
 	"doorward/test/rig"
 )
 
-// resources are two APIs, one of which has objects.
+// resources are two APIs; one has objects.
 func resources() []catalog.Resource {
 	scopes := []catalog.Scope{
 		{Name: "read", Text: "Read your data"},
