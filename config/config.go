@@ -53,6 +53,11 @@ type Config struct {
 	Plans map[string]limit.Plan
 	// PlansBy says who sets the plan of a workspace: administrators or owners.
 	PlansBy string
+	// Cache says whether the server keeps what it read for credentials in memory: on or off.
+	Cache string
+	// Limits says where the requests of plans are counted: memory or database. Empty means memory on SQLite, and database
+	// on PostgreSQL.
+	Limits string
 	// Resources are the APIs that tokens and keys are for; the first is the default. There is at least one.
 	Resources []Resource
 }
@@ -81,6 +86,8 @@ func Default() Config {
 		UsageRetention: 400 * input.Day,
 		Plans:          map[string]limit.Plan{},
 		PlansBy:        "administrators",
+		Cache:          "on",
+		Limits:         "",
 		Resources:      nil,
 	}
 }
@@ -104,6 +111,8 @@ var Settings = []Setting{
 	{"redirect_schemes", true},
 	{"sign_up", false},
 	{"plans_by", false},
+	{"cache", false},
+	{"limits", false},
 	{"audit_retention", false},
 	{"usage_retention", false},
 }
@@ -204,6 +213,8 @@ func (p *parser) topLevel(c *Config) map[string]field {
 		"redirect_schemes":     p.stringList(&c.RedirectSchemes, checkRedirectScheme),
 		"sign_up":              p.stringValue(&c.SignUp, checkSignUp),
 		"plans_by":             p.stringValue(&c.PlansBy, oneOf("administrators", "owners")),
+		"cache":                p.stringValue(&c.Cache, oneOf("on", "off")),
+		"limits":               p.stringValue(&c.Limits, orEmpty(oneOf("memory", "database"))),
 		"audit_retention":      p.duration(&c.AuditRetention, input.Day),
 		"usage_retention":      p.duration(&c.UsageRetention, input.Day),
 		"tokens": p.mapping(map[string]field{

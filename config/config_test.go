@@ -83,6 +83,7 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 		AuditRetention: 9600 * time.Hour,
 		UsageRetention: 9600 * time.Hour,
 		PlansBy:        "administrators",
+		Cache:          "on",
 		Plans:          map[string]limit.Plan{},
 		Resources: []Resource{{
 			Resource: catalog.Resource{
@@ -130,6 +131,8 @@ tokens:
   code_lifetime: 90s
   client_requests: 0
   client_live: 20000
+cache: off
+limits: memory
 audit_retention: 30d
 usage_retention: 60d
 plans:
@@ -198,6 +201,8 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		AuditRetention: 720 * time.Hour,
 		UsageRetention: 1440 * time.Hour,
 		PlansBy:        "administrators",
+		Cache:          "off",
+		Limits:         "memory",
 		Plans: map[string]limit.Plan{
 			"free":      {Hour: 100, Burst: 20},
 			"pro":       {Hour: 1000, Day: 5000, Burst: 100},

@@ -66,6 +66,10 @@ func (r *risks) checkConfig(c Config) {
 			c.AdminListen,
 		)
 	}
+	if c.Limits == "memory" && !strings.HasPrefix(c.DatabaseURL, "sqlite:") {
+		r.add("limits: is memory; if several servers use this database, each allows a caller the whole limit, so set " +
+			"database")
+	}
 	if len(c.Secret) == 0 {
 		r.add("secret: is empty, so it is stored in %s; back up that file", c.SecretFile())
 	}

@@ -36,3 +36,18 @@ func TestV75_CheckReportsSecretsThatOthersCanRead(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckReportsLimitsInMemoryOnAServerDatabase(t *testing.T) {
+	for url, want := range map[string]bool{"sqlite:data/doorward.db": false, "postgres://a@h/d": true} {
+		for limits, could := range map[string]bool{"": false, "database": false, "memory": true} {
+			c := Default()
+			c.DatabaseURL, c.Limits = url, limits
+			var r risks
+			r.checkConfig(c)
+			got := slices.ContainsFunc(r, func(risk string) bool { return strings.HasPrefix(risk, "limits: ") })
+			if got != (want && could) {
+				t.Errorf("%s with limits %q: %v", url, limits, r)
+			}
+		}
+	}
+}

@@ -82,7 +82,8 @@ func newServer(
 	}
 	var limiter limit.Limiter = limit.NewSQL(store)
 	var limits *limit.Memory
-	if store.Engine() == "sqlite" { // a single process uses it, and each count would be a write
+	// A single process uses a SQLite database, and each count would be a write.
+	if c.Limits == "memory" || c.Limits == "" && store.Engine() == "sqlite" {
 		limits = limit.NewMemory(store)
 		limiter = limits
 	}

@@ -29,6 +29,8 @@ type serveCommand struct {
 	RedirectSchemes    []string `sep:"none" help:"Custom redirect URI scheme to allow although it has no dot, such as cursor; repeat for several." placeholder:"SCHEME"`
 	SignUp             *string  `help:"Sign-up mode. Only closed is supported: administrators create accounts." placeholder:"closed"`
 	PlansBy            *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
+	Cache              *string  `help:"Answer from memory while nothing has changed: on or off. Default: on" placeholder:"MODE"`
+	Limits             *string  `help:"Where requests are counted for rate limits: memory, for a single server, or database. Default: memory with SQLite, database with PostgreSQL" placeholder:"WHERE"`
 	AuditRetention     *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`
 	UsageRetention     *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
 }
@@ -43,6 +45,8 @@ func (s serveCommand) settings() map[string][]string {
 		"database_migrate_url": s.DatabaseMigrateURL,
 		"sign_up":              s.SignUp,
 		"plans_by":             s.PlansBy,
+		"cache":                s.Cache,
+		"limits":               s.Limits,
 		"audit_retention":      s.AuditRetention,
 		"usage_retention":      s.UsageRetention,
 	} {
