@@ -123,7 +123,7 @@ func (b *bench) oauth2Proxy() *row {
 		topic: "peer: nginx with auth_request, a JWT", limit: "nginx asking oauth2-proxy " + oauth2ProxyAt, peer: true,
 		about: "The same nginx asks one or the other about each request with the same signed access token, which both verify " +
 			"with Doorward's public key. Doorward also finds the route and its permissions, and refuses a token that was " +
-			"revoked; oauth2-proxy looks at the signature and the claims.",
+			"revoked; oauth2-proxy looks at the signature and the claims. Both write a log line.",
 		setup: func(ctx context.Context) error {
 			s, p, token, err := b.signing(ctx)
 			if err != nil {
@@ -174,7 +174,7 @@ func (b *bench) startOAuth2Proxy(ctx context.Context, issuer string) (*process, 
 			"--oidc-issuer-url="+benchIssuer, "--skip-oidc-discovery", "--oidc-jwks-url="+issuer+"/oauth/jwks",
 			"--login-url="+issuer+"/oauth/authorize", "--redeem-url="+issuer+"/oauth/token", "--client-id="+benchIssuer,
 			"--client-secret="+peerSecret, "--cookie-secret="+oauth2ProxyCookie, "--email-domain=*", "--oidc-email-claim=sub",
-			"--skip-jwt-bearer-tokens", "--upstream=static://202", "--request-logging=false", "--auth-logging=false")
+			"--oidc-enabled-signing-alg=ES256", "--skip-jwt-bearer-tokens", "--upstream=static://202")
 		return startListener(ctx, cmd, "http://"+address)
 	})
 }

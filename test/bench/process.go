@@ -32,7 +32,7 @@ type process struct {
 	cmd   *exec.Cmd
 	url   string
 	admin string   // URL of its metrics; empty: it has none
-	log   *os.File // what it writes to standard error
+	log   *os.File // what it prints
 }
 
 // freePort finds a port for a server that must be told its port.
@@ -76,7 +76,7 @@ func startUntil(ctx context.Context, cmd *exec.Cmd, url string, ready func() boo
 		return nil, fmt.Errorf("log: %w", err)
 	}
 	_ = os.Remove(name) // the space is freed when the last descriptor is closed
-	cmd.Stderr = log
+	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		_ = log.Close()
 		return nil, fmt.Errorf("start %s: %w", cmd.Path, err)
