@@ -20,7 +20,7 @@ func (st Statement) SQL() string { return st.text }
 func (st Statement) has(p policy) bool { return st.policy&p != 0 }
 
 // policy says how a statement may run, and what must follow it. The zero value is plain: by itself and at once.
-type policy uint8
+type policy uint16
 
 const (
 	// shared statements of concurrent requests, outside transactions, are sent to PostgreSQL in one batch (batcher.go).
@@ -36,17 +36,36 @@ const (
 	// depend: a user, workspace, membership, client, secret, key, grant, access token, consent or signing key. See
 	// announce.
 	alters
+	// names is for the first argument of a statement that alters; the next bit is for the second argument. See of.
+	names
 )
 
 // plain returns a statement that runs by itself, and that invalidates no cache.
 func plain(text string) Statement { return Statement{text: text} }
 
-// altering returns a plain statement that invalidates caches.
+// altering returns a plain statement after which nothing that is cached counts.
 func altering(text string) Statement { return Statement{text: text, policy: alters} }
+
+// of returns an altering statement after which only what depends on one of these arguments, 1 or 2, does not count: the
+// id of a user, workspace, client, grant or key, or the digest of an access token (see Subjects).
+func (st Statement) of(arguments ...int) Statement {
+	for _, n := range arguments {
+		st.policy |= names << (n - 1)
+	}
+	return st
+}
 
 // exec runs a statement that writes, and returns the number of rows that it changed. Outside a transaction it retries
 // the statement as InTx does.
 func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, err error) {
+	if s.native != nil && st.has(alters) && inside(ctx) == nil {
+		// Other processes are told in the transaction that makes the change.
+		err = s.InTx(ctx, func(ctx context.Context) error {
+			n, err = s.exec(ctx, st, args...)
+			return err
+		})
+		return n, err
+	}
 	q, err := s.gate(ctx, true, args)
 	if err != nil {
 		return 0, err
@@ -69,7 +88,7 @@ func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, e
 	default:
 		err = again(ctx, alone)
 	}
-	s.announce(ctx, st, n, err)
+	s.announce(ctx, st, args, n, err)
 	return n, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -111,6 +112,9 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	t.Helper()
 	if o.leftOut() {
 		t.Skip("no requests meet in it: the run without the race detector has it")
+	}
+	if os.Getenv("DOORWARD_TEST_CACHE") != "off" {
+		store.Follow(slog.New(slog.DiscardHandler))
 	}
 	r := &Rig{T: t, Store: store, Metrics: prometheus.NewRegistry(), Log: &Log{}, Seen: &Secrets{kind: map[string]string{}}}
 	store.SetClock(func() time.Time { return time.Now().Add(time.Duration(r.offset.Load())) })
