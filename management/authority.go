@@ -70,7 +70,7 @@ type Act struct {
 	GrantsRole string
 }
 
-// Reach is what something that can be used by itself, such as a key, may do at most.
+// Reach is the most that something that works by itself, such as a key, may do.
 type Reach struct {
 	Resource  string
 	Scopes    []string

@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// Consent records the scopes that a resource owner has allowed a client for one resource and workspace, so that they
-// need not be asked again.
+// Consent records the scopes that a resource owner has allowed a client for one resource and workspace, so that the
+// user need not be asked again.
 type Consent struct {
 	UserID      string
 	ClientID    string

@@ -150,9 +150,9 @@ func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 	})
 }
 
-// NarrowGrants replaces the scopes of every active grant with the user, client, resource and workspace of like by the
-// result of narrow, and returns the ids of the changed grants. A grant that is left without scopes is revoked instead.
-// The caller must exclude concurrent grants of this kind, as LockConsent and SaveConsent do.
+// NarrowGrants changes the scopes of every active grant that has the user, client, resource and workspace of like:
+// narrow returns those that stay. NarrowGrants returns the ids of the changed grants. A grant that is left without
+// scopes is revoked instead. The caller must exclude concurrent grants of this kind, as LockConsent and SaveConsent do.
 func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes []string) []string) (narrowed []string,
 	err error,
 ) {

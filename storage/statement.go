@@ -6,14 +6,14 @@ import (
 	"fmt"
 )
 
-// Statement is an SQL statement with the policy by which it runs. A statement with the policy plain or altering is
-// written where it runs; one with another policy is declared next to its method.
+// Statement is an SQL statement with the policy by which it runs. A plain or altering statement is usually written
+// where it runs; any other is declared next to its method.
 type Statement struct {
 	text   string
 	policy policy
 }
 
-// SQL is the text of the statement, with $1, $2 and so on for its arguments.
+// SQL returns the text of the statement, with $1, $2 and so on for its arguments.
 func (st Statement) SQL() string { return st.text }
 
 // has reports whether the policy contains p.

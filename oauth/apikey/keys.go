@@ -81,9 +81,9 @@ func newSecret(key *storage.APIKey) string {
 	return secret
 }
 
-// Rotate creates a key that replaces old, with the same permissions and limits, and expires no later. old works until
-// grace is over, or stays paused if it is. A key that old itself replaced stops working at once. It returns ErrRotated
-// if old cannot be rotated.
+// Rotate creates a key that replaces old. It has the same permissions and limits, and does not expire later. old works
+// until grace is over, or stays paused if it is. A key that old itself replaced stops working at once. It returns
+// ErrRotated if old cannot be rotated.
 func (k *Keys) Rotate(
 	ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration,
 ) (secret string, fresh storage.APIKey, err error) {

@@ -129,7 +129,7 @@ func (k *Keys) checkKeyScopes(
 	}
 }
 
-// CheckUserOnly refuses scopes for users only, which would never count for an API key.
+// CheckUserOnly refuses user-only scopes, which would never count for an API key.
 func CheckUserOnly(r *catalog.Resource, scopes []string) error {
 	var all input.Faults
 	for _, name := range scopes {

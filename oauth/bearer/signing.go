@@ -49,7 +49,7 @@ type KeyringConfig struct {
 	Store          *storage.Store
 	Secrets        *seal.Secrets
 	Catalog        *catalog.Catalog
-	AccessLifetime time.Duration // of access tokens; a retired key stays published for as long
+	AccessLifetime time.Duration // of access tokens; a retired key stays published for that long
 }
 
 // Keyring manages the signing keys of access tokens, and signs and verifies tokens with them. It reads the keys again

@@ -45,7 +45,7 @@ func (v *Verifier) NoteUse(ctx context.Context, p *Principal, action string, sta
 	})
 }
 
-// Touch records that the actor of ctx used a credential.
+// Touch records that a credential was used now, from the address of the actor in ctx.
 func (v *Verifier) Touch(ctx context.Context, p *Principal) {
 	switch {
 	case p.KeyID != "":
