@@ -17,8 +17,10 @@ const (
 	ReasonApp         = "the app, its user or its workspace is disabled"
 	ReasonWorkspace   = "the credential has no access to this workspace"
 	ReasonAddress     = "the key cannot be used from this IP address"
-	ReasonPermissions = "the credential lacks a scope or role"
 )
+
+// ReasonScope returns the reason for a credential that does not have a scope.
+func ReasonScope(scope string) string { return "the credential lacks the scope " + scope }
 
 // ReasonOf returns the reason that matches err, an error of Verifier.Principal. kind is the kind of the credential.
 func ReasonOf(kind string, err error) string {
