@@ -19,8 +19,8 @@ const (
 	MaySeeUsage        Permission = "see usage"      // the usage pages
 	MayAudit           Permission = "see the audit log"
 	MayManageOwners    Permission = "manage owners"    // add and remove owners
-	MayChangeWorkspace Permission = "change workspace" // its name and plan
-	MayDeleteWorkspace Permission = "delete workspace" // with all that belongs to it
+	MayChangeWorkspace Permission = "change the workspace" // its name and plan
+	MayDeleteWorkspace Permission = "delete the workspace" // with all that belongs to it
 )
 
 // leastRole is the lowest role that has each permission.
