@@ -203,7 +203,8 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 		if slices.Contains(p.Scopes[:i], name) {
 			fault("scope", "%q appears twice; send it once", input.Shorten(name))
 		} else if len(known) > 0 && !anyKnows(func(catalog.Scope) bool { return true }, name) {
-			fault("scope", "%q is not a scope of the app's resources; leave it out, or add the resource that has it", input.Shorten(name))
+			fault("scope", "%q is not a scope of the app's resources; leave it out, or add the resource that has it",
+				input.Shorten(name))
 		} else if len(known) > 0 && len(p.Grants) > 0 && !c.actForPeople(p.Grants) &&
 			!anyKnows(func(x catalog.Scope) bool { return !x.UserOnly }, name) {
 			fault("scope", "%q is available only to users, and an app with only %s acts on its own behalf; "+

@@ -297,7 +297,7 @@ func workspaceSamples() []sample {
 		{"usage", templates.UsagePage(usage)},
 		{"usage-day", templates.UsagePage(templates.UsageView{
 			Page: inside(engines("admin", templates.TabUsage), ada), Workspace: engines("admin", templates.TabUsage), Days: day,
-			Rows: []templates.UsageRow{{Who: usage.Rows[0].Who, Kind: "api_key", Total: templates.UsageDay{Allowed: 294}}},
+			Rows:   []templates.UsageRow{{Who: usage.Rows[0].Who, Kind: "api_key", Total: templates.UsageDay{Allowed: 294}}},
 			Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=24h",
 		})},
 		{"usage-empty", templates.UsagePage(templates.UsageView{
