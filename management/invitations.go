@@ -27,7 +27,7 @@ func (m *Manager) Invite(
 	if !input.IsEmail(email) {
 		return storage.Invitation{}, "", &input.Invalid{
 			Field:   "email",
-			Message: "is not a valid email address; use one such as name@example.com, in Latin letters only",
+			Message: "Enter one email address, such as name@example.com, in Latin letters only",
 		}
 	}
 	token := bearer.NewCredential(prefixInvitation)

@@ -226,7 +226,7 @@ func (x *admissionState) checkAddress(context.Context) error {
 	}
 	if !p.AllowedFrom(x.from) {
 		x.Reason = bearer.ReasonAddress
-		return &Refusal{Kind: Forbidden, Detail: "The key may not be used from this address."}
+		return &Refusal{Kind: Forbidden, Detail: "The key cannot be used from this IP address; ask its owner to allow the address."}
 	}
 	return nil
 }
