@@ -166,7 +166,7 @@ func (f *follower) listen(ctx context.Context) error {
 			return err
 		}
 	}
-	f.store.changes.add(change{everything: true}) // before now, nothing was heard
+	f.store.Invalidate() // before now, nothing was heard
 	for {
 		at := f.now()
 		if err := send(`SELECT pg_notify($1, $2)`, echoes, fmt.Sprint(int64(at.monotonic), at.wall)); err != nil {
@@ -206,7 +206,7 @@ func (f *follower) hear(n *pgconn.Notification) {
 	case len(fields) > 1:
 		f.store.changes.add(change{subjects: fields[1:]})
 	default:
-		f.store.changes.add(change{everything: true})
+		f.store.Invalidate()
 	}
 }
 
@@ -242,7 +242,7 @@ func (f *follower) poll(ctx context.Context) error {
 				return err
 			}
 			if version != last {
-				f.store.changes.add(change{everything: true})
+				f.store.Invalidate()
 			}
 			last, at = version, began
 		}

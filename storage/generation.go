@@ -64,6 +64,9 @@ func (s *Store) Altered(since uint64, on *Subjects) bool {
 	return false
 }
 
+// Invalidate makes every cache read again, after a change that no method of this Store has made.
+func (s *Store) Invalidate() { s.changes.add(change{everything: true}) }
+
 // changes says when what was last changed, in generations.
 type changes struct {
 	latest     atomic.Uint64

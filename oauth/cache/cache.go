@@ -4,14 +4,20 @@ package cache
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/maypok86/otter/v2"
 
 	"doorward/storage"
 )
 
-// Size is how many rows a Cache keeps. The least recently used ones make room.
-const Size = 100_000
+const (
+	// Size is how many rows a Cache keeps. Those that are rarely used make room.
+	Size = 100_000
+	// maxAge is how long a row is kept if nothing changes. It bounds how long a change can go unnoticed that was made past
+	// the server, by an operator who edits the database with SQL.
+	maxAge = time.Minute
+)
 
 // Cache keeps rows by a key that identifies a credential, such as its digest. Its methods are safe for concurrent use.
 // It keeps nothing unless the store follows the changes of other processes (storage.Store.Follow).
@@ -26,7 +32,8 @@ type Cache[K comparable, R any] struct {
 type entry[R any] struct {
 	row   R
 	on    storage.Subjects
-	since uint64 // generation
+	since uint64    // generation
+	read  time.Time // by the monotonic clock
 }
 
 // New returns an empty Cache of rows that are read from store. subjects says what a row depends on.
@@ -42,25 +49,22 @@ func New[K comparable, R any](store *storage.Store, subjects func(*R) storage.Su
 // works as soon as it exists. The caller must not change what the row refers to.
 func (c *Cache[K, R]) Find(key K, read func() (row R, keep bool, err error)) (R, error) {
 	// A row that is read from here on is kept under this generation, so that a change meanwhile invalidates it.
-	generation := c.store.Generation()
+	generation, now := c.store.Generation(), time.Now()
 	if !c.store.Current() {
 		row, _, err := read()
 		return row, err
 	}
-	if e, ok := c.entries.GetIfPresent(key); ok && !c.store.Altered(e.since, &e.on) {
+	if e, ok := c.entries.GetIfPresent(key); ok && now.Sub(e.read) < maxAge && !c.store.Altered(e.since, &e.on) {
 		c.hits.Add(1)
 		return e.row, nil
 	}
 	c.misses.Add(1)
 	row, keep, err := read()
 	if err == nil && keep {
-		c.entries.Set(key, &entry[R]{row, c.subjects(&row), generation})
+		c.entries.Set(key, &entry[R]{row, c.subjects(&row), generation, now})
 	}
 	return row, err
 }
 
 // Stats returns how many rows were found in memory, and how many were not, since the start.
 func (c *Cache[K, R]) Stats() (hits, misses uint64) { return c.hits.Load(), c.misses.Load() }
-
-// Len returns about how many rows it keeps.
-func (c *Cache[K, R]) Len() int { return c.entries.EstimatedSize() }
