@@ -69,6 +69,7 @@ func (s *Store) Follow(log *slog.Logger) {
 	s.closers = append(s.closers, func() {
 		stop()
 		running.Wait()
+		f.seen.Store(nil)
 	})
 }
 
