@@ -99,7 +99,7 @@ type Setting struct {
 	List bool // in the variable, white space separates the entries
 }
 
-// Settings are all settings.
+// Settings lists all settings.
 var Settings = []Setting{
 	{"issuer", false},
 	{"listen", true},
@@ -441,7 +441,7 @@ func (p *parser) prefixes(dst *[]netip.Prefix) field {
 	}
 }
 
-// DataDir is the folder for files other than the database: that of the SQLite file, or ./data.
+// DataDir returns the folder for files other than the database: that of the SQLite file, or ./data.
 func (c Config) DataDir() string {
 	if path, ok := strings.CutPrefix(c.DatabaseURL, "sqlite:"); ok {
 		return filepath.Dir(path)
@@ -449,7 +449,7 @@ func (c Config) DataDir() string {
 	return "data"
 }
 
-// SecretFile is the file with the master secret if none is configured.
+// SecretFile returns the path of the file with the master secret, which is used if none is configured.
 func (c Config) SecretFile() string { return filepath.Join(c.DataDir(), "secret") }
 
 // MissingDatabase returns the SQLite file if it does not exist yet, and otherwise an empty string, as for PostgreSQL.

@@ -70,7 +70,7 @@ type Act struct {
 	GrantsRole string
 }
 
-// Reach is what something that can be used by itself, such as a key, may do at most.
+// Reach is the most that something that works by itself, such as a key, may do.
 type Reach struct {
 	Resource  string
 	Scopes    []string
@@ -115,7 +115,7 @@ func (a *Authority) permitted(act *Act) error {
 	if act.Permission != "" && !RoleMay(a.Role, act.Permission) {
 		return &Forbidden{
 			Message: "You need the " + leastRole[act.Permission] + " role in this workspace to " + string(act.Permission) +
-				". Ask an owner.",
+				". Ask an owner to change your role.",
 		}
 	}
 	if !act.Lasts || c == nil {

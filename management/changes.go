@@ -25,9 +25,9 @@ func (e *TooManyChanges) Error() string {
 	)
 }
 
-// TakeChange counts a requested change, across all nodes, before it is applied. It counts for the user, whatever their
-// credential, or else for the workspace of the credential, or else for the client. The pages and the management API
-// call it for every change that a program could repeat. They do not call it for deletions and revocations, so that
+// TakeChange counts a requested change, across all nodes, before it is applied. It counts for the user, regardless of
+// their credential, or else for the workspace of the credential, or else for the client. The pages and the management
+// API call it for every change that a program could repeat. They do not call it for deletions and revocations, so that
 // access can always be removed; their number is bounded by what was created. The CLI is not limited. It returns
 // *TooManyChanges.
 func (m *Manager) TakeChange(ctx context.Context, by *Authority) error {

@@ -111,7 +111,7 @@ func (m *Manager) DisableClient(ctx context.Context, by Authority, id string) er
 	})
 }
 
-// EnableClient enables a disabled client, which needs at least the authority that disabled it. It returns the errors of
+// EnableClient enables a disabled client, if by is at least the authority that disabled it. It returns the errors of
 // DisableClient.
 func (m *Manager) EnableClient(ctx context.Context, by Authority, id string) error {
 	return m.changeClient(ctx, by, id, "enabled", true, func(ctx context.Context, id string) error {

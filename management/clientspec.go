@@ -183,7 +183,7 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 		r, ok := c.catalog.Resource(id)
 		switch {
 		case !ok:
-			fault("resource", "%q is not in the configuration", input.Shorten(id))
+			fault("resource", "%q is not in the configuration; use the ID of a resource in it", input.Shorten(id))
 		case catalog.ContainsResource(p.Resources[:i], id):
 			fault("resource", "%q appears twice; send it once", id)
 		default:
@@ -203,7 +203,8 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 		if slices.Contains(p.Scopes[:i], name) {
 			fault("scope", "%q appears twice; send it once", input.Shorten(name))
 		} else if len(known) > 0 && !anyKnows(func(catalog.Scope) bool { return true }, name) {
-			fault("scope", "%q is not a scope of the app's resources", input.Shorten(name))
+			fault("scope", "%q is not a scope of the app's resources; leave it out, or add the resource that has it",
+				input.Shorten(name))
 		} else if len(known) > 0 && len(p.Grants) > 0 && !c.actForPeople(p.Grants) &&
 			!anyKnows(func(x catalog.Scope) bool { return !x.UserOnly }, name) {
 			fault("scope", "%q is available only to users, and an app with only %s acts on its own behalf; "+

@@ -27,7 +27,7 @@ func (m *Manager) Invite(
 	if !input.IsEmail(email) {
 		return storage.Invitation{}, "", &input.Invalid{
 			Field:   "email",
-			Message: "is not a valid email address; use one such as name@example.com, in Latin letters only",
+			Message: "Enter one email address, such as name@example.com, in Latin letters only",
 		}
 	}
 	token := bearer.NewCredential(prefixInvitation)
@@ -109,7 +109,7 @@ const prefixInvitation = "dw_in_"
 // InvitationURL returns the link of an invitation.
 func (m *Manager) InvitationURL(token string) string { return m.issuer + "/join/" + token }
 
-// DropInvitation withdraws an invitation. It returns storage.ErrNotFound if there is none, or if it was accepted.
+// DropInvitation revokes an invitation. It returns storage.ErrNotFound if there is none, or if it was accepted.
 func (m *Manager) DropInvitation(ctx context.Context, by Authority, w storage.Workspace, id string) error {
 	return m.inWorkspace(
 		ctx,

@@ -189,7 +189,7 @@ func (m *Manager) PauseKey(
 	)
 }
 
-// ResumeKey resumes a paused key, which needs at least the authority that paused it. It returns the errors of PauseKey.
+// ResumeKey resumes a paused key, if by is at least the authority that paused it. It returns the errors of PauseKey.
 func (m *Manager) ResumeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {

@@ -18,9 +18,9 @@ const (
 	MayManageMembers   Permission = "manage members" // members and invitations, except owners
 	MaySeeUsage        Permission = "see usage"      // the usage pages
 	MayAudit           Permission = "see the audit log"
-	MayManageOwners    Permission = "manage owners"    // add and remove owners
-	MayChangeWorkspace Permission = "change workspace" // its name and plan
-	MayDeleteWorkspace Permission = "delete workspace" // with all that belongs to it
+	MayManageOwners    Permission = "manage owners"        // add and remove owners
+	MayChangeWorkspace Permission = "change the workspace" // its name and plan
+	MayDeleteWorkspace Permission = "delete the workspace" // with all that belongs to it
 )
 
 // leastRole is the lowest role that has each permission.

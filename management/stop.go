@@ -83,7 +83,7 @@ func StoppedText(by, thing, done string) string {
 	case catalog.RoleOwner:
 		return "An owner of the workspace " + done + " this " + thing
 	case catalog.RoleAdmin, catalog.RoleMember, catalog.RoleViewer:
-		return "The workspace " + done + " this " + thing
+		return "An admin of the workspace " + done + " this " + thing
 	}
 	return "An administrator of this server " + done + " this " + thing
 }

@@ -72,7 +72,8 @@ func checkWorkspaceName(name string) (string, error) {
 func (m *Manager) checkPlanName(plan string) error {
 	if _, ok := m.catalog.Plan(plan); plan != "" && !ok {
 		return &input.Invalid{
-			Field: "plan", Message: fmt.Sprintf("%q is not in the configuration", input.Shorten(plan)),
+			Field:   "plan",
+			Message: fmt.Sprintf("%q is not in the configuration; use a plan that is, or leave it out", input.Shorten(plan)),
 		}
 	}
 	return nil

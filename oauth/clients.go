@@ -13,14 +13,9 @@ import (
 // cachedClient is a client, and whether it is enabled.
 type cachedClient struct {
 	storage.Client
-	usable bool
-	until  storage.Time // when it must be read again
-}
-
-// clientKey finds a cached client. Each change by this process starts a new generation, in which none is cached.
-type clientKey struct {
-	generation uint64
-	id         string
+	usable     bool
+	generation uint64    // before it was read; a change by this process since then invalidates it
+	readAt     time.Time // by the monotonic clock, which no change of the date moves
 }
 
 // clientCacheTime bounds how long another process's change of a client can go unseen.
@@ -29,17 +24,21 @@ const clientCacheTime = 500 * time.Millisecond
 // clients finds clients, and caches them for clientCacheTime.
 type clients struct {
 	store *storage.Store
-	cache *otter.Cache[clientKey, cachedClient]
+	cache *otter.Cache[string, cachedClient]
 }
 
 func newClients(store *storage.Store) *clients {
-	return &clients{store, otter.Must(&otter.Options[clientKey, cachedClient]{MaximumSize: 10_000})}
+	return &clients{store, otter.Must(&otter.Options[string, cachedClient]{MaximumSize: 10_000})}
 }
 
-// cached finds a client that was read at most clientCacheTime ago, by the store's clock.
+// cached finds a client that was read at most clientCacheTime ago and that this process has not changed since.
 func (l *clients) cached(id string) (c cachedClient, ok bool) {
-	c, ok = l.cache.GetIfPresent(clientKey{l.store.Generation(), id})
-	return c, ok && l.store.Now() < c.until
+	c, ok = l.cache.GetIfPresent(id)
+	if !ok || time.Since(c.readAt) >= clientCacheTime {
+		return c, false
+	}
+	on := storage.SubjectsOf(id) // a workspace that is disabled invalidates everything
+	return c, !l.store.Altered(c.generation, &on)
 }
 
 // find finds an enabled client in an enabled workspace. For any other, unknown or disabled, it returns
@@ -56,13 +55,13 @@ func (l *clients) read(ctx context.Context, id string) (storage.Client, error) {
 	if !storage.IsID("app", id) {
 		return storage.Client{}, storage.ErrNotFound
 	}
-	key, until := clientKey{l.store.Generation(), id}, l.store.Now().Add(clientCacheTime)
+	generation, now := l.store.Generation(), time.Now()
 	c, usable, err := l.store.ClientInUse(storage.System(ctx), id)
 	if err != nil {
 		return storage.Client{}, fmt.Errorf("client: %w", err)
 	}
-	found := cachedClient{c, usable, until}
-	l.cache.Set(key, found)
+	found := cachedClient{c, usable, generation, now}
+	l.cache.Set(id, found)
 	return enabled(found)
 }
 

@@ -3,7 +3,7 @@
 //
 //	authorize.go      RFC 6749, sections 4.1.1 and 4.1.2, RFC 9207: from a request to an error redirect or a page
 //	approve.go        the resource owner's decision: a code or a refusal
-//	flow.go           the sealed request that travels through login and consent
+//	flow.go           the sealed request that travels through sign-in and consent
 //	token.go          RFC 6749, section 3.2: the token endpoint
 //	grants.go         the table of the grant types; grant_*.go: one file for each
 //	introspect.go     RFC 7662
@@ -12,7 +12,7 @@
 //	clients.go        the cached view of a client
 //	clientauth.go     RFC 6749, section 2.3: client authentication
 //	body.go           form and JSON bodies; errors.go: RFC 6749, section 5.2; cors.go: which pages may call
-//	fosite.go         how fosite is set up; adapter.go: its storage and token strategy over package storage
+//	fosite.go         how fosite is set up; adapter.go: its storage and token strategy on top of package storage
 //
 // Package bearer checks credentials, package management decides who may register clients, and package web has sign-in,
 // pages, cookies and sessions.

@@ -44,7 +44,7 @@ type AuditEvent struct {
 	Detail map[string]string // further data: ids, numbers, scopes; neither secrets nor names
 }
 
-// InsertAuditEventStatement is behind Audit.
+// InsertAuditEventStatement is the statement of Audit.
 var InsertAuditEventStatement = plain(`INSERT INTO audit_events (id, created_at, action, workspace_id, user_id,
 	client_id, credential, key_id, address, request_id, target, detail)
 	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`)

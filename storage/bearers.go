@@ -45,6 +45,12 @@ type Bearer struct {
 	Role              string // of the user in the workspace; empty: none
 }
 
+// Subjects returns what the row depends on. A change of the workspace of the client, where it differs from that of the
+// grant, invalidates every row.
+func (b *Bearer) Subjects() Subjects {
+	return SubjectsOf(digestSubject(b.Access.Digest), b.Access.ClientID, b.Grant.ID, b.Grant.UserID, b.WorkspaceID)
+}
+
 func (b *Bearer) fields() []any {
 	return []any{
 		&b.ClientDisabled, &b.UserDisabled, &b.WorkspaceDisabled, &b.WorkspaceID, &b.WorkspaceSlug, &b.WorkspacePlan,
@@ -142,7 +148,7 @@ func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
 // RevokeAccessToken revokes one access token of client_credentials, which has no grant. ended is false if there is no
 // such token, or if it was revoked before.
 func (s *Store) RevokeAccessToken(ctx context.Context, digest []byte) (ended bool, err error) {
-	n, err := s.exec(ctx, altering(`UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`),
+	n, err := s.exec(ctx, altering(`UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`).of(1),
 		digest, s.Now())
 	return n > 0, err
 }

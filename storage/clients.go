@@ -86,7 +86,7 @@ func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) e
 func (s *Store) insertSecret(ctx context.Context, clientID string, x ClientSecret) error {
 	_, err := s.exec(ctx, altering(`INSERT INTO client_secrets (id, client_id, workspace_id, digest, tail, created_at,
 		expires_at)
-		VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2), $3, $4, $5, $6)`),
+		VALUES ($1, $2, (SELECT workspace_id FROM clients WHERE id = $2), $3, $4, $5, $6)`).of(2),
 		x.ID, clientID, x.Digest, x.Tail, x.CreatedAt, x.ExpiresAt)
 	return err
 }
@@ -111,7 +111,7 @@ func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) e
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE clients SET name = $2, name_key = $14, site = $3,
 			public = $4, pkce_optional = $5, first_party = $6, resource_server = $7, verified = $8, redirect_uris = $9,
-			grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`),
+			grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`).of(1),
 			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs,
 			c.GrantTypes,
 			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name), c.Manages); err != nil {
@@ -232,15 +232,16 @@ func (s *Store) DeleteClient(ctx context.Context, id string) error {
 	for n := int64(purgeBatch); n == purgeBatch; {
 		var err error
 		if n, err = s.exec(ctx, altering(`DELETE FROM grants WHERE id IN (SELECT id FROM grants WHERE client_id = $1
-			LIMIT `+strconv.Itoa(purgeBatch)+`)`), id); err != nil {
+			LIMIT `+strconv.Itoa(purgeBatch)+`)`).of(1), id); err != nil {
 			return err
 		}
 	}
 	return s.changeClient(ctx, `DELETE FROM clients WHERE id = $1`, id)
 }
 
+// changeClient runs a statement that changes or deletes the client whose id is the first argument.
 func (s *Store) changeClient(ctx context.Context, query string, args ...any) error {
-	return s.execOne(ctx, ErrNotFound, altering(query), args...)
+	return s.execOne(ctx, ErrNotFound, altering(query).of(1), args...)
 }
 
 // LockClient locks the row of a client until the transaction in ctx ends: other changes of the client wait, so a later
@@ -266,17 +267,17 @@ func (s *Store) RotateSecret(ctx context.Context, clientID string, x ClientSecre
 		if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1 AND (expires_at <= $2
 			OR id <> (
 			SELECT id FROM client_secrets WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > $2)
-			ORDER BY created_at DESC, id DESC LIMIT 1))`),
+			ORDER BY created_at DESC, id DESC LIMIT 1))`).of(1),
 			clientID, s.Now()); err != nil {
 			return err
 		}
 		if grace <= 0 {
-			if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1`),
+			if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1`).of(1),
 				clientID); err != nil {
 				return err
 			}
 		} else if _, err := s.exec(ctx, altering(`UPDATE client_secrets SET expires_at = $2 WHERE client_id = $1
-			AND (expires_at IS NULL OR expires_at > $2)`),
+			AND (expires_at IS NULL OR expires_at > $2)`).of(1),
 			clientID, s.Now().Add(grace)); err != nil {
 			return err
 		}

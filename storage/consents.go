@@ -4,8 +4,8 @@ import (
 	"context"
 )
 
-// Consent records the scopes that a resource owner has allowed a client for one resource and workspace, so that they
-// need not be asked again.
+// Consent records the scopes that a resource owner has allowed a client for one resource and workspace, so that the
+// user need not be asked again.
 type Consent struct {
 	UserID      string
 	ClientID    string
@@ -52,7 +52,7 @@ func (s *Store) SaveConsent(ctx context.Context, c Consent) error {
 		created_at, changed_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $6)
 		ON CONFLICT (user_id, client_id, resource, workspace_id) DO UPDATE SET scopes = excluded.scopes,
-		changed_at = excluded.changed_at`),
+		changed_at = excluded.changed_at`).of(1),
 		c.UserID, c.ClientID, c.Resource, c.WorkspaceID, c.Scopes, s.Now())
 	return err
 }
@@ -81,12 +81,12 @@ func (s *Store) ConsentsOf(ctx context.Context, userID string) ([]Consent, error
 func (s *Store) RevokeAccess(ctx context.Context, userID, clientID string) (ended bool, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		consents, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1 AND ($2 = ''
-			OR client_id = $2)`), userID, clientID)
+			OR client_id = $2)`).of(1), userID, clientID)
 		if err != nil {
 			return err
 		}
 		grants, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE user_id = $1
-			AND ($2 = '' OR client_id = $2) AND revoked_at IS NULL`),
+			AND ($2 = '' OR client_id = $2) AND revoked_at IS NULL`).of(1),
 			userID, clientID, s.Now(), RevokedByUser)
 		if err != nil {
 			return err

@@ -86,7 +86,7 @@ type (
 type transaction struct {
 	txn
 	scope   tenantScope
-	altered bool // a statement altered rows, so the generation grows with the commit, even with one of unknown outcome
+	altered change // what its statements altered, which is announced with the commit, even one of unknown outcome
 }
 
 // System marks ctx as acting for the server itself: OAuth endpoints, sign-in, the CLI and background jobs.
@@ -201,9 +201,12 @@ func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error)
 	if err := fn(context.WithValue(ctx, txKey{}, t)); err != nil {
 		return err
 	}
+	if err := s.notify(ctx, t); err != nil {
+		return err
+	}
 	err = classify(c.commit(ctx))
-	if t.altered && (err == nil || errors.Is(err, ErrUnavailable)) { // it may be committed although the answer was lost
-		s.grow()
+	if err == nil || errors.Is(err, ErrUnavailable) { // it may be committed although the answer was lost
+		s.changes.add(t.altered)
 	}
 	return err
 }

@@ -135,7 +135,7 @@ func (s *Store) ConsumeCode(ctx context.Context, digest []byte) error {
 func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		n, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE id = $1
-			AND revoked_at IS NULL`), grantID, s.Now(), reason)
+			AND revoked_at IS NULL`).of(1), grantID, s.Now(), reason)
 		if err != nil || n == 0 {
 			return err
 		}
@@ -150,9 +150,9 @@ func (s *Store) RevokeGrant(ctx context.Context, grantID, reason string) error {
 	})
 }
 
-// NarrowGrants replaces the scopes of every active grant with the user, client, resource and workspace of like by the
-// result of narrow, and returns the ids of the changed grants. A grant that is left without scopes is revoked instead.
-// The caller must exclude concurrent grants of this kind, as LockConsent and SaveConsent do.
+// NarrowGrants changes the scopes of every active grant that has the user, client, resource and workspace of like:
+// narrow returns those that stay. NarrowGrants returns the ids of the changed grants. A grant that is left without
+// scopes is revoked instead. The caller must exclude concurrent grants of this kind, as LockConsent and SaveConsent do.
 func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes []string) []string) (narrowed []string,
 	err error,
 ) {
@@ -173,7 +173,7 @@ func (s *Store) NarrowGrants(ctx context.Context, like Grant, narrow func(scopes
 			case len(left) == 0:
 				err = s.RevokeGrant(ctx, g.ID, RevokedByUser)
 			default:
-				_, err = s.exec(ctx, altering(`UPDATE grants SET scopes = $2 WHERE id = $1`), g.ID, left)
+				_, err = s.exec(ctx, altering(`UPDATE grants SET scopes = $2 WHERE id = $1`).of(1), g.ID, left)
 				narrowed = append(narrowed, g.ID)
 			}
 			if err != nil {

@@ -16,7 +16,7 @@ type IdempotentAnswer struct {
 	Answer      string // sealed
 }
 
-// IdempotentLifetime is how long such an answer is stored.
+// IdempotentLifetime is how long an IdempotentAnswer is stored.
 const IdempotentLifetime = 24 * time.Hour
 
 // KeepAnswer stores an answer, in the transaction that makes the change that it reports. It returns ErrExists if
@@ -49,8 +49,8 @@ func (s *Store) SealedAnswers(ctx context.Context, after []byte, limit int) ([]I
 			LIMIT $3`), after, s.Now(), limit)
 }
 
-// ResealAnswer replaces an answer by one that is sealed under another secret. It returns ErrConsumed if the stored
-// answer is not before.
+// ResealAnswer replaces the answer before by after, which is sealed under another secret. It returns ErrConsumed if
+// another answer is stored.
 func (s *Store) ResealAnswer(ctx context.Context, digest []byte, before, after string) error {
 	return s.execOne(ctx, ErrConsumed, plain(`UPDATE idempotent_requests SET answer = $3 WHERE digest = $1
 		AND answer = $2`), digest, before, after)

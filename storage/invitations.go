@@ -64,14 +64,14 @@ func (s *Store) InvitationsOf(ctx context.Context, workspaceID string) ([]Invita
 		WHERE i.workspace_id = $1 AND i.expires_at > $2 ORDER BY i.id DESC LIMIT 1000`), workspaceID, s.Now())
 }
 
-// DropInvitation withdraws an invitation to a workspace. It returns ErrNotFound if there is none.
+// DropInvitation revokes an invitation to a workspace. It returns ErrNotFound if there is none.
 func (s *Store) DropInvitation(ctx context.Context, workspaceID, id string) error {
 	return s.execOne(ctx, ErrNotFound, plain(`DELETE FROM invitations WHERE workspace_id = $1
 		AND id = $2`), workspaceID, id)
 }
 
 // TakeInvitation accepts an invitation and makes a user a member. Of many requests at once, only one succeeds. It
-// returns ErrConsumed if the invitation was accepted, withdrawn or has expired, and ErrExists if the user is a member
+// returns ErrConsumed if the invitation was accepted or revoked, or has expired, and ErrExists if the user is a member
 // already; then the invitation stays open.
 func (s *Store) TakeInvitation(ctx context.Context, digest []byte, userID string) (Invitation, error) {
 	var i Invitation

@@ -17,7 +17,7 @@ var tenantTables = []string{
 // errRollback ends a transaction that only tests something.
 var errRollback = errors.New("storage: rolled back on purpose")
 
-// CheckIsolation tests that row-level security refuses to read rows without a user or as a foreign user, and to write
+// CheckIsolation tests that row-level security prevents reading rows without a user or as another user, and writing
 // rows for another workspace, in transactions that it rolls back. It returns a sentence for each operation that was
 // possible. On SQLite, where each query names the workspace, there is nothing to test.
 func (s *Store) CheckIsolation(ctx context.Context) ([]string, error) {

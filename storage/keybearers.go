@@ -18,6 +18,11 @@ type KeyBearer struct {
 	LowestRole    string // of that user in any workspace, if none was named; empty: they are in none
 }
 
+// Subjects returns what the row depends on. A change of a membership names its user.
+func (b *KeyBearer) Subjects() Subjects {
+	return SubjectsOf(b.Key.ID, b.Key.RotatedInto, b.Key.UserID, b.Key.WorkspaceID, b.WorkspaceID)
+}
+
 // keyBearerColumns are few, since each costs time in every request.
 const keyBearerColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource,
 	k.environment, k.scopes, k.scopes_by_object, k.role, k.plan, k.rate_limit, k.addresses, k.counter, k.rotated_into,

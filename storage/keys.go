@@ -264,7 +264,7 @@ func (s *Store) UpdateKey(ctx context.Context, k *APIKey) error {
 	}
 	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET name = $2, name_key = $3, note = $4,
 		scopes = $5, scopes_by_object = $6, plan = $7, rate_limit = $8, addresses = $9, role = $10 WHERE k.id = $1
-		AND k.revoked_at IS NULL AND `+clause), append(args, owner...)...)
+		AND k.revoked_at IS NULL AND `+clause).of(1), append(args, owner...)...)
 }
 
 // LockKey locks the row of a key until the transaction ends, and reads it. It returns ErrNotFound if the owner does not
@@ -298,14 +298,14 @@ func (s *Store) RevokeKey(ctx context.Context, owner KeyOwner, id string) error 
 // RevokeTokensOf revokes all personal access tokens of a user, and returns how many there were.
 func (s *Store) RevokeTokensOf(ctx context.Context, userID string) (int64, error) {
 	return s.exec(ctx, altering(`UPDATE api_keys SET revoked_at = $2 WHERE kind = 'personal_access_token'
-		AND user_id = $1 AND revoked_at IS NULL`), userID, s.Now())
+		AND user_id = $1 AND revoked_at IS NULL`).of(1), userID, s.Now())
 }
 
 // markKey changes a key; the values of the change are $2 and so on.
 func (s *Store) markKey(ctx context.Context, owner KeyOwner, id, change string, values ...any) error {
 	clause, args := owner.clause(2 + len(values))
 	return s.execOne(ctx, ErrNotFound, altering(`UPDATE api_keys AS k SET `+change+` WHERE k.id = $1
-		AND k.revoked_at IS NULL AND `+clause),
+		AND k.revoked_at IS NULL AND `+clause).of(1),
 		append(append([]any{id}, values...), args...)...)
 }
 
@@ -317,13 +317,13 @@ func (s *Store) RotateKey(ctx context.Context, old APIKey, fresh *APIKey, until 
 		if err := s.execOne(ctx, ErrConsumed, altering(`UPDATE api_keys AS k SET rotated_into = $2,
 			expires_at = CASE WHEN k.expires_at < $3 THEN k.expires_at ELSE CAST($3 AS BIGINT) END
 			WHERE k.id = $1 AND k.rotated_into = '' AND k.revoked_at IS NULL AND (k.expires_at IS NULL
-			OR k.expires_at > $4) AND `+clause),
+			OR k.expires_at > $4) AND `+clause).of(1),
 			append([]any{old.ID, fresh.ID, until, s.Now()}, args...)...); err != nil {
 			return err
 		}
 		clause, args = old.Owner().clause(3)
 		if _, err := s.exec(ctx, altering(`UPDATE api_keys AS k SET revoked_at = CAST($2 AS BIGINT)
-			WHERE k.rotated_into = $1 AND k.revoked_at IS NULL AND `+clause),
+			WHERE k.rotated_into = $1 AND k.revoked_at IS NULL AND `+clause).of(1),
 			append([]any{old.ID, s.Now()}, args...)...); err != nil {
 			return err
 		}

@@ -98,7 +98,7 @@ func (s *Store) AddMember(ctx context.Context, workspaceID, userID, role string)
 			return err
 		}
 		if _, err := s.exec(ctx, altering(`INSERT INTO memberships (workspace_id, user_id, role, created_at)
-			VALUES ($1, $2, $3, $4)`), workspaceID, userID, role, s.Now()); err != nil {
+			VALUES ($1, $2, $3, $4)`).of(2), workspaceID, userID, role, s.Now()); err != nil {
 			return err
 		}
 		err := s.enableIfOwner(ctx, workspaceID)
@@ -123,13 +123,13 @@ func (s *Store) RemoveMember(ctx context.Context, workspaceID, userID string) er
 			return err
 		}
 		_, err := s.exec(ctx, altering(`UPDATE grants SET revoked_at = $3, revoked_reason = $4 WHERE workspace_id = $1
-			AND user_id = $2 AND revoked_at IS NULL`),
+			AND user_id = $2 AND revoked_at IS NULL`).of(2),
 			workspaceID, userID, s.Now(), RevokedByLeaving)
 		return err
 	})
 }
 
-// changeMember runs a statement on a membership and, if away says that it may remove an owner, makes sure that another
+// changeMember runs a statement on a membership, whose first arguments are the workspace and the user, and, if away says that it may remove an owner, makes sure that another
 // one remains.
 func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool, query string, args ...any) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
@@ -141,7 +141,7 @@ func (s *Store) changeMember(ctx context.Context, workspaceID string, away bool,
 			workspaceID); err != nil {
 			return err
 		}
-		if err := s.execOne(ctx, ErrNotFound, altering(query), args...); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(query).of(2), args...); err != nil {
 			return err
 		}
 		if away {

@@ -27,8 +27,8 @@ func near(limit int) int { return limit - max(100, limit/10) }
 
 // ReserveOwnToken reserves one more token that a client gets for itself (client_credentials). At most limit of its
 // tokens may be active: neither expired nor revoked. The caller must call release once the token is inserted, or will
-// not be. It returns ErrConflict if the client has that many, and with it full, the time at which the first of them
-// expires. If several nodes insert at the same moment, each may exceed the bound by one.
+// not be. If the client has that many, it returns ErrConflict, and full is the time at which the first of them expires.
+// If several nodes insert at the same moment, each may exceed the bound by one.
 func (s *Store) ReserveOwnToken(
 	ctx context.Context, clientID string, limit int,
 ) (release func(), full Time, err error) {

@@ -58,6 +58,9 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 		} {
 			cfg.ConnConfig.RuntimeParams[k] = v
 		}
+		if role == systemRole {
+			s.listening = cfg.ConnConfig
+		}
 		pool, err := pgxpool.NewWithConfig(ctx, cfg)
 		if err != nil {
 			return nil, nil, unavailable(err)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Retention is how long expired rows are kept. Both fields must be the lifetimes that the server issues with.
+// Retention is how long expired rows are kept. Both fields must be the lifetimes with which the server issues tokens.
 type Retention struct {
 	// AccessTokens is how long access tokens are kept after they expire, so that expired ones can be told from unknown
 	// ones.

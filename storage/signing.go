@@ -61,8 +61,8 @@ func (s *Store) ActivateSigningKey(ctx context.Context, id string) error {
 		WHERE id = $1 AND state = 'next'`), id, s.Now())
 }
 
-// ResealSigningKey replaces the private half of a key by one that is sealed under another secret. It returns
-// ErrConsumed if the stored one is not before.
+// ResealSigningKey replaces the private half before by after, which is sealed under another secret. It returns
+// ErrConsumed if another one is stored.
 func (s *Store) ResealSigningKey(ctx context.Context, id, before, after string) error {
 	return s.execOne(ctx, ErrConsumed, plain(`UPDATE signing_keys SET sealed = $3 WHERE id = $1 AND sealed = $2`), id,
 		before, after)

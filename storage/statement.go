@@ -6,21 +6,21 @@ import (
 	"fmt"
 )
 
-// Statement is an SQL statement with the policy by which it runs. A statement with the policy plain or altering is
-// written where it runs; one with another policy is declared next to its method.
+// Statement is an SQL statement with the policy by which it runs. A plain or altering statement is usually written
+// where it runs; any other is declared next to its method.
 type Statement struct {
 	text   string
 	policy policy
 }
 
-// SQL is the text of the statement, with $1, $2 and so on for its arguments.
+// SQL returns the text of the statement, with $1, $2 and so on for its arguments.
 func (st Statement) SQL() string { return st.text }
 
 // has reports whether the policy contains p.
 func (st Statement) has(p policy) bool { return st.policy&p != 0 }
 
 // policy says how a statement may run, and what must follow it. The zero value is plain: by itself and at once.
-type policy uint8
+type policy uint16
 
 const (
 	// shared statements of concurrent requests, outside transactions, are sent to PostgreSQL in one batch (batcher.go).
@@ -36,17 +36,36 @@ const (
 	// depend: a user, workspace, membership, client, secret, key, grant, access token, consent or signing key. See
 	// announce.
 	alters
+	// names is for the first argument of a statement that alters; the next bit is for the second argument. See of.
+	names
 )
 
 // plain returns a statement that runs by itself, and that invalidates no cache.
 func plain(text string) Statement { return Statement{text: text} }
 
-// altering returns a plain statement that invalidates caches.
+// altering returns a plain statement after which nothing that is cached counts.
 func altering(text string) Statement { return Statement{text: text, policy: alters} }
+
+// of returns an altering statement after which only what depends on one of these arguments, 1 or 2, does not count: the
+// id of a user, workspace, client, grant or key, or the digest of an access token (see Subjects).
+func (st Statement) of(arguments ...int) Statement {
+	for _, n := range arguments {
+		st.policy |= names << (n - 1)
+	}
+	return st
+}
 
 // exec runs a statement that writes, and returns the number of rows that it changed. Outside a transaction it retries
 // the statement as InTx does.
 func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, err error) {
+	if s.native != nil && st.has(alters) && inside(ctx) == nil {
+		// Other processes are told in the transaction that makes the change.
+		err = s.InTx(ctx, func(ctx context.Context) error {
+			n, err = s.exec(ctx, st, args...)
+			return err
+		})
+		return n, err
+	}
 	q, err := s.gate(ctx, true, args)
 	if err != nil {
 		return 0, err
@@ -69,7 +88,7 @@ func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, e
 	default:
 		err = again(ctx, alone)
 	}
-	s.announce(ctx, st, n, err)
+	s.announce(ctx, st, args, n, err)
 	return n, err
 }
 

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"doorward/migrations"
@@ -40,7 +42,10 @@ type Store struct {
 	uses       uses
 	liveKeys   liveKeys
 	own        ownTokens
-	changes    atomic.Uint64
+	changes    changes
+	follower   *follower       // nil: Follow was not called
+	listening  *pgx.ConnConfig // PostgreSQL: of the follower's connection
+	node       string          // the name of this process in notifications
 	hadUser    atomic.Bool
 	now        atomic.Pointer[func() Time]
 	migrateURL string // PostgreSQL: the login that changes the schema
@@ -64,7 +69,7 @@ type Options struct {
 // PostgreSQL roles), but no schema: call Migrate before the first use. It returns ErrUnavailable if the database cannot
 // be reached, and another error for an invalid URL.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
-	s := &Store{}
+	s := &Store{node: rand.Text()}
 	s.SetClock(func() time.Time { return time.Now() })
 	s.touches.init()
 	s.uses.init()

@@ -24,7 +24,7 @@ func used(s *storage.Store, workspaceID string, k storage.APIKey, allowed, limit
 	for range allowed {
 		s.NoteUse(use)
 	}
-	use.Reason, use.Status = "the credential lacks a scope or role", 403
+	use.Reason, use.Status = "the credential lacks the scope admin", 403
 	for range refused {
 		s.NoteUse(use)
 	}

@@ -148,7 +148,7 @@ func (s *Store) CountAdministrators(ctx context.Context) (int64, error) {
 
 // RenameUser changes the display name of a user.
 func (s *Store) RenameUser(ctx context.Context, userID, name string) error {
-	return s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET name = $2, name_key = $3 WHERE id = $1`), userID,
+	return s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET name = $2, name_key = $3 WHERE id = $1`).of(1), userID,
 		name, searchKey(name))
 }
 
@@ -187,7 +187,7 @@ func (s *Store) DisableUser(ctx context.Context, userID string, keep ...string) 
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = COALESCE(disabled_at,
-			CAST($2 AS BIGINT)) WHERE id = $1`), userID, s.Now()); err != nil {
+			CAST($2 AS BIGINT)) WHERE id = $1`).of(1), userID, s.Now()); err != nil {
 			return err
 		}
 		if _, err := s.SignOut(ctx, userID); err != nil {
@@ -221,7 +221,7 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 			return err
 		}
 		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = NULL, password_failures = 0
-			WHERE id = $1`), userID); err != nil {
+			WHERE id = $1`).of(1), userID); err != nil {
 			return err
 		}
 		owned, err := s.OwnedBy(ctx, userID)
@@ -275,12 +275,12 @@ func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err
 // were. The user's consents stay.
 func (s *Store) EndGrants(ctx context.Context, userID, reason string) (int64, error) {
 	return s.exec(ctx, altering(`UPDATE grants SET revoked_at = $2, revoked_reason = $3 WHERE user_id = $1
-		AND revoked_at IS NULL AND expires_at > $2`), userID, s.Now(), reason)
+		AND revoked_at IS NULL AND expires_at > $2`).of(1), userID, s.Now(), reason)
 }
 
 // ForgetConsents deletes all of a user's consents, so that each app has to ask again.
 func (s *Store) ForgetConsents(ctx context.Context, userID string) error {
-	_, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1`), userID)
+	_, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1`).of(1), userID)
 	return err
 }
 
@@ -313,12 +313,12 @@ func (s *Store) UpdateUser(ctx context.Context, userID string, c UserUpdate) err
 		}
 		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET email = COALESCE(CAST($2 AS TEXT), email),
 			email_key = COALESCE(CAST($3 AS TEXT), email_key), name = COALESCE(CAST($4 AS TEXT), name),
-			name_key = COALESCE(CAST($5 AS TEXT), name_key) WHERE id = $1`),
+			name_key = COALESCE(CAST($5 AS TEXT), name_key) WHERE id = $1`).of(1),
 			userID, pointed(c.Email), pointed(emailKey), pointed(c.Name), pointed(nameKey)); err != nil {
 			return err
 		}
 		if c.Admin != nil {
-			if _, err := s.exec(ctx, altering(`UPDATE users SET admin = $2 WHERE id = $1`), userID,
+			if _, err := s.exec(ctx, altering(`UPDATE users SET admin = $2 WHERE id = $1`).of(1), userID,
 				*c.Admin); err != nil {
 				return err
 			}

@@ -93,7 +93,7 @@ func (s *Store) InsertWorkspace(ctx context.Context, w Workspace, ownerID string
 			return err
 		}
 		_, err = s.exec(ctx, altering(`INSERT INTO memberships (workspace_id, user_id, role, created_at)
-			VALUES ($1, $2, $3, $4)`), w.ID, ownerID, RoleOwner, s.Now())
+			VALUES ($1, $2, $3, $4)`).of(2), w.ID, ownerID, RoleOwner, s.Now())
 		return err
 	})
 }
@@ -148,7 +148,7 @@ func (s *Store) UpdateWorkspace(ctx context.Context, id string, name, plan *stri
 		key = &text
 	}
 	return s.execOne(ctx, ErrNotFound, altering(`UPDATE workspaces SET name = COALESCE(CAST($2 AS TEXT), name),
-		name_key = COALESCE(CAST($3 AS TEXT), name_key), plan = COALESCE(CAST($4 AS TEXT), plan) WHERE id = $1`), id,
+		name_key = COALESCE(CAST($3 AS TEXT), name_key), plan = COALESCE(CAST($4 AS TEXT), plan) WHERE id = $1`).of(1), id,
 		pointed(name), pointed(key), pointed(plan))
 }
 

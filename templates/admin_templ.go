@@ -570,7 +570,7 @@ func AdminAppsPage(v AdminAppsView) templ.Component {
 									return templ_7745c5c3_Err
 								}
 							} else {
-								templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 27, "Command line")
+								templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 27, "CLI")
 								if templ_7745c5c3_Err != nil {
 									return templ_7745c5c3_Err
 								}

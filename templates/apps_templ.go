@@ -676,7 +676,7 @@ func appPermissions(f AppFields) templ.Component {
 			templ_7745c5c3_Err = option(choice{
 				ID: "f-manages", Type: "checkbox", Name: "manages", Value: "1", Checked: f.Manages,
 				Label: "Can manage workspaces",
-				Hint:  "Keys, apps and members it creates for a user remain after the user revokes its access.",
+				Hint:  "Keys, apps and members that it adds for a user remain after the user revokes its access.",
 			}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

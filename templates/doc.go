@@ -1,5 +1,5 @@
 // Package templates holds the pages: view structs, templ components that turn them into HTML, and the embedded style
-// sheet, script and logo. It decides how a page looks and reads, and knows no requests, sessions or storage.
+// sheet, script and logo. It decides how a page looks and reads, and does not know requests, sessions or storage.
 //
 // A page is a function from a view to a component, and the same view always gives the same bytes. The documentation of
 // a view names the paths and fields that the page posts.

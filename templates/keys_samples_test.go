@@ -49,7 +49,7 @@ func keyRows() []templates.KeyRow {
 			State:        "active",
 			Scopes:       []string{"read", "write"},
 			Creator:      "Ada Lovelace",
-			Created:      ago(40 * aDay),
+			Created:      ago(97 * aDay),
 			LastUsed:     ago(4 * time.Minute),
 			LastUsedFrom: "192.0.2.10",
 			Expires:      now.Add(50 * aDay),
@@ -195,8 +195,8 @@ func tokenFields() templates.KeyFields {
 	f.Roles = []templates.Option{
 		{Value: "", Text: "My own role", Hint: "Your role in each workspace.", Selected: true},
 		{Value: "viewer", Text: "Viewer", Hint: "Can only view."},
-		{Value: "member", Text: "Member", Hint: "Can do anything a member can."},
-		{Value: "admin", Text: "Admin", Hint: "Can do anything an admin can."},
+		{Value: "member", Text: "Member", Hint: "Can do what members can."},
+		{Value: "admin", Text: "Admin", Hint: "Can do what admins can, but not what requires an owner."},
 	}
 	return f
 }
@@ -240,7 +240,7 @@ func key() templates.KeyView {
 				At:        ago(5 * time.Minute),
 				Action:    "POST /v1/api-keys",
 				Status:    403,
-				Reason:    "the credential lacks a scope or role",
+				Reason:    "the credential lacks the scope admin",
 				RequestID: "0195a0c0exampleexample02",
 				Address:   "192.0.2.10",
 			},
@@ -255,7 +255,10 @@ func key() templates.KeyView {
 		}},
 		Events: []templates.KeyEvent{
 			{At: ago(aDay), Text: "Permissions changed to read, write.", Who: "Grace Hopper", Address: "198.51.100.7"},
-			{At: ago(40 * aDay), Text: "Created with the permissions read, write, delete", Who: "", Address: "192.0.2.10"},
+			{
+				At: ago(97 * aDay), Text: "Created with the permissions read, write, delete", Who: "Ada Lovelace",
+				Address: "192.0.2.10",
+			},
 		},
 	}
 }
@@ -266,7 +269,11 @@ func keySamples() []sample {
 	rotating.KeyRow = keyRows()[1]
 	rotating.Replaces, rotating.CanRotate, rotating.NeedPassword = nil, false, true
 	rotating.ReplacedBy = &templates.RelatedKey{ID: "key_9", Masked: "sk_test_…9oPl", State: "active"}
-	rotating.LastDay = 1
+	rotating.LastDay, rotating.KeyFields.Name, rotating.Note = 1, longName, ""
+	rotating.Left, rotating.OldDays, rotating.Events = "", 0, []templates.KeyEvent{
+		{At: rotating.Created, Text: "Created with the permissions accounts:read, accounts:write, contacts:read, " +
+			"contacts:write, opportunities:read, reports:read", Who: rotating.Creator, Address: "198.51.100.7"},
+	}
 	for len(rotating.Requests.Last) < 12 {
 		rotating.Requests.Last = append(rotating.Requests.Last, rotating.Requests.Last[:3]...)
 	}
@@ -275,6 +282,7 @@ func keySamples() []sample {
 	ended.KeyRow = keyRows()[4]
 	ended.Final, ended.Revoked, ended.CanRotate, ended.Replaces, ended.Requests, ended.Events, ended.Ranges = true,
 		ago(aDay), false, nil, templates.Requests{}, nil, nil
+	ended.Left, ended.OldDays = "", 0
 	wrong := key()
 	wrong.State, wrong.Plans, wrong.NeedPassword = "paused", objectFields().Plans, true
 	wrong.Errors = map[string]string{
@@ -298,6 +306,10 @@ func keySamples() []sample {
 	token.Requests.Path = tokenPlace().Base + "/token_1"
 	token.Confirm, token.Replaces, token.LimitText, token.Left, token.OldDays, token.Reach = false,
 		nil, "", "", 0, reachNow()
+	token.LastUsed, token.LastUsedFrom = token.Requests.Last[0].At, token.Requests.Last[0].Address
+	token.Events = []templates.KeyEvent{{
+		At: token.Created, Text: "Created with the permissions read, write", Who: "Ada Lovelace", Address: "192.0.2.10",
+	}}
 
 	return []sample{
 		{"keys", templates.KeysPage(templates.KeysView{

@@ -694,7 +694,7 @@ func rolesTable() templ.Component {
 			templ_7745c5c3_Var31 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 51, "<details class=\"panel unfold\"><summary>What each role can do</summary><dl class=\"facts\"><div><dt>Viewer</dt><dd>Read-only, also through apps and tokens from an earlier role.</dd></div><div><dt>Member</dt><dd>Can also make changes, authorize apps and use personal access tokens here.</dd></div><div><dt>Admin</dt><dd>Can also manage API keys, apps and members other than owners, and see usage and the audit log.</dd></div><div><dt>Owner</dt><dd>Can also manage owners, change the name and plan, and delete the workspace. There is always at least one owner.</dd></div></dl></details>")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 51, "<details class=\"panel unfold\"><summary>What each role can do</summary><dl class=\"facts\"><div><dt>Viewer</dt><dd>Can only view, even through apps and tokens from before they became a viewer.</dd></div><div><dt>Member</dt><dd>Can also make changes, authorize apps and use personal access tokens here.</dd></div><div><dt>Admin</dt><dd>Can also manage API keys, apps and members other than owners, and see usage and the audit log.</dd></div><div><dt>Owner</dt><dd>Can also manage owners, change the name and plan, and delete the workspace. There is always at least one owner.</dd></div></dl></details>")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}

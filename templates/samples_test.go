@@ -199,6 +199,7 @@ func samples() []sample {
 	publicApp.Secrets = nil
 	serviceApp := app
 	serviceApp.Kind = templates.KindService
+	serviceApp.RedirectURIs, serviceApp.Refresh, serviceApp.Users = "", false, 0
 
 	noticed := func(p templates.Page, text string) templates.Page {
 		p.Notice = text
@@ -264,7 +265,7 @@ func samples() []sample {
 		{"consent-loopback", templates.ConsentPage(consentLoopback)},
 		{"error", templates.ErrorPage(templates.ErrorView{
 			Page: page("", nil), Status: 400, Heading: "This request has expired",
-			Message:   "It was open for more than 10 minutes. Go back to the app and start again.",
+			Message:   "It was open for more than ten minutes. Start again from the app.",
 			RequestID: "req_0195a0c0example",
 			BackURL:   "https://acme.example/callback?error=access_denied",
 			BackText:  "Back to Acme Sync",
@@ -403,9 +404,9 @@ func samples() []sample {
 			Fault:   "Incorrect password.",
 		})},
 		{"no-role", templates.NoRolePage(templates.NoRoleView{
-			Page:      inside(keyPlace().Workspace, ada),
-			Workspace: keyPlace().Workspace,
-			Message:   "You need the admin role in this workspace to manage keys. Ask an owner.",
+			Page:      inside(engines("member", templates.TabKeys), ada),
+			Workspace: engines("member", templates.TabKeys),
+			Message:   "You need the admin role in this workspace to manage keys. Ask an owner to change your role.",
 		})},
 		{"admin-users", templates.AdminUsersPage(templates.AdminUsersView{
 			Columns: columns("name", "User", "email", "Email", "created", "Added", "last_seen", "Last signed in", "", "Actions"),

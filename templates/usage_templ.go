@@ -986,7 +986,7 @@ func auditRow(e AuditRow) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else if e.With == "command" {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 80, "Command line ")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 80, "CLI ")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -97,7 +97,7 @@ func workspaceSamples() []sample {
 	wrong := members
 	wrong.Error, wrong.NewEmail = "Nothing was changed. A workspace must have at least one owner. Make another member "+
 		"an owner first.", "mary@"
-	wrong.Errors = map[string]string{"email": "This is not a valid email address. Enter one such as name@example.com."}
+	wrong.Errors = map[string]string{"email": "Enter one email address, such as name@example.com, in Latin letters only."}
 
 	shared := templates.WorkspaceView{
 		Page:      inside(engines("owner", templates.TabSettings), ada),
@@ -112,11 +112,12 @@ func workspaceSamples() []sample {
 	}
 	faulty := shared
 	faulty.Errors = map[string]string{
-		"name":    "The name is missing.",
+		"name":    "The name is missing; give the workspace a name that its members will recognise.",
 		"confirm": "Type the slug exactly as shown. Nothing was deleted.",
 	}
 	own := shared
 	own.Workspace, own.MayDelete, own.MayLeave = alone(templates.TabSettings), false, false
+	own.Page, own.Name = inside(own.Workspace, ada), own.Workspace.Name
 
 	apps := templates.AppsView{
 		Columns:      columns("name", "App", "type", "Type", "created", "Created", "people", "Used by"),
@@ -296,6 +297,7 @@ func workspaceSamples() []sample {
 		{"usage", templates.UsagePage(usage)},
 		{"usage-day", templates.UsagePage(templates.UsageView{
 			Page: inside(engines("admin", templates.TabUsage), ada), Workspace: engines("admin", templates.TabUsage), Days: day,
+			Rows:   []templates.UsageRow{{Who: usage.Rows[0].Who, Kind: "api_key", Total: templates.UsageDay{Allowed: 294}}},
 			Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=24h",
 		})},
 		{"usage-empty", templates.UsagePage(templates.UsageView{

@@ -255,7 +255,7 @@ func credentialText(kind string) string {
 	case "password":
 		return "Password"
 	case "command":
-		return "Command line"
+		return "CLI"
 	}
 	return kind
 }
@@ -287,7 +287,7 @@ var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"login.failed":                  "Failed to sign in",
 	"login.link_created":            "Created a sign-in link",
 	"login.succeeded":               "Signed in",
-	"member.added":                  "Joined the workspace",
+	"member.added":                  "Member joined",
 	"member.removed":                "Removed a member",
 	"member.role_changed":           "Changed a member's role",
 	"personal_access_token.created": "Created a personal access token",
@@ -307,7 +307,7 @@ var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
 	"user.enabled":                  "Enabled an account",
 	"user.password_changed":         "Changed their password",
 	"user.password_set":             "Set a password",
-	"user.renamed":                  "Changed their name",
+	"user.renamed":                  "Changed an account's name",
 	"user.email_changed":            "Changed an account's email address",
 	"user.made_administrator":       "Made a user a server administrator",
 	"user.unmade_administrator":     "Removed a user's server administrator role",
@@ -329,8 +329,15 @@ func auditText(action string) string {
 
 // factText is the name of a Fact in words.
 func factText(name string) string {
-	if name == "into" {
+	switch name {
+	case "grace":
+		return "grace period"
+	case "into":
 		return "replaced by"
+	case "refused":
+		return "permissions not allowed"
+	case "with_user":
+		return "together with the user"
 	}
 	return strings.ReplaceAll(name, "_", " ")
 }

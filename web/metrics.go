@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 )
 
@@ -35,7 +36,7 @@ type observed struct {
 	duration prometheus.Observer
 }
 
-func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
+func newMetrics(registry *prometheus.Registry, store *storage.Store, verifier *bearer.Verifier) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "doorward_http_requests_total", Help: "Requests answered, by route, method and status.",
@@ -56,7 +57,8 @@ func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
 		}, []string{"outcome"}),
 	}
 	registry.MustRegister(m.requests, m.duration, m.grants, m.refusals, m.logins,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), pools{store})
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), pools{store},
+		inMemory{verifier, store})
 	return m
 }
 
@@ -87,6 +89,34 @@ func (p pools) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(poolNow, prometheus.GaugeValue, float64(s.Idle), name, "idle")
 		ch <- prometheus.MustNewConstMetric(poolWaited, prometheus.CounterValue, s.Waited.Seconds(), name)
 	}
+}
+
+// inMemory collects what the verifier of credentials keeps in memory.
+type inMemory struct {
+	verifier *bearer.Verifier
+	store    *storage.Store
+}
+
+var (
+	cacheRequests = prometheus.NewDesc("doorward_cache_requests_total",
+		"Credentials that were found in memory (hit) and that were not (miss).", []string{"result"}, nil)
+	cacheCurrent = prometheus.NewDesc("doorward_cache_current",
+		"1 if credentials are looked up in memory; 0 if the cache is off, or changes by other servers cannot be seen.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (m inMemory) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+
+// Collect implements prometheus.Collector.
+func (m inMemory) Collect(ch chan<- prometheus.Metric) {
+	hits, misses := m.verifier.CacheStats()
+	ch <- prometheus.MustNewConstMetric(cacheRequests, prometheus.CounterValue, float64(hits), "hit")
+	ch <- prometheus.MustNewConstMetric(cacheRequests, prometheus.CounterValue, float64(misses), "miss")
+	current := 0.0
+	if m.store.Current() {
+		current = 1
+	}
+	ch <- prometheus.MustNewConstMetric(cacheCurrent, prometheus.GaugeValue, current)
 }
 
 // methods are the HTTP methods that the server accepts, and that a label may have.

@@ -76,7 +76,7 @@ func New(c Config) (*Server, error) {
 	secure := issuer.Scheme == "https"
 	s := &Server{
 		issuer: issuer, secure: secure, store: c.Store, oauth: c.OAuth, secrets: c.Secrets, proxies: c.TrustedProxies,
-		log: c.Log, metrics: newMetrics(c.Metrics, c.Store),
+		log: c.Log, metrics: newMetrics(c.Metrics, c.Store, c.Bearer),
 	}
 	s.pages = page.New(page.Config{
 		Store: c.Store, OAuth: c.OAuth, Management: c.Management, APIKeys: c.APIKeys, Secrets: c.Secrets, Identity: c.Identity,

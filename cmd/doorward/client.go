@@ -25,7 +25,7 @@ type clientCommand struct {
 	Delete  clientDelete  `cmd:"" help:"Delete an app and everything issued to it."`
 	Secret  struct {
 		Rotate secretRotate `cmd:"" help:"Create a new secret; the old one keeps working for a grace period."`
-	} `cmd:"" help:"The app's secret."`
+	} `cmd:"" help:"The app's secret: rotate."`
 }
 
 type clientCreate struct {

@@ -21,7 +21,7 @@ type explainCommand struct {
 	output
 	Method     string   `arg:"" help:"HTTP method, such as GET."`
 	URL        string   `arg:"" name:"url" help:"URL of the request; its host must belong to a configured resource."`
-	Credential string   `help:"Reads the credential from standard input. Only - is accepted, because other users can see the command line." placeholder:"-"`
+	Credential string   `help:"Read the credential from standard input. Only - is accepted, because other users can see the command line." placeholder:"-"`
 	Workspace  *string  `help:"Slug of the workspace to send in the resource's workspace header." placeholder:"SLUG"`
 	Header     []string `sep:"none" help:"Another header of the request; repeat for several." placeholder:"'NAME: VALUE'"`
 }

@@ -17,7 +17,7 @@ func (d *durationFlag) UnmarshalText(text []byte) error {
 	return err
 }
 
-// from returns when something that starts now expires. Without a duration it never expires.
+// from returns the expiry of something that starts now. Without a duration, it never expires.
 func (d *durationFlag) from(now storage.Time) storage.Time {
 	if d == nil {
 		return 0

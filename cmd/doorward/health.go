@@ -34,7 +34,7 @@ func (healthCommand) Run(ctx context.Context, a *app) error {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return fmt.Errorf("ask %s: %w", url, err)
+		return fmt.Errorf("get %s: %w", url, err)
 	}
 	// The address may be the host of an API, which does not have this path.
 	if issuer, err := neturl.Parse(c.Issuer); err == nil {

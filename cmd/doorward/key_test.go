@@ -347,7 +347,7 @@ func TestKeyShowListsTheLastRequests(t *testing.T) {
 			newest["action"] != "GET /v1/**" {
 			t.Errorf("the newest is %v", newest)
 		}
-		if out := c.must("", "key", "show", id); !strings.Contains(out, "1 allowed, 0 over a limit, 1 refused") ||
+		if out := c.must("", "key", "show", id); !strings.Contains(out, "1 allowed, 0 over the limit, 1 denied") ||
 			!strings.Contains(out, "no scope") {
 			t.Error(out)
 		}

@@ -66,7 +66,7 @@ type commands struct {
 
 	Serve      serveCommand      `cmd:"" help:"Run the server."`
 	Demo       demoCommand       `cmd:"" help:"Run a server with a sample user, app and API on this machine, to try it out."`
-	Check      checkCommand      `cmd:"" help:"Check the configuration and database, and report all errors and risks. Changes nothing."`
+	Check      checkCommand      `cmd:"" help:"Check the configuration and database, and report all faults and risks. Changes nothing."`
 	Migrate    migrateCommand    `cmd:"" help:"Migrate the database to the latest schema, or show which migrations are applied."`
 	Health     healthCommand     `cmd:"" help:"Check whether the running server is ready; for containers."`
 	User       userCommand       `cmd:"" help:"Users: create, list, update, sign-out, disable, enable, delete, password, sign-in-link."`

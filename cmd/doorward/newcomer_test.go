@@ -41,7 +41,7 @@ func documents(t *testing.T) map[string]string {
 
 // Examples must run with curl 7.81, which does not have --json.
 func TestV74_ExamplesRunWithOldCurl(t *testing.T) {
-	recent := regexp.MustCompile(`curl\b[^\n|]*(?: --json[ =]| --url-query| --variable)`)
+	recent := regexp.MustCompile(`curl\b(?:\\\n|[^\n|])*(?: --json[ =]| --url-query| --variable)`)
 	for name, text := range documents(t) {
 		for _, line := range recent.FindAllString(text, -1) {
 			t.Errorf("%s: %s", name, line)

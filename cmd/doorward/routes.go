@@ -20,7 +20,7 @@ type routesCommand struct {
 type routesFromOpenAPI struct {
 	output
 	File        string `arg:"" help:"OpenAPI 3.0 or 3.1, or Swagger 2.0, in JSON or YAML; - reads standard input. $ref can point to files in the same folder and its subfolders."`
-	PlainScopes bool   `name:"plain-scopes" help:"Write scopes such as users:delete without the colon, so that no other scope includes them."`
+	PlainScopes bool   `name:"plain-scopes" help:"Write users:delete and similar scopes with another separator, such as users.delete, so that no other scope includes them."`
 }
 
 // Run prints the routes of a resource: as YAML with comments, to be copied into the configuration, or as a JSON array,

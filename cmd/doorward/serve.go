@@ -111,6 +111,10 @@ func serve(
 		log.Info("migrated", "version", m.Version, "name", m.Name)
 	}
 
+	if c.Cache == "on" {
+		store.Follow(log)
+	}
+
 	proxies := web.Proxies(c.TrustedProxies)
 	server, err := newServer(ctx, c, store, proxies.ClientAddress)
 	if err != nil {

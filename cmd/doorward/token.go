@@ -23,7 +23,7 @@ type tokenCreate struct {
 	Name     string        `required:"" help:"The token's name." placeholder:"NAME"`
 	Scope    string        `required:"" help:"Scopes, separated by spaces." placeholder:"\"A B\""`
 	Resource string        `help:"API (resource) that it can call. Default: the first in the configuration." placeholder:"ID"`
-	Role     string        `help:"Highest role in a workspace: viewer, member, admin or owner. Default: the user's role." placeholder:"ROLE"`
+	Role     string        `help:"Maximum role in a workspace: viewer, member, admin or owner. Default: the user's role." placeholder:"ROLE"`
 	Expires  *durationFlag `help:"How long until the token expires. Default: never." placeholder:"DURATION"`
 }
 

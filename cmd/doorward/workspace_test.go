@@ -250,7 +250,7 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 		"--role",
 		"viewer",
 	)
-	c.fails(2, "email is not a valid email address", "", "workspace", "invite", "acme", "bob", "--role", "viewer")
+	c.fails(2, "Enter one email address, such as name@example.com", "", "workspace", "invite", "acme", "bob", "--role", "viewer")
 	c.fails(2, `role "boss" is not a role`, "", "workspace", "invite", "acme", "new@example.com", "--role", "boss")
 
 	personal := ""

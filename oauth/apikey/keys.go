@@ -3,10 +3,12 @@ package apikey
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"time"
 
+	"doorward/oauth/cache"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 )
@@ -34,10 +36,25 @@ type Config struct {
 type Keys struct {
 	store   *storage.Store
 	catalog *catalog.Catalog
+	cache   *cache.Cache[presented, storage.KeyBearer]
+}
+
+// presented is a key as a request presents it.
+type presented struct {
+	digest    [sha256.Size]byte
+	workspace string // slug that the request names; empty for an API key, which has one workspace
 }
 
 // New returns Keys.
-func New(c Config) *Keys { return &Keys{store: c.Store, catalog: c.Catalog} }
+func New(c Config) *Keys {
+	return &Keys{
+		store: c.Store, catalog: c.Catalog,
+		cache: cache.New[presented](c.Store, (*storage.KeyBearer).Subjects),
+	}
+}
+
+// CacheStats returns how many keys were found in memory, and how many were not, since the start.
+func (k *Keys) CacheStats() (hits, misses uint64) { return k.cache.Stats() }
 
 // Issue creates the key that key describes, and completes key. Its secret begins with key.Prefix and is returned only
 // here: storage keeps a digest. It returns ErrTooMany if the owner has MaxKeys keys, and storage.ErrNotFound if the
@@ -64,9 +81,9 @@ func newSecret(key *storage.APIKey) string {
 	return secret
 }
 
-// Rotate creates a key that replaces old, with the same permissions and limits, and expires no later. old works until
-// grace is over, or stays paused if it is. A key that old itself replaced stops working at once. It returns ErrRotated
-// if old cannot be rotated.
+// Rotate creates a key that replaces old. It has the same permissions and limits, and does not expire later. old works
+// until grace is over, or stays paused if it is. A key that old itself replaced stops working at once. It returns
+// ErrRotated if old cannot be rotated.
 func (k *Keys) Rotate(
 	ctx context.Context, old storage.APIKey, createdBy string, grace time.Duration,
 ) (secret string, fresh storage.APIKey, err error) {
@@ -106,13 +123,19 @@ func (k *Keys) Verify(ctx context.Context, secret, workspace string) (storage.Ke
 	if prefix == "" {
 		return storage.KeyBearer{}, Unknown, nil
 	}
-	var b storage.KeyBearer
-	var err error
-	if prefix == PrefixPersonalToken {
-		b, err = k.store.PersonalTokenByDigest(ctx, storage.Digest(secret), workspace)
-	} else {
-		b, err = k.store.KeyByDigest(ctx, storage.Digest(secret))
+	if prefix != PrefixPersonalToken {
+		workspace = ""
 	}
+	digest := sha256.Sum256([]byte(secret))
+	b, err := k.cache.Find(presented{digest, workspace}, func() (b storage.KeyBearer, keep bool, err error) {
+		if prefix == PrefixPersonalToken {
+			b, err = k.store.PersonalTokenByDigest(ctx, digest[:], workspace)
+			// A caller can name any number of workspaces in which the token may not act.
+			return b, b.WorkspaceSlug == workspace, err
+		}
+		b, err = k.store.KeyByDigest(ctx, digest[:])
+		return b, true, err
+	})
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.KeyBearer{}, Unknown, nil
 	}

@@ -40,8 +40,8 @@ func (k *Keys) PlansFor(key *storage.APIKey, workspacePlan string) []string {
 	return names
 }
 
-// State returns the state of a key, whatever its user and workspace: active, paused, rotating (it works beside its
-// replacement for a while), expired or revoked.
+// State returns the state of a key, even if its user or workspace is disabled: active, paused, rotating (it works
+// beside its replacement for a while), expired or revoked.
 func (k *Keys) State(key *storage.APIKey) string {
 	switch StatusOf(key, k.store.Now(), false) {
 	case Revoked:

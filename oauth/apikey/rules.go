@@ -59,7 +59,7 @@ func (k *Keys) check(p *Spec, personal bool, r *catalog.Resource) (*catalog.Reso
 	if r == nil {
 		var known bool
 		if r, known = k.catalog.Resource(p.Resource); !known {
-			fault("resource", "%q is not in the configuration", input.Shorten(p.Resource))
+			fault("resource", "%q is not in the configuration; use the ID of a resource in it", input.Shorten(p.Resource))
 			return nil, errors.Join(all...)
 		}
 		p.Resource = r.ID
@@ -101,6 +101,15 @@ func (k *Keys) checkEnvironment(p *Spec, r *catalog.Resource, fault func(field, 
 	}
 }
 
+// scopeNames lists the scopes of a resource for a message.
+func scopeNames(r *catalog.Resource) string {
+	names := make([]string, len(r.Scopes))
+	for i := range r.Scopes {
+		names[i] = r.Scopes[i].Name
+	}
+	return strings.Join(names, ", ")
+}
+
 func (k *Keys) checkKeyScopes(
 	p *Spec, r *catalog.Resource, personal bool, fault func(field, message string, args ...any),
 ) {
@@ -122,14 +131,14 @@ func (k *Keys) checkKeyScopes(
 			continue
 		}
 		if _, ok := r.Scope(name); !ok {
-			fault("scope", "%q is not a scope of %s", input.Shorten(name), r.Name)
+			fault("scope", "%q is not a scope of %s; use one of %s", input.Shorten(name), r.Name, scopeNames(r))
 		} else if slices.Contains(p.Scopes[:i], name) {
 			fault("scope", "%q appears twice; send it once", name)
 		}
 	}
 }
 
-// CheckUserOnly refuses scopes for users only, which would never count for an API key.
+// CheckUserOnly refuses user-only scopes, which would never count for an API key.
 func CheckUserOnly(r *catalog.Resource, scopes []string) error {
 	var all input.Faults
 	for _, name := range scopes {
@@ -181,7 +190,7 @@ func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePl
 	}
 	own, known := k.catalog.Plan(p.Plan)
 	if p.Plan != "" && !known {
-		fault("plan", "%q is not in the configuration", input.Shorten(p.Plan))
+		fault("plan", "%q is not in the configuration; use a plan that is, or leave it out", input.Shorten(p.Plan))
 	}
 	// The plan that the key would have without its own.
 	_, most := k.Plan(&storage.APIKey{Resource: r.ID, Environment: p.Environment}, workspacePlan)

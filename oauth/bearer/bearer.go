@@ -4,7 +4,11 @@
 package bearer
 
 import (
+	"context"
+	"crypto/sha256"
+
 	"doorward/oauth/apikey"
+	"doorward/oauth/cache"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -29,13 +33,30 @@ type Verifier struct {
 	keyring *Keyring
 	limiter limit.Limiter
 	trusts  map[string][]*trust // by the id of the resource
+	tokens  *cache.Cache[[sha256.Size]byte, storage.Bearer]
 }
 
 // New returns a Verifier.
 func New(c Config) *Verifier {
 	v := &Verifier{
 		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, keyring: c.Keyring, limiter: c.Limiter,
+		tokens: cache.New[[sha256.Size]byte](c.Store, (*storage.Bearer).Subjects),
 	}
 	v.trusts = v.newTrusts()
 	return v
+}
+
+// CacheStats returns how many credentials were found in memory, and how many were not, since the start.
+func (v *Verifier) CacheStats() (hits, misses uint64) {
+	hits, misses = v.tokens.Stats()
+	keyHits, keyMisses := v.keys.CacheStats()
+	return hits + keyHits, misses + keyMisses
+}
+
+// accessToken finds an access token by its digest, in memory or in the database.
+func (v *Verifier) accessToken(ctx context.Context, digest []byte) (storage.Bearer, error) {
+	return v.tokens.Find([sha256.Size]byte(digest), func() (storage.Bearer, bool, error) {
+		b, err := v.store.AccessTokenByDigest(ctx, digest)
+		return b, true, err
+	})
 }

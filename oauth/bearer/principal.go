@@ -189,7 +189,7 @@ func (v *Verifier) accessTokenPrincipal(ctx context.Context, credential string, 
 	if digest == "" {
 		return Principal{}, unknown("it starts like an access token, but was changed or truncated when it was copied")
 	}
-	b, err := v.store.AccessTokenByDigest(ctx, []byte(digest))
+	b, err := v.accessToken(ctx, []byte(digest))
 	if err != nil {
 		return Principal{}, unknownOr(
 			err, "no access token of this database matches; it may belong to another server, or have expired long ago",
@@ -292,7 +292,7 @@ func (v *Verifier) jwtPrincipal(ctx context.Context, credential string, at Audie
 	if err != nil {
 		return Principal{}, err
 	}
-	b, err := v.store.AccessTokenByDigest(ctx, storage.Digest(c.ID))
+	b, err := v.accessToken(ctx, storage.Digest(c.ID))
 	if err != nil {
 		return Principal{}, unknownOr(
 			err,

@@ -49,11 +49,12 @@ type KeyringConfig struct {
 	Store          *storage.Store
 	Secrets        *seal.Secrets
 	Catalog        *catalog.Catalog
-	AccessLifetime time.Duration // of access tokens; a retired key stays published for as long
+	AccessLifetime time.Duration // of access tokens; a retired key stays published for that long
 }
 
 // Keyring manages the signing keys of access tokens, and signs and verifies tokens with them. It reads the keys again
-// when its copy is a second old, and from then on a key that another process dropped verifies nothing. Its methods are
+// when its copy is a second old or something has changed, so a key that another process dropped verifies nothing a
+// second later. Its methods are
 // safe for concurrent use.
 type Keyring struct {
 	issuer         string
@@ -75,12 +76,13 @@ func NewKeyring(c KeyringConfig) *Keyring {
 
 // keySet is a snapshot of the signing keys.
 type keySet struct {
-	readAt storage.Time
-	public map[string]*ecdsa.PublicKey // by kid, including keys that are not published any more
-	signer jose.Signer                 // nil: there is no active key
-	kid    string                      // of the signer
-	fault  error                       // why there is an active key and no signer
-	jwks   []byte
+	readAt     storage.Time
+	generation uint64                      // of the store, before the keys were read
+	public     map[string]*ecdsa.PublicKey // by kid, including keys that are not published any more
+	signer     jose.Signer                 // nil: there is no active key
+	kid        string                      // of the signer
+	fault      error                       // why there is an active key and no signer
+	jwks       []byte
 }
 
 // signingKeys returns a copy of the keys that is at most a second old. If stale is not nil, the copy is newer than
@@ -88,7 +90,8 @@ type keySet struct {
 func (r *Keyring) signingKeys(ctx context.Context, stale *keySet) (*keySet, error) {
 	fresh := func() *keySet {
 		k := r.keys.Load()
-		if k == nil || k == stale || r.store.Now().Sub(k.readAt).Abs() >= keysAge {
+		if k == nil || k == stale || r.store.Now().Sub(k.readAt).Abs() >= keysAge ||
+			r.store.Altered(k.generation, &storage.Subjects{}) {
 			return nil
 		}
 		return k
@@ -102,7 +105,7 @@ func (r *Keyring) signingKeys(ctx context.Context, stale *keySet) (*keySet, erro
 	if k := fresh(); k != nil {
 		return k, nil
 	}
-	now := r.store.Now()
+	now, generation := r.store.Now(), r.store.Generation()
 	rows, err := r.store.SigningKeys(storage.System(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
@@ -111,7 +114,7 @@ func (r *Keyring) signingKeys(ctx context.Context, stale *keySet) (*keySet, erro
 	if err != nil {
 		return nil, err
 	}
-	keys.readAt = now
+	keys.readAt, keys.generation = now, generation
 	r.keys.Store(keys)
 	return keys, nil
 }

@@ -10,15 +10,17 @@ import (
 
 // The reasons why a request with a credential was refused, for the owner of the credential.
 const (
-	ReasonLimit       = "rate limit exceeded"
-	ReasonExpired     = "the credential has expired"
-	ReasonRevoked     = "the credential was revoked"
-	ReasonSuspended   = "the credential is paused, or its user or workspace is disabled"
-	ReasonApp         = "the app, its user or its workspace is disabled"
-	ReasonWorkspace   = "the credential has no access to this workspace"
-	ReasonAddress     = "the key cannot be used from this IP address"
-	ReasonPermissions = "the credential lacks a scope or role"
+	ReasonLimit     = "rate limit exceeded"
+	ReasonExpired   = "the credential has expired"
+	ReasonRevoked   = "the credential was revoked"
+	ReasonSuspended = "the credential is paused, or its user or workspace is disabled"
+	ReasonApp       = "the app, its user or its workspace is disabled"
+	ReasonWorkspace = "the credential has no access to this workspace"
+	ReasonAddress   = "the key cannot be used from this IP address"
 )
+
+// ReasonScope returns the reason for a credential that does not have a scope.
+func ReasonScope(scope string) string { return "the credential lacks the scope " + scope }
 
 // ReasonOf returns the reason that matches err, an error of Verifier.Principal. kind is the kind of the credential.
 func ReasonOf(kind string, err error) string {
@@ -45,7 +47,7 @@ func (v *Verifier) NoteUse(ctx context.Context, p *Principal, action string, sta
 	})
 }
 
-// Touch records that the actor of ctx used a credential.
+// Touch records that a credential was used now, from the address of the actor in ctx.
 func (v *Verifier) Touch(ctx context.Context, p *Principal) {
 	switch {
 	case p.KeyID != "":

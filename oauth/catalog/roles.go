@@ -31,8 +31,8 @@ func LowerRole(a, b string) string {
 	return a
 }
 
-// RoleAllows reports whether a role allows a scope: a viewer may only read. Without a role, which keys do not have,
-// every scope is allowed.
+// RoleAllows reports whether a role allows a scope: a viewer may only read. Keys have no role; without one, every scope
+// is allowed.
 func RoleAllows(role, scope string) bool {
 	return role != RoleViewer || scope == "read" || strings.HasSuffix(scope, ":read")
 }

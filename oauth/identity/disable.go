@@ -10,8 +10,8 @@ import (
 	"doorward/storage"
 )
 
-// SignOut ends all of a user's sessions, and revokes what else end asks for. It returns storage.ErrNotFound if the user
-// does not exist.
+// SignOut ends all of a user's sessions, and revokes what else options asks for. It returns storage.ErrNotFound if the
+// user does not exist.
 func (s *Service) SignOut(ctx context.Context, userID string, options SignOutOptions) (ended SignOutResult, err error) {
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) (err error) {
 		if _, err := s.store.UserByID(ctx, userID); err != nil {

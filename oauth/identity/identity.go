@@ -68,7 +68,8 @@ var (
 	ErrBusy = errors.New("too many passwords are being checked; try again in a moment")
 	// ErrDisabled means that the user is disabled and cannot sign in.
 	ErrDisabled = errors.New("the user is disabled; enable them first with doorward user enable")
-	// ErrSetupToken means that a token does not, or does not any more, create the first administrator.
+	// ErrSetupToken means that a token cannot create the first administrator: it is wrong, was replaced, or there is a
+	// user already.
 	ErrSetupToken = errors.New("this setup link is no longer valid; create a new one with doorward setup-link")
 )
 

@@ -139,8 +139,8 @@ func (d date) time() time.Time {
 	return time.UnixMicro(int64(d))
 }
 
-// same reports whether two resource identifiers are equal by RFC 3986, section 6.2.3: the case of scheme and host does
-// not matter, an empty path equals "/", and the default port of the scheme may be left out.
+// same reports whether two resource identifiers are equal by RFC 3986, sections 6.2.2.1 and 6.2.3: the case of scheme
+// and host does not matter, an empty path equals "/", and the default port of the scheme may be left out.
 func same(a, b string) bool { return a == b || canonical(a) == canonical(b) }
 
 func canonical(id string) string {

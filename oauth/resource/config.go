@@ -42,7 +42,7 @@ type Config struct {
 	// the limits are not checked.
 	Cost func(*http.Request) int
 	// CacheFor is how long an introspection response may be used again, at most five minutes. A revoked credential keeps
-	// working for as long, but never beyond its exp. Negative responses are not cached. 0: each request is introspected,
+	// working for that long, but never beyond its exp. Negative responses are not cached. 0: each request is introspected,
 	// and revocation takes effect at once.
 	CacheFor time.Duration
 	// CacheSize is how many responses are cached at most; 0: 10,000.

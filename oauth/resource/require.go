@@ -159,7 +159,7 @@ func (v *Verifier) check(r *http.Request, token, workspace string) (answer, erro
 	if len(a.addresses) > 0 && !within(a.addresses, v.config.ClientAddress(r)) {
 		return answer{}, &Refusal{
 			Status: http.StatusForbidden, Code: InsufficientScope,
-			Description: "The key may not be used from this address.",
+			Description: "The key cannot be used from this IP address; ask its owner to allow the address.",
 		}
 	}
 	return a, nil

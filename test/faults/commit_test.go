@@ -314,7 +314,7 @@ func TestZ04_HeldCommitMakesOthersWait(t *testing.T) {
 	if len(successors) != 1 {
 		t.Errorf("%d different successors, want one", len(successors))
 	}
-	report(t, "Z-4 held", "COMMIT of a refresh held back while others show the same refresh token",
+	report(t, "Z-4 held", "COMMIT of a refresh held back while others send the same refresh token",
 		"all wait and get one successor",
 		fmt.Sprintf("%d refreshes, %d successor", 1+others, len(successors)))
 }

@@ -76,8 +76,10 @@ var arrows = map[string][]string{
 	"management": {
 		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi", "storage",
 	},
-	"oauth/bearer":      {"oauth/apikey", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/seal", "storage"},
-	"oauth/apikey":      {"oauth/catalog", "oauth/input", "oauth/limit", "storage"},
+	// Only the two packages that verify credentials answer from memory.
+	"oauth/bearer":      {"oauth/apikey", "oauth/cache", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/seal", "storage"},
+	"oauth/apikey":      {"oauth/cache", "oauth/catalog", "oauth/input", "oauth/limit", "storage"},
+	"oauth/cache":       {"storage"},
 	"oauth/catalog":     {"oauth/input", "oauth/limit", "storage"},
 	"oauth/identity":    {"oauth/input", "storage"},
 	"oauth/redirecturi": {"oauth/input"},

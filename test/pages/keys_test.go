@@ -83,7 +83,7 @@ func lived(t *testing.T, r *rig.Rig, w storage.Workspace) {
 				case n%17 == 13 && day%3 == 1:
 					use.Status, use.Reason, use.Limited = http.StatusTooManyRequests, bearer.ReasonLimit, true
 				case n%23 == 5:
-					use.Status, use.Reason, use.Action = http.StatusForbidden, bearer.ReasonPermissions, "DELETE /v1/documents/17"
+					use.Status, use.Reason, use.Action = http.StatusForbidden, bearer.ReasonScope("delete"), "DELETE /v1/documents/17"
 				}
 				r.Store.NoteUse(use)
 			}
@@ -217,7 +217,7 @@ func keyPages(t *testing.T, javaScript bool) {
 	p.Click(`form[action$="#h-requests"] [type=submit]`)
 	p.checkPage("key with a request that was looked for")
 	if text := p.Text(`[role=status]`); !strings.Contains(text, "DELETE /v1/documents/17") ||
-		!strings.Contains(text, bearer.ReasonPermissions) {
+		!strings.Contains(text, bearer.ReasonScope("delete")) {
 		t.Errorf("looked for, the request is told as %s", text)
 	}
 	p.Fill(`[name=request]`, "unknown-id")

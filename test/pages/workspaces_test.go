@@ -207,7 +207,7 @@ func fill(t *testing.T, r *rig.Rig, ws storage.Workspace, owner, member storage.
 		use(token.ID, bearer.KindPersonalAccessToken, day%3*5, "", false)
 		use(app.ID, bearer.KindAccessToken, day%5*22, "", false)
 		use(night.ID, bearer.KindAPIKey, day%9/8*80, bearer.ReasonLimit, true)
-		use(deploy.ID, bearer.KindAPIKey, day%6/5*25, bearer.ReasonPermissions, false)
+		use(deploy.ID, bearer.KindAPIKey, day%6/5*25, bearer.ReasonScope("delete"), false)
 	}
 }
 

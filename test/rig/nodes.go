@@ -17,7 +17,11 @@ func Nodes(t *testing.T, a, b Options) []*Rig {
 	t.Helper()
 	url := stores.PostgreSQL(t)
 	a.Issuer, b.Issuer = nodesIssuer, nodesIssuer
-	return []*Rig{New(t, stores.Open(t, url), a), New(t, stores.Open(t, url), b)}
+	nodes := []*Rig{New(t, stores.Open(t, url), a), New(t, stores.Open(t, url), b)}
+	for _, n := range nodes {
+		n.oneOfSeveral.Store(true)
+	}
+	return nodes
 }
 
 // EachNodes runs fn with one node on SQLite, with one on PostgreSQL, and with two on one PostgreSQL database, as Each
@@ -52,6 +56,11 @@ func (r *Rig) SQL(query string, args ...any) {
 	r.T.Helper()
 	_, err := r.Store.Pools()["system"].ExecContext(r.T.Context(), query, args...)
 	r.ok(err)
+	if r.Store.Engine() == "postgresql" {
+		_, err = r.Store.Pools()["system"].ExecContext(r.T.Context(), `SELECT pg_notify('doorward_changes', 'sql')`)
+		r.ok(err)
+	}
+	r.Store.Invalidate()
 }
 
 // Grants are the families of a user that could still yield tokens.

@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,6 +60,8 @@ type Rig struct {
 	Log        *Log
 	Seen       *Secrets // by all clients of this rig
 	offset     atomic.Int64
+	// oneOfSeveral: it catches up with the changes of other nodes before each request.
+	oneOfSeveral atomic.Bool
 }
 
 // Options change what a rig is made of; the zero value is a server as it comes.
@@ -112,9 +115,21 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	if o.leftOut() {
 		t.Skip("no requests meet in it: the run without the race detector has it")
 	}
+	if os.Getenv("DOORWARD_TEST_CACHE") != "off" {
+		store.Follow(slog.New(slog.DiscardHandler))
+	}
 	r := &Rig{T: t, Store: store, Metrics: prometheus.NewRegistry(), Log: &Log{}, Seen: &Secrets{kind: map[string]string{}}}
 	store.SetClock(func() time.Time { return time.Now().Add(time.Duration(r.offset.Load())) })
-	listener := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { r.Web.ServeHTTP(w, q) }))
+	listener := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if r.oneOfSeveral.Load() {
+			// A test cannot wait for the second within which a change by another node counts here. Without the database,
+			// the request must be answered too.
+			ctx, cancel := context.WithTimeout(q.Context(), 1500*time.Millisecond)
+			_ = store.CatchUp(ctx)
+			cancel()
+		}
+		r.Web.ServeHTTP(w, q)
+	}))
 	listener.Config.ReadHeaderTimeout, listener.Config.MaxHeaderBytes = 5*time.Second, 32<<10
 	listener.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	r.HTTP = listener

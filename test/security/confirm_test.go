@@ -89,7 +89,7 @@ func TestV63_DestructiveActionsAskFirst(t *testing.T) {
 			},
 			{
 				"end access", bobs, "/settings/connected-apps/" + app.ID + "/end",
-				[]string{"Acme Sync", "1 connection ends"},
+				[]string{"Acme Sync", "1 authorization is revoked"},
 				func() bool { return len(r.Grants(bob.ID)) == 0 || !r.Grants(bob.ID)[0].RevokedAt.IsZero() }, "",
 			},
 			{"end all access", bobs, "/settings/connected-apps/end-all", []string{"No apps have access"}, nil, ""},

@@ -34,7 +34,7 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 		admin := r.Browser().SignIn(c.user["admin"].Email)
 		use(c.ws, key.ID, bearer.KindAPIKey, 7, "", false)
 		use(c.ws, key.ID, bearer.KindAPIKey, 5, bearer.ReasonLimit, true)
-		use(c.ws, key.ID, bearer.KindAPIKey, 2, bearer.ReasonPermissions, false)
+		use(c.ws, key.ID, bearer.KindAPIKey, 2, bearer.ReasonScope("delete"), false)
 		use(other.ws, foreign.ID, bearer.KindAPIKey, 999, "", false)
 		text := rig.Plain(admin.Get(workspaces + "/engines/usage").Body)
 		for _, want := range []string{
@@ -72,7 +72,7 @@ func TestUsageAndAuditOfAWorkspace(t *testing.T) {
 		}
 		second := admin.Get(strings.ReplaceAll(next[1], "&amp;", "&"))
 		if n := strings.Count(second.Body, "Changed a member"); n != 9 ||
-			!strings.Contains(second.Body, "Joined the workspace") {
+			!strings.Contains(second.Body, "Member joined") {
 			t.Errorf("the second page has %d changes: %s", n, rig.Plain(second.Body))
 		}
 		count := func(query, text string) int {

@@ -1,7 +1,5 @@
-// Package vendors holds what the pages of five vendors promise, point by point: the real server with the configurations
-// under examples/, reached by its own proxy and by nginx. What holds is docs/vendors.md, which
+// Package vendors tests the promises on the pages of five vendors, point by point. It runs the real server with the
+// configurations under examples/, behind its own proxy and behind nginx. To write the results to docs/vendors.md:
 //
 //	go test ./test/vendors -args -update
-//
-// writes.
 package vendors

@@ -199,7 +199,7 @@ func (s *Handlers) ended(
 	}
 	for _, more := range page.NonEmpty(
 		page.CountSentence(int(e.Sessions), "session ended", "sessions ended"),
-		page.CountSentence(int(e.Grants), "app authorization revoked", "app authorizations revoked"),
+		page.CountSentence(int(e.Grants), "app authorization was revoked", "app authorizations were revoked"),
 		page.CountSentence(int(e.Revoked), "personal access token was revoked", "personal access tokens were revoked"),
 	) {
 		text += " " + more

@@ -68,7 +68,7 @@ type AppChange struct {
 	PKCEOptional *bool          `json:"pkceOptional,omitempty" doc:"Administrators only."`
 	FirstParty   *bool          `json:"firstParty,omitempty" doc:"Administrators only."`
 	Manages      *bool          `json:"manages,omitempty" doc:"Administrators only."`
-	Disabled     *bool          `json:"disabled,omitempty" doc:"true: neither the app nor its tokens work until it is enabled, which needs the same authority that disabled it."`
+	Disabled     *bool          `json:"disabled,omitempty" doc:"true: neither the app nor its tokens work until it is enabled, which needs the authority that disabled it, or a higher one."`
 }
 
 func (a *API) apps() []operation {

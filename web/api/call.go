@@ -48,7 +48,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 		if oauth.CallerGone(r.Context(), err) {
 			reply.status = gateway.StatusCallerGone
 		}
-		c.reason = cmp.Or(c.reason, reasons[refusal.Kind])
+		c.reason = cmp.Or(c.reason, reasonOf(refusal))
 	} else {
 		reply.write(w)
 	}
@@ -58,8 +58,19 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 	}
 }
 
-// reasons are the reasons for refusing an admitted credential. Other errors are about the request, not the credential.
-var reasons = map[gateway.Kind]string{gateway.Forbidden: bearer.ReasonPermissions, gateway.Limited: bearer.ReasonLimit}
+// reasonOf returns why an admitted credential was refused, for its owner. It is empty for errors that are about the
+// request, not the credential.
+func reasonOf(r *gateway.Refusal) string {
+	switch {
+	case r.Kind == gateway.Limited:
+		return bearer.ReasonLimit
+	case r.Kind != gateway.Forbidden:
+		return ""
+	case r.Scope != "":
+		return bearer.ReasonScope(r.Scope)
+	}
+	return r.Detail
+}
 
 func (c *call) handle(ctx context.Context) (reply, error) {
 	c.receive()
@@ -162,7 +173,7 @@ func (c *call) authenticateSession(ctx context.Context, v Visitor) (err error) {
 	case errors.Is(err, bearer.ErrWorkspace):
 		return forbidden(gateway.NoWorkspaceAccess)
 	case errors.Is(err, bearer.ErrSuspended):
-		return forbidden("The workspace is disabled.")
+		return forbidden("The workspace is disabled; ask an administrator of this server to enable it.")
 	}
 	c.by.Fresh = v.Fresh
 	return err

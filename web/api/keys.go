@@ -33,7 +33,7 @@ type Key struct {
 	LastUsedAt   *Moment  `json:"lastUsedAt" doc:"Accurate to the minute."`
 	LastUsedFrom *string  `json:"lastUsedFrom" doc:"IP address."`
 	PausedAt     *Moment  `json:"pausedAt"`
-	PausedBy     *string  `json:"pausedBy" enum:"administrator,owner,admin" doc:"Who paused the key: an administrator of the server, or a role in the workspace. Resuming it needs the same authority. null: not paused."`
+	PausedBy     *string  `json:"pausedBy" enum:"administrator,owner,admin" doc:"Who paused the key: an administrator of the server, or a role in the workspace. Resuming it needs the same authority or a higher one. null: not paused."`
 	RevokedAt    *Moment  `json:"revokedAt"`
 	RotatedInto  *string  `json:"rotatedInto" doc:"ID of the key that replaces it."`
 }
@@ -60,7 +60,7 @@ type KeyChange struct {
 	Plan      Change[string]   `json:"plan,omitzero" doc:"null: the workspace's plan."`
 	RateLimit Change[int64]    `json:"rateLimit,omitzero" minimum:"1" doc:"null: the plan's limit."`
 	Addresses Change[[]string] `json:"addresses,omitzero" doc:"null: any."`
-	Paused    *bool            `json:"paused,omitempty" doc:"true: the key does not work until it is resumed, which needs the same authority that paused it."`
+	Paused    *bool            `json:"paused,omitempty" doc:"true: the key does not work until it is resumed, which needs the authority that paused it, or a higher one."`
 }
 
 // Rotation is the request to rotate a key or secret.

@@ -80,7 +80,7 @@ func TestUsageAndEventsTellWhatTheAPIWasAsked(t *testing.T) {
 		}
 		slices.Reverse(told)
 		if want := []string{
-			"GET /v1/auth/test 200 ", "GET /v1/api-keys/" + k.ID + " 403 " + bearer.ReasonPermissions, "GET /v1/auth/test 403 " + bearer.ReasonWorkspace, "GET /api/me 200 ",
+			"GET /v1/auth/test 200 ", "GET /v1/api-keys/" + k.ID + " 403 " + bearer.ReasonScope("admin"), "GET /v1/auth/test 403 " + bearer.ReasonWorkspace, "GET /api/me 200 ",
 			"GET /v1/auth/test 429 " + bearer.ReasonLimit, "GET /v1/auth/test 403 " + bearer.ReasonAddress, "GET /v1/auth/test 401 " + bearer.ReasonRevoked,
 		}; !slices.Equal(told, want) {
 			t.Errorf("the last requests:\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))

@@ -60,7 +60,7 @@ type SignedOut struct {
 	Sessions int64   `json:"sessions" doc:"Browser sessions that ended."`
 	Grants   int64   `json:"grants" doc:"Authorizations of apps that were revoked, each with its tokens."`
 	Revoked  int64   `json:"revokedTokens" doc:"Personal access tokens that were revoked."`
-	Tokens   []Token `json:"personalAccessTokens" doc:"Current state of the tokens that were neither revoked nor expired before."`
+	Tokens   []Token `json:"personalAccessTokens" doc:"The personal access tokens that were active before the request, as they are now."`
 }
 
 func (a *API) users() []operation {
@@ -101,7 +101,7 @@ func (a *API) users() []operation {
 			id:      "updateUser",
 			summary: "Update, disable or enable a user",
 			status:  200,
-			text: "All changes are applied, or none. Making an administrator, changing an email address and " +
+			text: "All changes are applied, or none. Making a user an administrator, changing an email address and " +
 				"enabling a user need a sign-in within the last few minutes, or a personal access token that never " +
 				"expires and has no allowed IP addresses.",
 			request:  ServerUserChange{Name: ptr("Bob")},

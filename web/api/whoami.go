@@ -110,7 +110,7 @@ func (c *call) person(ctx context.Context) (storage.User, error) {
 	case p.UserID != "":
 		return c.store.UserByID(ctx, p.UserID)
 	case p.WorkspaceID == "":
-		return storage.User{}, forbidden("This credential does not belong to a user.")
+		return storage.User{}, forbidden("This credential does not belong to a user; use one that does, such as a personal access token.")
 	}
 	return c.store.FirstOwner(ctx, p.WorkspaceID)
 }

@@ -104,7 +104,7 @@ func (s *Apps) showApp(
 			return err
 		}
 		if why := whyDisabled(ws); why != "" {
-			view.Why = strings.TrimSpace(view.Why + " The app does not work while its workspace is disabled. " + why)
+			view.Why = strings.TrimSpace(view.Why + " " + why + " The app does not work until the workspace is enabled.")
 		}
 	}
 	if view.Owner, err = s.ownerOf(r.Context(), c); err != nil {

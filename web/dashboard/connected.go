@@ -35,7 +35,7 @@ func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *pa
 	for _, a := range apps {
 		text := a.Name + " can no longer act for you"
 		if a.Connections > 0 {
-			text += ": " + strings.TrimSuffix(page.CountSentence(a.Connections, "connection ends", "connections end"), ".")
+			text += ": " + strings.TrimSuffix(page.CountSentence(a.Connections, "authorization is revoked", "authorizations are revoked"), ".")
 		}
 		view.Ends = append(view.Ends, text+".")
 	}

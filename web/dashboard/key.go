@@ -309,6 +309,9 @@ func eventText(e *storage.AuditEvent) string {
 			if value, ok := e.Detail[x.field]; ok {
 				if value == "" || x.field == "rate_limit" && value == "0" {
 					x.text = strings.ReplaceAll(x.field, "_", " ") + " removed"
+					if x.field == "addresses" {
+						x.text = "all IP addresses allowed"
+					}
 				}
 				parts = append(parts, x.text)
 			}

@@ -19,8 +19,8 @@ import (
 // AdmitOptions describe where a credential is presented. They hold everything in which the gateway and the management
 // API differ; the rest of admission is the same for both.
 type AdmitOptions struct {
-	// API is the API on whose host the request arrived, for which the credential must be. Nil means the issuer's host,
-	// where credentials for any resource are accepted.
+	// API is the API on whose host the request arrived; the credential must be for it. Nil means the issuer's host, where
+	// credentials for any resource are accepted.
 	API *API
 	// Workspace says where the request names its workspace, and whether it must.
 	Workspace WorkspaceRule
@@ -226,7 +226,7 @@ func (x *admissionState) checkAddress(context.Context) error {
 	}
 	if !p.AllowedFrom(x.from) {
 		x.Reason = bearer.ReasonAddress
-		return &Refusal{Kind: Forbidden, Detail: "The key may not be used from this address."}
+		return &Refusal{Kind: Forbidden, Detail: "The key cannot be used from this IP address; ask its owner to allow the address."}
 	}
 	return nil
 }

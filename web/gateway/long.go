@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Long requests, such as WebSockets and streams, are decided about again while they run.
+// Long requests, such as WebSockets and streams, are checked again while they run.
 const (
-	// RecheckInterval is how often to call Recheck, so that each request is decided about at least once a minute.
+	// RecheckInterval is how often to call Recheck, so that each request is checked at least once a minute.
 	RecheckInterval = 15 * time.Second
 	recheckAge      = 25 * time.Second // more recent decisions are not repeated yet
 	recheckGrace    = 5 * time.Minute  // how long requests continue while storage cannot be reached

@@ -143,7 +143,7 @@ func CredentialRefusal(p *bearer.Principal, err error) error {
 			refusal.Detail = "The access token has expired; refresh it."
 		}
 	case errors.Is(err, bearer.ErrSuspended):
-		refusal.Kind, refusal.Detail = Forbidden, "The key is paused, or its app, user or workspace is disabled."
+		refusal.Kind, refusal.Detail = Forbidden, "The credential is paused, or its app, user or workspace is disabled."
 	case errors.Is(err, bearer.ErrWorkspace):
 		refusal.Kind, refusal.Detail = Forbidden, NoWorkspaceAccess
 	default:

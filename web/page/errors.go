@@ -83,7 +83,7 @@ func asPageError(err error) *Error {
 	case errors.As(err, &tooMany):
 		return &Error{
 			Status: http.StatusTooManyRequests, Heading: "Too many changes", RetryAfter: tooMany.RetryAfter, Cause: err,
-			Message: "You, or programs acting for you, have made too many changes in a short time. Nothing was changed. Wait " +
+			Message: "You, or programs acting for you, have made too many changes in a short time. This one was not saved. Wait " +
 				wait(tooMany.RetryAfter) + ", then try again. You can still revoke keys and delete apps.",
 		}
 	case errors.As(err, &authorize):

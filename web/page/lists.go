@@ -99,7 +99,7 @@ type Row[T any] interface {
 }
 
 // Paginate cuts a list that was read with one row too many to a page, and returns the links to the next page and to the
-// first one. To go back by one page, the browser's own button serves.
+// first one. The browser's own button goes back by one page.
 func Paginate[T any, P Row[T]](l *List, list []T, id func(P) string) (page []T, next, prev string) {
 	if l.Order.After != "" {
 		prev = l.link(l.sort(), "", "")

@@ -114,7 +114,7 @@ func (s *Handlers) showConsent(
 		view.Lasts = "Access expires after " + input.DurationInWords(s.oauth.Lifetimes().Access) + "."
 	}
 	if a.Client.Manages && slices.Contains(a.Scopes, catalog.ScopeAdmin) {
-		view.Lasts += " API keys, apps and members it creates for you remain after you revoke its access."
+		view.Lasts += " API keys, apps and members that it adds for you remain after you revoke its access."
 	}
 	// What was allowed before is folded. With a choice of workspaces it is not: in another one it may be new.
 	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1

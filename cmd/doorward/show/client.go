@@ -9,7 +9,7 @@ import (
 	"doorward/storage"
 )
 
-// Client is an app, for scripts. Its members have the names of RFC 7591, section 2, where that has them.
+// Client is an app, for scripts. Its members have the names of RFC 7591, section 2, where it defines them.
 type Client struct {
 	ClientID       string   `json:"client_id"`
 	ClientSecret   string   `json:"client_secret,omitempty"` // only when it was just created

@@ -149,7 +149,7 @@ func (k Key) Write(w io.Writer) {
 }
 
 func (r *Requests) addTo(f *fields) {
-	f.add("30 days", fmt.Sprintf("%d allowed, %d over a limit, %d refused", r.Allowed, r.Limited, r.Refused))
+	f.add("30 days", fmt.Sprintf("%d allowed, %d over the limit, %d denied", r.Allowed, r.Limited, r.Refused))
 	for _, x := range r.Last {
 		line := fmt.Sprintf("%s  %s  %d  %s  %s", x.At.Format(time.RFC3339), x.Action, x.Status, x.RequestID, x.Reason)
 		f.add("request", strings.TrimSpace(line))

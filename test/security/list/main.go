@@ -60,9 +60,10 @@ var sections = []section{
 // notes are remarks about a section, by its title.
 var notes = map[string]string{
 	"Forward-auth": "These run through Doorward's own proxy, nginx and Caddy. An API's host has no pages and no " +
-		"cookies, so in F-01 there is no\n" +
-		"login to redirect a browser to: the answer is 401 too. It does not accept Basic, so F-15 is about workspaces and " +
-		"schemes.",
+		"cookies, so a browser without\n" +
+		"a credential gets 401 too, not a redirect to a login (F-01). Basic is not accepted, so the only name that a " +
+		"caller\n" +
+		"sends is that of a workspace (F-15).",
 }
 
 func main() {

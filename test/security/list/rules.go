@@ -17,8 +17,8 @@ var rules = map[string]string{
 	"A-14": "The parameters of a POST to the authorization endpoint come from its body alone.",
 	"A-15": "A redirect URI whose query holds a parameter of the response cannot be registered.",
 	"A-16": "Unknown, disabled and deleted clients get the same page.",
-	"A-18": "Users are never redirected to an app that they have not allowed anything, unless the operator vouches " +
-		"for it.",
+	"A-18": "Users are never redirected to an app to which they have given no permission, unless the operator " +
+		"registered or verified it.",
 	"A-19": "Sign-in and consent forms are answered with 303.",
 	"A-20": "Every client sends a PKCE challenge, unless an administrator made it optional for a confidential client.",
 	"A-21": "S256 is the only challenge method.",

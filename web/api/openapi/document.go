@@ -1,5 +1,5 @@
-// Package openapi writes the OpenAPI document of the management API from the table of its operations. It knows their
-// Go types by reflection, and nothing of requests.
+// Package openapi writes the OpenAPI document of the management API from the table of its operations. It reads their Go
+// types by reflection, and does not know requests.
 package openapi
 
 import (

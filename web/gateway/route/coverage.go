@@ -62,8 +62,8 @@ func anyObject(n *node, to []*node) []*node {
 }
 
 // CoveredBy returns the indexes, in order, of routes that together match every request of r; nil if they leave some
-// request of r. A route that matches a path of segments that are literal in no route matches all such paths, so one of
-// them stands for all, and the result is exact.
+// request of r. The result is exact: no route can tell apart segments that no route names literally, so one path with
+// such segments stands for all of them.
 func (t *Table) CoveredBy(r Route) []int {
 	wanted := r.methods()
 	found := map[int32]bool{}

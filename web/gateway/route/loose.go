@@ -22,10 +22,10 @@ func looseText(text string) string {
 // SameLoosely reports whether two texts are the same to an API that compares loosely.
 func SameLoosely(a, b string) bool { return looseText(a) == looseText(b) }
 
-// Find finds the route of a request with a path, which was decoded from escaped, and the value of {object}; nil: there
-// is none. It returns false if an API that compares loosely could match the path to another route. Frameworks differ in
-// whether they decode letters before comparing (Express does not), which non-ASCII letters equal an ASCII letter, and
-// whether an extension such as .json is part of the path (in Rails it is not).
+// Find finds the route of a request with a path, which was decoded from escaped, and the value of {object}. route is
+// nil if there is none. It returns false if an API that compares loosely could match the path to another route.
+// Frameworks differ in whether they decode letters before comparing (Express does not), which non-ASCII letters equal
+// an ASCII letter, and whether an extension such as .json is part of the path (in Rails it is not).
 func (t *Table) Find(method, path, escaped string) (route *Route, object string, ok bool) {
 	if !t.loose {
 		index, object := t.match(method, path)

@@ -76,7 +76,7 @@ func Parse(path string) (Pattern, error) {
 // split divides a path, which begins with a slash, into its segments.
 func split(path string) Pattern { return strings.Split(strings.TrimPrefix(path, "/"), "/") }
 
-// String is the path that Parse reads.
+// String returns the path in the form that Parse reads.
 func (p Pattern) String() string { return "/" + strings.Join(p, "/") }
 
 func (p Pattern) at(i int) string {
