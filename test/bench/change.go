@@ -41,10 +41,10 @@ func (b *bench) duringChanges(perSecond int) *row {
 	return &row{
 		topic: "introspection, warm, PostgreSQL, during changes", limit: "without revocations",
 		variant: fmt.Sprintf("%d revocations a second", perSecond),
-		about: "While tokens are introspected, other ones are revoked at `/oauth/revoke`, at constant intervals. Each " +
-			"revocation makes the server read again whatever it is asked for next, so what counts is how many credentials are " +
-			"asked for between two of them, here all thousand in turn. The revocations themselves take time of the " +
-			"processors, too.",
+		about: "While tokens are introspected, other ones are revoked at `/oauth/revoke`, at constant intervals. " +
+			"Each revocation makes the server read again whatever it is asked for next, so what counts is how many " +
+			"credentials are asked for between two of them, here all thousand in turn. The revocations themselves " +
+			"take time of the processors, too.",
 		setup: func(ctx context.Context) (err error) {
 			if l, _, err = b.pair(ctx, reads, warm, false); err != nil {
 				return err

@@ -29,9 +29,9 @@ func (b *bench) introspectionCold(conns int) *row {
 	return &row{
 		topic: "introspection, cold, PostgreSQL", variant: fmt.Sprintf("%d connections", conns),
 		limit: "pgbench select", want: 0.27,
-		about: "With `cache: off`, each request reads its token. pgbench runs the same statement with as many clients as " +
-			"there are connections, and has no HTTP to speak. The more connections, the more statements share a round trip " +
-			"to the database, while a client of pgbench always waits for its own.",
+		about: "With `cache: off`, each request reads its token. pgbench runs the same statement with as many " +
+			"clients as there are connections, and has no HTTP to speak. The more connections, the more statements " +
+			"share a round trip to the database, while a client of pgbench always waits for its own.",
 		setup: func(ctx context.Context) (err error) {
 			if s, p, err = b.on(ctx, reads, cold); err != nil {
 				return err
@@ -60,8 +60,9 @@ func (b *bench) clientCredentials(conns int) *row {
 	return &row{
 		topic: "client_credentials, PostgreSQL", variant: fmt.Sprintf("%d connections", conns),
 		limit: "pgbench insert", want: 0.45,
-		about: "Each request inserts a token and waits for the commit. pgbench inserts the same row with as many clients as " +
-			"there are connections. The disk's flush limits both; requests that wait for it share the next one.",
+		about: "Each request inserts a token and waits for the commit. pgbench inserts the same row with as many " +
+			"clients as there are connections. The disk's flush limits both; requests that wait for it share the " +
+			"next one.",
 		setup: func(ctx context.Context) error {
 			var p *process
 			var err error
@@ -91,9 +92,9 @@ func (b *bench) clientCredentialsLite() *row {
 	var l load
 	return &row{
 		topic: "client_credentials, SQLite", limit: "single-row commits of the same engine", want: 0.60,
-		about: "The baseline is one process that inserts the same row through the same driver with the same settings, one " +
-			"commit after the other, and nothing else. Both wait for the disk at each commit; Doorward gains on the baseline " +
-			"only by letting concurrent requests share one.",
+		about: "The baseline is one process that inserts the same row through the same driver with the same " +
+			"settings, one commit after the other, and nothing else. Both wait for the disk at each commit; " +
+			"Doorward gains on the baseline only by letting concurrent requests share one.",
 		setup: func(ctx context.Context) error {
 			s, p, err := b.on(ctx, liteWrites, warm)
 			if err != nil {

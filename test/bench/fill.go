@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/jackc/pgx/v5"
 
@@ -50,17 +51,29 @@ func (s *site) fill(ctx context.Context) error {
 	if s.users > 1000 {
 		say("filling a database with %d users, %d tokens and %d keys", s.users, s.tokens, s.keys)
 	}
+	if err := s.room(); err != nil {
+		return err
+	}
 	args := []any{now(), now() + 30*day, s.client.ID, benchIssuer}
 	steps := []struct{ table, columns, values string }{
-		{"users", `id, email, email_key, name, name_key, password_hash, password_changed_at, created_at`,
-			id("user", "i") + `, 'u' || i || '@example.com', 'u' || i || '@example.com', 'User', 'user', '', $1::bigint, $1::bigint`},
-		{"workspaces", `id, slug, name, name_key, personal_user_id, created_at`,
-			id("ws", "i") + `, 'u' || i, 'User', 'user', ` + id("user", "i") + `, $1::bigint`},
-		{"memberships", `workspace_id, user_id, role, created_at`,
-			id("ws", "i") + `, ` + id("user", "i") + `, 'owner', $1::bigint`},
-		{"grants", `id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at`,
+		{
+			"users", `id, email, email_key, name, name_key, password_hash, password_changed_at, created_at`,
+			id("user", "i") + `, 'u' || i || '@example.com', 'u' || i || '@example.com', 'User', 'user', '', $1::bigint,
+				$1::bigint`,
+		},
+		{
+			"workspaces", `id, slug, name, name_key, personal_user_id, created_at`,
+			id("ws", "i") + `, 'u' || i, 'User', 'user', ` + id("user", "i") + `, $1::bigint`,
+		},
+		{
+			"memberships", `workspace_id, user_id, role, created_at`,
+			id("ws", "i") + `, ` + id("user", "i") + `, 'owner', $1::bigint`,
+		},
+		{
+			"grants", `id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at`,
 			id("grant", "i") + `, $3::text, ` + id("user", "i") + `, ` + id("ws", "i") +
-				`, $4::text, 'read write', $1::bigint, $1::bigint, $2::bigint`},
+				`, $4::text, 'read write', $1::bigint, $1::bigint, $2::bigint`,
+		},
 	}
 	for _, step := range steps {
 		if err := s.insert(ctx, step.table, step.columns, `SELECT `+step.values+
@@ -84,6 +97,21 @@ func (s *site) fill(ctx context.Context) error {
 	return s.insert(ctx, "api_keys", keyColumns, `SELECT `+keyValues("digest", id("ws", owner))+`
 		FROM (SELECT digest, i, row_number() OVER (ORDER BY digest) AS n FROM digests) d,
 		(SELECT $2::bigint, $3::text) p ORDER BY digest`, args...)
+}
+
+// room returns an error if the disk has less room than the database will take: a full disk stops every program.
+func (s *site) room() error {
+	const token, key, user, rest = 500, 1200, 2500, 3 << 30                             // bytes with indexes and temporary tables; the log
+	needed := uint64(s.tokens)*token + uint64(s.keys)*key + uint64(s.users)*user + rest //nolint:gosec // not negative
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(os.TempDir(), &fs); err != nil {
+		return fmt.Errorf("room: %w", err)
+	}
+	if free := fs.Bavail * uint64(fs.Bsize); free < needed { //nolint:gosec // a size
+		return fmt.Errorf("%s has %d GB of room, and the database takes up to %d: make room, or pass -tokens, -keys and "+
+			"-users", os.TempDir(), free>>30, needed>>30)
+	}
+	return nil
 }
 
 // id is an SQL expression with an id of the usual length, from a number.
@@ -177,8 +205,8 @@ func (s *site) number(ctx context.Context) error {
 	s.numbered = true
 	at, of := now(), fmt.Sprintf("FROM generate_series(1, %d) i", s.users)
 	digest := strings.ReplaceAll(numberedID, ":id", "i")
-	if _, err := s.superuser.Exec(ctx, `INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes, created_at,
-		expires_at) SELECT `+digest+`, `+id("grant", "i")+`, $1, $2, 'read write', $3::bigint, $4::bigint `+of,
+	if _, err := s.superuser.Exec(ctx, `INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes,
+		created_at, expires_at) SELECT `+digest+`, `+id("grant", "i")+`, $1, $2, 'read write', $3::bigint, $4::bigint `+of,
 		s.client.ID, benchIssuer, at, at+30*day); err != nil {
 		return fmt.Errorf("numbered tokens: %w", err)
 	}

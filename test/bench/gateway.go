@@ -19,16 +19,16 @@ const bareBody = 100
 // gatewayHost is the host name of the measured API.
 const gatewayHost = "api.bench.example"
 
-// gatewayRows measure Doorward in front of an API: as the built-in proxy, asked by nginx, with many routes, and not asked
-// at all. The same bare handler serves as the API and, for nginx's limit, answers in Doorward's place.
+// gatewayRows measure Doorward in front of an API: as the built-in proxy, asked by nginx, with many routes, and not
+// asked at all. The same bare handler serves as the API and, for nginx's limit, answers in Doorward's place.
 func (b *bench) gatewayRows() []*row {
 	var ten, many, pass, asking, askingBare load
 	var guarded, bare load
 	return []*row{
 		{
 			topic: "gateway: built-in proxy, warm", limit: "bare httputil.ReverseProxy", want: 0.60,
-			about: "Both pass requests on to the same API, which does nothing. Most of the time goes to reading and writing " +
-				"each request twice.",
+			about: "Both pass requests on to the same API, which does nothing. Most of the time goes to reading " +
+				"and writing each request twice.",
 			setup: func(ctx context.Context) (err error) {
 				if ten, err = b.proxied(ctx, 10); err != nil {
 					return err
@@ -50,8 +50,8 @@ func (b *bench) gatewayRows() []*row {
 		},
 		{
 			topic: "gateway: nginx with auth_request, warm", limit: "nginx asking the bare handler", want: 0.80,
-			about: "nginx, with the configuration in examples/nginx, asks about each request and passes it on. nginx itself, " +
-				"which reads and writes it three times, takes most of the time.",
+			about: "nginx, with the configuration in examples/nginx, asks about each request and passes it on. " +
+				"nginx itself, which reads and writes it three times, takes most of the time.",
 			setup: func(ctx context.Context) (err error) {
 				if asking, err = b.asked(ctx, ""); err != nil {
 					return err
@@ -68,7 +68,8 @@ func (b *bench) gatewayRows() []*row {
 		},
 		{
 			topic: "gateway: 10000 routes", limit: "with ten", want: 0.83, // 1 / 1.2
-			about: "Two servers with the built-in proxy, which differ by the number of their API's routes.",
+			about: "Two servers with the built-in proxy differ by the number of their API's routes. The proxy " +
+				"limits both; finding the route must not show.",
 			setup: func(ctx context.Context) (err error) {
 				if ten, err = b.proxied(ctx, 10); err != nil {
 					return err
@@ -81,8 +82,8 @@ func (b *bench) gatewayRows() []*row {
 		},
 		{
 			topic: "gateway: a JWT verified offline", limit: "bare handler", want: 0.30,
-			about: "A Go API verifies signed access tokens with package oauth/resource and asks no server. The signature and " +
-				"the claims of a token are checked once and remembered.",
+			about: "A Go API verifies signed access tokens with package oauth/resource and asks no server. The " +
+				"signature and the claims of a token are checked once and remembered, so that HTTP limits it.",
 			setup: func(ctx context.Context) error {
 				_, p, token, err := b.signing(ctx)
 				if err != nil {

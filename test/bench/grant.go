@@ -29,8 +29,8 @@ func (b *bench) grantRows() []*row {
 	return []*row{b.exchange(), b.refresh(), b.creatingKeys()}
 }
 
-const aboutGrants = "The baseline is pgbench with the same statements in the same transaction, with as many clients as " +
-	"one of the server's pools has connections. The disk's flush at each commit limits both."
+const aboutGrants = "The baseline is pgbench with the same statements in the same transaction, with as many " +
+	"clients as one of the server's pools has connections. The disk's flush at each commit limits both."
 
 func (b *bench) exchange() *row {
 	return b.singleUse("code exchange", "codes", bearer.PrefixCode,
@@ -104,8 +104,8 @@ func (s *site) renew(ctx context.Context, table string, columns []string, values
 	if _, err := s.superuser.Exec(ctx, `TRUNCATE `+table); err != nil {
 		return fmt.Errorf("renew %s: %w", table, err)
 	}
-	_, err := s.superuser.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (digest, %s) SELECT %s%s FROM generate_series(1, %d) i`, table,
-		strings.Join(columns, ", "), strings.ReplaceAll(numberedID, ":id", "i"), list.String(), chosen), values...)
+	_, err := s.superuser.Exec(ctx, fmt.Sprintf(`INSERT INTO %s (digest, %s) SELECT %s%s FROM generate_series(1, %d) i`,
+		table, strings.Join(columns, ", "), strings.ReplaceAll(numberedID, ":id", "i"), list.String(), chosen), values...)
 	if err != nil {
 		return fmt.Errorf("renew %s: %w", table, err)
 	}

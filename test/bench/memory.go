@@ -22,15 +22,16 @@ func (b *bench) memoryRows() []*row {
 	return []*row{
 		{
 			topic: "live heap for each cached credential", want: 1, atMost: true, unit: "KiB", rounds: 2,
-			about: fmt.Sprintf("A server introspects %d different tokens once. Its heap after a garbage collection, less "+
-				"its heap before, is divided by their number. It contains what else is remembered of them, such as when they "+
-				"were used. The collector lets a heap grow to several times what is live; docs/operations.md says how to bound "+
-				"it.", cached),
+			about: fmt.Sprintf("A server introspects %d different tokens once. Its heap after a garbage "+
+				"collection, less its heap before, is divided by their number. It holds the row, the texts in it "+
+				"and the cache's own entry, and what else is remembered of a token, such as when it was used. The "+
+				"collector lets a heap grow to several times what is live; docs/operations.md says how to bound it.", cached),
 			ours: func(ctx context.Context, _ int) (float64, error) { return b.heapEach(ctx) },
 		},
 		{
 			topic: "start to ready, SQLite", want: 150, atMost: true, unit: "ms",
-			about: "From the start of the process to the first answer at /readyz, with a new database file, which it migrates.",
+			about: "From the start of the process to the first answer at /readyz, with a new database file. The " +
+				"migrations limit it.",
 			ours: func(ctx context.Context, round int) (float64, error) {
 				began := time.Now()
 				p, err := b.fresh(ctx, "start", round)
@@ -44,8 +45,9 @@ func (b *bench) memoryRows() []*row {
 		},
 		{
 			topic: "resident memory, idle", want: 64, atMost: true, unit: "MiB",
-			about: "What the system counts for the process a second after that start.",
-			ours:  b.resident,
+			about: "What the system counts for the process a second after that start: the program, its libraries and their " +
+				"buffers.",
+			ours: b.resident,
 		},
 	}
 }

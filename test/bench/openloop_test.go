@@ -31,7 +31,7 @@ func (s stalling) dial(context.Context) (net.Conn, error) {
 				return
 			}
 			if now := time.Now(); now.After(s.from) {
-				time.Sleep(s.until.Sub(now))
+				<-time.After(s.until.Sub(now))
 			}
 			if _, err := io.WriteString(theirs, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"); err != nil {
 				return
@@ -41,8 +41,8 @@ func (s stalling) dial(context.Context) (net.Conn, error) {
 	return ours, nil
 }
 
-// A stall of 300 ms in a run of ten seconds delays three of a hundred requests: those that were due meanwhile, whether or
-// not a connection was free to send them. The driver must not leave them out.
+// A stall of 300 ms in a run of ten seconds delays three of a hundred requests: those that were due meanwhile, whether
+// or not a connection was free to send them. The driver must not leave them out.
 func TestOpenLoopShowsAStall(t *testing.T) {
 	for name, conns := range map[string]int{"enough connections": 512, "too few connections": 4} {
 		t.Run(name, func(t *testing.T) {
@@ -55,7 +55,7 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 					rate:     1000,
 					length:   10 * time.Second,
 					conns:    conns,
-					until:    func(due time.Time) { time.Sleep(time.Until(due)) },
+					until:    func(due time.Time) { <-time.After(time.Until(due)) },
 				}.run(t.Context())
 				if err != nil {
 					t.Fatal(err)
@@ -68,8 +68,12 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 					share float64
 					least time.Duration
 					most  time.Duration
-				}{{0.5, 0, 0}, {0.96, 0, 0}, {0.98, 90 * time.Millisecond, 110 * time.Millisecond},
-					{0.999, 280 * time.Millisecond, 300 * time.Millisecond}} {
+				}{
+					{0.5, 0, 0},
+					{0.96, 0, 0},
+					{0.98, 90 * time.Millisecond, 110 * time.Millisecond},
+					{0.999, 280 * time.Millisecond, 300 * time.Millisecond},
+				} {
 					if got := quantile(latencies, want.share); got < want.least || got > want.most {
 						t.Errorf("p%g is %s, want %s to %s", 100*want.share, got, want.least, want.most)
 					}
@@ -97,7 +101,7 @@ func TestOpenLoopFailsWithTheServer(t *testing.T) {
 			rate:     10,
 			length:   time.Second,
 			conns:    2,
-			until:    func(due time.Time) { time.Sleep(time.Until(due)) },
+			until:    func(due time.Time) { <-time.After(time.Until(due)) },
 		}.run(t.Context())
 		if err == nil {
 			t.Fatalf("no error, and %d latencies", len(latencies))

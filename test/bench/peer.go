@@ -20,8 +20,8 @@ const (
 	oauth2Proxy       = "github.com/oauth2-proxy/oauth2-proxy/v7"
 	oauth2ProxyAt     = "v7.15.6"
 	peerClient        = "load"
-	peerSecret        = "a-secret-for-measuring" //nolint:gosec // of a server that lives for a minute
-	gatewayPath       = "/gateway/nginx"         // in examples/nginx
+	peerSecret        = "a-secret-for-measuring"
+	gatewayPath       = "/gateway/nginx" // in examples/nginx
 	oauth2ProxyCookie = "a-cookie-secret-of-32-characters"
 )
 
@@ -35,9 +35,9 @@ var oidcProviderScript []byte
 func (b *bench) oidcProvider() *row {
 	var ours, theirs load
 	return &row{
-		topic: "peer: introspection, warm", limit: oidcProvider + " (npm)", peer: true,
-		about: "An authorization server in one Node process, with its default storage in its own memory, which it would lose " +
-			"with the process. Its tokens belong to no user. Doorward's are those of the first row.",
+		topic: "peer: introspection, warm", limit: oidcProvider + " (npm)", peer: true, rounds: 3,
+		about: "An authorization server in one Node process, with its default storage in its own memory, which it " +
+			"would lose with the process. Its tokens belong to no user. Doorward's are those of the first row.",
 		setup: func(ctx context.Context) error {
 			var err error
 			if ours, _, err = b.pair(ctx, reads, warm, false); err != nil {
@@ -57,7 +57,7 @@ func (b *bench) startOIDCProvider(ctx context.Context) (load, error) {
 		return load{}, err
 	}
 	folder := filepath.Join(b.dir, "oidc-provider")
-	if err := os.Mkdir(folder, 0o755); err != nil {
+	if err := os.Mkdir(folder, 0o700); err != nil {
 		return load{}, fmt.Errorf("peer: %w", err)
 	}
 	script := filepath.Join(folder, "server.mjs")
@@ -120,10 +120,12 @@ func (b *bench) startOIDCProvider(ctx context.Context) (load, error) {
 func (b *bench) oauth2Proxy() *row {
 	var ours, theirs load
 	return &row{
-		topic: "peer: nginx with auth_request, a JWT", limit: "nginx asking oauth2-proxy " + oauth2ProxyAt, peer: true,
-		about: "The same nginx asks one or the other about each request with the same signed access token, which both verify " +
-			"with Doorward's public key. Doorward also finds the route and its permissions, and refuses a token that was " +
-			"revoked; oauth2-proxy looks at the signature and the claims. Both write a log line.",
+		topic: "peer: nginx with auth_request, a JWT", limit: "nginx asking oauth2-proxy " + oauth2ProxyAt,
+		peer: true, rounds: 3,
+		about: "The same nginx asks one or the other about each request with the same signed access token, which " +
+			"both verify with Doorward's public key. Doorward also finds the route and its permissions, and " +
+			"refuses a token that was revoked; oauth2-proxy looks at the signature and the claims. Both write a " +
+			"log line.",
 		setup: func(ctx context.Context) error {
 			s, p, token, err := b.signing(ctx)
 			if err != nil {
@@ -152,7 +154,7 @@ func (b *bench) oauth2Proxy() *row {
 // startOAuth2Proxy builds oauth2-proxy in a module of its own, and starts it with an issuer's keys.
 func (b *bench) startOAuth2Proxy(ctx context.Context, issuer string) (*process, error) {
 	folder := filepath.Join(b.dir, "oauth2-proxy")
-	if err := os.Mkdir(folder, 0o755); err != nil {
+	if err := os.Mkdir(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("peer: %w", err)
 	}
 	if err := os.WriteFile(filepath.Join(folder, "go.mod"), []byte("module peer\n"), 0o600); err != nil {
@@ -190,8 +192,8 @@ func inFolder(ctx context.Context, folder, name string, args ...string) error {
 	return nil
 }
 
-// refused returns an error if a load's request is not answered 200, or if it is without its credential: a peer that lets
-// everyone through is not measured.
+// refused returns an error if a load's request is not answered 200, or if it is without its credential: a peer that
+// lets everyone through is not measured.
 func (b *bench) refused(ctx context.Context, l load) error {
 	if err := get(ctx, l); err != nil {
 		return err

@@ -28,7 +28,8 @@ func (b *bench) report(rows []*row) error {
 // table has a line for each row.
 func table(rows []*row, peers bool) string {
 	var t strings.Builder
-	t.WriteString("| figure | target | result, median (least, most) | ours | limit | met |\n| --- | --- | --- | --- | --- | --- |\n")
+	t.WriteString("| figure | target | result, median (least, most) | ours | limit | met |\n" +
+		"| --- | --- | --- | --- | --- | --- |\n")
 	if peers {
 		t.Reset()
 		t.WriteString("| figure | beside | ratio, median (least, most) | ours | theirs |\n| --- | --- | --- | --- | --- |\n")
@@ -46,9 +47,7 @@ func table(rows []*row, peers bool) string {
 			if r.against != nil {
 				ours, limit = r.figure(median(r.figures)), r.figure(median(r.limits))
 			}
-			if said := r.said(); said != "" {
-				ours += strings.TrimPrefix(said, ",")
-			}
+			ours = strings.TrimPrefix(ours+r.said(), ", ")
 			fmt.Fprintf(&t, "| %s | %s | %s | %s | %s | %s |\n", r.name(), r.target(), r.spread(), ours, limit, r.holds())
 		}
 	}
@@ -98,15 +97,17 @@ func (b *bench) keepPage(rows []*row, own, peers string) error {
 			fmt.Fprintf(&about, "- %s\n", wrap("**"+r.topic+"**: "+r.about, 118, "  "))
 		}
 	}
-	when := wrap(fmt.Sprintf("Written by `make bench` on %s, %d processors, %s. Only ratios count, and the figures that "+
-		"have a unit. A ratio compares two things that were measured one after the other in the same run, at most %d rounds "+
-		"of %s each, in a changing order; the result of a row is the median of its rounds. Where a row says nothing else, "+
-		"its figures are requests a second.", time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(),
+	when := wrap(fmt.Sprintf("Written by `make bench` on %s, %d processors, %s. Only ratios count, and the figures "+
+		"that have a unit. A ratio compares two things that were measured one after the other in the same run, at "+
+		"most %d rounds of %s each, in a changing order; the result of a row is the median of its rounds. Where a "+
+		"row says nothing else, its figures are requests a second.",
+		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), runtime.Version(),
 		b.rounds, b.length), 120, "")
-	how := wrap(fmt.Sprintf("Load comes from wrk with %d connections, unless the row says another number, and pgbench "+
-		"(`-M prepared`) has %d clients, the size of one of the server's pools, unless it says another number. Server, "+
-		"database and load driver share the machine. Log lines go to a file. PostgreSQL runs with its defaults, fsync on. "+
-		"In a row that is warm, the server answers from its cache; in one that is cold, the cache is off.",
+	how := wrap(fmt.Sprintf("Load comes from wrk with %d connections, unless the row says another number, and "+
+		"pgbench (`-M prepared`) has %d clients, the size of one of the server's pools, unless it says another "+
+		"number. Server, database and load driver share the machine. The bare handler is a `net/http` server with "+
+		"Go's defaults. Log lines go to a file. PostgreSQL runs with its defaults, fsync on. In a row that is "+
+		"warm, the server answers from its cache; in one that is cold, the cache is off.",
 		usualConns, poolConns), 120, "")
 	page := "# Benchmarks\n\n" + when + "\n\n" + how + "\n\n" + own + `
 ## How to read the rows

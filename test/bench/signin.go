@@ -18,9 +18,9 @@ func (b *bench) pageRows() []*row {
 	var p *process
 	return []*row{{
 		topic: "sign-in page to first byte, SQLite", want: 5, atMost: true, unit: "ms",
-		about: "A browser that was never here sends an authorization request and follows the redirect to the sign-in page, " +
-			"on an open connection, one after the other; the median of the times to the page's first byte. Reading the client, " +
-			"sealing the request and rendering the page make it up.",
+		about: "A browser that was never here sends an authorization request and follows the redirect to the " +
+			"sign-in page, on an open connection, one after the other; the median of the times to the page's first " +
+			"byte. Reading the client, sealing the request and rendering the page make it up.",
 		setup: func(ctx context.Context) (err error) {
 			s, p, err = b.on(ctx, liteReads, standard)
 			return err

@@ -122,7 +122,7 @@ func (b *bench) postgres(ctx context.Context, name string, n size) (*site, error
 	if s.superuser, err = connect(ctx, b.cluster, s.database); err != nil {
 		return nil, fmt.Errorf("superuser: %w", err)
 	}
-	b.closers = append(b.closers, func() { _ = s.superuser.Close(context.Background()) })
+	b.closers = append(b.closers, func() { _ = s.superuser.Close(context.WithoutCancel(ctx)) })
 	s.grantID = storage.NewID("grant")
 	if _, err := s.superuser.Exec(ctx,
 		`INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes, auth_time, created_at, expires_at)

@@ -4,12 +4,12 @@ import "context"
 
 // warmRows are checks that the server answers from memory, and metadata.
 func (b *bench) warmRows() []*row {
-	const about = "Every credential was checked before, so no statement runs. The bare handler parses the same form and " +
-		"writes a body of the same length. What limits it is the processor: HTTP, the client's secret, the log line, " +
-		"metrics and JSON, beside the same work of the load driver, which shares it."
-	keys := "As before, with a plan of three windows for every key, counted in the server's memory. Counting, and noting " +
-		"the use for the owner of the key, comes on top."
-	database := "As before, with the counters in PostgreSQL, as several servers need them. Each check waits for its " +
+	const about = "Every credential was checked before, so no statement runs. The bare handler parses the same " +
+		"form and writes a body of the same length. What limits it is the processor: HTTP, the client's secret, " +
+		"the log line, metrics and JSON, beside the same work of the load driver, which shares it."
+	keys := "Like introspection, and every key has a plan with three windows, which is counted in the server's " +
+		"memory. Counting, and noting the use for the owner of the key, comes on top."
+	database := "The same with the counters in PostgreSQL, as several servers need them. Each check waits for its " +
 		"commit; the checks that arrive meanwhile share the next one. The database's work and its disk limit it."
 	return []*row{
 		b.againstBare("introspection, warm", "PostgreSQL", about, 0.55, reads, warm, false),
