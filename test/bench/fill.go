@@ -49,10 +49,10 @@ func credentials(path, prefix string, n int, form func(text string) string, each
 // be written many times over. Ids follow that order, as they follow the time in use.
 func (s *site) fill(ctx context.Context) error {
 	if s.users > 1000 {
+		if err := s.room(); err != nil {
+			return err
+		}
 		say("filling a database with %d users, %d tokens and %d keys", s.users, s.tokens, s.keys)
-	}
-	if err := s.room(); err != nil {
-		return err
 	}
 	args := []any{now(), now() + 30*day, s.client.ID, benchIssuer}
 	steps := []struct{ table, columns, values string }{
