@@ -38,7 +38,6 @@ type follower struct {
 	store *Store
 	log   *slog.Logger
 	began time.Time
-	clock atomic.Pointer[func() time.Time] // the machine's; tests move it
 	// seen is when it last began to look for changes and then saw all of them; nil: not yet.
 	seen atomic.Pointer[moment]
 	// hurry ends the pause before the next look.
@@ -60,8 +59,6 @@ type moment struct {
 // SQLite, the process looks every 200 ms whether another one has written to the file.
 func (s *Store) Follow(log *slog.Logger) {
 	f := &follower{store: s, log: log, began: time.Now()}
-	clock := time.Now
-	f.clock.Store(&clock)
 	s.follower = f
 	ctx, stop := context.WithCancel(System(context.Background()))
 	var running sync.WaitGroup
@@ -88,7 +85,7 @@ func (f *follower) current() bool {
 }
 
 func (f *follower) now() moment {
-	t := (*f.clock.Load())()
+	t := time.Now()
 	return moment{t.Sub(f.began), t.UnixNano()}
 }
 
