@@ -18,13 +18,13 @@ import (
 // cacheable is a row that a cache may keep for a credential.
 type cacheable struct {
 	name string
-	read func() (row any, on storage.Subjects, err error)
+	read func() (row any, on storage.Dependencies, err error)
 }
 
 // keptRow is what a cache has of it.
 type keptRow struct {
 	row   any
-	on    storage.Subjects
+	on    storage.Dependencies
 	since uint64
 	err   error
 }
@@ -33,22 +33,22 @@ type keptRow struct {
 func (w *world) cacheables(t *testing.T, s *storage.Store) (all []cacheable) {
 	t.Helper()
 	token := func(name string, digest []byte) {
-		all = append(all, cacheable{name, func() (any, storage.Subjects, error) {
+		all = append(all, cacheable{name, func() (any, storage.Dependencies, error) {
 			b, err := s.AccessTokenByDigest(system(t), digest)
-			return b, b.Subjects(), err
+			return b, b.Dependencies(), err
 		}})
 	}
 	key := func(k *storage.APIKey, name string) {
-		all = append(all, cacheable{name, func() (any, storage.Subjects, error) {
+		all = append(all, cacheable{name, func() (any, storage.Dependencies, error) {
 			b, err := s.KeyByDigest(system(t), k.Digest)
-			return b, b.Subjects(), err
+			return b, b.Dependencies(), err
 		}})
 	}
 	personal := func(k *storage.APIKey, name string) {
 		for _, slug := range []string{"", w.shared.Slug, w.workspace.Slug} {
-			all = append(all, cacheable{name + " in " + slug, func() (any, storage.Subjects, error) {
+			all = append(all, cacheable{name + " in " + slug, func() (any, storage.Dependencies, error) {
 				b, err := s.PersonalTokenByDigest(system(t), k.Digest, slug)
-				return b, b.Subjects(), err
+				return b, b.Dependencies(), err
 			}})
 		}
 	}
@@ -303,7 +303,7 @@ func TestAChangeOfManyThingsFitsANotification(t *testing.T) {
 	a, b := following(t, url), following(t, url)
 	w := newWorld(t, a)
 	must(t, b.CatchUp(t.Context()))
-	unrelated := storage.SubjectsOf("unrelated")
+	unrelated := storage.DependenciesOf("unrelated")
 	for n, everything := range map[int]bool{1: false, 400: true} {
 		generation := b.Generation()
 		must(t, a.InTx(system(t), func(ctx context.Context) error {
