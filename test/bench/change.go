@@ -24,7 +24,7 @@ func (b *bench) changeRows() []*row {
 		if perSecond == 10 {
 			r.want = 0.80
 		} else {
-			r.rounds = 2 // it shows where the cache stops to help, and has no target
+			r.rounds = 2 // it shows where the cache stops helping, and has no target
 		}
 		rows = append(rows, r)
 	}
@@ -41,10 +41,10 @@ func (b *bench) duringChanges(perSecond int) *row {
 	return &row{
 		topic: "introspection, warm, PostgreSQL, during changes", limit: "without revocations",
 		variant: fmt.Sprintf("%d revocations a second", perSecond),
-		about: "While tokens are introspected, other ones are revoked at `/oauth/revoke`, at constant intervals. " +
-			"Each revocation makes the server read again whatever it is asked for next, so what counts is how many " +
-			"credentials are asked for between two of them, here all thousand in turn. The revocations themselves " +
-			"take time of the processors, too.",
+		about: "While tokens are introspected, other ones are revoked at `/oauth/revoke`, at constant intervals. A " +
+			"revocation makes the server forget what depends on the revoked token and, by chance, a few other " +
+			"rows. What limits it is mostly the work of the revocations themselves, each with a commit. How many " +
+			"were revoked says whether the server kept up with them.",
 		setup: func(ctx context.Context) (err error) {
 			if l, _, err = b.pair(ctx, reads, warm, false); err != nil {
 				return err

@@ -101,7 +101,8 @@ func (s *site) fill(ctx context.Context) error {
 
 // room returns an error if the disk has less room than the database will take: a full disk stops every program.
 func (s *site) room() error {
-	const token, key, user, rest = 500, 1200, 2500, 3 << 30                             // bytes with indexes and temporary tables; the log
+	// Bytes with indexes and temporary tables, and the log.
+	const token, key, user, rest = 500, 1200, 2500, 3 << 30
 	needed := uint64(s.tokens)*token + uint64(s.keys)*key + uint64(s.users)*user + rest //nolint:gosec // not negative
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(os.TempDir(), &fs); err != nil {
@@ -136,7 +137,7 @@ func (s *site) digests(ctx context.Context, path, prefix string, n int, form fun
 		return fmt.Errorf("digests: %w", err)
 	}
 	kept := n
-	if n > cached+settling {
+	if n > cached {
 		kept = sample
 	}
 	var rows [][]any

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	cached   = 100_000 // credentials in the cache whose memory is measured
-	settling = 2000    // credentials that are checked before, so that buffers and pools have their size
+	cached   = 100_000 // credentials in the cache whose memory is measured; as many as it holds
+	settling = 2000    // those of them that are checked before, so that buffers and pools have their size
 )
 
 // memoryRows are the memory and the start of a server.
@@ -23,9 +23,10 @@ func (b *bench) memoryRows() []*row {
 		{
 			topic: "live heap for each cached credential", want: 1, atMost: true, unit: "KiB", rounds: 2,
 			about: fmt.Sprintf("A server introspects %d different tokens once. Its heap after a garbage "+
-				"collection, less its heap before, is divided by their number. It holds the row, the texts in it "+
-				"and the cache's own entry, and what else is remembered of a token, such as when it was used. The "+
-				"collector lets a heap grow to several times what is live; docs/operations.md says how to bound it.", cached),
+				"collection, less its heap after the first %d of them, is divided by the number of the others. It "+
+				"holds the row, the texts in it and the cache's own entry, and what else is remembered of a token, "+
+				"such as when it was used. The collector lets a heap grow to several times what is live; "+
+				"docs/operations.md says how to bound it.", cached, settling),
 			ours: func(ctx context.Context, _ int) (float64, error) { return b.heapEach(ctx) },
 		},
 		{
@@ -45,8 +46,8 @@ func (b *bench) memoryRows() []*row {
 		},
 		{
 			topic: "resident memory, idle", want: 64, atMost: true, unit: "MiB",
-			about: "What the system counts for the process a second after that start: the program, its libraries and their " +
-				"buffers.",
+			about: "What the system counts for the process a second after that start: the program, its libraries " +
+				"and their buffers.",
 			ours: b.resident,
 		},
 	}
@@ -97,7 +98,7 @@ func (b *bench) heapEach(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := b.askEach(ctx, l, settling, cached)
+	n, err := b.askEach(ctx, l, settling, cached-settling)
 	if err != nil {
 		return 0, err
 	}

@@ -85,7 +85,7 @@ func (b *bench) site(ctx context.Context, name string) (*site, error) {
 	open := map[string]func() (*site, error){
 		reads:      func() (*site, error) { return b.postgres(ctx, name, thousand) },
 		writes:     func() (*site, error) { return b.postgres(ctx, name, size{}) },
-		crowd:      func() (*site, error) { return b.postgres(ctx, name, size{1000, cached + settling, 0}) },
+		crowd:      func() (*site, error) { return b.postgres(ctx, name, size{1000, cached, 0}) },
 		large:      func() (*site, error) { return b.postgres(ctx, name, b.large) },
 		liteReads:  func() (*site, error) { return b.sqlite(ctx, name, thousand) },
 		liteWrites: func() (*site, error) { return b.sqlite(ctx, name, size{}) },
