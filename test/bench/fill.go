@@ -94,15 +94,19 @@ func (s *site) fill(ctx context.Context) error {
 	if err := s.digests(ctx, s.keyForms, apikey.Prefix("sk", apikey.Live), s.keys, keyForm); err != nil {
 		return err
 	}
-	return s.insert(ctx, "api_keys", keyColumns, `SELECT `+keyValues("digest", id("ws", owner))+`
+	if err := s.insert(ctx, "api_keys", keyColumns, `SELECT `+keyValues("digest", id("ws", owner))+`
 		FROM (SELECT digest, i, row_number() OVER (ORDER BY digest) AS n FROM digests) d,
-		(SELECT $2::bigint, $3::text) p ORDER BY digest`, args...)
+		(SELECT $2::bigint, $3::text) p ORDER BY digest`, args...); err != nil {
+		return err
+	}
+	_, err := s.superuser.Exec(ctx, `DROP TABLE known, digests`)
+	return err
 }
 
 // room returns an error if the disk has less room than the database will take: a full disk stops every program.
 func (s *site) room() error {
 	// Bytes with indexes and temporary tables, and the log.
-	const token, key, user, rest = 500, 1200, 2500, 3 << 30
+	const token, key, user, rest = 400, 800, 1700, 2 << 30
 	needed := uint64(s.tokens)*token + uint64(s.keys)*key + uint64(s.users)*user + rest //nolint:gosec // not negative
 	var fs syscall.Statfs_t
 	if err := syscall.Statfs(os.TempDir(), &fs); err != nil {
