@@ -22,6 +22,9 @@ const (
 	echoEvery = 300 * time.Millisecond
 	// pollEvery is how often a process looks for changes of the SQLite file by others.
 	pollEvery = 200 * time.Millisecond
+	// echoTimeout is when a connection that does not answer is given up. While an echo is late, caches are not used, but
+	// what they keep counts again once it arrives.
+	echoTimeout = 4 * time.Second
 	// followRetry is the pause before the next attempt after an error.
 	followRetry = 100 * time.Millisecond
 )
@@ -148,12 +151,12 @@ func (f *follower) listen(ctx context.Context) error {
 		return unavailable(err)
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), staleAfter)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = conn.Close(ctx) // nothing is lost with it
 	}()
 	send := func(query string, args ...any) error {
-		ctx, cancel := context.WithTimeout(ctx, staleAfter)
+		ctx, cancel := context.WithTimeout(ctx, echoTimeout)
 		defer cancel()
 		_, err := conn.Exec(ctx, query, args...)
 		return classify(err)
