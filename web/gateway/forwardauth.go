@@ -217,8 +217,8 @@ func (g *Gateway) read(q *describedRequest, r *http.Request, endpoint string) er
 		return &Refusal{Kind: Forbidden, Detail: "The forwarded host is not a valid host."}
 	}
 	g.compare(&d, endpoint == EnvoyPath || q.byURL)
-	if pin := r.URL.Query()["host"]; endpoint == NginxPath && len(pin) > 0 &&
-		slices.ContainsFunc(pin, func(host string) bool { return !g.sameHost(host, d.host) }) {
+	if endpoint == NginxPath && r.URL.RawQuery != "" &&
+		slices.ContainsFunc(r.URL.Query()["host"], func(host string) bool { return !g.sameHost(host, d.host) }) {
 		d.fail("The host of the request is not the one that the proxy is configured for.")
 	}
 	if d.err != nil {
@@ -246,16 +246,20 @@ func (g *Gateway) read(q *describedRequest, r *http.Request, endpoint string) er
 
 // unremovable returns a header that must not reach an API and that nginx cannot remove, because it removes headers only
 // by known names; empty: there is none.
-func unremovable(h http.Header) string {
-	for _, name := range stopped(h) {
-		if !plainName(name) {
-			return "whose name has a character other than letters, digits and hyphens" // the name could distort a log
+func unremovable(h http.Header) (first string) {
+	for name := range h {
+		f, known := family(name)
+		if plainName(name) && (f == nil || known || isIdentity(name)) {
+			continue
 		}
-		if _, known := family(name); !known && !slices.Contains(IdentityHeaders(), name) {
-			return name
+		if first == "" || name < first {
+			first = name
 		}
 	}
-	return ""
+	if first != "" && !plainName(first) {
+		return "whose name has a character other than letters, digits and hyphens" // the name could distort a log
+	}
+	return first
 }
 
 // description is a proxy's description of a request, while it is read.
@@ -339,6 +343,9 @@ func (g *Gateway) compare(d *description, all bool) {
 
 // sameHost reports whether two hosts have the same name and belong to the same API. Some proxies omit the port.
 func (g *Gateway) sameHost(a, b string) bool {
+	if a == b {
+		return true
+	}
 	plain := func(host string) string {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name

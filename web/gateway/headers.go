@@ -250,6 +250,16 @@ func IdentityHeaders() []string {
 	return names
 }
 
+// isIdentity reports whether a header tells an API who the caller is.
+func isIdentity(name string) bool {
+	for i := range identityHeaders {
+		if identityHeaders[i].name == name {
+			return true
+		}
+	}
+	return false
+}
+
 // stopped returns the names of a request's headers that are not forwarded, sorted.
 func stopped(h http.Header) (names []string) {
 	for name := range h {
