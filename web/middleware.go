@@ -107,7 +107,7 @@ func (s *Server) finish(o *observation, r *http.Request) {
 		add("cause", page.Clean(bearer.Redacted(o.notes.Cause.Error()), 500))
 	}
 	// Without the Logger, which would look up the line of this call for each record, although no handler logs it.
-	record := slog.NewRecord(time.Now(), level, "request", 0)
+	record := slog.NewRecord(o.start.Add(took), level, "request", 0)
 	record.AddAttrs(attrs...)
 	_ = s.log.Handler().Handle(r.Context(), record) // there is nowhere else to report the error
 }

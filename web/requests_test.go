@@ -41,7 +41,7 @@ func BenchmarkRequest(b *testing.B) {
 		Issuer: m.Issuer, Store: m.Store, OAuth: m.OAuth, Management: m.Management, Bearer: m.Bearer, APIKeys: m.APIKeys,
 		Catalog: m.Catalog, Identity: m.Identity, Secrets: m.Secrets, APIs: m.options.APIs,
 		TrustedProxies: m.options.TrustedProxies, Metrics: prometheus.NewRegistry(),
-		Log: slog.New(slog.NewJSONHandler(process.NewLogBuffer(io.Discard), nil)),
+		Log: slog.New(process.NewLogHandler(process.NewLogBuffer(io.Discard))),
 	})
 	if err != nil {
 		b.Fatal(err)
