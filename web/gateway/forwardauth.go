@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 )
 
 // The endpoints at which proxies ask for a decision about a request.
@@ -124,7 +125,9 @@ func (g *Gateway) decideDescribed(
 	w http.ResponseWriter, r *http.Request, endpoint string,
 ) (Shape, *describedRequest, Verdict) {
 	h := w.Header()
-	setIdentity(h, nil) // also for a refusal, so that a proxy overwrites the caller's headers
+	var identified *bearer.Principal
+	// Also for a refusal, so that a proxy overwrites the caller's headers.
+	defer func() { setIdentity(h, identified) }()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Authorization")
 	q := &describedRequest{}
@@ -162,7 +165,7 @@ func (g *Gateway) decideDescribed(
 	if v.Refusal != nil {
 		status, _ = a.Shape.Body(v.Refusal)
 	} else {
-		setIdentity(h, v.Principal)
+		identified = v.Principal
 		// The cookies that the API may get, for proxies that cannot parse cookies.
 		if kept := otherCookies(r.Header["Cookie"]); kept != nil {
 			h["Cookie"] = kept
@@ -248,9 +251,10 @@ func (g *Gateway) read(q *describedRequest, r *http.Request, endpoint string) er
 // by known names; empty: there is none.
 func unremovable(h http.Header) (first string) {
 	for name := range h {
-		f, known := family(name)
-		if plainName(name) && (f == nil || known || isIdentity(name)) {
-			continue
+		if plainName(name) {
+			if f, known := family(name); f == nil || known || isIdentity(name) {
+				continue
+			}
 		}
 		if first == "" || name < first {
 			first = name

@@ -206,11 +206,13 @@ func plainName(name string) bool {
 // gateway overwrites have none.
 func family(name string) (f *Family, known bool) {
 	for _, f := range familiesBy[mark(name)] {
-		if len(name) < len(f.Prefix) || !strings.EqualFold(name[:len(f.Prefix)], f.Prefix) {
+		last := len(f.Prefix) - 1
+		// Few families pass the comparison of one byte.
+		if len(name) <= last || name[last]|0x20 != f.Prefix[last]|0x20 || !strings.EqualFold(name[:last+1], f.Prefix) {
 			continue
 		}
-		rest := name[len(f.Prefix):]
-		known := slices.ContainsFunc(f.Known, func(k string) bool { return strings.EqualFold(k, rest) })
+		rest := name[last+1:]
+		known := slices.ContainsFunc(f.Known, func(k string) bool { return len(k) == len(rest) && strings.EqualFold(k, rest) })
 		if f.Only && !known || slices.ContainsFunc(overwritten, func(w string) bool { return strings.EqualFold(w, name) }) {
 			continue
 		}
