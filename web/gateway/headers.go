@@ -212,7 +212,9 @@ func family(name string) (f *Family, known bool) {
 			continue
 		}
 		rest := name[last+1:]
-		known := slices.ContainsFunc(f.Known, func(k string) bool { return len(k) == len(rest) && strings.EqualFold(k, rest) })
+		known := slices.ContainsFunc(f.Known, func(k string) bool {
+			return len(k) == len(rest) && strings.EqualFold(k, rest)
+		})
 		if f.Only && !known || slices.ContainsFunc(overwritten, func(w string) bool { return strings.EqualFold(w, name) }) {
 			continue
 		}

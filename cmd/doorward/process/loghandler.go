@@ -41,7 +41,7 @@ func appendRecord(line []byte, r *slog.Record) (_ []byte, ok bool) {
 		line = append(line, `,"`...)
 		line = append(line, a.Key...)
 		line = append(line, `":`...)
-		switch a.Value.Kind() { //nolint:exhaustive // the others are for slog
+		switch a.Value.Kind() {
 		case slog.KindString:
 			ok = ok && isPlain(a.Value.String())
 			line = append(line, '"')

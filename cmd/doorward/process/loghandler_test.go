@@ -20,14 +20,15 @@ func records() []slog.Record {
 		return r
 	}
 	all := []slog.Record{
-		record(slog.LevelInfo, "request", slog.String("request_id", "0123456789abcdef01234567"), slog.String("method", "POST"),
-			slog.String("route", "/oauth/introspect"), slog.Int("status", 200), slog.Float64("ms", 0.123),
-			slog.String("address", "192.0.2.1"), slog.String("client_id", "app_1"), slog.String("empty", "")),
+		record(slog.LevelInfo, "request", slog.String("request_id", "0123456789abcdef01234567"),
+			slog.String("method", "POST"), slog.String("route", "/oauth/introspect"), slog.Int("status", 200),
+			slog.Float64("ms", 0.123), slog.String("address", "192.0.2.1"), slog.String("client_id", "app_1"), slog.String("empty", "")),
 		record(slog.LevelInfo, "nothing"),
 		record(slog.LevelInfo, ""),
 		record(slog.LevelInfo, "not \"plain\""),
 		record(slog.LevelInfo, "any", slog.Any("error", errors.New("an error")), slog.Bool("bool", true),
-			slog.Duration("duration", time.Second), slog.Group("group", slog.Int("a", 1)), slog.Uint64("large", math.MaxUint64)),
+			slog.Duration("duration", time.Second), slog.Group("group", slog.Int("a", 1)),
+			slog.Uint64("large", math.MaxUint64)),
 		record(slog.LevelInfo, "keys", slog.String("", "no key"), slog.String("a\nb", "c"), slog.String("a", "b")),
 		record(slog.LevelInfo, "no attribute", slog.Attr{}),
 		record(slog.LevelWarn, "warning", slog.String("a", "b")),
@@ -39,7 +40,8 @@ func records() []slog.Record {
 		all = append(all, record(slog.LevelInfo, "number", slog.Int64("n", n)))
 	}
 	for _, f := range []float64{
-		0, math.Copysign(0, -1), -1, 0.001, 12.345, 1e-6, 9e-7, 1e20, 1e21, 123456789.25, math.MaxFloat64, math.Inf(1), math.NaN(),
+		0, math.Copysign(0, -1), -1, 0.001, 12.345, 1e-6, 9e-7, 1e20, 1e21, 123456789.25, math.MaxFloat64, math.Inf(1),
+		math.NaN(),
 	} {
 		all = append(all, record(slog.LevelInfo, "number", slog.Float64("f", f)))
 	}
