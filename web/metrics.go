@@ -108,7 +108,10 @@ var (
 )
 
 // Describe implements prometheus.Collector.
-func (m inMemory) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+func (m inMemory) Describe(ch chan<- *prometheus.Desc) {
+	ch <- cacheRequests
+	ch <- cacheCurrent
+}
 
 // Collect implements prometheus.Collector.
 func (m inMemory) Collect(ch chan<- prometheus.Metric) {
