@@ -38,7 +38,7 @@ type observed struct {
 	duration prometheus.Observer
 }
 
-func newMetrics(registry *prometheus.Registry, store *storage.Store, verifier *bearer.Verifier) *metrics {
+func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
 	m := &metrics{
 		series: map[series]observed{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -60,8 +60,7 @@ func newMetrics(registry *prometheus.Registry, store *storage.Store, verifier *b
 		}, []string{"outcome"}),
 	}
 	registry.MustRegister(m.requests, m.duration, m.grants, m.refusals, m.logins,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), pools{store},
-		inMemory{verifier, store})
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), pools{store})
 	return m
 }
 

@@ -22,7 +22,7 @@ func TestH10_PartialResponseDoesNotLookComplete(t *testing.T) {
 	}
 	t.Cleanup(store.Close)
 	var log strings.Builder
-	s := &Server{log: slog.New(slog.NewJSONHandler(&log, nil)), metrics: newMetrics(prometheus.NewRegistry(), store, nil)}
+	s := &Server{log: slog.New(slog.NewJSONHandler(&log, nil)), metrics: newMetrics(prometheus.NewRegistry(), store)}
 	server := httptest.NewServer(s.observe(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "half")
 		panic("broken")

@@ -78,8 +78,9 @@ func New(c Config) (*Server, error) {
 	s := &Server{
 		issuer: issuer, issuerHost: canonicalHost(issuer.Host, issuer.Scheme), secure: secure, store: c.Store,
 		oauth: c.OAuth, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
-		metrics: newMetrics(c.Metrics, c.Store, c.Bearer),
+		metrics: newMetrics(c.Metrics, c.Store),
 	}
+	c.Metrics.MustRegister(inMemory{c.Bearer, c.Store})
 	s.pages = page.New(page.Config{
 		Store: c.Store, OAuth: c.OAuth, Management: c.Management, APIKeys: c.APIKeys, Secrets: c.Secrets, Identity: c.Identity,
 		ClientAddress: s.proxies.ClientAddress, Secure: secure,
