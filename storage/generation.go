@@ -25,7 +25,7 @@ var numberSeed = maphash.MakeSeed()
 // numberOf returns the number of a thing: of the id of a user, workspace, client, grant or key, or of the digest of
 // an access token in hexadecimal.
 func numberOf(id string) uint16 {
-	return uint16(maphash.String(numberSeed, id) % shards) //nolint:gosec // it is below shards
+	return uint16(maphash.String(numberSeed, id) % shards)
 }
 
 // DependenciesOf returns the dependencies of a row, from at most six ids. Empty ids count as none.

@@ -112,7 +112,7 @@ func serve(
 	}
 
 	if c.Cache == "on" {
-		store.Follow(log)
+		store.Follow(log) //nolint:contextcheck // until the store is closed
 	}
 
 	proxies := web.Proxies(c.TrustedProxies)
