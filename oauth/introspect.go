@@ -88,7 +88,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 		ctx, token,
 		bearer.Audience{Resources: caller.Resources, Workspace: form.Get("workspace"), Named: form.Has("workspace")},
 	)
-	if err != nil && !inactive(err) {
+	if err != nil && !bearer.Inactive(err) {
 		return err
 	}
 	if err != nil || !maySee(caller, p) {
@@ -205,7 +205,7 @@ func (s *Server) introspectionKey(
 	// As in authenticate, only failures are counted and limited.
 	address, begin := s.address(r), time.Now()
 	p, err := s.bearer.Principal(ctx, text, bearer.Audience{})
-	if err != nil && !inactive(err) {
+	if err != nil && !bearer.Inactive(err) {
 		return storage.Client{}, err
 	}
 	if err == nil && p.Kind == bearer.KindAPIKey && !p.AllowedFrom(address) {
@@ -237,14 +237,6 @@ func whyNoIntrospector(p bearer.Principal, err error, from netip.Addr) error {
 		return fmt.Errorf("the API key %s lacks the scope %s", p.KeyID, catalog.ScopeIntrospect)
 	}
 	return fmt.Errorf("the API key %s may not be used from %s", p.KeyID, from)
-}
-
-// inactive reports whether an error of Principal means that the credential is not active, not that the check failed.
-func inactive(err error) bool {
-	return errors.Is(err, bearer.ErrUnknown) || errors.Is(err, bearer.ErrExpired) ||
-		errors.Is(err, bearer.ErrRevoked) ||
-		errors.Is(err, bearer.ErrSuspended) ||
-		errors.Is(err, bearer.ErrWorkspace)
 }
 
 // maySee reports whether the caller may learn about a credential. A client may learn about its own tokens, and a
@@ -290,7 +282,7 @@ func (s *Server) IntrospectCredential(
 	switch {
 	case err == nil:
 		return s.describe(p), "", nil
-	case inactive(err):
+	case bearer.Inactive(err):
 		return Introspection{}, err.Error(), nil
 	}
 	return Introspection{}, "", err

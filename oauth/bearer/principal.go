@@ -77,6 +77,13 @@ var (
 	ErrWorkspace = errors.New("the credential has no access to this workspace")
 )
 
+// Inactive reports whether an error of Verifier.Principal means that the credential is not active (RFC 7662, section
+// 2.2), and not that the check failed.
+func Inactive(err error) bool {
+	return errors.Is(err, ErrUnknown) || errors.Is(err, ErrExpired) || errors.Is(err, ErrRevoked) ||
+		errors.Is(err, ErrSuspended) || errors.Is(err, ErrWorkspace)
+}
+
 // unknown wraps ErrUnknown with the cause, for the log and the CLI. Callers get the same answer for every cause.
 func unknown(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUnknown, fmt.Sprintf(format, args...))
