@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -29,8 +30,8 @@ const (
 	followRetry = 100 * time.Millisecond
 )
 
-// changesChannel is the channel of PostgreSQL's NOTIFY for changes. The payload is the name of the process that made
-// the change, and then the ids of what it changed; without ids, everything may have changed.
+// changesChannel is the channel of PostgreSQL's NOTIFY for changes. The payload is the ids of what was changed; without
+// ids, everything may have changed.
 const changesChannel = "doorward_changes"
 
 // maxPayload is below PostgreSQL's limit of 8,000 bytes.
@@ -161,7 +162,7 @@ func (f *follower) listen(ctx context.Context) error {
 		_, err := conn.Exec(ctx, query, args...)
 		return classify(err)
 	}
-	echoes := "doorward_echo_" + strings.ToLower(f.store.node)
+	echoes := "doorward_echo_" + strings.ToLower(rand.Text()) // only of this connection
 	for _, channel := range []string{changesChannel, echoes} {
 		if err := send("LISTEN " + channel); err != nil {
 			return err
@@ -202,13 +203,12 @@ func (f *follower) hear(n *pgconn.Notification) {
 		}
 		return
 	}
-	switch {
-	case len(fields) > 0 && fields[0] == f.store.node: // this process has counted it already
-	case len(fields) > 1:
-		f.store.changes.add(change{ids: fields[1:]})
-	default:
+	// A change by this process is counted again. Its commit may have seemed to fail, and come later.
+	if len(fields) == 0 {
 		f.store.Invalidate()
+		return
 	}
+	f.store.changes.add(change{ids: fields})
 }
 
 // notify tells other processes, in a transaction, what it alters.
@@ -216,13 +216,13 @@ func (s *Store) notify(ctx context.Context, t *transaction) error {
 	if s.engine != postgres || t.altered.none() {
 		return nil
 	}
-	payload := s.node
+	payload := ""
 	if !t.altered.everything {
 		slices.Sort(t.altered.ids)
-		t.altered.ids = slices.Compact(t.altered.ids)
-		if ids := strings.Join(t.altered.ids, " "); len(ids) < maxPayload {
-			payload += " " + ids
-		}
+		payload = strings.Join(slices.Compact(t.altered.ids), " ")
+	}
+	if len(payload) > maxPayload {
+		payload = ""
 	}
 	_, err := t.exec(ctx, `SELECT pg_notify($1, $2)`, []any{changesChannel, payload})
 	return classify(err)

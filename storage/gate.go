@@ -88,6 +88,7 @@ type (
 type transaction struct {
 	txn
 	scope   tenantScope
+	found   change // what its statements found as others had changed it, which counts even if this is rolled back
 	altered change // what its statements altered, which is announced with the commit, even one of unknown outcome
 }
 
@@ -209,7 +210,9 @@ func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error)
 	}
 	defer c.close()
 	t := &transaction{txn: c, scope: scope}
-	if err := fn(context.WithValue(ctx, txKey{}, t)); err != nil {
+	err = fn(context.WithValue(ctx, txKey{}, t))
+	s.changes.add(t.found)
+	if err != nil {
 		return err
 	}
 	if err := s.notify(ctx, t); err != nil {

@@ -80,6 +80,11 @@ type change struct {
 	ids        []string // see Dependencies; none: nothing that is known
 }
 
+func (c *change) join(x change) {
+	c.everything = c.everything || x.everything
+	c.ids = append(c.ids, x.ids...)
+}
+
 func (c *change) none() bool { return !c.everything && len(c.ids) == 0 }
 
 // add invalidates what depends on a change.
@@ -113,8 +118,12 @@ func raise(to *atomic.Uint64, now uint64) {
 //
 // It runs inside the transaction that makes the change. The transaction notifies other processes (follow.go) and, once
 // it is committed, invalidates what this process has cached.
+//
+// A statement that finds nothing to change has seen what another transaction has just changed, such as a grant that is
+// revoked already, perhaps by another process. Its caller may report success, so from then on this process must not
+// use an older row either, even if the statement's own transaction is rolled back.
 func (s *Store) announce(ctx context.Context, st Statement, args []any, changed int64, err error) {
-	if !st.has(alters) || (err != nil || changed == 0) && !errors.Is(err, ErrUnavailable) {
+	if !st.has(alters) || err != nil && !errors.Is(err, ErrUnavailable) {
 		return
 	}
 	var x change
@@ -124,13 +133,14 @@ func (s *Store) announce(ctx context.Context, st Statement, args []any, changed 
 		}
 	}
 	x.everything = len(x.ids) == 0
-	t := inside(ctx)
-	if t == nil {
+	switch t := inside(ctx); {
+	case t == nil:
 		s.changes.add(x)
-		return
+	case changed == 0 && err == nil:
+		t.found.join(x)
+	default:
+		t.altered.join(x)
 	}
-	t.altered.everything = t.altered.everything || x.everything
-	t.altered.ids = append(t.altered.ids, x.ids...)
 }
 
 // idOf returns the id of the thing that an argument names.

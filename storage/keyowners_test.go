@@ -37,7 +37,7 @@ func TestK14_OwnersOfKeysAreKeptApart(t *testing.T) {
 		w := newWorld(t, s)
 		ctx := system(t)
 		list, keys := owners(t, s, w)
-		before, generation := dump(t, s), s.Generation()
+		before := dump(t, s)
 		for i, owner := range list {
 			found, err := s.Keys(ctx, owner, storage.KeyFilter{Limit: 100})
 			if got := names(t, found, err); got != fmt.Sprint(i) {
@@ -59,8 +59,8 @@ func TestK14_OwnersOfKeysAreKeptApart(t *testing.T) {
 				}
 			}
 		}
-		if diff := cmp.Diff(before, dump(t, s)); diff != "" || s.Generation() != generation {
-			t.Errorf("generation %d, then %d; rows changed:\n%s", generation, s.Generation(), diff)
+		if diff := cmp.Diff(before, dump(t, s)); diff != "" {
+			t.Errorf("rows changed:\n%s", diff)
 		}
 		// What replaces a key is told to its owner alone.
 		fresh := newKey(list[0], "fresh")
@@ -101,7 +101,7 @@ func TestRevokedKeyStaysAsItIs(t *testing.T) {
 			must(t, s.RevokeKey(ctx, owner, keys[i].ID))
 		}
 		s.SetClock(func() time.Time { return noon.Add(time.Minute) })
-		before, generation := dump(t, s), s.Generation()
+		before := dump(t, s)
 		for i, owner := range list {
 			for name, call := range changes(s, keys[i], owner) {
 				switch err := call(ctx); {
@@ -118,8 +118,8 @@ func TestRevokedKeyStaysAsItIs(t *testing.T) {
 				t.Errorf("revoked at %v, error %v", k.RevokedAt, err)
 			}
 		}
-		if diff := cmp.Diff(before, dump(t, s)); diff != "" || s.Generation() != generation {
-			t.Errorf("generation %d, then %d; rows changed:\n%s", generation, s.Generation(), diff)
+		if diff := cmp.Diff(before, dump(t, s)); diff != "" {
+			t.Errorf("rows changed:\n%s", diff)
 		}
 	})
 }

@@ -110,7 +110,7 @@ func TestK08_WhatCannotBeRotated(t *testing.T) {
 		fresh := newKey(owner, "fresh")
 		must(t, s.RotateKey(ctx, rotated, &fresh, s.Now().Add(time.Hour)))
 		must(t, s.RevokeKey(ctx, owner, revoked.ID))
-		before, generation := dump(t, s), s.Generation()
+		before := dump(t, s)
 		for _, k := range []storage.APIKey{rotated, revoked, ended, newKey(owner, "never was")} {
 			fresh := newKey(owner, "fresh")
 			if err := s.RotateKey(ctx, k, &fresh, s.Now().Add(time.Hour)); !errors.Is(err, storage.ErrConsumed) {
@@ -120,8 +120,8 @@ func TestK08_WhatCannotBeRotated(t *testing.T) {
 		taken := newKey(owner, "fresh")
 		taken.Digest = revoked.Digest
 		mustBe(t, s.RotateKey(ctx, live, &taken, s.Now().Add(time.Hour)), storage.ErrExists)
-		if diff := cmp.Diff(before, dump(t, s)); diff != "" || s.Generation() != generation {
-			t.Errorf("generation %d, then %d; rows changed:\n%s", generation, s.Generation(), diff)
+		if diff := cmp.Diff(before, dump(t, s)); diff != "" {
+			t.Errorf("rows changed:\n%s", diff)
 		}
 	})
 }

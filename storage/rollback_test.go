@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"go/ast"
+	"slices"
 	"testing"
 	"time"
 
@@ -11,6 +12,9 @@ import (
 
 	"doorward/storage"
 )
+
+// findNothing are writes that also look for something to change that the world does not have.
+var findNothing = []string{"RemoveMember", "RotateKey", "RotateSecret"}
 
 // writes holds a call of every method that writes, each of which changes something in a new world.
 var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) error{
@@ -418,8 +422,9 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 					if diff := cmp.Diff(before, dump(t, s)); diff != "" {
 						t.Fatalf("%s: what was written is still there (-before +after):\n%s", way, diff)
 					}
-					// A commit that was broken off may have happened, so that caches must be dropped.
-					if way != "context" && s.Generation() != generation {
+					// A commit that was broken off may have happened, so that caches must be dropped. What a write looks for
+					// to change and does not find may have been changed by others.
+					if way != "context" && s.Generation() != generation && !slices.Contains(findNothing, name) {
 						t.Errorf("%s: the generation moved without a change", way)
 					}
 					generation = s.Generation()

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -45,7 +44,6 @@ type Store struct {
 	changes    changes
 	follower   *follower       // nil: Follow was not called
 	listening  *pgx.ConnConfig // PostgreSQL: of the follower's connection
-	node       string          // the name of this process in notifications
 	hadUser    atomic.Bool
 	now        atomic.Pointer[func() Time]
 	migrateURL string // PostgreSQL: the login that changes the schema
@@ -69,7 +67,7 @@ type Options struct {
 // PostgreSQL roles), but no schema: call Migrate before the first use. It returns ErrUnavailable if the database cannot
 // be reached, and another error for an invalid URL.
 func Open(ctx context.Context, url string, o Options) (*Store, error) {
-	s := &Store{node: rand.Text()}
+	s := &Store{}
 	s.SetClock(func() time.Time { return time.Now() })
 	s.touches.init()
 	s.uses.init()

@@ -186,14 +186,25 @@ const enabledOwner = `EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id =
 
 // disableIfNoOwner disables a workspace if none of its owners is enabled. The caller has locked the workspace.
 func (s *Store) disableIfNoOwner(ctx context.Context, id string) error {
+	var stays bool
+	if err := s.one(ctx, []any{&stays}, plain(`SELECT w.disabled_at IS NULL AND `+enabledOwner+` FROM workspaces w
+		WHERE w.id = $1`), id); err != nil || stays {
+		return ignoreNotFound(err) // most stay enabled, and the update below invalidates everything
+	}
 	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = $2, disabled_for = COALESCE((SELECT
 		max(m.user_id) FROM memberships m WHERE m.workspace_id = w.id AND m.role = $3), '')
 		WHERE w.id = $1 AND w.disabled_at IS NULL AND NOT `+enabledOwner), id, s.Now(), RoleOwner)
 	return err
 }
 
-// enableIfOwner enables a workspace that disableIfNoOwner disabled, if an owner is enabled now.
+// enableIfOwner enables a workspace that disableIfNoOwner disabled, if an owner is enabled now. The caller has locked the
+// workspace.
 func (s *Store) enableIfOwner(ctx context.Context, id string) error {
+	var without bool
+	if err := s.one(ctx, []any{&without}, plain(`SELECT disabled_for <> '' FROM workspaces WHERE id = $1`),
+		id); err != nil || !without {
+		return ignoreNotFound(err) // most are enabled, and the update below invalidates everything
+	}
 	_, err := s.exec(ctx, altering(`UPDATE workspaces AS w SET disabled_at = NULL, disabled_for = '' WHERE w.id = $1
 		AND w.disabled_for <> '' AND `+enabledOwner), id)
 	return err

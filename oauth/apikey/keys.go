@@ -47,10 +47,11 @@ type presented struct {
 
 // New returns Keys.
 func New(c Config) *Keys {
-	return &Keys{
-		store: c.Store, catalog: c.Catalog,
-		cache: cache.New[presented](c.Store, (*storage.KeyBearer).Dependencies),
-	}
+	k := &Keys{store: c.Store, catalog: c.Catalog}
+	k.cache = cache.New[presented](c.Store, (*storage.KeyBearer).Dependencies, func(b *storage.KeyBearer) bool {
+		return k.statusOf(b) == Good
+	})
+	return k
 }
 
 // CacheStats returns how many keys were found in memory, and how many were not, since the start.
@@ -142,7 +143,11 @@ func (k *Keys) Verify(ctx context.Context, secret, workspace string) (storage.Ke
 	if err != nil {
 		return storage.KeyBearer{}, Unknown, fmt.Errorf("verify a key: %w", err)
 	}
-	return b, StatusOf(&b.Key, k.store.Now(), b.UserDisabled || b.WorkspaceDisabled), nil
+	return b, k.statusOf(&b), nil
+}
+
+func (k *Keys) statusOf(b *storage.KeyBearer) Status {
+	return StatusOf(&b.Key, k.store.Now(), b.UserDisabled || b.WorkspaceDisabled)
 }
 
 // StatusOf returns the status of a key at the time now.

@@ -40,8 +40,10 @@ type Verifier struct {
 func New(c Config) *Verifier {
 	v := &Verifier{
 		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, keyring: c.Keyring, limiter: c.Limiter,
-		tokens: cache.New[[sha256.Size]byte](c.Store, (*storage.Bearer).Dependencies),
 	}
+	v.tokens = cache.New[[sha256.Size]byte](c.Store, (*storage.Bearer).Dependencies, func(b *storage.Bearer) bool {
+		return b.Access.RevokedAt.IsZero() && v.whyInactive(b.Access.ExpiresAt, b) == nil
+	})
 	v.trusts = v.newTrusts()
 	return v
 }

@@ -253,17 +253,11 @@ func (v *Verifier) tokenPrincipal(p Principal, b storage.Bearer, clientID string
 	if person {
 		p.Subject, p.UserID, p.AuthTime = b.Grant.UserID, b.Grant.UserID, b.Grant.AuthTime
 	}
+	if err := v.whyInactive(p.ExpiresAt, &b); err != nil {
+		return p, err
+	}
 	r, known := v.catalog.Resource(p.Audience)
-	switch {
-	case !b.Grant.RevokedAt.IsZero():
-		return p, ErrRevoked
-	case p.ExpiresAt <= v.store.Now():
-		return p, ErrExpired
-	case b.ClientDisabled, b.UserDisabled, b.WorkspaceDisabled:
-		return p, ErrSuspended
-	case person && b.Role == "":
-		return p, ErrRevoked // the user left the workspace
-	case !known:
+	if !known {
 		return p, errRemoved(p.Audience)
 	}
 	p.Audience, p.Scopes = r.ID, r.Effective(scopes, p.Role, person)
@@ -284,6 +278,21 @@ func (v *Verifier) tokenPrincipal(p Principal, b storage.Bearer, clientID string
 		p.Counter = "client:" + clientID + ":" + r.ID
 	}
 	return p, nil
+}
+
+// whyInactive returns why a token is not active, apart from its own revocation; nil: it is active.
+func (v *Verifier) whyInactive(expiry storage.Time, b *storage.Bearer) error {
+	switch {
+	case !b.Grant.RevokedAt.IsZero():
+		return ErrRevoked
+	case expiry <= v.store.Now():
+		return ErrExpired
+	case b.ClientDisabled, b.UserDisabled, b.WorkspaceDisabled:
+		return ErrSuspended
+	case b.Grant.ID != "" && b.Role == "":
+		return ErrRevoked // the user left the workspace
+	}
+	return nil
 }
 
 // jwtPrincipal returns the caller that a JWT identifies, one of ours or of a trusted issuer.

@@ -24,6 +24,7 @@ const (
 type Cache[K comparable, R any] struct {
 	store        *storage.Store
 	dependencies func(*R) storage.Dependencies
+	works        func(*R) bool
 	entries      *otter.Cache[K, *entry[R]]
 	hits         atomic.Uint64
 	misses       atomic.Uint64
@@ -36,10 +37,14 @@ type entry[R any] struct {
 	read  time.Time // by the monotonic clock
 }
 
-// New returns an empty Cache of rows that are read from store. dependencies says what a row depends on.
-func New[K comparable, R any](store *storage.Store, dependencies func(*R) storage.Dependencies) *Cache[K, R] {
+// New returns an empty Cache of rows that are read from store. dependencies says what a row depends on. works reports
+// whether the credential of a row works now: only such rows are used from memory, so a refusal always comes from the
+// database, and takes as long as for a credential that is unknown.
+func New[K comparable, R any](
+	store *storage.Store, dependencies func(*R) storage.Dependencies, works func(*R) bool,
+) *Cache[K, R] {
 	return &Cache[K, R]{
-		store: store, dependencies: dependencies,
+		store: store, dependencies: dependencies, works: works,
 		entries: otter.Must(&otter.Options[K, *entry[R]]{MaximumSize: Size}),
 	}
 }
@@ -54,13 +59,14 @@ func (c *Cache[K, R]) Find(key K, read func() (row R, keep bool, err error)) (R,
 		row, _, err := read()
 		return row, err
 	}
-	if e, ok := c.entries.GetIfPresent(key); ok && now.Sub(e.read) < maxAge && !c.store.Altered(e.since, &e.on) {
+	if e, ok := c.entries.GetIfPresent(key); ok && now.Sub(e.read) < maxAge && !c.store.Altered(e.since, &e.on) &&
+		c.works(&e.row) {
 		c.hits.Add(1)
 		return e.row, nil
 	}
 	c.misses.Add(1)
 	row, keep, err := read()
-	if err == nil && keep {
+	if err == nil && keep && c.works(&row) {
 		c.entries.Set(key, &entry[R]{row, c.dependencies(&row), generation, now})
 	}
 	return row, err

@@ -15,6 +15,7 @@ import (
 type row struct {
 	value int
 	id    string
+	ended bool
 }
 
 func newCache(t *testing.T) (*storage.Store, *Cache[string, row]) {
@@ -24,19 +25,20 @@ func newCache(t *testing.T) (*storage.Store, *Cache[string, row]) {
 	if err := s.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return s, New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) })
+	return s, New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) }, func(r *row) bool { return !r.ended })
 }
 
 // reader counts how often a row is read, which is also its value.
 type reader struct {
 	times int
 	keep  bool
+	ended bool
 	err   error
 }
 
 func (r *reader) read() (row, bool, error) {
 	r.times++
-	return row{r.times, "thing"}, r.keep, r.err
+	return row{r.times, "thing", r.ended}, r.keep, r.err
 }
 
 func find(t *testing.T, c *Cache[string, row], r *reader, want int) {
@@ -65,7 +67,7 @@ func TestRowsAreReadAgainOnceSomethingChanged(t *testing.T) {
 // request must not get that.
 func TestWhatWasReadDuringAChangeIsNotUsedAfterIt(t *testing.T) {
 	s, c := newCache(t)
-	old := row{1, "thing"}
+	old := row{value: 1, id: "thing"}
 	got, err := c.Find("key", func() (row, bool, error) {
 		s.Invalidate() // the change is committed after the statement and before the row is kept
 		return old, true, nil
@@ -83,7 +85,7 @@ func TestASlowReaderDoesNotReplaceWhatIsNewer(t *testing.T) {
 	if _, err := c.Find("key", func() (row, bool, error) {
 		s.Invalidate()
 		find(t, c, r, 2)
-		return row{1, "thing"}, true, nil
+		return row{value: 1, id: "thing"}, true, nil
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -102,9 +104,19 @@ func TestRowsAreReadAgainAfterAWhile(t *testing.T) {
 	find(t, c, r, 2)
 }
 
+// A refusal comes from the database, and takes as long as that of an unknown credential.
+func TestRowsThatEndAreReadAgain(t *testing.T) {
+	_, c := newCache(t)
+	r := &reader{keep: true}
+	find(t, c, r, 1)
+	e, _ := c.entries.GetIfPresent("key")
+	e.row.ended = true
+	find(t, c, r, 2)
+}
+
 func TestUnknownAndUnwantedRowsAreNotKept(t *testing.T) {
 	_, c := newCache(t)
-	for _, r := range []*reader{{keep: true, err: storage.ErrNotFound}, {keep: true, err: storage.ErrUnavailable}, {keep: false}} {
+	for _, r := range []*reader{{keep: true, err: storage.ErrNotFound}, {keep: true, err: storage.ErrUnavailable}, {keep: false}, {keep: true, ended: true}} {
 		find(t, c, r, 1)
 		find(t, c, r, 2)
 	}
@@ -115,7 +127,7 @@ func TestUnknownAndUnwantedRowsAreNotKept(t *testing.T) {
 
 func TestNothingIsKeptUnlessOtherProcessesAreFollowed(t *testing.T) {
 	s := stores.Open(t, "sqlite::memory:")
-	c := New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) })
+	c := New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) }, func(r *row) bool { return !r.ended })
 	r := &reader{keep: true}
 	find(t, c, r, 1)
 	find(t, c, r, 2)
@@ -132,7 +144,7 @@ func TestNothingIsKeptUnlessOtherProcessesAreFollowed(t *testing.T) {
 func TestTheCacheIsBounded(t *testing.T) {
 	_, c := newCache(t)
 	for i := range Size + Size/2 {
-		if _, err := c.Find(strconv.Itoa(i), func() (row, bool, error) { return row{i, "thing"}, true, nil }); err != nil {
+		if _, err := c.Find(strconv.Itoa(i), func() (row, bool, error) { return row{value: i, id: "thing"}, true, nil }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -57,7 +57,7 @@ func (r *Rig) SQL(query string, args ...any) {
 	_, err := r.Store.Pools()["system"].ExecContext(r.T.Context(), query, args...)
 	r.ok(err)
 	if r.Store.Engine() == "postgresql" {
-		_, err = r.Store.Pools()["system"].ExecContext(r.T.Context(), `SELECT pg_notify('doorward_changes', 'sql')`)
+		_, err = r.Store.Pools()["system"].ExecContext(r.T.Context(), `SELECT pg_notify('doorward_changes', '')`)
 		r.ok(err)
 	}
 	r.Store.Invalidate()
