@@ -37,7 +37,7 @@ func (l *clients) cached(id string) (c cachedClient, ok bool) {
 	if !ok || time.Since(c.readAt) >= clientCacheTime {
 		return c, false
 	}
-	on := storage.SubjectsOf(id) // a workspace that is disabled invalidates everything
+	on := storage.DependenciesOf(id) // a workspace that is disabled invalidates everything
 	return c, !l.store.Altered(c.generation, &on)
 }
 

@@ -45,10 +45,10 @@ type Bearer struct {
 	Role              string // of the user in the workspace; empty: none
 }
 
-// Subjects returns what the row depends on. A change of the workspace of the client, where it differs from that of the
+// Dependencies returns what the row depends on. A change of the workspace of the client, where it differs from that of the
 // grant, invalidates every row.
-func (b *Bearer) Subjects() Subjects {
-	return SubjectsOf(digestSubject(b.Access.Digest), b.Access.ClientID, b.Grant.ID, b.Grant.UserID, b.WorkspaceID)
+func (b *Bearer) Dependencies() Dependencies {
+	return DependenciesOf(idOfDigest(b.Access.Digest), b.Access.ClientID, b.Grant.ID, b.Grant.UserID, b.WorkspaceID)
 }
 
 func (b *Bearer) fields() []any {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"io/fs"
+	"time"
 )
 
 // What the suite, which is a stranger to this package, may see beyond its exported names.
@@ -37,3 +38,12 @@ func (s *Store) OneShared(ctx context.Context, dest []any, query string, args ..
 
 // TenantTables are those that CheckIsolation tries.
 func TenantTables() []string { return tenantTables }
+
+// CurrentAfter is Current if the last look for changes was so long ago by the clock that runs, and by the date.
+func (s *Store) CurrentAfter(running, date time.Duration) bool {
+	f := s.follower
+	seen, now := f.seen.Load(), f.now()
+	defer f.seen.Store(seen)
+	f.seen.Store(&moment{now.monotonic - running, now.wall - int64(date)})
+	return f.current()
+}

@@ -22,12 +22,15 @@ const (
 	echoEvery = 300 * time.Millisecond
 	// pollEvery is how often a process looks for changes of the SQLite file by others.
 	pollEvery = 200 * time.Millisecond
+	// echoTimeout is when a connection that does not answer is given up. While an echo is late, caches are not used, but
+	// what they keep counts again once it arrives.
+	echoTimeout = 4 * time.Second
 	// followRetry is the pause before the next attempt after an error.
 	followRetry = 100 * time.Millisecond
 )
 
 // changesChannel is the channel of PostgreSQL's NOTIFY for changes. The payload is the name of the process that made
-// the change, and then the subjects; without subjects, everything may have changed.
+// the change, and then the ids of what it changed; without ids, everything may have changed.
 const changesChannel = "doorward_changes"
 
 // maxPayload is below PostgreSQL's limit of 8,000 bytes.
@@ -38,7 +41,6 @@ type follower struct {
 	store *Store
 	log   *slog.Logger
 	began time.Time
-	clock atomic.Pointer[func() time.Time] // the machine's; tests move it
 	// seen is when it last began to look for changes and then saw all of them; nil: not yet.
 	seen atomic.Pointer[moment]
 	// hurry ends the pause before the next look.
@@ -60,8 +62,6 @@ type moment struct {
 // SQLite, the process looks every 200 ms whether another one has written to the file.
 func (s *Store) Follow(log *slog.Logger) {
 	f := &follower{store: s, log: log, began: time.Now()}
-	clock := time.Now
-	f.clock.Store(&clock)
 	s.follower = f
 	ctx, stop := context.WithCancel(System(context.Background()))
 	var running sync.WaitGroup
@@ -88,7 +88,7 @@ func (f *follower) current() bool {
 }
 
 func (f *follower) now() moment {
-	t := (*f.clock.Load())()
+	t := time.Now()
 	return moment{t.Sub(f.began), t.UnixNano()}
 }
 
@@ -151,12 +151,12 @@ func (f *follower) listen(ctx context.Context) error {
 		return unavailable(err)
 	}
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), staleAfter)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = conn.Close(ctx) // nothing is lost with it
 	}()
 	send := func(query string, args ...any) error {
-		ctx, cancel := context.WithTimeout(ctx, staleAfter)
+		ctx, cancel := context.WithTimeout(ctx, echoTimeout)
 		defer cancel()
 		_, err := conn.Exec(ctx, query, args...)
 		return classify(err)
@@ -205,7 +205,7 @@ func (f *follower) hear(n *pgconn.Notification) {
 	switch {
 	case len(fields) > 0 && fields[0] == f.store.node: // this process has counted it already
 	case len(fields) > 1:
-		f.store.changes.add(change{subjects: fields[1:]})
+		f.store.changes.add(change{ids: fields[1:]})
 	default:
 		f.store.Invalidate()
 	}
@@ -218,9 +218,9 @@ func (s *Store) notify(ctx context.Context, t *transaction) error {
 	}
 	payload := s.node
 	if !t.altered.everything {
-		slices.Sort(t.altered.subjects)
-		t.altered.subjects = slices.Compact(t.altered.subjects)
-		if ids := strings.Join(t.altered.subjects, " "); len(ids) < maxPayload {
+		slices.Sort(t.altered.ids)
+		t.altered.ids = slices.Compact(t.altered.ids)
+		if ids := strings.Join(t.altered.ids, " "); len(ids) < maxPayload {
 			payload += " " + ids
 		}
 	}

@@ -19,6 +19,8 @@ type querier interface {
 // txn is an open transaction.
 type txn interface {
 	querier
+	// execMany runs a statement with each list of arguments, and returns the number of rows that each changed.
+	execMany(ctx context.Context, query string, lists [][]any) (changed []int64, err error)
 	commit(ctx context.Context) error
 	// close rolls back the transaction unless it is committed, and returns the connection to its pool.
 	close()

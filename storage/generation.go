@@ -9,33 +9,33 @@ import (
 	"sync/atomic"
 )
 
-// Subjects are the things on which a cached row depends. They are kept as short numbers: two things may have the same
+// Dependencies are the things on which a cached row depends. They are kept as short numbers. Two things may have the same
 // number, and then a change of one also counts as a change of the other. The zero value stands for any one thing.
-type Subjects [maxSubjects]uint16
+type Dependencies [maxDependencies]uint16
 
 const (
-	maxSubjects = 6
+	maxDependencies = 6
 	// shards is how many numbers there are. A cached row is read again without need as often as things of its numbers
 	// change: with 1,000 changes a second, once in about three seconds.
 	shards = 1 << 14
 )
 
-var subjectSeed = maphash.MakeSeed()
+var numberSeed = maphash.MakeSeed()
 
-// subjectNumber returns the number of a thing: of the id of a user, workspace, client, grant or key, or of the digest of
+// numberOf returns the number of a thing: of the id of a user, workspace, client, grant or key, or of the digest of
 // an access token in hexadecimal.
-func subjectNumber(id string) uint16 {
-	return uint16(maphash.String(subjectSeed, id) % shards) //nolint:gosec // it is below shards
+func numberOf(id string) uint16 {
+	return uint16(maphash.String(numberSeed, id) % shards) //nolint:gosec // it is below shards
 }
 
-// SubjectsOf returns the subjects of a row, from at most six ids. Empty ids count as none.
-func SubjectsOf(ids ...string) (all Subjects) {
+// DependenciesOf returns the dependencies of a row, from at most six ids. Empty ids count as none.
+func DependenciesOf(ids ...string) (all Dependencies) {
 	ids = slices.DeleteFunc(ids, func(id string) bool { return id == "" })
 	if len(ids) == 0 {
 		return all
 	}
 	for i := range all {
-		all[i] = subjectNumber(ids[min(i, len(ids)-1)])
+		all[i] = numberOf(ids[min(i, len(ids)-1)])
 	}
 	return all
 }
@@ -44,14 +44,14 @@ func SubjectsOf(ids ...string) (all Subjects) {
 // grown before the method that makes the change returns.
 //
 // A cache keeps a row with the generation that it read before its first statement, and uses it as long as Altered is
-// false for that generation and the subjects of the row. Then it never uses a row that this process has changed.
+// false for that generation and the dependencies of the row. Then it never uses a row that this process has changed.
 //
 // The generation does not grow when rows are added, so a cache must not store that something is unknown. Nor does it
 // grow when something expires, so a cache must compare the expiry with the clock.
 func (s *Store) Generation() uint64 { return s.changes.latest.Load() }
 
-// Altered reports whether anything has changed since a generation on which a row with these subjects may depend.
-func (s *Store) Altered(since uint64, on *Subjects) bool {
+// Altered reports whether anything has changed since a generation on which a row with these dependencies is based.
+func (s *Store) Altered(since uint64, on *Dependencies) bool {
 	c := &s.changes
 	if c.everything.Load() > since {
 		return true
@@ -70,17 +70,17 @@ func (s *Store) Invalidate() { s.changes.add(change{everything: true}) }
 // changes says when what was last changed, in generations.
 type changes struct {
 	latest     atomic.Uint64
-	everything atomic.Uint64         // the last change that did not name its subjects
-	of         [shards]atomic.Uint64 // by the number of the subject
+	everything atomic.Uint64         // the last change that did not say what it concerns
+	of         [shards]atomic.Uint64 // by the number of the thing
 }
 
 // change is what a transaction alters.
 type change struct {
 	everything bool
-	subjects   []string // ids and digests
+	ids        []string // see Dependencies; none: nothing that is known
 }
 
-func (c *change) none() bool { return !c.everything && len(c.subjects) == 0 }
+func (c *change) none() bool { return !c.everything && len(c.ids) == 0 }
 
 // add invalidates what depends on a change.
 func (c *changes) add(x change) {
@@ -92,8 +92,8 @@ func (c *changes) add(x change) {
 		raise(&c.everything, now)
 		return
 	}
-	for _, id := range x.subjects {
-		raise(&c.of[subjectNumber(id)], now)
+	for _, id := range x.ids {
+		raise(&c.of[numberOf(id)], now)
 	}
 }
 
@@ -120,26 +120,26 @@ func (s *Store) announce(ctx context.Context, st Statement, args []any, changed 
 	var x change
 	for i := range 2 {
 		if st.has(names << i) {
-			x.subjects = append(x.subjects, subjectOf(args[i]))
+			x.ids = append(x.ids, idOf(args[i]))
 		}
 	}
-	x.everything = len(x.subjects) == 0
+	x.everything = len(x.ids) == 0
 	t := inside(ctx)
 	if t == nil {
 		s.changes.add(x)
 		return
 	}
 	t.altered.everything = t.altered.everything || x.everything
-	t.altered.subjects = append(t.altered.subjects, x.subjects...)
+	t.altered.ids = append(t.altered.ids, x.ids...)
 }
 
-// subjectOf returns the subject that an argument names.
-func subjectOf(arg any) string {
+// idOf returns the id of the thing that an argument names.
+func idOf(arg any) string {
 	if digest, ok := arg.([]byte); ok {
-		return digestSubject(digest)
+		return idOfDigest(digest)
 	}
 	return arg.(string) //nolint:forcetypeassert // ids are strings
 }
 
-// digestSubject returns the subject of a token, by its digest.
-func digestSubject(digest []byte) string { return hex.EncodeToString(digest) }
+// idOfDigest returns the id of a token, from its digest.
+func idOfDigest(digest []byte) string { return hex.EncodeToString(digest) }

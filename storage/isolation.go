@@ -10,7 +10,7 @@ import (
 
 // tenantTables are the tables in which a tenant can see some rows.
 var tenantTables = []string{
-	"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys",
+	"sessions", "consents", "grants", "clients", "client_secrets", "client_origins", "api_keys", "key_uses",
 	"usage_hourly", "recent_requests", "audit_events", "idempotent_requests",
 }
 

@@ -43,6 +43,11 @@ func neighbours(t *testing.T, s *storage.Store) (a, b *world) {
 	b.grant = b.newGrant(s.Now())
 	must(t, s.InsertGrant(system(t), b.grant, storage.Code{Digest: storage.Digest("neighbour"), ExpiresAt: s.Now()}))
 	b.addKeys(t, s, "Neighbour's")
+	for _, w := range []*world{a, b} {
+		s.TouchKey(w.key.ID, "192.0.2.1")
+		s.TouchKey(w.personal.ID, "192.0.2.1")
+	}
+	must(t, s.FlushTouches(system(t)))
 	return a, b
 }
 
@@ -119,17 +124,18 @@ func TestS04_TenantSeesOwnRowsAlone(t *testing.T) {
 		return all
 	}
 	ofUser := map[string]int{
-		"sessions": 1, "consents": 1, "grants": 1, "api_keys": 1, "recent_requests": 1,
+		"sessions": 1, "consents": 1, "grants": 1, "api_keys": 1, "key_uses": 1, "recent_requests": 1,
 		"idempotent_requests": 1,
 	}
 	ofWorkspace := map[string]int{
-		"clients": 1, "client_secrets": 1, "client_origins": 1, "api_keys": 1, "usage_hourly": 2, "recent_requests": 1,
+		"clients": 1, "client_secrets": 1, "client_origins": 1, "api_keys": 1, "key_uses": 1, "usage_hourly": 2,
+		"recent_requests":     1,
 		"audit_events":        1,
 		"idempotent_requests": 1,
 	}
 	ofBoth := with(ofUser)
 	maps.Copy(ofBoth, ofWorkspace)
-	ofBoth["api_keys"], ofBoth["recent_requests"] = 2, 2 // of the key and of the token
+	ofBoth["api_keys"], ofBoth["key_uses"], ofBoth["recent_requests"] = 2, 2, 2 // of the key and of the token
 	for name, c := range map[string]struct {
 		set             bool
 		user, workspace string

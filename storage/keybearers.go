@@ -18,9 +18,9 @@ type KeyBearer struct {
 	LowestRole    string // of that user in any workspace, if none was named; empty: they are in none
 }
 
-// Subjects returns what the row depends on. A change of a membership names its user.
-func (b *KeyBearer) Subjects() Subjects {
-	return SubjectsOf(b.Key.ID, b.Key.RotatedInto, b.Key.UserID, b.Key.WorkspaceID, b.WorkspaceID)
+// Dependencies returns what the row depends on. A change of a membership names its user.
+func (b *KeyBearer) Dependencies() Dependencies {
+	return DependenciesOf(b.Key.ID, b.Key.RotatedInto, b.Key.UserID, b.Key.WorkspaceID, b.WorkspaceID)
 }
 
 // keyBearerColumns are few, since each costs time in every request.

@@ -163,27 +163,31 @@ func TestKeysGoWithTheirOwner(t *testing.T) {
 		// in a workspace that stays
 		s.NoteUse(storage.Use{WorkspaceID: w.shared.ID, CredentialID: w.personal.ID, Credential: w.personal.Kind})
 		must(t, s.FlushUsage(ctx))
+		for _, k := range []storage.APIKey{w.key, w.personal, other.key, other.personal} {
+			s.TouchKey(k.ID, "192.0.2.1")
+		}
+		must(t, s.FlushTouches(ctx))
 		rows := func() string {
 			t.Helper()
 			var list []string
 			for _, table := range []string{
-				"api_keys", "usage_hourly", "recent_requests", "idempotent_requests",
+				"api_keys", "key_uses", "usage_hourly", "recent_requests", "idempotent_requests",
 				"audit_events",
 			} {
 				list = append(list, fmt.Sprint(len(dumpTable(t, s, table))))
 			}
 			return strings.Join(list, " ")
 		}
-		if got := rows(); got != "4 5 5 2 2" {
+		if got := rows(); got != "4 4 5 5 2 2" {
 			t.Fatalf("rows %s", got)
 		}
 		must(t, s.DeleteUser(ctx, w.user.ID))
 		// What their token did in the shared workspace is that workspace's.
-		if got := rows(); got != "2 3 2 1 2" {
+		if got := rows(); got != "2 2 3 2 1 2" {
 			t.Errorf("rows %s after the user's end", got)
 		}
 		must(t, s.DeleteWorkspace(ctx, w.shared.ID))
-		if got := rows(); got != "1 0 1 0 2" {
+		if got := rows(); got != "1 1 0 1 0 2" {
 			t.Errorf("rows %s after the workspace's end", got)
 		}
 		for _, digest := range [][]byte{w.key.Digest, other.key.Digest} {

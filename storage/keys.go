@@ -56,7 +56,15 @@ func (k *APIKey) Owner() KeyOwner { return KeyOwner{k.WorkspaceID, k.UserID} }
 const keyColumns = `k.id, k.kind, COALESCE(k.workspace_id, ''), COALESCE(k.user_id, ''), k.resource, k.environment,
 	k.prefix, k.tail, k.name, k.note, k.scopes, k.scopes_by_object, k.role, k.plan, k.rate_limit, k.addresses,
 	k.counter, k.rotated_into, k.created_by, k.created_at, k.expires_at, k.paused_at, k.paused_by, k.revoked_at,
-	k.last_used_at, k.last_used_address`
+	` + keyLastUsed + `,
+	CASE WHEN x.used_at >= COALESCE(k.last_used_at, 0) THEN x.address ELSE k.last_used_address END`
+
+// keyLastUsed is when a key was last used, or 0. The column of api_keys is that of versions before key_uses, which may
+// still be running on other nodes.
+const keyLastUsed = `CASE WHEN x.used_at >= COALESCE(k.last_used_at, 0) THEN x.used_at ELSE COALESCE(k.last_used_at, 0) END`
+
+// keyTables are the tables of keyColumns. A key that was not used since key_uses exists has no row there.
+const keyTables = `api_keys k LEFT JOIN key_uses x ON x.key_id = k.id`
 
 func (k *APIKey) fields() []any {
 	return []any{
@@ -211,7 +219,7 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 		add(`k.revoked_at IS NOT NULL`)
 	}
 	args = append(args, f.Limit)
-	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM `+keyTables+`
 		WHERE `+strings.Join(where, " AND ")+
 		fmt.Sprintf(` ORDER BY `+order+` LIMIT $%d`, len(args))), args...)
 }
@@ -219,14 +227,14 @@ func (s *Store) Keys(ctx context.Context, owner KeyOwner, f KeyFilter) ([]APIKey
 // LiveKeys lists the keys and personal access tokens of all owners that are neither revoked nor expired: at most limit,
 // in the order of their IDs, from the one after afterID; empty starts at the first.
 func (s *Store) LiveKeys(ctx context.Context, afterID string, limit int) ([]APIKey, error) {
-	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM `+keyTables+`
 		WHERE k.id > $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > $2) ORDER BY k.id
 		LIMIT $3`), afterID, s.Now(), limit)
 }
 
 // KeysWithLimits lists the API keys of a workspace that are not revoked and have their own plan or rate limit.
 func (s *Store) KeysWithLimits(ctx context.Context, workspaceID string) ([]APIKey, error) {
-	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM `+keyTables+`
 		WHERE k.workspace_id = $1 AND k.revoked_at IS NULL AND (k.plan <> '' OR k.rate_limit <> 0)`), workspaceID)
 }
 
@@ -242,7 +250,7 @@ func (s *Store) CountKeysOfWorkspace(ctx context.Context, workspaceID string) (i
 func (s *Store) Key(ctx context.Context, owner KeyOwner, id string) (APIKey, error) {
 	var k APIKey
 	clause, args := owner.clause(2)
-	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1
+	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM `+keyTables+` WHERE k.id = $1
 		AND `+clause), append([]any{id}, args...)...)
 	return k, err
 }
@@ -250,7 +258,7 @@ func (s *Store) Key(ctx context.Context, owner KeyOwner, id string) (APIKey, err
 // KeyByID finds any owner's key.
 func (s *Store) KeyByID(ctx context.Context, id string) (APIKey, error) {
 	var k APIKey
-	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.id = $1`), id)
+	err := s.one(ctx, k.fields(), plain(`SELECT `+keyColumns+` FROM `+keyTables+` WHERE k.id = $1`), id)
 	return k, err
 }
 
@@ -337,7 +345,7 @@ const maxInt = int(^uint32(0) >> 1)
 // KeysRotatedInto lists the keys that the key with this id replaces.
 func (s *Store) KeysRotatedInto(ctx context.Context, owner KeyOwner, id string) ([]APIKey, error) {
 	clause, args := owner.clause(2)
-	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM api_keys k WHERE k.rotated_into = $1
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM `+keyTables+` WHERE k.rotated_into = $1
 		AND `+clause+` ORDER BY k.id DESC LIMIT 20`),
 		append([]any{id}, args...)...)
 }

@@ -104,25 +104,23 @@ func (s *Store) LimitState(ctx context.Context, counter string) (LimitState, err
 	return st, err
 }
 
-// limitBatch is how many counters one statement reads and one transaction writes.
+// limitBatch is how many counters one statement reads.
 const limitBatch = 500
 
 // SaveLimits writes counters, and overwrites stored ones.
 func (s *Store) SaveLimits(ctx context.Context, limits []Limit) error {
-	for some := range slices.Chunk(limits, limitBatch) {
+	for some := range slices.Chunk(limits, rowBatch) {
+		lists := make([][]any, len(some))
+		for i, l := range some {
+			lists[i] = []any{l.Counter, l.HourBegan, l.HourUsed, l.DayBegan, l.DayUsed, l.BurstFull, l.ExpiresAt}
+		}
 		err := s.InTx(ctx, func(ctx context.Context) error {
-			for _, l := range some {
-				_, err := s.exec(ctx, plain(`INSERT INTO limits (counter, `+limitColumns+`, expires_at)
-					VALUES ($1, $2, $3, $4, $5, $6, $7)
-					ON CONFLICT (counter) DO UPDATE SET hour_began = excluded.hour_began,
-					hour_used = excluded.hour_used, day_began = excluded.day_began, day_used = excluded.day_used,
-					burst_full = excluded.burst_full, expires_at = excluded.expires_at`),
-					l.Counter, l.HourBegan, l.HourUsed, l.DayBegan, l.DayUsed, l.BurstFull, l.ExpiresAt)
-				if err != nil {
-					return err
-				}
-			}
-			return nil
+			_, err := s.execMany(ctx, `INSERT INTO limits (counter, `+limitColumns+`, expires_at)
+				VALUES ($1, $2, $3, $4, $5, $6, $7)
+				ON CONFLICT (counter) DO UPDATE SET hour_began = excluded.hour_began,
+				hour_used = excluded.hour_used, day_began = excluded.day_began, day_used = excluded.day_used,
+				burst_full = excluded.burst_full, expires_at = excluded.expires_at`, lists)
+			return err
 		})
 		if err != nil {
 			return err

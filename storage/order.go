@@ -151,7 +151,7 @@ func (c *Client) OrderValue(by string) string {
 var keyOrders = map[string]orderColumn{
 	"name":      {"k.name_key", false},
 	"created":   {"k.created_at", true},
-	"last_used": {"COALESCE(k.last_used_at, 0)", true},
+	"last_used": {keyLastUsed, true},
 	"expires":   {fmt.Sprintf("COALESCE(k.expires_at, CAST(%d AS BIGINT))", int64(never)), true},
 }
 

@@ -238,7 +238,7 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 			"client_secrets": all,
 			"client_origins": all, "consents": all, "grants": all, "codes": all, "access_tokens": all,
 			"refresh_tokens": all, "decided_flows": all, "invitations": all,
-			"limits": all, "goose_db_version": "SELECT", "api_keys": all, "usage_hourly": all,
+			"limits": all, "goose_db_version": "SELECT", "api_keys": all, "key_uses": all, "usage_hourly": all,
 			"recent_requests": "SELECT INSERT DELETE",
 			"audit_events":    "SELECT INSERT DELETE", "idempotent_requests": all, "signing_keys": all,
 			"sign_in_failures": all, "sign_in_links": all, "reserved_slugs": all,
@@ -246,7 +246,7 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 		"doorward_tenant": {
 			"sessions": "SELECT DELETE", "grants": "SELECT UPDATE", "consents": "SELECT DELETE", "clients": all,
 			"client_secrets": all, "client_origins": all,
-			"api_keys": "SELECT INSERT UPDATE", "usage_hourly": "SELECT", "recent_requests": "SELECT",
+			"api_keys": "SELECT INSERT UPDATE", "key_uses": "SELECT", "usage_hourly": "SELECT", "recent_requests": "SELECT",
 			"audit_events":        "SELECT INSERT",
 			"idempotent_requests": "SELECT INSERT",
 		},

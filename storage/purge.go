@@ -86,7 +86,10 @@ func (s *Store) purgeUnusedGrants(ctx context.Context, before Time) (total int64
 // older than audit, and usage that is older than usage. Keys are kept as long as the audit events that name them.
 func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (int64, error) {
 	now := s.Now()
-	var total int64
+	total, err := s.purgeOfKeys(ctx, now.Add(-audit))
+	if err != nil {
+		return total, err
+	}
 	for _, x := range []struct {
 		table, key, moment string
 		before             Time
@@ -102,6 +105,29 @@ func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (i
 		total += n
 		if err != nil {
 			return total, err
+		}
+	}
+	return total, nil
+}
+
+// purgeOfKeys deletes the uses of the keys that were revoked or expired before a time. These rows have no foreign key to
+// their key, because each new one would lock, and so write, the key's row.
+func (s *Store) purgeOfKeys(ctx context.Context, before Time) (total int64, err error) {
+	for _, table := range []struct{ name, id string }{{"key_uses", "key_id"}, {"recent_requests", "id"}} {
+		for _, moment := range []string{"revoked_at", "expires_at"} {
+			query := fmt.Sprintf(`DELETE FROM %[1]s WHERE %[2]s IN (SELECT x.%[2]s FROM api_keys k
+				JOIN %[1]s x ON x.key_id = k.id WHERE k.%[3]s < $1 AND k.%[3]s IS NOT NULL LIMIT %[4]d)`,
+				table.name, table.id, moment, purgeBatch)
+			for {
+				n, err := s.exec(ctx, plain(query), before)
+				total += n
+				if err != nil {
+					return total, err
+				}
+				if n < purgeBatch {
+					break
+				}
+			}
 		}
 	}
 	return total, nil

@@ -47,7 +47,7 @@ func plain(text string) Statement { return Statement{text: text} }
 func altering(text string) Statement { return Statement{text: text, policy: alters} }
 
 // of returns an altering statement after which only what depends on one of these arguments, 1 or 2, does not count: the
-// id of a user, workspace, client, grant or key, or the digest of an access token (see Subjects).
+// id of a user, workspace, client, grant or key, or the digest of an access token (see Dependencies).
 func (st Statement) of(arguments ...int) Statement {
 	for _, n := range arguments {
 		st.policy |= names << (n - 1)

@@ -14,7 +14,9 @@ import (
 type touches struct {
 	mu      sync.Mutex
 	pending map[touchKey]touched
-	written map[touchKey]Time
+	written map[touchKey]Time // since turned
+	before  map[touchKey]Time // in the time touchEvery before that, or longer if nothing was written
+	turned  Time
 }
 
 type touchKey struct{ table, id string }
@@ -26,8 +28,7 @@ type touched struct {
 
 const (
 	touchEvery = time.Minute // one thing's "last used" is written at most once in this time
-	touchBound = 100_000     // most things touched between two writes; the times of twice as many writes are kept
-	touchBatch = 200         // rows written in one transaction
+	touchBound = 100_000     // most things touched between two writes, and half as many as are written in touchEvery
 )
 
 func (t *touches) init() {
@@ -39,7 +40,11 @@ func (s *Store) touch(table, id, from string) {
 	t := &s.touches
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if last, ok := t.written[key]; ok && now.Sub(last) < touchEvery {
+	last, ok := t.written[key]
+	if !ok {
+		last, ok = t.before[key]
+	}
+	if ok && now.Sub(last) < touchEvery {
 		return
 	}
 	if len(t.pending) < touchBound && len(t.written) < 2*touchBound {
@@ -66,53 +71,64 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 	t.mu.Lock()
 	pending := t.pending
 	t.pending = map[touchKey]touched{}
-	now := s.Now()
-	for key, at := range t.written {
-		if now.Sub(at) >= touchEvery {
-			delete(t.written, key)
-		}
+	// Old times are dropped together: requests would wait while a loop looks for them.
+	if now := s.Now(); now.Sub(t.turned) >= touchEvery {
+		t.before, t.written, t.turned = t.written, map[touchKey]Time{}, now
 	}
 	t.mu.Unlock()
-	statements := map[string]string{
-		"grants":         `UPDATE grants SET last_used_at = $2 WHERE id = $1`,
-		"sessions":       `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2`,
-		"client_secrets": `UPDATE client_secrets SET last_used_at = $2 WHERE id = $1`,
-		"api_keys":       `UPDATE api_keys SET last_used_at = $2, last_used_address = $3 WHERE id = $1`,
-	}
-	// Write in a fixed order, so that two nodes that write the same rows cannot deadlock, and few rows at a time, so that
-	// no request waits long.
+	// Write in a fixed order: two nodes that write the same rows must not deadlock.
 	keys := slices.SortedFunc(maps.Keys(pending), func(a, b touchKey) int {
 		return cmp.Or(strings.Compare(a.table, b.table), strings.Compare(a.id, b.id))
 	})
-	for done := 0; done < len(keys); done += touchBatch {
-		some := keys[done:min(done+touchBatch, len(keys))]
-		err := s.InTx(ctx, func(ctx context.Context) error {
-			for _, key := range some {
-				args := []any{key.id, pending[key].at}
-				if key.table == "api_keys" {
-					args = append(args, pending[key].from)
-				}
-				if _, err := s.exec(ctx, plain(statements[key.table]), args...); err != nil {
-					return err
-				}
+	for len(keys) > 0 {
+		some := keys[:min(len(keys), rowBatch)]
+		if other := slices.IndexFunc(some, func(k touchKey) bool { return k.table != keys[0].table }); other > 0 {
+			some = some[:other]
+		}
+		table := some[0].table
+		lists := make([][]any, len(some))
+		for i, key := range some {
+			if lists[i] = []any{key.id, pending[key].at}; table == "api_keys" {
+				lists[i] = append(lists[i], pending[key].from)
 			}
-			return nil
+		}
+		err := s.InTx(ctx, func(ctx context.Context) error {
+			if table == "api_keys" {
+				return s.execOrElse(ctx, updateKeyUse, insertKeyUse, lists)
+			}
+			_, err := s.execMany(ctx, touchStatements[table], lists)
+			return err
 		})
+		t.mu.Lock()
 		if err != nil {
-			t.mu.Lock()
 			defer t.mu.Unlock()
-			for _, key := range keys[done:] {
+			for _, key := range keys {
 				if _, newer := t.pending[key]; !newer && len(t.pending) < touchBound {
 					t.pending[key] = pending[key]
 				}
 			}
 			return err
 		}
-		t.mu.Lock()
 		for _, key := range some {
 			t.written[key] = pending[key].at
 		}
 		t.mu.Unlock()
+		keys = keys[len(some):]
 	}
 	return nil
 }
+
+var touchStatements = map[string]string{
+	"grants":         `UPDATE grants SET last_used_at = $2 WHERE id = $1`,
+	"sessions":       `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2`,
+	"client_secrets": `UPDATE client_secrets SET last_used_at = $2 WHERE id = $1`,
+}
+
+// The last uses of keys are in a narrow table of their own (decision 46). If a later use is stored, neither statement
+// changes it.
+const (
+	updateKeyUse = `UPDATE key_uses SET used_at = $2, address = $3 WHERE key_id = $1 AND used_at < $2`
+	insertKeyUse = `INSERT INTO key_uses (key_id, workspace_id, user_id, used_at, address)
+		SELECT k.id, k.workspace_id, k.user_id, CAST($2 AS BIGINT), $3 FROM api_keys k WHERE k.id = $1
+		ON CONFLICT (key_id) DO NOTHING`
+)

@@ -81,7 +81,6 @@ const (
 	recentPerKey   = 20      // collected between two writes for one recentKey; of more, the newest
 	recentBound    = 2000    // collected between two writes
 	usageBound     = 200_000 // rows collected while the database is unavailable
-	usageBatch     = 200     // rows in one transaction
 )
 
 func (u *uses) init() {
@@ -112,7 +111,8 @@ func (s *Store) NoteUse(use Use) {
 	list := u.recent[key]
 	switch {
 	case len(list) >= recentPerKey:
-		list = append(list[1:len(list):len(list)], recentUse{use, NewID("request"), now})
+		copy(list, list[1:])
+		list[len(list)-1] = recentUse{use, NewID("request"), now}
 	case u.recents < recentBound:
 		u.recents++
 		list = append(list, recentUse{use, NewID("request"), now})
@@ -160,25 +160,15 @@ func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) err
 		return cmp.Or(strings.Compare(a.workspaceID, b.workspaceID), strings.Compare(a.credentialID, b.credentialID),
 			cmp.Compare(a.hour, b.hour))
 	})
-	for some := range slices.Chunk(keys, usageBatch) {
-		err := s.InTx(ctx, func(ctx context.Context) error {
-			for _, key := range some {
-				row := counts[key]
-				// The usage of a deleted workspace is dropped.
-				if _, err := s.exec(ctx, plain(`INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential,
-					allowed, limited, refused)
-					SELECT w.id, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT)
-					FROM workspaces w WHERE w.id = $1
-					ON CONFLICT (workspace_id, credential_id, hour) DO UPDATE
-					SET allowed = usage_hourly.allowed + excluded.allowed, limited = usage_hourly.limited +
-					excluded.limited, refused = usage_hourly.refused + excluded.refused`),
-					key.workspaceID, key.credentialID, key.hour, row.Credential, row.Allowed, row.Limited,
-					row.Refused); err != nil {
-					return err
-				}
+	for some := range slices.Chunk(keys, rowBatch) {
+		lists := make([][]any, len(some))
+		for i, key := range some {
+			row := counts[key]
+			lists[i] = []any{
+				key.workspaceID, key.credentialID, key.hour, row.Credential, row.Allowed, row.Limited, row.Refused,
 			}
-			return nil
-		})
+		}
+		err := s.InTx(ctx, func(ctx context.Context) error { return s.execOrElse(ctx, addUsage, insertUsage, lists) })
 		if err != nil {
 			// If the answer to a commit is lost, its requests may be counted twice, which is better than not at all.
 			return err
@@ -189,6 +179,19 @@ func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) err
 	}
 	return nil
 }
+
+// The usage of a deleted workspace is dropped.
+const (
+	// The credential, which a row's id implies, is there so that both statements have the same arguments.
+	addUsage = `UPDATE usage_hourly SET allowed = allowed + $5, limited = limited + $6, refused = refused + $7
+		WHERE workspace_id = $1 AND credential_id = $2 AND hour = $3 AND credential = $4`
+	insertUsage = `INSERT INTO usage_hourly (workspace_id, credential_id, hour, credential, allowed, limited, refused)
+		SELECT w.id, $2, CAST($3 AS BIGINT), $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), CAST($7 AS BIGINT)
+		FROM workspaces w WHERE w.id = $1
+		ON CONFLICT (workspace_id, credential_id, hour) DO UPDATE
+		SET allowed = usage_hourly.allowed + excluded.allowed, limited = usage_hourly.limited +
+		excluded.limited, refused = usage_hourly.refused + excluded.refused`
+)
 
 // keep puts back the requests that could not be written.
 func (u *uses) keep(counts map[usageKey]*Usage, recent map[recentKey][]recentUse) {
@@ -216,50 +219,75 @@ func (u *uses) keep(counts map[usageKey]*Usage, recent map[recentKey][]recentUse
 // writeRecent stores recent requests of keys and apps, deletes all but the newest RecentRequests of each recentKey, and
 // removes from recent what it has written.
 func (s *Store) writeRecent(ctx context.Context, recent map[recentKey][]recentUse) error {
-	keys := slices.SortedFunc(maps.Keys(recent), func(a, b recentKey) int {
-		return cmp.Or(strings.Compare(a.credentialID, b.credentialID), strings.Compare(fmt.Sprint(a.refused),
-			fmt.Sprint(b.refused)))
-	})
-	for _, key := range keys {
-		err := s.InTx(ctx, func(ctx context.Context) error {
-			column, insert := "client_id", `INSERT INTO recent_requests (id, client_id, workspace_id, at, request_id,
-				action, status, reason, address, expires_at)
-					SELECT $1, c.id, c.workspace_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8,
-					CAST($9 AS BIGINT)
-					FROM clients c WHERE c.id = $2 ON CONFLICT (id) DO NOTHING`
-			if recent[key][0].Credential != KindAPIKey && recent[key][0].Credential != KindPersonalAccessToken {
-				for i := range recent[key] {
-					recent[key][i].Address = "" // it may be a user's
-				}
-			} else {
-				// A request belongs to the owner of its key.
-				column, insert = "key_id", `INSERT INTO recent_requests (id, key_id, workspace_id, user_id, at,
-					request_id, action, status, reason, address, expires_at)
-					SELECT $1, k.id, k.workspace_id, k.user_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8,
-					CAST($9 AS BIGINT)
-					FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`
-			}
-			for _, r := range recent[key] { // a row may exist already, if the answer to its commit was lost
-				if _, err := s.exec(ctx, plain(insert), r.id, key.credentialID, r.at, r.RequestID, r.Action,
-					r.Status, r.Reason, r.Address, r.at.Add(recentLifetime)); err != nil {
-					return err
-				}
-			}
-			kind := `reason = ''`
-			if key.refused {
-				kind = `reason <> ''`
-			}
-			_, err := s.exec(ctx, plain(fmt.Sprintf(`DELETE FROM recent_requests WHERE %s = $1 AND %s
-				AND id <= (SELECT id FROM recent_requests WHERE %s = $1 AND %s ORDER BY id DESC LIMIT 1 OFFSET %d)`,
-				column, kind, column, kind, RecentRequests)), key.credentialID)
-			return err
+	for _, of := range []struct {
+		key, refused bool
+	}{{true, false}, {true, true}, {false, false}, {false, true}} {
+		keys := slices.Collect(maps.Keys(recent))
+		keys = slices.DeleteFunc(keys, func(k recentKey) bool {
+			return k.refused != of.refused || ofKey(recent[k]) != of.key
 		})
-		if err := ignoreNotFound(err); err != nil { // requests of a key that was just deleted are dropped
-			return err
+		slices.SortFunc(keys, func(a, b recentKey) int { return strings.Compare(a.credentialID, b.credentialID) })
+		for some := range batches(keys, func(k recentKey) int { return len(recent[k]) }) {
+			err := s.InTx(ctx, func(ctx context.Context) error {
+				return s.writeRecentOf(ctx, recent, some, of.key, of.refused)
+			})
+			if err := ignoreNotFound(err); err != nil { // requests of a key that was just deleted are dropped
+				return err
+			}
+			for _, key := range some {
+				delete(recent, key)
+			}
 		}
-		delete(recent, key)
 	}
 	return nil
+}
+
+// ofKey reports whether requests were made with an API key or personal access token.
+func ofKey(list []recentUse) bool {
+	return list[0].Credential == KindAPIKey || list[0].Credential == KindPersonalAccessToken
+}
+
+// writeRecentOf writes the requests of some keys, or of some apps, in the caller's transaction: all refused or all
+// allowed.
+func (s *Store) writeRecentOf(
+	ctx context.Context, recent map[recentKey][]recentUse, some []recentKey, keys, refused bool,
+) error {
+	var ids, rows [][]any
+	for _, key := range some {
+		ids = append(ids, []any{key.credentialID})
+		for _, r := range recent[key] {
+			if !keys {
+				r.Address = "" // it may be a user's
+			}
+			rows = append(rows, []any{
+				r.id, key.credentialID, r.at, r.RequestID, r.Action, r.Status, r.Reason, r.Address,
+				r.at.Add(recentLifetime),
+			})
+		}
+	}
+	column, insert := "client_id", `INSERT INTO recent_requests (id, client_id, workspace_id, at, request_id,
+		action, status, reason, address, expires_at)
+		SELECT $1, c.id, c.workspace_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8, CAST($9 AS BIGINT)
+		FROM clients c WHERE c.id = $2 ON CONFLICT (id) DO NOTHING`
+	if keys { // a request belongs to the owner of its key
+		column, insert = "key_id", `INSERT INTO recent_requests (id, key_id, workspace_id, user_id, at,
+			request_id, action, status, reason, address, expires_at)
+			SELECT $1, k.id, k.workspace_id, k.user_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8,
+			CAST($9 AS BIGINT)
+			FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`
+	}
+	// A row may exist already, if the answer to its commit was lost.
+	if _, err := s.execMany(ctx, insert, rows); err != nil {
+		return err
+	}
+	kind := `reason = ''`
+	if refused {
+		kind = `reason <> ''`
+	}
+	_, err := s.execMany(ctx, fmt.Sprintf(`DELETE FROM recent_requests WHERE %s = $1 AND %s
+		AND id <= (SELECT id FROM recent_requests WHERE %s = $1 AND %s ORDER BY id DESC LIMIT 1 OFFSET %d)`,
+		column, kind, column, kind, RecentRequests), ids)
+	return err
 }
 
 // UsageOf lists a workspace's usage by the hour, from since and before until, of one credential or, if credentialID is

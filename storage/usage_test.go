@@ -264,10 +264,10 @@ func TestRequestsThatCouldNotBeWrittenAreWrittenOnceLater(t *testing.T) {
 		a, b := insertKey(t, s, w.key.Owner(), "a", nil), insertKey(t, s, w.key.Owner(), "b", nil)
 		note := func(round int) {
 			for i := range 15 {
-				for _, k := range []storage.APIKey{a, b} {
+				for k, reason := range map[*storage.APIKey]string{&a: "", &b: "refused"} { // so that they share no batch
 					s.NoteUse(storage.Use{
 						WorkspaceID: w.workspace.ID, CredentialID: k.ID, Credential: k.Kind,
-						Action: fmt.Sprint(round, "/", i),
+						Action: fmt.Sprint(round, "/", i), Reason: reason,
 					})
 				}
 			}
@@ -281,18 +281,18 @@ func TestRequestsThatCouldNotBeWrittenAreWrittenOnceLater(t *testing.T) {
 		must(t, s.FlushUsage(system(t)))
 		must(t, s.FlushUsage(system(t)))
 		for _, c := range []struct {
-			key           storage.APIKey
-			n             int
-			newest, first string
+			key                  storage.APIKey
+			n                    int
+			newest, first, usage string
 			// as many as are noted for one key between two writes, the newest
-		}{{a, 30, "2/14", "1/0"}, {b, 20, "2/14", "1/10"}} {
+		}{{a, 30, "2/14", "1/0", "30 0 0"}, {b, 20, "2/14", "1/10", "0 0 30"}} {
 			list, err := s.RecentRequestsOf(system(t), c.key.ID)
 			if err != nil || len(list) != c.n || list[0].Action != c.newest || list[len(list)-1].Action != c.first {
 				t.Errorf("%s: %d requests, error %v", c.key.Name, len(list), err)
 				continue
 			}
 			// The counts, which come first, are written once.
-			if got := usage(t, s, w.workspace.ID, c.key.ID, noon, noon.Add(day)); got != "22T12:00:00 api_key: 30 0 0" {
+			if got := usage(t, s, w.workspace.ID, c.key.ID, noon, noon.Add(day)); got != "22T12:00:00 api_key: "+c.usage {
 				t.Errorf("%s: %s", c.key.Name, got)
 			}
 		}

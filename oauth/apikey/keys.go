@@ -49,7 +49,7 @@ type presented struct {
 func New(c Config) *Keys {
 	return &Keys{
 		store: c.Store, catalog: c.Catalog,
-		cache: cache.New[presented](c.Store, (*storage.KeyBearer).Subjects),
+		cache: cache.New[presented](c.Store, (*storage.KeyBearer).Dependencies),
 	}
 }
 

@@ -40,7 +40,7 @@ type Verifier struct {
 func New(c Config) *Verifier {
 	v := &Verifier{
 		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, keyring: c.Keyring, limiter: c.Limiter,
-		tokens: cache.New[[sha256.Size]byte](c.Store, (*storage.Bearer).Subjects),
+		tokens: cache.New[[sha256.Size]byte](c.Store, (*storage.Bearer).Dependencies),
 	}
 	v.trusts = v.newTrusts()
 	return v

@@ -91,7 +91,7 @@ func (r *Keyring) signingKeys(ctx context.Context, stale *keySet) (*keySet, erro
 	fresh := func() *keySet {
 		k := r.keys.Load()
 		if k == nil || k == stale || r.store.Now().Sub(k.readAt).Abs() >= keysAge ||
-			r.store.Altered(k.generation, &storage.Subjects{}) {
+			r.store.Altered(k.generation, &storage.Dependencies{}) {
 			return nil
 		}
 		return k

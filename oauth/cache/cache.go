@@ -22,24 +22,24 @@ const (
 // Cache keeps rows by a key that identifies a credential, such as its digest. Its methods are safe for concurrent use.
 // It keeps nothing unless the store follows the changes of other processes (storage.Store.Follow).
 type Cache[K comparable, R any] struct {
-	store    *storage.Store
-	subjects func(*R) storage.Subjects
-	entries  *otter.Cache[K, *entry[R]]
-	hits     atomic.Uint64
-	misses   atomic.Uint64
+	store        *storage.Store
+	dependencies func(*R) storage.Dependencies
+	entries      *otter.Cache[K, *entry[R]]
+	hits         atomic.Uint64
+	misses       atomic.Uint64
 }
 
 type entry[R any] struct {
 	row   R
-	on    storage.Subjects
+	on    storage.Dependencies
 	since uint64    // generation
 	read  time.Time // by the monotonic clock
 }
 
-// New returns an empty Cache of rows that are read from store. subjects says what a row depends on.
-func New[K comparable, R any](store *storage.Store, subjects func(*R) storage.Subjects) *Cache[K, R] {
+// New returns an empty Cache of rows that are read from store. dependencies says what a row depends on.
+func New[K comparable, R any](store *storage.Store, dependencies func(*R) storage.Dependencies) *Cache[K, R] {
 	return &Cache[K, R]{
-		store: store, subjects: subjects,
+		store: store, dependencies: dependencies,
 		entries: otter.Must(&otter.Options[K, *entry[R]]{MaximumSize: Size}),
 	}
 }
@@ -61,7 +61,7 @@ func (c *Cache[K, R]) Find(key K, read func() (row R, keep bool, err error)) (R,
 	c.misses.Add(1)
 	row, keep, err := read()
 	if err == nil && keep {
-		c.entries.Set(key, &entry[R]{row, c.subjects(&row), generation, now})
+		c.entries.Set(key, &entry[R]{row, c.dependencies(&row), generation, now})
 	}
 	return row, err
 }

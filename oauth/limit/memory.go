@@ -3,6 +3,7 @@ package limit
 import (
 	"container/list"
 	"context"
+	"slices"
 	"sync"
 
 	"doorward/storage"
@@ -18,17 +19,16 @@ type Memory struct {
 	bound int
 
 	saving sync.Mutex // one Save at a time
-	saved  uint64     // the last use that is saved
 
 	mu       sync.Mutex
 	counters map[string]*list.Element
 	order    *list.List // of *counted, the least recently used in front
-	uses     uint64
+	unsaved  []*counted // those whose field unsaved is set
 }
 
 type counted struct {
 	storage.Limit
-	use uint64 // number of the last use; increases along the list
+	unsaved bool // used since it was saved
 }
 
 // NewMemory returns a Memory that saves to store and uses its clock.
@@ -58,17 +58,17 @@ func (m *Memory) Take(_ context.Context, counter string, cost int64, plan Plan) 
 		x.ExpiresAt = c.ExpiresAt
 	}
 	x.Counter = counter
-	m.put(x.Limit, c.At)
+	m.unsave(m.put(x.Limit, c.At))
 	return result(x.LimitState, c, plan, admitted), nil
 }
 
 // put remembers a counter, as the most recently used one.
-func (m *Memory) put(l storage.Limit, now storage.Time) {
-	m.uses++
+func (m *Memory) put(l storage.Limit, now storage.Time) *counted {
 	if element := m.counters[l.Counter]; element != nil {
-		*element.Value.(*counted) = counted{l, m.uses}
+		x := element.Value.(*counted)
+		x.Limit = l
 		m.order.MoveToBack(element)
-		return
+		return x
 	}
 	for range 2 { // drop more than is added, so that expired counters go in time
 		if oldest := m.order.Front(); oldest != nil &&
@@ -76,29 +76,60 @@ func (m *Memory) put(l storage.Limit, now storage.Time) {
 			delete(m.counters, m.order.Remove(oldest).(*counted).Counter)
 		}
 	}
-	m.counters[l.Counter] = m.order.PushBack(&counted{l, m.uses})
+	x := &counted{Limit: l, unsaved: false}
+	m.counters[l.Counter] = m.order.PushBack(x)
+	return x
 }
 
-// Save writes the counters that were used since the last Save.
+// unsave notes that the next Save writes a counter.
+func (m *Memory) unsave(x *counted) {
+	if !x.unsaved {
+		x.unsaved = true
+		m.unsaved = append(m.unsaved, x)
+	}
+}
+
+// saveBatch is how many counters Save copies while requests wait.
+const saveBatch = 1000
+
+// Save writes the counters that were used since they were last saved. Those that could not be written, the next call
+// writes.
 func (m *Memory) Save(ctx context.Context) error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
 	m.mu.Lock()
-	uses := m.uses
-	var used []storage.Limit
-	for element := m.order.Back(); element != nil; element = element.Prev() {
-		x := element.Value.(*counted)
-		if x.use <= m.saved {
-			break
-		}
-		used = append(used, x.Limit)
-	}
+	unsaved := m.unsaved
+	m.unsaved = nil
 	m.mu.Unlock()
-	if err := m.store.SaveLimits(storage.System(ctx), used); err != nil {
-		return err
+	for len(unsaved) > 0 {
+		some := unsaved[:min(len(unsaved), saveBatch)]
+		copies := make([]storage.Limit, len(some))
+		m.mu.Lock()
+		for i, x := range some {
+			copies[i], x.unsaved = x.Limit, false // a use from now on is for the next Save
+		}
+		m.mu.Unlock()
+		if err := m.store.SaveLimits(storage.System(ctx), copies); err != nil {
+			m.keep(some, unsaved[len(some):])
+			return err
+		}
+		unsaved = unsaved[len(some):]
 	}
-	m.saved = uses
 	return nil
+}
+
+// keep puts back the counters that Save could not write: some, which it had taken already, and the others.
+func (m *Memory) keep(some, others []*counted) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, x := range others {
+		x.unsaved = false
+	}
+	for _, x := range slices.Concat(some, others) {
+		if element := m.counters[x.Counter]; element != nil && element.Value.(*counted) == x { // not forgotten since
+			m.unsave(x)
+		}
+	}
 }
 
 // Load reads the saved counters. Call it before the first request.
@@ -108,7 +139,5 @@ func (m *Memory) Load(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.store.Now()
-	err := m.store.LoadLimits(storage.System(ctx), func(l storage.Limit) { m.put(l, now) })
-	m.saved = m.uses
-	return err
+	return m.store.LoadLimits(storage.System(ctx), func(l storage.Limit) { m.put(l, now) })
 }

@@ -100,8 +100,8 @@ func TestMemoryIsSavedAndLoaded(t *testing.T) {
 		}
 		// Nothing is written that was only loaded.
 		third := NewMemory(s)
-		if err := third.Load(t.Context()); err != nil || third.saved != 601 || third.uses != 601 {
-			t.Errorf("error %v, %d of %d are saved", err, third.saved, third.uses)
+		if err := third.Load(t.Context()); err != nil || len(third.counters) != 601 || len(third.unsaved) != 0 {
+			t.Errorf("error %v, %d loaded, %d to be saved", err, len(third.counters), len(third.unsaved))
 		}
 		// What has expired is not loaded.
 		c.advance(26 * time.Hour)
@@ -110,6 +110,40 @@ func TestMemoryIsSavedAndLoaded(t *testing.T) {
 			t.Errorf("error %v, %d loaded", err, len(fourth.counters))
 		}
 	})
+}
+
+// A Save of many batches that fails part of the way keeps each counter that it did not write, once, with what was charged
+// meanwhile, and without those that were forgotten.
+func TestCountersThatCouldNotBeSavedAreSavedLater(t *testing.T) {
+	s, _ := openAt(t, "sqlite::memory:")
+	m, p := NewMemory(s), Plan{Hour: 10}
+	m.bound = 2*saveBatch + 100
+	for i := range m.bound {
+		ask(t, m, fmt.Sprint(i), 1, p)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 2 {
+		if err := m.Save(ended); !errors.Is(err, storage.ErrUnavailable) || len(m.unsaved) != m.bound {
+			t.Fatalf("error %v, %d to be saved, want %d", err, len(m.unsaved), m.bound)
+		}
+		ask(t, m, "5", 1, p)
+	}
+	ask(t, m, "another", 1, p) // the counter 0 makes room
+	if err := m.Save(ended); !errors.Is(err, storage.ErrUnavailable) || len(m.unsaved) != m.bound {
+		t.Fatalf("error %v, %d to be saved, want %d", err, len(m.unsaved), m.bound)
+	}
+	if err := m.Save(t.Context()); err != nil || len(m.unsaved) != 0 {
+		t.Fatalf("error %v, %d to be saved", err, len(m.unsaved))
+	}
+	used := map[string]int64{}
+	if err := s.LoadLimits(storage.System(t.Context()), func(l storage.Limit) { used[l.Counter] = l.HourUsed }); err != nil {
+		t.Fatal(err)
+	}
+	if len(used) != m.bound || used["0"] != 0 || used["5"] != 3 || used["6"] != 1 || used["another"] != 1 {
+		t.Errorf("%d saved; 0, 5, 6 and another have %d, %d, %d and %d", len(used), used["0"], used["5"], used["6"],
+			used["another"])
+	}
 }
 
 func TestStorageFailureIsAnErrorAndNoAnswer(t *testing.T) {

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bufio"
 	"bytes"
 	"io"
 	"sync"
@@ -9,39 +8,88 @@ import (
 )
 
 // LogBuffer collects log lines and writes them together, because a system call per line is a tenth of the cost of a
-// request. It writes lines of levels other than INFO immediately, with those before them.
+// request. It writes lines of levels other than INFO before Write returns, with those before them.
+//
+// Requests do not wait while the log is written: a write to a file can take as long as the file system's journal does to
+// commit. If logBound bytes are waiting to be written, further lines wait rather than get lost.
 type LogBuffer struct {
+	w io.Writer
+
 	mu        sync.Mutex
-	w         *bufio.Writer
-	scheduled bool
+	written   sync.Cond // a write has ended
+	lines     []byte    // to be written
+	spare     []byte    // an empty buffer, to take the place of lines
+	writing   bool      // one write at a time, so that lines keep their order
+	scheduled bool      // a Flush will start within logDelay
+	full      bool      // a Flush has been started since there are logBatch bytes
 }
 
-// logDelay is how long a line may wait, and so how much of the log is lost if the process crashes.
-const logDelay = 100 * time.Millisecond
+const (
+	// logDelay is how long a line may wait, and so how much of the log is lost if the process crashes.
+	logDelay = 100 * time.Millisecond
+	// logBatch is how many bytes are written without waiting for logDelay.
+	logBatch = 64 << 10
+	// logBound is how many bytes may wait: a second of the log under full load.
+	logBound = 8 << 20
+)
 
 // NewLogBuffer returns a buffer in front of w. Call Flush before the process ends.
-func NewLogBuffer(w io.Writer) *LogBuffer { return &LogBuffer{w: bufio.NewWriterSize(w, 64<<10)} }
+func NewLogBuffer(w io.Writer) *LogBuffer {
+	l := &LogBuffer{w: w}
+	l.written.L = &l.mu
+	return l
+}
 
 // Write implements io.Writer for slog's JSON handler, which writes one line at a time.
 func (l *LogBuffer) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n, err := l.w.Write(line)
+	for l.writing && len(l.lines)+len(line) > logBound {
+		l.written.Wait()
+	}
+	l.lines = append(l.lines, line...)
 	// The level follows the time.
-	if err != nil || !bytes.Contains(line[:min(len(line), 80)], []byte(`"level":"INFO"`)) {
-		return n, l.w.Flush()
+	if !bytes.Contains(line[:min(len(line), 80)], []byte(`"level":"INFO"`)) {
+		return len(line), l.flush()
 	}
 	if !l.scheduled {
 		l.scheduled = true
 		time.AfterFunc(logDelay, l.Flush)
 	}
-	return n, nil
+	if len(l.lines) >= logBatch && !l.full {
+		l.full = true
+		go l.Flush()
+	}
+	return len(line), nil
 }
 
-// Flush writes the buffered lines.
+// Flush writes the lines of all calls of Write before it.
 func (l *LogBuffer) Flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.scheduled = false
-	_ = l.w.Flush() // there is nowhere else to report the error
+	_ = l.flush() // there is nowhere else to report the error
+}
+
+// flush is Flush for a caller that has locked mu, which is unlocked during the write.
+func (l *LogBuffer) flush() error {
+	for l.writing {
+		l.written.Wait()
+	}
+	batch := l.lines
+	l.lines, l.spare, l.scheduled, l.full = l.spare[:0], nil, false, false
+	if len(batch) > 0 {
+		l.writing = true
+		l.mu.Unlock()
+		_, err := l.w.Write(batch)
+		l.mu.Lock()
+		l.writing = false
+		l.written.Broadcast()
+		if err != nil {
+			return err
+		}
+	}
+	if cap(batch) <= 2*logBatch {
+		l.spare = batch
+	}
+	return nil
 }

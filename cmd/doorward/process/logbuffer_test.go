@@ -1,6 +1,8 @@
 package process
 
 import (
+	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -39,5 +41,62 @@ func TestLogBuffersInfoLines(t *testing.T) {
 	buffer.Flush()
 	if got := out.String(); !strings.Contains(got, "third") {
 		t.Errorf("after a flush the log is %q", got)
+	}
+}
+
+// stuck is a log whose writes wait until they are let through.
+type stuck struct {
+	lockedText
+
+	began chan struct{}
+	let   chan struct{}
+}
+
+func (s *stuck) Write(b []byte) (int, error) {
+	s.began <- struct{}{}
+	<-s.let
+	return s.lockedText.Write(b)
+}
+
+// While a write takes long, lines are taken without waiting for it, up to a bound, and none is lost or out of order.
+func TestNoRequestWaitsForTheLog(t *testing.T) {
+	out := &stuck{began: make(chan struct{}, 100), let: make(chan struct{})}
+	buffer := NewLogBuffer(out)
+	line := func(i int) []byte {
+		return fmt.Appendf(nil, `{"time":"","level":"INFO","msg":"%d%s"}`+"\n", i, strings.Repeat(" ", 1000))
+	}
+	sent := 0
+	send := func() {
+		if _, err := buffer.Write(line(sent)); err != nil {
+			t.Error(err)
+		}
+		sent++
+	}
+	for range logBatch/1000 + 1 {
+		send()
+	}
+	<-out.began // a full batch is written without delay, and the write does not end
+	for len(buffer.lines)+len(line(sent)) <= logBound {
+		send()
+	}
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		send()
+	}()
+	select {
+	case <-waited:
+		t.Error("a line above the bound did not wait")
+	default:
+	}
+	close(out.let)
+	<-waited
+	buffer.Flush()
+	var want bytes.Buffer
+	for i := range sent {
+		want.Write(line(i))
+	}
+	if got := out.String(); got != want.String() {
+		t.Errorf("%d bytes were written, want %d in the order of the calls", len(got), want.Len())
 	}
 }

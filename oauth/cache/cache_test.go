@@ -1,0 +1,143 @@
+package cache
+
+import (
+	"errors"
+	"log/slog"
+	"strconv"
+	"testing"
+	"time"
+
+	"doorward/storage"
+	"doorward/test/stores"
+)
+
+// row is a cached row in tests: what was read, and what it depends on.
+type row struct {
+	value int
+	id    string
+}
+
+func newCache(t *testing.T) (*storage.Store, *Cache[string, row]) {
+	t.Helper()
+	s := stores.Open(t, "sqlite::memory:")
+	s.Follow(slog.New(slog.DiscardHandler))
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s, New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) })
+}
+
+// reader counts how often a row is read, which is also its value.
+type reader struct {
+	times int
+	keep  bool
+	err   error
+}
+
+func (r *reader) read() (row, bool, error) {
+	r.times++
+	return row{r.times, "thing"}, r.keep, r.err
+}
+
+func find(t *testing.T, c *Cache[string, row], r *reader, want int) {
+	t.Helper()
+	if got, err := c.Find("key", r.read); !errors.Is(err, r.err) || got.value != want {
+		t.Errorf("got the row of read %d, error %v; want %d", got.value, err, want)
+	}
+}
+
+func TestRowsAreReadAgainOnceSomethingChanged(t *testing.T) {
+	s, c := newCache(t)
+	r := &reader{keep: true}
+	for range 3 {
+		find(t, c, r, 1)
+	}
+	s.Invalidate()
+	for range 3 {
+		find(t, c, r, 2)
+	}
+	if hits, misses := c.Stats(); hits != 4 || misses != 2 {
+		t.Errorf("%d hits and %d misses, want 4 and 2", hits, misses)
+	}
+}
+
+// A reader that began before a change may return what was there before it, to requests that began before it too. A later
+// request must not get that.
+func TestWhatWasReadDuringAChangeIsNotUsedAfterIt(t *testing.T) {
+	s, c := newCache(t)
+	old := row{1, "thing"}
+	got, err := c.Find("key", func() (row, bool, error) {
+		s.Invalidate() // the change is committed after the statement and before the row is kept
+		return old, true, nil
+	})
+	if got != old || err != nil {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	find(t, c, &reader{keep: true, times: 1}, 2)
+}
+
+// A slow reader that began before a change, and ends after another one has read again, changes nothing either.
+func TestASlowReaderDoesNotReplaceWhatIsNewer(t *testing.T) {
+	s, c := newCache(t)
+	r := &reader{keep: true, times: 1}
+	if _, err := c.Find("key", func() (row, bool, error) {
+		s.Invalidate()
+		find(t, c, r, 2)
+		return row{1, "thing"}, true, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	find(t, c, r, 3)
+}
+
+// A change that was made past the server is not announced.
+func TestRowsAreReadAgainAfterAWhile(t *testing.T) {
+	_, c := newCache(t)
+	r := &reader{keep: true}
+	find(t, c, r, 1)
+	e, _ := c.entries.GetIfPresent("key")
+	e.read = e.read.Add(-maxAge + time.Second)
+	find(t, c, r, 1)
+	e.read = e.read.Add(-time.Second)
+	find(t, c, r, 2)
+}
+
+func TestUnknownAndUnwantedRowsAreNotKept(t *testing.T) {
+	_, c := newCache(t)
+	for _, r := range []*reader{{keep: true, err: storage.ErrNotFound}, {keep: true, err: storage.ErrUnavailable}, {keep: false}} {
+		find(t, c, r, 1)
+		find(t, c, r, 2)
+	}
+	if n := c.entries.EstimatedSize(); n != 0 {
+		t.Errorf("%d rows are kept", n)
+	}
+}
+
+func TestNothingIsKeptUnlessOtherProcessesAreFollowed(t *testing.T) {
+	s := stores.Open(t, "sqlite::memory:")
+	c := New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) })
+	r := &reader{keep: true}
+	find(t, c, r, 1)
+	find(t, c, r, 2)
+	s.Follow(slog.New(slog.DiscardHandler))
+	if err := s.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	find(t, c, r, 3)
+	find(t, c, r, 3)
+	s.Close()
+	find(t, c, r, 4)
+}
+
+func TestTheCacheIsBounded(t *testing.T) {
+	_, c := newCache(t)
+	for i := range Size + Size/2 {
+		if _, err := c.Find(strconv.Itoa(i), func() (row, bool, error) { return row{i, "thing"}, true, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.entries.CleanUp()
+	if n := c.entries.EstimatedSize(); n > Size {
+		t.Errorf("%d rows are kept, want at most %d", n, Size)
+	}
+}
