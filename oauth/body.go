@@ -50,13 +50,16 @@ func readBody(w http.ResponseWriter, r *http.Request, keepEmpty ...string) (url.
 			Code: InvalidRequest, Description: "The body could not be read completely; send it again.", Cause: err,
 		}
 	}
-	mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil {
-		mediaType = ""
+	const formType = "application/x-www-form-urlencoded"
+	mediaType := r.Header.Get("Content-Type")
+	if mediaType != formType { // nearly all are
+		if mediaType, _, err = mime.ParseMediaType(mediaType); err != nil {
+			mediaType = ""
+		}
 	}
 	var form url.Values
 	switch mediaType {
-	case "application/x-www-form-urlencoded":
+	case formType:
 		form, err = parseForm(string(body))
 	case "application/json":
 		form, err = parseJSON(body)

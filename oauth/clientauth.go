@@ -52,22 +52,19 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 			Challenge:   basicChallenge,
 		}
 	}
-	malformed := badRequest(
-		"The Basic credentials are malformed: form-encode id and secret, join them by a colon, then base64.",
-	)
 	raw, err := base64.StdEncoding.Strict().DecodeString(strings.TrimLeft(rest, " "))
 	if err != nil {
-		return c, malformed
+		return c, errMalformed
 	}
 	id, secret, ok := strings.Cut(string(raw), ":")
 	if !ok {
-		return c, malformed
+		return c, errMalformed
 	}
 	// RFC 6749, section 2.3.1: both are form-encoded before they are joined.
 	id, errID := url.QueryUnescape(id)
 	secret, errSecret := url.QueryUnescape(secret)
 	if errID != nil || errSecret != nil || !isText(id) || !isText(secret) {
-		return c, malformed
+		return c, errMalformed
 	}
 	if c.secret != "" || (c.id != "" && c.id != id) {
 		return c, badRequest(
@@ -77,6 +74,10 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 	}
 	return credentials{id: id, secret: secret, basic: true}, nil
 }
+
+var errMalformed = badRequest(
+	"The Basic credentials are malformed: form-encode id and secret, join them by a colon, then base64.",
+)
 
 // clientRefused describes the error for a client that is unknown, disabled, or sends a wrong secret.
 const clientRefused = "The client is unknown, or its credentials are wrong."
@@ -103,16 +104,16 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	if err != nil {
 		return storage.Client{}, err
 	}
-	refused := &Error{Code: InvalidClient, Description: clientRefused}
-	LogFieldsOf(ctx).RecordClient(c.id)
 	if c.id == "" {
-		refused.Description = "The client must authenticate: send client_id and client_secret by HTTP Basic or in " +
-			"the body."
-		return storage.Client{}, refused
+		return storage.Client{}, &Error{Code: InvalidClient, Description: "The client must authenticate: send " +
+			"client_id and client_secret by HTTP Basic or in the body."}
 	}
 	begin := time.Now()
-	_, cached := s.clients.cached(c.id)
-	client, err := s.clients.find(ctx, c.id)
+	known, cached := s.clients.cached(c.id)
+	client, err := enabled(known)
+	if !cached {
+		client, err = s.clients.read(ctx, c.id)
+	}
 	secretID, fits := c.fit(client, err == nil, s.store.Now())
 	if !fits && cached {
 		// Read past the cache: another process may have just created the secret. An unknown client costs as many look-ups, so
@@ -120,25 +121,26 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		client, err = s.clients.read(ctx, c.id)
 		secretID, fits = c.fit(client, err == nil, s.store.Now())
 	}
+	if fits {
+		if secretID != "" {
+			s.store.TouchSecret(secretID)
+		}
+		LogFieldsOf(ctx).ClientID = client.ID
+		storage.ActorOf(ctx).ClientID = client.ID
+		return client, nil
+	}
+	LogFieldsOf(ctx).RecordClient(c.id)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return storage.Client{}, err
 	}
-	if !fits {
-		delayNegative(ctx, begin)
-		refused.Cause = s.whyNot(c, client, err == nil)
-		if ok, wait := s.failures.Fail(c.id, s.address(r)); !ok {
-			limited := tooManyFailures(wait)
-			limited.Cause = refused.Cause
-			return storage.Client{}, limited
-		}
-		return storage.Client{}, refused
+	delayNegative(ctx, begin)
+	refused := &Error{Code: InvalidClient, Description: clientRefused, Cause: s.whyNot(c, client, err == nil)}
+	if ok, wait := s.failures.Fail(c.id, s.address(r)); !ok {
+		limited := tooManyFailures(wait)
+		limited.Cause = refused.Cause
+		return storage.Client{}, limited
 	}
-	if secretID != "" {
-		s.store.TouchSecret(secretID)
-	}
-	LogFieldsOf(ctx).ClientID = client.ID
-	storage.ActorOf(ctx).ClientID = client.ID
-	return client, nil
+	return storage.Client{}, refused
 }
 
 // whyNot explains, for the log, why the credentials were refused.

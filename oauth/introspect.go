@@ -203,8 +203,7 @@ func (s *Server) introspectionKey(
 		return storage.Client{}, badRequest("The request uses more than one method of authentication; use one.")
 	}
 	// As in authenticate, only failures are counted and limited.
-	id, address := hex.EncodeToString(storage.Digest(text)[:8]), s.address(r)
-	begin := time.Now()
+	address, begin := s.address(r), time.Now()
 	p, err := s.bearer.Principal(ctx, text, bearer.Audience{})
 	if err != nil && !inactive(err) {
 		return storage.Client{}, err
@@ -214,7 +213,7 @@ func (s *Server) introspectionKey(
 	}
 	if err != nil || p.Kind != bearer.KindAPIKey || !p.Has(catalog.ScopeIntrospect) {
 		delayNegative(ctx, begin)
-		if ok, wait := s.failures.Fail(id, address); !ok {
+		if ok, wait := s.failures.Fail(hex.EncodeToString(storage.Digest(text)[:8]), address); !ok {
 			return storage.Client{}, tooManyFailures(wait)
 		}
 		return storage.Client{}, &Error{

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -86,7 +87,21 @@ func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer,
 	err := s.one(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt},
 		b.fields()...), AccessTokenStatement, digest)
 	t.GrantID = b.Grant.ID
+	// A cache keeps many of these, so what is the same takes memory once.
+	g := &b.Grant
+	g.ClientID, g.Resource = oneOf(t.ClientID, g.ClientID), oneOf(t.Resource, g.Resource)
+	if slices.Equal(t.Scopes, g.Scopes) {
+		g.Scopes = t.Scopes
+	}
 	return b, err
+}
+
+// oneOf returns text, or the same text that is in memory already.
+func oneOf(known, text string) string {
+	if known == text {
+		return known
+	}
+	return text
 }
 
 // RefreshToken is a refresh token as it is stored (RFC 6749, section 1.5).

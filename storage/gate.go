@@ -165,7 +165,16 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	if inside(ctx) != nil {
 		return fn(ctx)
 	}
-	return again(ctx, func() error { return s.attempt(ctx, fn) })
+	return again(ctx, func() error { return endedBy(ctx, s.attempt(ctx, fn)) })
+}
+
+// endedBy adds the error of a context that has ended: database/sql then rolls back the transaction, and says only that
+// it was rolled back.
+func endedBy(ctx context.Context, err error) error {
+	if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", err, ctx.Err())
+	}
+	return err
 }
 
 // again runs fn, and up to three times more if PostgreSQL aborts it because of a conflict.

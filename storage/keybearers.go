@@ -38,6 +38,12 @@ func (b *KeyBearer) fields() []any {
 	}
 }
 
+// share keeps one copy of what is the same, since a cache keeps many of these.
+func (b *KeyBearer) share() {
+	b.Key.Counter = oneOf(b.Key.ID, b.Key.Counter)
+	b.WorkspaceID = oneOf(b.Key.WorkspaceID, b.WorkspaceID)
+}
+
 // KeyStatement is the statement of KeyByDigest: everything that decides about an API key, in one row.
 var KeyStatement = Statement{`SELECT ` + keyBearerColumns + `, FALSE, w.disabled_at IS NOT NULL, COALESCE(w.id, ''),
 	COALESCE(w.slug, ''), COALESCE(w.plan, ''), '', ''
@@ -48,6 +54,7 @@ var KeyStatement = Statement{`SELECT ` + keyBearerColumns + `, FALSE, w.disabled
 func (s *Store) KeyByDigest(ctx context.Context, digest []byte) (KeyBearer, error) {
 	var b KeyBearer
 	err := s.one(ctx, b.fields(), KeyStatement, digest)
+	b.share()
 	return b, err
 }
 
@@ -77,5 +84,6 @@ func (s *Store) PersonalTokenByDigest(ctx context.Context, digest []byte, slug s
 	if !possible {
 		b.LowestRole = ""
 	}
+	b.share()
 	return b, err
 }

@@ -21,7 +21,9 @@ type metrics struct {
 	grants   *prometheus.CounterVec
 	refusals *prometheus.CounterVec
 	logins   *prometheus.CounterVec
-	series   sync.Map // series to observed, because finding a child by its labels costs more than counting
+
+	mu     sync.RWMutex
+	series map[series]observed // because finding a child by its labels costs more than counting
 }
 
 // series is a combination of labels.
@@ -38,6 +40,7 @@ type observed struct {
 
 func newMetrics(registry *prometheus.Registry, store *storage.Store, verifier *bearer.Verifier) *metrics {
 	m := &metrics{
+		series: map[series]observed{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "doorward_http_requests_total", Help: "Requests answered, by route, method and status.",
 		}, []string{"route", "method", "status"}),
@@ -105,7 +108,10 @@ var (
 )
 
 // Describe implements prometheus.Collector.
-func (m inMemory) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(m, ch) }
+func (m inMemory) Describe(ch chan<- *prometheus.Desc) {
+	ch <- cacheRequests
+	ch <- cacheCurrent
+}
 
 // Collect implements prometheus.Collector.
 func (m inMemory) Collect(ch chan<- prometheus.Metric) {
@@ -133,13 +139,17 @@ func (m *metrics) observe(route, method string, status int, took time.Duration, 
 		route = "none"
 	}
 	key := series{route, method, status}
-	child, ok := m.series.Load(key)
+	m.mu.RLock()
+	o, ok := m.series[key]
+	m.mu.RUnlock()
 	if !ok {
-		child, _ = m.series.LoadOrStore(key, observed{
+		o = observed{
 			m.requests.WithLabelValues(route, method, strconv.Itoa(status)), m.duration.WithLabelValues(route),
-		})
+		}
+		m.mu.Lock()
+		m.series[key] = o
+		m.mu.Unlock()
 	}
-	o := child.(observed)
 	o.requests.Inc()
 	o.duration.Observe(took.Seconds())
 	if fields.ErrorCode != "" {

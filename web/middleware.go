@@ -8,9 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"regexp"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -108,7 +106,10 @@ func (s *Server) finish(o *observation, r *http.Request) {
 	if o.notes.Cause != nil {
 		add("cause", page.Clean(bearer.Redacted(o.notes.Cause.Error()), 500))
 	}
-	s.log.LogAttrs(r.Context(), level, "request", attrs...)
+	// Without the Logger, which would look up the line of this call for each record, although no handler logs it.
+	record := slog.NewRecord(o.start.Add(took), level, "request", 0)
+	record.AddAttrs(attrs...)
+	_ = s.log.Handler().Handle(r.Context(), record) // there is nowhere else to report the error
 }
 
 // errCallerGone is the cause in the log if the client disconnected before the response.
@@ -129,11 +130,20 @@ func (s *Server) warnOfForwarding(r *http.Request) {
 	}
 }
 
-var wellFormedID = regexp.MustCompile(`^[A-Za-z0-9._-]{8,64}$`)
+// wellFormedID reports whether an ID has 8 to 64 letters, digits, dots, hyphens and underscores.
+func wellFormedID(id string) bool {
+	for i := range len(id) {
+		c := id[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && (c < 'A' || c > 'Z') && c != '.' && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return len(id) >= 8 && len(id) <= 64
+}
 
 // requestID returns the client's request ID if it is well-formed, and otherwise a new one.
 func requestID(r *http.Request) string {
-	if id := r.Header.Get("X-Request-Id"); wellFormedID.MatchString(id) {
+	if id := r.Header.Get("X-Request-Id"); wellFormedID(id) {
 		return id
 	}
 	var b [12]byte
@@ -234,7 +244,7 @@ func (s *Server) servedByGateway(w http.ResponseWriter, r *http.Request, next ht
 	}
 	host := s.host(r)
 	a := s.gateway.APIOfHost(host)
-	if a == nil || canonicalHost(host, s.issuer.Scheme) == canonicalHost(s.issuer.Host, s.issuer.Scheme) {
+	if a == nil || canonicalHost(host, s.issuer.Scheme) == s.issuerHost {
 		return false
 	}
 	r.Pattern = a.ID
@@ -311,22 +321,20 @@ func isMachine(r *http.Request) bool {
 // ours reports whether a request is for the issuer's host. On a loopback address every host is, so that a server on the
 // same machine can be reached by any name.
 func (s *Server) ours(r *http.Request) bool {
-	if canonicalHost(s.host(r), s.issuer.Scheme) == canonicalHost(s.issuer.Host, s.issuer.Scheme) {
+	if canonicalHost(s.host(r), s.issuer.Scheme) == s.issuerHost {
 		return true
 	}
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	if !ok {
-		return false
-	}
-	ap, err := netip.ParseAddrPort(local.String())
-	return err == nil && ap.Addr().Unmap().IsLoopback()
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	return ok && local.IP.IsLoopback()
 }
 
 func canonicalHost(host, scheme string) string {
 	host = strings.ToLower(host)
-	name, port, err := net.SplitHostPort(host)
-	if err != nil {
-		name, port = host, ""
+	name, port := host, ""
+	if strings.IndexByte(host, ':') >= 0 { // otherwise SplitHostPort would only create an error
+		if n, p, err := net.SplitHostPort(host); err == nil {
+			name, port = n, p
+		}
 	}
 	name = strings.TrimSuffix(strings.Trim(name, "[]"), ".")
 	if port == "" || (scheme == "https" && port == "443") || (scheme == "http" && port == "80") {

@@ -35,12 +35,16 @@ func (p Proxies) trusted(r *http.Request) bool { return len(p) > 0 && p.trusts(p
 // X-Forwarded-For that is not a trusted proxy. A client can forge only the addresses to the left of it.
 func (p Proxies) ClientAddress(r *http.Request) netip.Addr {
 	address := peer(r)
-	if !p.trusted(r) {
+	if len(p) == 0 || !p.trusts(address) {
 		return address
 	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		hop := strings.TrimSpace(hops[i])
+	rest := strings.Join(r.Header.Values("X-Forwarded-For"), ",")
+	for more := true; more; {
+		last := strings.LastIndexByte(rest, ',')
+		hop := strings.TrimSpace(rest[last+1:])
+		if more = last >= 0; more {
+			rest = rest[:last]
+		}
 		a, err := netip.ParseAddr(hop)
 		if err != nil {
 			ap, err := netip.ParseAddrPort(hop)

@@ -51,20 +51,21 @@ type Server struct {
 	settings *dashboard.Dashboard
 	admin    *admin.Handlers
 
-	issuer   *url.URL
-	secure   bool // the issuer is https
-	store    *storage.Store
-	oauth    *oauth.Server
-	api      *api.API
-	gateway  *gateway.Gateway
-	secrets  *seal.Secrets
-	proxies  Proxies
-	log      *slog.Logger
-	metrics  *metrics
-	draining atomic.Bool
-	warned   atomic.Bool // warnOfForwarding has logged its warning
-	handler  http.Handler
-	patterns []string // of the routes
+	issuer     *url.URL
+	issuerHost string // its canonicalHost
+	secure     bool   // the issuer is https
+	store      *storage.Store
+	oauth      *oauth.Server
+	api        *api.API
+	gateway    *gateway.Gateway
+	secrets    *seal.Secrets
+	proxies    Proxies
+	log        *slog.Logger
+	metrics    *metrics
+	draining   atomic.Bool
+	warned     atomic.Bool // warnOfForwarding has logged its warning
+	handler    http.Handler
+	patterns   []string // of the routes
 }
 
 // New creates a Server.
@@ -75,8 +76,9 @@ func New(c Config) (*Server, error) {
 	}
 	secure := issuer.Scheme == "https"
 	s := &Server{
-		issuer: issuer, secure: secure, store: c.Store, oauth: c.OAuth, secrets: c.Secrets, proxies: c.TrustedProxies,
-		log: c.Log, metrics: newMetrics(c.Metrics, c.Store, c.Bearer),
+		issuer: issuer, issuerHost: canonicalHost(issuer.Host, issuer.Scheme), secure: secure, store: c.Store,
+		oauth: c.OAuth, secrets: c.Secrets, proxies: c.TrustedProxies, log: c.Log,
+		metrics: newMetrics(c.Metrics, c.Store, c.Bearer),
 	}
 	s.pages = page.New(page.Config{
 		Store: c.Store, OAuth: c.OAuth, Management: c.Management, APIKeys: c.APIKeys, Secrets: c.Secrets, Identity: c.Identity,

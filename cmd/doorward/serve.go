@@ -74,7 +74,7 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 	}
 	buffer := process.NewLogBuffer(a.stderr)
 	defer buffer.Flush()
-	log := slog.New(slog.NewJSONHandler(buffer, nil))
+	log := slog.New(process.NewLogHandler(buffer))
 	if a.getenv("GOGC") == "" {
 		// Only a few megabytes are live, so by default the garbage collector would run tens of times a second under
 		// load. This costs about 30 MiB then, and nothing when idle.

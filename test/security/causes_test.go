@@ -1,9 +1,7 @@
 package security
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -331,95 +329,6 @@ func TestV76_Every401OfTheGatewayCarriesAChallenge(t *testing.T) {
 			}
 		}
 	}
-}
-
-// A caller that disconnects is neither an error nor a 503; a server that fails or gives up is.
-func TestV78_CallersWhoDisconnectAreNotErrors(t *testing.T) {
-	rig.Each(t, gatewayOptions(t), func(t *testing.T, r *rig.Rig) {
-		app, api := robot(r), r.ResourceServer()
-		w, err := r.Store.PersonalWorkspace(r.System(), r.Alice.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, key := r.Key(w, apikey.Spec{Name: "Key", Scopes: []string{"read"}})
-		b := r.Browser().SignIn(r.Alice.Email)
-		page := r.Browser()
-		login := page.Form(page.Get("/login"), "/login")
-		login.Set("email", r.Alice.Email)
-		login.Set("password", rig.Password)
-		post := func(path string, form url.Values, header ...string) *http.Request {
-			return r.Request("POST", path, strings.NewReader(form.Encode()),
-				append([]string{"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
-		}
-		doors := map[string]func() *http.Request{
-			"token": func() *http.Request {
-				return post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, app.Secret))
-			},
-			"introspect": func() *http.Request {
-				return post("/oauth/introspect", url.Values{"token": {"dw_at_x"}}, "Authorization", rig.Basic(api.ID, api.Secret))
-			},
-			"revoke": func() *http.Request {
-				return post("/oauth/revoke", url.Values{"token": {"x"}}, "Authorization", rig.Basic(app.ID, app.Secret))
-			},
-			"authorize": func() *http.Request { return r.Request("GET", "/oauth/authorize?"+app.Params("read").Encode(), nil) },
-			"login":     func() *http.Request { return post("/login", login, "Origin", r.Issuer) },
-			"page":      func() *http.Request { return r.Request("GET", "/settings/profile", nil) },
-			"API":       func() *http.Request { return r.Request("GET", "/v1/auth/test", nil, "Authorization", "Bearer "+key) },
-			"keys":      func() *http.Request { return r.Request("GET", "/v1/api-keys", nil, "Authorization", "Bearer "+key) },
-		}
-		for name, ask := range gatewayDoors(r) {
-			if name != "nginx" { // nginx passes it on in a header; ingress-nginx does the same
-				doors["gateway, "+name] = func() *http.Request { return ask("Authorization", "Bearer "+key) }
-			}
-		}
-		ask := func(ctx context.Context, q *http.Request) map[string]any {
-			t.Helper()
-			for _, c := range b.Cookies() {
-				if q.URL.Path == "/settings/profile" {
-					q.AddCookie(c)
-				}
-			}
-			q.RequestURI, q.RemoteAddr = "", "127.0.0.1:1"
-			if q.Host != gatewayHost {
-				q.Host = strings.TrimPrefix(r.Issuer, "http://")
-			}
-			r.Web.ServeHTTP(httptest.NewRecorder(), q.WithContext(ctx))
-			return lastLine(t, r)
-		}
-		metrics := func(status string) bool {
-			families, err := r.Metrics.Gather()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return strings.Contains(fmt.Sprint(families), `name:"status" value:"`+status+`"`) ||
-				strings.Contains(fmt.Sprint(families), `name:"status"  value:"`+status+`"`)
-		}
-		for name, door := range doors {
-			gone, cancel := context.WithCancel(t.Context())
-			cancel()
-			if line := ask(gone, door()); line["level"] != "INFO" || line["status"] != 499.0 || line["error"] != nil {
-				t.Errorf("%s: a caller who disconnected is logged as %v", name, line)
-			}
-		}
-		if metrics("500") || metrics("502") || metrics("503") || metrics("504") {
-			t.Error("the metrics count callers who disconnected as failures")
-		}
-		for name, door := range doors {
-			late, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
-			if line := ask(late, door()); line["level"] != "ERROR" || line["status"] != 503.0 {
-				t.Errorf("%s: a time limit of our own is logged as %v", name, line)
-			}
-			cancel()
-			cut, end := context.WithCancelCause(t.Context())
-			end(errors.New("the server was stopped"))
-			if line := ask(cut, door()); line["level"] != "ERROR" || line["status"] != 503.0 {
-				t.Errorf("%s: a request that the server cut off is logged as %v", name, line)
-			}
-		}
-		if !metrics("503") {
-			t.Error("the metrics do not count failures")
-		}
-	})
 }
 
 func TestV75_AKeyInAnotherHeaderIsHinted(t *testing.T) {

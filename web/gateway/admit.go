@@ -185,7 +185,9 @@ func (x *admissionState) identify(ctx context.Context) error {
 	p, err := x.gateway.bearer.Principal(ctx, x.secret, x.at())
 	if err == nil || WasIssuedHere(&p) {
 		x.Principal = &p
-		x.step("the credential is %s", describe(&p))
+		if x.mode == explained { // otherwise the arguments would be allocated for each request
+			x.step("the credential is %s", describe(&p))
+		}
 		if x.API != nil && !catalog.SameResource(p.Audience, x.API.ID) {
 			x.step("it is for %s, not for %s", p.Audience, x.API.ID)
 			x.Reason = errElsewhere.Error()
@@ -311,14 +313,14 @@ func (x *admissionState) charge(ctx context.Context) (err error) {
 		return nil
 	}
 	cost := x.Cost
-	x.step("it costs %d of the plan %s", cost, orNone(x.Principal.Plan))
 	if x.mode == explained {
+		x.step("it costs %d of the plan %s", cost, orNone(x.Principal.Plan))
 		cost = 0
 	}
 	if x.Taken, err = x.gateway.bearer.Take(ctx, x.Principal, cost); err != nil {
 		return err
 	}
-	if x.Taken.Limit > 0 {
+	if x.mode == explained && x.Taken.Limit > 0 {
 		x.step("%d of %d are left", x.Taken.Remaining, x.Taken.Limit)
 	}
 	if !x.Taken.Allowed {
@@ -378,8 +380,8 @@ func reasonFor(said string, r *Refusal) string {
 // RateHeaders sets the headers about the remaining requests of a plan, if the request was counted.
 func RateHeaders(h http.Header, taken limit.Result) {
 	if taken.Limit > 0 {
-		h.Set("X-RateLimit-Limit", strconv.FormatInt(taken.Limit, 10))
-		h.Set("X-RateLimit-Remaining", strconv.FormatInt(taken.Remaining, 10))
-		h.Set("X-RateLimit-Reset", strconv.FormatInt(taken.Reset, 10))
+		h.Set("X-Ratelimit-Limit", strconv.FormatInt(taken.Limit, 10)) // the canonical form, which Set need not create
+		h.Set("X-Ratelimit-Remaining", strconv.FormatInt(taken.Remaining, 10))
+		h.Set("X-Ratelimit-Reset", strconv.FormatInt(taken.Reset, 10))
 	}
 }

@@ -114,7 +114,9 @@ func (d *decision) match(r *Request) (decided bool, err error) {
 		d.step("no route matches %s %s", r.Method, path)
 		return false, nil
 	}
-	d.step("the route %s applies", rule)
+	if d.mode == explained { // otherwise the arguments would be allocated for each request
+		d.step("the route %s applies", rule)
+	}
 	if rule.Public {
 		d.step("it is public: no credential is needed, and nothing is counted")
 		return true, nil
@@ -141,18 +143,19 @@ func (d *decision) permissions(method string) error {
 		why := fmt.Sprintf("the route %s refuses every request", rule)
 		return d.denied("This API does not serve this request; check the method and path.", why)
 	}
-	name := rule.NameFor(method, d.object)
 	if len(rule.Credentials) > 0 && !slices.Contains(rule.Credentials, p.Kind) {
 		accepted := listOf(rule.Credentials)
 		return d.denied(
-			fmt.Sprintf("%s does not accept %s; use %s.", name, bearer.OneOfKind(p.Kind), accepted),
+			fmt.Sprintf(
+				"%s does not accept %s; use %s.", rule.NameFor(method, d.object), bearer.OneOfKind(p.Kind), accepted,
+			),
 			fmt.Sprintf("the route %s does not accept %s; it accepts %s", rule, bearer.OneOfKind(p.Kind), accepted),
 		)
 	}
 	needs := rule.ScopesFor(d.object)
 	for _, scope := range needs {
 		if !p.Has(scope) {
-			refusal := MissingScope(scope, name)
+			refusal := MissingScope(scope, rule.NameFor(method, d.object))
 			d.Reason = fmt.Sprintf("the route %s requires the scope %s; the credential has %s",
 				rule, strings.Join(needs, " and "), onlyScopes(p.Scopes))
 			refusal.Cause = errors.New(d.Reason)
@@ -161,11 +164,13 @@ func (d *decision) permissions(method string) error {
 	}
 	if rule.Role != "" && !catalog.AtLeast(p.Role, rule.Role) {
 		return d.denied(
-			name+" requires the "+rule.Role+" role or higher.",
+			rule.NameFor(method, d.object)+" requires the "+rule.Role+" role or higher.",
 			fmt.Sprintf("the route %s requires the role %s; the credential has %s", rule, rule.Role, onlyRole(p.Role)),
 		)
 	}
-	d.step("allowed: the credential has %s", orNone(strings.Join(p.Scopes, " ")))
+	if d.mode == explained {
+		d.step("allowed: the credential has %s", orNone(strings.Join(p.Scopes, " ")))
+	}
 	return nil
 }
 

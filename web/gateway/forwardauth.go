@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 )
 
 // The endpoints at which proxies ask for a decision about a request.
@@ -124,7 +125,9 @@ func (g *Gateway) decideDescribed(
 	w http.ResponseWriter, r *http.Request, endpoint string,
 ) (Shape, *describedRequest, Verdict) {
 	h := w.Header()
-	setIdentity(h, nil) // also for a refusal, so that a proxy overwrites the caller's headers
+	var identified *bearer.Principal
+	// Also for a refusal, so that a proxy overwrites the caller's headers.
+	defer func() { setIdentity(h, identified) }()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Vary", "Authorization")
 	q := &describedRequest{}
@@ -162,7 +165,7 @@ func (g *Gateway) decideDescribed(
 	if v.Refusal != nil {
 		status, _ = a.Shape.Body(v.Refusal)
 	} else {
-		setIdentity(h, v.Principal)
+		identified = v.Principal
 		// The cookies that the API may get, for proxies that cannot parse cookies.
 		if kept := otherCookies(r.Header["Cookie"]); kept != nil {
 			h["Cookie"] = kept
@@ -217,8 +220,8 @@ func (g *Gateway) read(q *describedRequest, r *http.Request, endpoint string) er
 		return &Refusal{Kind: Forbidden, Detail: "The forwarded host is not a valid host."}
 	}
 	g.compare(&d, endpoint == EnvoyPath || q.byURL)
-	if pin := r.URL.Query()["host"]; endpoint == NginxPath && len(pin) > 0 &&
-		slices.ContainsFunc(pin, func(host string) bool { return !g.sameHost(host, d.host) }) {
+	if endpoint == NginxPath && r.URL.RawQuery != "" &&
+		slices.ContainsFunc(r.URL.Query()["host"], func(host string) bool { return !g.sameHost(host, d.host) }) {
 		d.fail("The host of the request is not the one that the proxy is configured for.")
 	}
 	if d.err != nil {
@@ -246,16 +249,21 @@ func (g *Gateway) read(q *describedRequest, r *http.Request, endpoint string) er
 
 // unremovable returns a header that must not reach an API and that nginx cannot remove, because it removes headers only
 // by known names; empty: there is none.
-func unremovable(h http.Header) string {
-	for _, name := range stopped(h) {
-		if !plainName(name) {
-			return "whose name has a character other than letters, digits and hyphens" // the name could distort a log
+func unremovable(h http.Header) (first string) {
+	for name := range h {
+		if plainName(name) {
+			if f, known := family(name); f == nil || known || isIdentity(name) {
+				continue
+			}
 		}
-		if _, known := family(name); !known && !slices.Contains(IdentityHeaders(), name) {
-			return name
+		if first == "" || name < first {
+			first = name
 		}
 	}
-	return ""
+	if first != "" && !plainName(first) {
+		return "whose name has a character other than letters, digits and hyphens" // the name could distort a log
+	}
+	return first
 }
 
 // description is a proxy's description of a request, while it is read.
@@ -339,6 +347,9 @@ func (g *Gateway) compare(d *description, all bool) {
 
 // sameHost reports whether two hosts have the same name and belong to the same API. Some proxies omit the port.
 func (g *Gateway) sameHost(a, b string) bool {
+	if a == b {
+		return true
+	}
 	plain := func(host string) string {
 		if name, _, err := net.SplitHostPort(host); err == nil {
 			host = name

@@ -185,16 +185,23 @@ func newCORS(origins []string) *cors.Cors {
 
 // APIOfHost returns the API of a host, as in a Host header; nil: there is none.
 func (g *Gateway) APIOfHost(host string) *API {
-	name, port, err := net.SplitHostPort(host)
-	if err != nil {
-		name, port = strings.Trim(host, "[]"), ""
+	if len(g.hosts) == 0 {
+		return nil
+	}
+	name, port := strings.Trim(host, "[]"), ""
+	if strings.Contains(host, ":") { // otherwise SplitHostPort would only create an error
+		if n, p, err := net.SplitHostPort(host); err == nil {
+			name, port = n, p
+		}
 	}
 	name = strings.TrimSuffix(strings.ToLower(name), ".")
 	if strings.Contains(name, ":") {
 		name = "[" + name + "]"
 	}
-	if a := g.hosts[name+":"+port]; a != nil && port != "" {
-		return a
+	if port != "" {
+		if a := g.hosts[name+":"+port]; a != nil {
+			return a
+		}
 	}
 	return g.hosts[name]
 }

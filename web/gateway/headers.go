@@ -206,11 +206,15 @@ func plainName(name string) bool {
 // gateway overwrites have none.
 func family(name string) (f *Family, known bool) {
 	for _, f := range familiesBy[mark(name)] {
-		if len(name) < len(f.Prefix) || !strings.EqualFold(name[:len(f.Prefix)], f.Prefix) {
+		last := len(f.Prefix) - 1
+		// Few families pass the comparison of one byte.
+		if len(name) <= last || name[last]|0x20 != f.Prefix[last]|0x20 || !strings.EqualFold(name[:last+1], f.Prefix) {
 			continue
 		}
-		rest := name[len(f.Prefix):]
-		known := slices.ContainsFunc(f.Known, func(k string) bool { return strings.EqualFold(k, rest) })
+		rest := name[last+1:]
+		known := slices.ContainsFunc(f.Known, func(k string) bool {
+			return len(k) == len(rest) && strings.EqualFold(k, rest)
+		})
 		if f.Only && !known || slices.ContainsFunc(overwritten, func(w string) bool { return strings.EqualFold(w, name) }) {
 			continue
 		}
@@ -248,6 +252,16 @@ func IdentityHeaders() []string {
 		names[i] = x.name
 	}
 	return names
+}
+
+// isIdentity reports whether a header tells an API who the caller is.
+func isIdentity(name string) bool {
+	for i := range identityHeaders {
+		if identityHeaders[i].name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // stopped returns the names of a request's headers that are not forwarded, sorted.

@@ -30,12 +30,12 @@ var identityHeaders = []struct {
 
 // setIdentity sets the headers that identify the caller. If p is nil, they are empty.
 func setIdentity(h http.Header, p *bearer.Principal) {
-	for _, x := range identityHeaders {
-		value := ""
+	values := make([]string, len(identityHeaders)) // one allocation for all
+	for i, x := range identityHeaders {
 		if p != nil {
-			value = x.value(p)
+			values[i] = x.value(p)
 		}
-		h[x.name] = []string{value}
+		h[x.name] = values[i : i+1 : i+1]
 	}
 }
 

@@ -3,6 +3,7 @@ package process
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -52,6 +53,28 @@ func (l *LogBuffer) Write(line []byte) (int, error) {
 	if !bytes.Contains(line[:min(len(line), 80)], []byte(`"level":"INFO"`)) {
 		return len(line), l.flush()
 	}
+	l.schedule()
+	return len(line), nil
+}
+
+// writeRecord formats a record directly into the buffer. It returns false, and writes nothing, if appendRecord cannot.
+func (l *LogBuffer) writeRecord(r *slog.Record) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.writing && len(l.lines) > logBound {
+		l.written.Wait()
+	}
+	lines, ok := appendRecord(l.lines, r)
+	if !ok {
+		return false
+	}
+	l.lines = lines
+	l.schedule()
+	return true
+}
+
+// schedule has the lines written: soon, or now if they are many.
+func (l *LogBuffer) schedule() {
 	if !l.scheduled {
 		l.scheduled = true
 		time.AfterFunc(logDelay, l.Flush)
@@ -60,7 +83,6 @@ func (l *LogBuffer) Write(line []byte) (int, error) {
 		l.full = true
 		go l.Flush()
 	}
-	return len(line), nil
 }
 
 // Flush writes the lines of all calls of Write before it.
