@@ -309,7 +309,7 @@ func TestZ23_ChangesCountWithoutTheConnectionThatHearsOfThem(t *testing.T) {
 // While PostgreSQL restarts, changes count within a second after they were acknowledged.
 func TestZ02_ChangesCountAcrossARestartOfTheDatabase(t *testing.T) {
 	p, server, _, _ := faulty(t)
-	all := p.several(30)
+	all := p.several(20)
 	ctx, stop := context.WithCancel(t.Context())
 	restarts := 0
 	var operator sync.WaitGroup

@@ -242,7 +242,7 @@ func during(t *testing.T, questions []question, change func() error) {
 	var warm, done sync.WaitGroup
 	var changed, wrong atomic.Bool
 	// The change gets its share of the processor.
-	atOnce := make(chan struct{}, 4)
+	atOnce := make(chan struct{}, 3)
 	ask := func(q *question) {
 		atOnce <- struct{}{}
 		defer func() { <-atOnce }()
@@ -312,12 +312,12 @@ type kindOfChange struct {
 // raceEach runs rounds of each kind of change on one node of each engine, and on two nodes.
 func raceEach(t *testing.T, kinds []kindOfChange) {
 	t.Helper()
-	rounds := 10
+	rounds := 5
 	switch {
 	case stores.OnlyAtOnce(): // the race detector needs to see each of them only a few times
 		rounds = 2
 	case testing.Short():
-		rounds = 5
+		rounds = 3
 	}
 	rig.EachNodes(t, cacheOptions(), func(t *testing.T, nodes []*rig.Rig) {
 		w := newCacheWorld(nodes)
