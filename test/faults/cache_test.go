@@ -426,3 +426,26 @@ func TestZ04_ARevocationThatIsCommittedLateCounts(t *testing.T) {
 	report(t, "Z-4 late", "COMMIT of a revocation held back until its caller has gone; then revoked again",
 		"inactive once the second revocation is acknowledged", "2 revocations, inactive")
 }
+
+// What was read for a request that began before a change is not kept for those that begin after it.
+func TestR08_WhatWasReadBeforeAChangeIsNotKept(t *testing.T) {
+	x := newTorn(t)
+	for range 3 {
+		token := x.tokens().text("access_token")
+		slow := x.proxy.arm(holdAnswer, statement("FROM access_tokens t LEFT JOIN grants"))
+		var asked sync.WaitGroup
+		asked.Go(func() { x.active(t.Context(), token) })
+		<-slow.happened
+		pause(t.Context(), 100*time.Millisecond) // PostgreSQL has read the row
+		if r := x.revoke(t.Context(), token); !r.done() {
+			t.Fatalf("revocation answered %s", r)
+		}
+		close(slow.release)
+		asked.Wait()
+		for range 3 {
+			if active, r := x.active(t.Context(), token); active {
+				t.Errorf("active after the revocation: %s", r)
+			}
+		}
+	}
+}

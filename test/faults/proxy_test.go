@@ -77,10 +77,11 @@ type rule struct {
 type action int
 
 const (
-	pass      action = iota
-	cutBefore        // the connection breaks, and the statement never arrives
-	cutAfter         // the statement is executed, and the connection breaks before the client gets the answer
-	hold             // the statement waits until release is closed
+	pass       action = iota
+	cutBefore         // the connection breaks, and the statement never arrives
+	cutAfter          // the statement is executed, and the connection breaks before the client gets the answer
+	hold              // the statement waits until release is closed
+	holdAnswer        // the statement is executed, and its answer waits until release is closed
 )
 
 // newProxy listens on its own port and stops when the test ends.
@@ -193,7 +194,8 @@ type exchange struct {
 	listens        atomic.Bool       // for notifications
 
 	mu      sync.Mutex
-	swallow bool // answers are dropped, and the connection breaks after the last of them
+	swallow bool          // answers are dropped, and the connection breaks after the last of them
+	waits   chan struct{} // answers wait until it is closed; nil: they do not
 }
 
 // cut breaks the connection: the client sees a reset, PostgreSQL sees the end of the stream.
@@ -312,6 +314,10 @@ func (x *exchange) execute(text string) bool {
 		x.mu.Unlock()
 	case hold:
 		<-r.release
+	case holdAnswer:
+		x.mu.Lock()
+		x.waits = r.release
+		x.mu.Unlock()
 	}
 	return true
 }
@@ -326,8 +332,11 @@ func (x *exchange) answers() {
 			return
 		}
 		x.mu.Lock()
-		swallow := x.swallow
+		swallow, waits := x.swallow, x.waits
 		x.mu.Unlock()
+		if waits != nil {
+			<-waits
+		}
 		if swallow {
 			if message[0] == 'Z' { // ReadyForQuery: the statement is finished
 				return

@@ -158,7 +158,7 @@ func TestR08_AnotherConfigurationCountsAtOnce(t *testing.T) {
 }
 
 // Unknown credentials, and workspaces in which a token may not act, take no memory, however many a caller tries.
-func TestK01_NothingIsKeptForWhatIsUnknown(t *testing.T) {
+func TestNothingIsKeptForWhatIsUnknown(t *testing.T) {
 	const many = 20_000
 	r := rig.Memory(t, cacheOptions())
 	home := personal(t, r, r.Alice.ID)

@@ -236,7 +236,8 @@ type step struct {
 
 // during makes a change while workers ask. Every request that begins after the change has returned must be answered as
 // after it; one that meets the change, as before or as after it.
-func during(t *testing.T, questions []question, change func() error) {
+// restless is called again and again until the change is made.
+func during(t *testing.T, questions []question, restless func(), change func() error) {
 	t.Helper()
 	const workers = 16
 	var warm, done sync.WaitGroup
@@ -266,6 +267,9 @@ func during(t *testing.T, questions []question, change func() error) {
 			ask(next())
 			warm.Done()
 			for !changed.Load() && !wrong.Load() {
+				if turn%4 == 0 {
+					restless()
+				}
 				ask(next())
 			}
 			ask(next())
@@ -280,7 +284,7 @@ func during(t *testing.T, questions []question, change func() error) {
 }
 
 // race makes the change of a step, and takes it back, each while requests are under way.
-func (s *step) race(t *testing.T) {
+func (s *step) race(t *testing.T, restless func()) {
 	t.Helper()
 	for _, q := range s.questions {
 		for range 2 { // the second answer comes from memory
@@ -289,7 +293,7 @@ func (s *step) race(t *testing.T) {
 			}
 		}
 	}
-	during(t, s.questions, s.change)
+	during(t, s.questions, restless, s.change)
 	if s.back == nil || t.Failed() {
 		return
 	}
@@ -300,7 +304,7 @@ func (s *step) race(t *testing.T) {
 			returning = append(returning, q)
 		}
 	}
-	during(t, returning, s.back)
+	during(t, returning, restless, s.back)
 }
 
 // kindOfChange prepares steps of one kind: start sets up what the steps share, and returns what prepares each of them.
@@ -324,9 +328,11 @@ func raceEach(t *testing.T, kinds []kindOfChange) {
 		for _, kind := range kinds {
 			t.Run(kind.name, func(t *testing.T) {
 				next := kind.start(w)
-				for range rounds {
+				// In every other round, most answers are read from the database while the change is made.
+				restless := []func(){func() {}, w.asked.Store.Invalidate}
+				for i := range rounds {
 					if s := next(); !t.Failed() {
-						s.race(t)
+						s.race(t, restless[i%2])
 					}
 				}
 			})
