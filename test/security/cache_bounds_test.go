@@ -28,7 +28,7 @@ func TestR08_WhatIsNewWorksAtOnce(t *testing.T) {
 		return questions
 	}
 	raceEach(t, []kindOfChange{
-		{"key", func(w *cacheWorld) func() step {
+		{name: "key", start: func(w *cacheWorld) func() step {
 			k, known := w.Key(personal(w.T.(*testing.T), w.Rig, w.Alice.ID), reads())
 			return func() step {
 				if a := w.active(known, "").ask(); a.JSON()["active"] != true {
@@ -42,7 +42,7 @@ func TestR08_WhatIsNewWorksAtOnce(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"access token", func(w *cacheWorld) func() step {
+		{name: "access token", start: func(w *cacheWorld) func() step {
 			known := w.ownToken(w.app, opaqueID)
 			b, err := w.Store.AccessTokenByDigest(w.System(), []byte(bearer.DigestOf(bearer.PrefixAccessToken, known)))
 			ok(w.T, err)
@@ -58,7 +58,7 @@ func TestR08_WhatIsNewWorksAtOnce(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"member", func(w *cacheWorld) func() step {
+		{name: "member", start: func(w *cacheWorld) func() step {
 			u := w.person()
 			_, token := w.PersonalToken(u, reads())
 			return func() step {

@@ -25,7 +25,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 		}
 	}
 	raceEach(t, []kindOfChange{
-		{"revoked", func(w *cacheWorld) func() step {
+		{name: "revoked", start: func(w *cacheWorld) func() step {
 			return func() step {
 				k, text := w.Key(home(w), reads())
 				return step{w.works(text, ""), func() error {
@@ -34,7 +34,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"revoked by its secret", func(w *cacheWorld) func() step {
+		{name: "revoked by its secret", start: func(w *cacheWorld) func() step {
 			return func() step {
 				_, key := w.Key(home(w), reads())
 				_, token := w.PersonalToken(w.Alice, reads())
@@ -46,7 +46,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"personal access token revoked", func(w *cacheWorld) func() step {
+		{name: "personal access token revoked", start: func(w *cacheWorld) func() step {
 			slug := home(w).Slug
 			return func() step {
 				k, text := w.PersonalToken(w.Alice, reads())
@@ -58,7 +58,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"paused", func(w *cacheWorld) func() step {
+		{name: "paused", start: func(w *cacheWorld) func() step {
 			k, text := w.Key(home(w), reads())
 			return func() step {
 				return step{
@@ -74,7 +74,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"scopes narrowed", func(w *cacheWorld) func() step {
+		{name: "scopes narrowed", start: func(w *cacheWorld) func() step {
 			return func() step {
 				k, text := w.Key(home(w), reads())
 				return step{
@@ -83,7 +83,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"addresses", func(w *cacheWorld) func() step {
+		{name: "addresses", start: func(w *cacheWorld) func() step {
 			k, text := w.Key(home(w), reads())
 			return func() step {
 				return step{
@@ -93,7 +93,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"plan", func(w *cacheWorld) func() step {
+		{name: "plan", start: func(w *cacheWorld) func() step {
 			k, text := w.Key(home(w), apikey.Spec{Scopes: []string{"read"}, Plan: "small"})
 			small, large := "small", "large"
 			return func() step {
@@ -103,7 +103,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"role of a personal access token", func(w *cacheWorld) func() step {
+		{name: "role of a personal access token", start: func(w *cacheWorld) func() step {
 			slug, viewer := home(w).Slug, catalog.RoleViewer
 			return func() step {
 				k, text := w.PersonalToken(w.Alice, apikey.Spec{Scopes: []string{"admin"}, Role: catalog.RoleMember})
@@ -116,7 +116,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"rotated without grace", func(w *cacheWorld) func() step {
+		{name: "rotated without grace", start: func(w *cacheWorld) func() step {
 			return func() step {
 				k, text := w.Key(home(w), reads())
 				return step{w.works(text, ""), func() error {
@@ -125,7 +125,7 @@ func TestK06_K08_R08_NoChangedKeyIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"rotated twice", func(w *cacheWorld) func() step {
+		{name: "rotated twice", start: func(w *cacheWorld) func() step {
 			return func() step {
 				k, text := w.Key(home(w), reads())
 				rotate := func(id string) (storage.APIKey, error) {
@@ -157,19 +157,19 @@ func TestB14_J10_R08_NoRevokedTokenIsAnsweredFromMemory(t *testing.T) {
 		}
 	}
 	raceEach(t, []kindOfChange{
-		{"refresh token revoked", func(w *cacheWorld) func() step {
+		{name: "refresh token revoked", start: func(w *cacheWorld) func() step {
 			return ofUser(w, func(_, refresh, _, signedRefresh string) error {
 				_ = w.revoke(w.app, refresh)
 				return w.revoke(w.app, signedRefresh)
 			})
 		}},
-		{"access token revoked", func(w *cacheWorld) func() step {
+		{name: "access token revoked", start: func(w *cacheWorld) func() step {
 			return ofUser(w, func(access, _, signed, _ string) error {
 				_ = w.revoke(w.app, access)
 				return w.revoke(w.app, signed)
 			})
 		}},
-		{"app's own token revoked", func(w *cacheWorld) func() step {
+		{name: "app's own token revoked", start: func(w *cacheWorld) func() step {
 			return func() step {
 				opaque, signed := w.ownToken(w.app, opaqueID), w.ownToken(w.app, signedID)
 				return step{append(w.works(opaque, ""), w.works(signed, "")...), func() error {
@@ -178,7 +178,7 @@ func TestB14_J10_R08_NoRevokedTokenIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"access of the app revoked on its page", func(w *cacheWorld) func() step {
+		{name: "access of the app revoked on its page", start: func(w *cacheWorld) func() step {
 			return ofUser(w, func(_, _, _, _ string) error {
 				if a := w.browser.Confirm("/settings/connected-apps/"+w.app.ID+"/end", nil); a.Status != http.StatusSeeOther {
 					w.T.Errorf("the page answered %d %s", a.Status, rig.Plain(a.Body))
@@ -186,7 +186,7 @@ func TestB14_J10_R08_NoRevokedTokenIsAnsweredFromMemory(t *testing.T) {
 				return nil
 			})
 		}},
-		{"refresh token used twice", func(w *cacheWorld) func() step {
+		{name: "refresh token used twice", start: func(w *cacheWorld) func() step {
 			return func() step {
 				access, refresh := w.tokensOf(w.browser, w.app, opaqueID, "read", "")
 				next := w.Refresh(w.app, refresh).Text("access_token")
@@ -199,7 +199,7 @@ func TestB14_J10_R08_NoRevokedTokenIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"code used twice", func(w *cacheWorld) func() step {
+		{name: "code used twice", start: func(w *cacheWorld) func() step {
 			return func() step {
 				code := w.browser.Code(w.app, "read")
 				access := w.Exchange(w.app, code).Text("access_token")
@@ -211,7 +211,7 @@ func TestB14_J10_R08_NoRevokedTokenIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"signing key dropped", func(w *cacheWorld) func() step {
+		{name: "signing key dropped", start: func(w *cacheWorld) func() step {
 			return func() step {
 				signed, _ := w.tokensOf(w.browser, w.app, signedID, "read", "")
 				return step{append(w.works(signed, ""), w.works(w.ownToken(w.app, signedID), "")...), func() error {
@@ -219,13 +219,13 @@ func TestB14_J10_R08_NoRevokedTokenIsAnsweredFromMemory(t *testing.T) {
 					return err
 				}, nil}
 			}
-		}},
+		}, aged: true},
 	})
 }
 
 // A scope that a user refuses when an app asks again is gone from every token for the next request (V-09).
 func TestV09_NoRefusedScopeIsAnsweredFromMemory(t *testing.T) {
-	raceEach(t, []kindOfChange{{"consent narrowed", func(w *cacheWorld) func() step {
+	raceEach(t, []kindOfChange{{name: "consent narrowed", start: func(w *cacheWorld) func() step {
 		return func() step {
 			app := w.App(management.ClientSpec{
 				Resources: []string{opaqueID, signedID}, Scopes: []string{"read", "write"},

@@ -18,7 +18,7 @@ import (
 // request that begins afterwards has.
 func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 	raceEach(t, []kindOfChange{
-		{"user disabled", func(w *cacheWorld) func() step {
+		{name: "user disabled", start: func(w *cacheWorld) func() step {
 			return func() step {
 				u := w.person()
 				home := personal(w.T.(*testing.T), w.Rig, u.ID)
@@ -33,7 +33,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"user deleted", func(w *cacheWorld) func() step {
+		{name: "user deleted", start: func(w *cacheWorld) func() step {
 			return func() step {
 				u := w.person()
 				home := personal(w.T.(*testing.T), w.Rig, u.ID)
@@ -44,7 +44,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"user signed out everywhere", func(w *cacheWorld) func() step {
+		{name: "user signed out everywhere", start: func(w *cacheWorld) func() step {
 			return func() step {
 				u := w.person()
 				_, token := w.PersonalToken(u, reads())
@@ -55,7 +55,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"workspace disabled", func(w *cacheWorld) func() step {
+		{name: "workspace disabled", start: func(w *cacheWorld) func() step {
 			team, owner := w.team("")
 			_, key := w.Key(team, reads())
 			_, token := w.PersonalToken(owner, reads())
@@ -74,7 +74,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"owner of a workspace disabled", func(w *cacheWorld) func() step {
+		{name: "owner of a workspace disabled", start: func(w *cacheWorld) func() step {
 			team, owner := w.team("")
 			_, key := w.Key(team, reads())
 			return func() step {
@@ -85,7 +85,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"workspace deleted", func(w *cacheWorld) func() step {
+		{name: "workspace deleted", start: func(w *cacheWorld) func() step {
 			return func() step {
 				team, owner := w.team("")
 				_, key := w.Key(team, reads())
@@ -95,7 +95,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 				}, nil}
 			}
 		}},
-		{"plan of a workspace", func(w *cacheWorld) func() step {
+		{name: "plan of a workspace", start: func(w *cacheWorld) func() step {
 			team, owner := w.team("small")
 			_, key := w.Key(team, reads())
 			_, token := w.PersonalToken(owner, reads())
@@ -119,7 +119,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 			}
 			return func() step { return step{questions, to("large"), to("small")} }
 		}},
-		{"member removed", func(w *cacheWorld) func() step {
+		{name: "member removed", start: func(w *cacheWorld) func() step {
 			team, _ := w.team("")
 			u := w.person()
 			w.Join(team, u, catalog.RoleMember)
@@ -136,7 +136,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"role lowered", func(w *cacheWorld) func() step {
+		{name: "role lowered", start: func(w *cacheWorld) func() step {
 			team, _ := w.team("")
 			u := w.person()
 			w.Join(team, u, catalog.RoleMember)
@@ -156,7 +156,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 			}
 			return func() step { return step{questions, to(catalog.RoleViewer), to(catalog.RoleMember)} }
 		}},
-		{"lowest role of a user", func(w *cacheWorld) func() step {
+		{name: "lowest role of a user", start: func(w *cacheWorld) func() step {
 			team, _ := w.team("")
 			u := w.person()
 			_, token := w.PersonalToken(u, reads())
@@ -170,7 +170,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"client disabled", func(w *cacheWorld) func() step {
+		{name: "client disabled", start: func(w *cacheWorld) func() step {
 			app := w.service()
 			access, _ := w.tokensOf(w.browser, app, opaqueID, "read", "")
 			signed, _ := w.tokensOf(w.browser, app, signedID, "read", "")
@@ -184,7 +184,7 @@ func TestI08_K09_R08_NothingThatEndedIsAnsweredFromMemory(t *testing.T) {
 				}
 			}
 		}},
-		{"client deleted", func(w *cacheWorld) func() step {
+		{name: "client deleted", start: func(w *cacheWorld) func() step {
 			return func() step {
 				app := w.service()
 				access, _ := w.tokensOf(w.browser, app, opaqueID, "read", "")
@@ -221,7 +221,7 @@ func TestI01_R08_NoAnswerForAResourceServerThatWasStopped(t *testing.T) {
 		return []question{q}
 	}
 	raceEach(t, []kindOfChange{
-		{"disabled", func(w *cacheWorld) func() step {
+		{name: "disabled", start: func(w *cacheWorld) func() step {
 			api := server(w, "")
 			questions := asks(w, api)
 			return func() step {
@@ -231,8 +231,8 @@ func TestI01_R08_NoAnswerForAResourceServerThatWasStopped(t *testing.T) {
 					func() error { return w.Management.EnableClient(w.System(), management.CLI(""), api.ID) },
 				}
 			}
-		}},
-		{"with its workspace", func(w *cacheWorld) func() step {
+		}, aged: true},
+		{name: "with its workspace", start: func(w *cacheWorld) func() step {
 			team, _ := w.team("")
 			questions := asks(w, server(w, team.ID))
 			return func() step {
@@ -242,16 +242,16 @@ func TestI01_R08_NoAnswerForAResourceServerThatWasStopped(t *testing.T) {
 					func() error { return w.Management.EnableWorkspace(w.System(), management.CLI(team.ID), team) },
 				}
 			}
-		}},
-		{"deleted", func(w *cacheWorld) func() step {
+		}, aged: true},
+		{name: "deleted", start: func(w *cacheWorld) func() step {
 			return func() step {
 				api := server(w, "")
 				return step{asks(w, api), func() error {
 					return w.Management.DeleteClient(w.System(), management.CLI(""), api.ID)
 				}, nil}
 			}
-		}},
-		{"secret rotated without grace", func(w *cacheWorld) func() step {
+		}, aged: true},
+		{name: "secret rotated without grace", start: func(w *cacheWorld) func() step {
 			return func() step {
 				api := server(w, "")
 				return step{asks(w, api), func() error {
@@ -259,8 +259,8 @@ func TestI01_R08_NoAnswerForAResourceServerThatWasStopped(t *testing.T) {
 					return err
 				}, nil}
 			}
-		}},
-		{"key for introspection revoked", func(w *cacheWorld) func() step {
+		}, aged: true},
+		{name: "key for introspection revoked", start: func(w *cacheWorld) func() step {
 			return func() step {
 				own, secret := w.IntrospectionKey()
 				_, key := w.Key(personal(w.T.(*testing.T), w.Rig, w.Alice.ID), reads())
@@ -278,6 +278,6 @@ func TestI01_R08_NoAnswerForAResourceServerThatWasStopped(t *testing.T) {
 					return err
 				}, nil}
 			}
-		}},
+		}, aged: true},
 	})
 }

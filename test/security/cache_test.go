@@ -311,6 +311,8 @@ func (s *step) race(t *testing.T, restless func()) {
 type kindOfChange struct {
 	name  string
 	start func(w *cacheWorld) func() step
+	// aged is for what a node without a cache keeps for a moment, by its age alone.
+	aged bool
 }
 
 // raceEach runs rounds of each kind of change on one node of each engine, and on two nodes.
@@ -323,9 +325,13 @@ func raceEach(t *testing.T, kinds []kindOfChange) {
 	case testing.Short():
 		rounds = 3
 	}
+	off := os.Getenv("DOORWARD_TEST_CACHE") == "off"
 	rig.EachNodes(t, cacheOptions(), func(t *testing.T, nodes []*rig.Rig) {
 		w := newCacheWorld(nodes)
 		for _, kind := range kinds {
+			if off && kind.aged && len(nodes) > 1 {
+				continue
+			}
 			t.Run(kind.name, func(t *testing.T) {
 				next := kind.start(w)
 				// In every other round, most answers are read from the database while the change is made.
@@ -338,7 +344,7 @@ func raceEach(t *testing.T, kinds []kindOfChange) {
 			})
 		}
 		hits, _ := w.asked.Bearer.CacheStats()
-		if off := os.Getenv("DOORWARD_TEST_CACHE") == "off"; (hits == 0) != off {
+		if (hits == 0) != off {
 			t.Errorf("%d answers came from memory, so this proves nothing", hits)
 		}
 	})
