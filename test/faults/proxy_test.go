@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -26,6 +27,41 @@ type proxy struct {
 	mu    sync.Mutex
 	rule  *rule
 	conns map[net.Conn]bool
+	dark  *darkness
+}
+
+// darkness is a network that loses everything, without a word to either end.
+type darkness struct {
+	listeners bool          // only on connections that listen for notifications
+	over      chan struct{} // closed when it ends
+}
+
+// darken has the proxy hold back everything, or what is on connections that listen for notifications, until the
+// returned function is called.
+func (p *proxy) darken(listeners bool) (end func()) {
+	d := &darkness{listeners, make(chan struct{})}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dark = d
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.dark = nil
+		close(d.over)
+	}
+}
+
+// grope waits while it is dark on this connection.
+func (x *exchange) grope() {
+	for {
+		x.proxy.mu.Lock()
+		d := x.dark
+		x.proxy.mu.Unlock()
+		if d == nil || d.listeners && !x.listens.Load() {
+			return
+		}
+		<-d.over
+	}
 }
 
 // rule is a fault that happens once, at the first statement that it matches.
@@ -41,10 +77,11 @@ type rule struct {
 type action int
 
 const (
-	pass      action = iota
-	cutBefore        // the connection breaks, and the statement never arrives
-	cutAfter         // the statement is executed, and the connection breaks before the client gets the answer
-	hold             // the statement waits until release is closed
+	pass       action = iota
+	cutBefore         // the connection breaks, and the statement never arrives
+	cutAfter          // the statement is executed, and the connection breaks before the client gets the answer
+	hold              // the statement waits until release is closed
+	holdAnswer        // the statement is executed, and its answer waits until release is closed
 )
 
 // newProxy listens on its own port and stops when the test ends.
@@ -154,9 +191,11 @@ type exchange struct {
 	portals        map[string]string // statement text by name of the portal
 	open           bool              // a transaction is open
 	before         []string          // the statements of the open transaction
+	listens        atomic.Bool       // for notifications
 
 	mu      sync.Mutex
-	swallow bool // answers are dropped, and the connection breaks after the last of them
+	swallow bool          // answers are dropped, and the connection breaks after the last of them
+	waits   chan struct{} // answers wait until it is closed; nil: they do not
 }
 
 // cut breaks the connection: the client sees a reset, PostgreSQL sees the end of the stream.
@@ -198,6 +237,7 @@ func (x *exchange) questions() {
 		if err != nil || !x.question(message) {
 			return
 		}
+		x.grope()
 		if _, err := x.server.Write(message); err != nil {
 			return
 		}
@@ -251,6 +291,8 @@ func (x *exchange) execute(text string) bool {
 	r := x.decide(x.before, text)
 	word, _, _ := strings.Cut(strings.ToLower(text), " ")
 	switch word {
+	case "listen":
+		x.listens.Store(true)
 	case "begin", "start":
 		x.open, x.before = true, nil
 	case "commit", "rollback", "end":
@@ -272,6 +314,10 @@ func (x *exchange) execute(text string) bool {
 		x.mu.Unlock()
 	case hold:
 		<-r.release
+	case holdAnswer:
+		x.mu.Lock()
+		x.waits = r.release
+		x.mu.Unlock()
 	}
 	return true
 }
@@ -286,14 +332,18 @@ func (x *exchange) answers() {
 			return
 		}
 		x.mu.Lock()
-		swallow := x.swallow
+		swallow, waits := x.swallow, x.waits
 		x.mu.Unlock()
+		if waits != nil {
+			<-waits
+		}
 		if swallow {
 			if message[0] == 'Z' { // ReadyForQuery: the statement is finished
 				return
 			}
 			continue
 		}
+		x.grope()
 		if _, err := x.client.Write(message); err != nil {
 			return
 		}

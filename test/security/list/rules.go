@@ -258,6 +258,8 @@ var rules = map[string]string{
 	"Z-4c": "A failure inside the transaction changes nothing; a conflict is retried.",
 	"Z-13": "Two nodes can migrate at the same time.",
 	"Z-21": "Parallel sign-ins stay within a memory limit.",
+	"Z-22": "A process that was stopped while a credential was revoked does not answer from before.",
+	"Z-23": "A revocation counts within a second even if the connection is lost on which changes are heard.",
 
 	"V-01": "Disabling a user at once stops everything that only they own: their personal workspace and every " +
 		"workspace without another enabled owner count as disabled, unless the administrator chooses otherwise.",
