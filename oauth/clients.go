@@ -14,8 +14,8 @@ import (
 type cachedClient struct {
 	storage.Client
 	usable     bool
-	generation uint64    // before it was read; a change by this process since then invalidates it
-	readAt     time.Time // by the monotonic clock, which no change of the date moves
+	generation uint64 // before it was read; a change by this process since then invalidates it
+	readAt     storage.ReadTime
 }
 
 // clientCacheTime bounds how long another process's change of a client can go unseen.
@@ -34,7 +34,7 @@ func newClients(store *storage.Store) *clients {
 // cached finds a client that was read at most clientCacheTime ago and that this process has not changed since.
 func (l *clients) cached(id string) (c cachedClient, ok bool) {
 	c, ok = l.cache.GetIfPresent(id)
-	if !ok || time.Since(c.readAt) >= clientCacheTime {
+	if !ok || !l.store.Fresh(c.readAt, clientCacheTime) {
 		return c, false
 	}
 	on := storage.DependenciesOf(id) // a workspace that is disabled invalidates everything
@@ -55,7 +55,7 @@ func (l *clients) read(ctx context.Context, id string) (storage.Client, error) {
 	if !storage.IsID("app", id) {
 		return storage.Client{}, storage.ErrNotFound
 	}
-	generation, now := l.store.Generation(), time.Now()
+	generation, now := l.store.Generation(), l.store.ReadTime()
 	c, usable, err := l.store.ClientInUse(storage.System(ctx), id)
 	if err != nil {
 		return storage.Client{}, fmt.Errorf("client: %w", err)

@@ -47,3 +47,6 @@ func (s *Store) CurrentAfter(running, date time.Duration) bool {
 	f.seen.Store(&moment{now.monotonic - running, now.wall - int64(date)})
 	return f.current()
 }
+
+// Earlier is a time that is so much earlier by the clock that runs.
+func (t ReadTime) Earlier(d time.Duration) ReadTime { return ReadTime{t.running.Add(-d), t.date} }

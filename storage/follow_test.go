@@ -364,3 +364,25 @@ func TestAChangeOfManyThingsFitsANotification(t *testing.T) {
 		}
 	}
 }
+
+// What is used for a short time without looking must not live longer because the date was set, or the machine slept.
+func TestFreshByBothClocks(t *testing.T) {
+	s := stores.Open(t, "sqlite::memory:")
+	date := time.Now()
+	s.SetClock(func() time.Time { return date })
+	const age = time.Minute
+	read := s.ReadTime()
+	for _, x := range []struct {
+		running, by time.Duration
+		want        bool
+	}{
+		{0, 0, true}, {0, age - time.Second, true}, {0, time.Second - age, true}, {age - time.Second, 0, true},
+		{0, age, false}, {0, -age, false}, {age, 0, false}, {age, age, false}, {0, -time.Hour, false},
+	} {
+		date = date.Add(x.by)
+		if got := s.Fresh(read.Earlier(x.running), age); got != x.want {
+			t.Errorf("%s later, and %s by the date: fresh %v, want %v", x.running, x.by, got, x.want)
+		}
+		date = date.Add(-x.by)
+	}
+}

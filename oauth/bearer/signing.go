@@ -76,7 +76,7 @@ func NewKeyring(c KeyringConfig) *Keyring {
 
 // keySet is a snapshot of the signing keys.
 type keySet struct {
-	readAt     storage.Time
+	readAt     storage.ReadTime
 	generation uint64                      // of the store, before the keys were read
 	public     map[string]*ecdsa.PublicKey // by kid, including keys that are not published any more
 	signer     jose.Signer                 // nil: there is no active key
@@ -90,7 +90,7 @@ type keySet struct {
 func (r *Keyring) signingKeys(ctx context.Context, stale *keySet) (*keySet, error) {
 	fresh := func() *keySet {
 		k := r.keys.Load()
-		if k == nil || k == stale || r.store.Now().Sub(k.readAt).Abs() >= keysAge ||
+		if k == nil || k == stale || !r.store.Fresh(k.readAt, keysAge) ||
 			r.store.Altered(k.generation, &storage.Dependencies{}) {
 			return nil
 		}
@@ -105,7 +105,7 @@ func (r *Keyring) signingKeys(ctx context.Context, stale *keySet) (*keySet, erro
 	if k := fresh(); k != nil {
 		return k, nil
 	}
-	now, generation := r.store.Now(), r.store.Generation()
+	now, generation := r.store.ReadTime(), r.store.Generation()
 	rows, err := r.store.SigningKeys(storage.System(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("signing keys: %w", err)
