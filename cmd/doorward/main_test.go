@@ -28,6 +28,7 @@ type cli struct {
 func newCLI(t *testing.T) *cli {
 	t.Helper()
 	t.Chdir(t.TempDir())
+	settling = 0
 	return &cli{t: t, vars: map[string]string{}}
 }
 

@@ -184,6 +184,21 @@ func (a *app) open(ctx context.Context) (*services, error) {
 	return server, nil
 }
 
+// settling is how long a command waits after a change, so that every server has seen it when the command ends: none
+// answers from memory without having looked for changes within this time.
+var settling = time.Second
+
+// settle waits until the servers have seen the changes of a command.
+func (s *services) settle(ctx context.Context) {
+	if s.store.Generation() == 0 || s.config.Cache != "on" {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(settling):
+	}
+}
+
 func (a *app) openServer(ctx context.Context, c config.Config, store *storage.Store) (*services, error) {
 	switch err := store.Ping(ctx); {
 	case errors.Is(err, storage.ErrOldSchema):

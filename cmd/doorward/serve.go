@@ -30,7 +30,7 @@ type serveCommand struct {
 	SignUp             *string  `help:"Sign-up mode. Only closed is supported: administrators create accounts." placeholder:"closed"`
 	PlansBy            *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
 	Cache              *string  `help:"Answer from memory while nothing has changed: on or off. Default: on" placeholder:"MODE"`
-	Limits             *string  `help:"Where requests are counted for rate limits: memory, for a single server, or database. Default: memory with SQLite, database with PostgreSQL" placeholder:"WHERE"`
+	Limits             *string  `help:"Where requests are counted for rate limits: memory, for a single server, or database. If it is not set: memory with SQLite, database with PostgreSQL." placeholder:"WHERE"`
 	AuditRetention     *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`
 	UsageRetention     *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
 }

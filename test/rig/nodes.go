@@ -19,10 +19,13 @@ func Nodes(t *testing.T, a, b Options) []*Rig {
 	a.Issuer, b.Issuer = nodesIssuer, nodesIssuer
 	nodes := []*Rig{New(t, stores.Open(t, url), a), New(t, stores.Open(t, url), b)}
 	for _, n := range nodes {
-		n.oneOfSeveral.Store(true)
+		n.IsOneOfSeveral()
 	}
 	return nodes
 }
+
+// IsOneOfSeveral says that others use the rig's database too: it catches up with their changes before each request.
+func (r *Rig) IsOneOfSeveral() { r.oneOfSeveral.Store(true) }
 
 // EachNodes runs fn with one node on SQLite, with one on PostgreSQL, and with two on one PostgreSQL database, as Each
 // does.

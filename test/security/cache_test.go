@@ -239,7 +239,7 @@ type step struct {
 // restless is called again and again until the change is made.
 func during(t *testing.T, questions []question, restless func(), change func() error) {
 	t.Helper()
-	const workers = 16
+	const workers = 8
 	var warm, done sync.WaitGroup
 	var changed, wrong atomic.Bool
 	// The change gets its share of the processor.
@@ -318,12 +318,9 @@ type kindOfChange struct {
 // raceEach runs rounds of each kind of change on one node of each engine, and on two nodes.
 func raceEach(t *testing.T, kinds []kindOfChange) {
 	t.Helper()
-	rounds := 5
-	switch {
-	case stores.OnlyAtOnce(): // the race detector needs to see each of them only a few times
-		rounds = 2
-	case testing.Short():
-		rounds = 3
+	rounds := 2
+	if stores.OnlyAtOnce() || testing.Short() { // the race detector needs to see each of them only once
+		rounds = 1
 	}
 	off := os.Getenv("DOORWARD_TEST_CACHE") == "off"
 	rig.EachNodes(t, cacheOptions(), func(t *testing.T, nodes []*rig.Rig) {

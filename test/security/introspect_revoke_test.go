@@ -29,7 +29,10 @@ func twoNodes(t *testing.T, o rig.Options, fn func(t *testing.T, one, two *rig.R
 	t.Helper()
 	o.Issuer = "http://localhost:8080"
 	eachURL(t, func(t *testing.T, link string) {
-		fn(t, rig.New(t, stores.Open(t, link), o), rig.New(t, stores.Open(t, link), o))
+		one, two := rig.New(t, stores.Open(t, link), o), rig.New(t, stores.Open(t, link), o)
+		one.IsOneOfSeveral()
+		two.IsOneOfSeveral()
+		fn(t, one, two)
 	})
 }
 

@@ -129,6 +129,7 @@ func (v *vendor) start(cluster *postgres.Cluster, nginx string) error {
 	}
 	v.env = append(os.Environ(), "DOORWARD_CONFIG=doorward.yaml", "DOORWARD_DATABASE_URL="+v.database,
 		"DOORWARD_TRUSTED_PROXIES=127.0.0.1",
+		"DOORWARD_CACHE=off", // pass lets time pass with SQL, past the server
 		"DOORWARD_SECRET=a-master-secret-of-the-tests-of-vendors", "SUPABASE_JWT_SECRET="+supabaseSecret)
 	if err := v.run(v.app+"/readyz", binary, "serve"); err != nil {
 		return err
