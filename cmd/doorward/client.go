@@ -243,7 +243,7 @@ func (a *app) administer(ctx context.Context, act func(ctx context.Context, s *s
 		return err
 	}
 	defer s.store.Close()
-	defer s.settle(ctx)
+	defer a.settle(ctx, s)
 	return act(storage.WithActor(storage.System(ctx), &storage.Actor{Credential: "command"}), s)
 }
 

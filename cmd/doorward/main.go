@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -86,6 +88,7 @@ type commands struct {
 // app is what commands use of the process that they run in.
 type app struct {
 	configFile     string
+	creates        bool // the command creates something and changes nothing else
 	getenv         func(string) string
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -130,7 +133,10 @@ func run(
 	if err != nil {
 		return err
 	}
-	a := &app{configFile: c.Config, getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{
+		configFile: c.Config, getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr,
+		creates: slices.Contains(strings.Fields(chosen.Command()), "create"),
+	}
 	if a.configFile == "" {
 		a.configFile = getenv("DOORWARD_CONFIG")
 	}

@@ -188,9 +188,9 @@ func (a *app) open(ctx context.Context) (*services, error) {
 // answers from memory without having looked for changes within this time.
 var settling = time.Second
 
-// settle waits until the servers have seen the changes of a command.
-func (s *services) settle(ctx context.Context) {
-	if s.store.Generation() == 0 || s.config.Cache != "on" {
+// settle waits until the servers have seen the changes of a command. What a command creates is in no server's memory.
+func (a *app) settle(ctx context.Context, s *services) {
+	if a.creates || s.store.Generation() == 0 || s.config.Cache != "on" {
 		return
 	}
 	select {
