@@ -299,6 +299,45 @@ func endListeners(t *testing.T, url string) {
 	}
 }
 
+// An operator who changes rows with SQL makes every server read again, but only if the check of a credential may depend
+// on it.
+func TestChangesWithSQLAreAnnounced(t *testing.T) {
+	url := stores.PostgreSQL(t)
+	s := following(t, url)
+	w := newWorld(t, s)
+	conn, err := pgx.Connect(t.Context(), url)
+	must(t, err)
+	defer conn.Close(t.Context()) //nolint:errcheck // nothing is lost with it
+	for _, x := range []struct {
+		query string
+		want  bool
+	}{
+		{`UPDATE users SET disabled_at = 1 WHERE id = '` + w.user.ID + `'`, true},
+		{`UPDATE workspaces SET plan = 'other'`, true},
+		{`UPDATE memberships SET role = 'viewer'`, true},
+		{`UPDATE clients SET disabled_at = 1`, true},
+		{`UPDATE grants SET expires_at = expires_at - 1`, true},
+		{`UPDATE access_tokens SET revoked_at = 1`, true},
+		{`UPDATE api_keys SET scopes = ''`, true},
+		{`UPDATE signing_keys SET public = '[]'`, true},
+		{`DELETE FROM access_tokens`, true},
+		{`DELETE FROM api_keys`, true},
+		{`TRUNCATE memberships`, true},
+		{`UPDATE grants SET last_used_at = 1`, false},
+		{`UPDATE users SET name = 'Other'`, false},
+		{`UPDATE sessions SET seen_at = 1`, false},
+	} {
+		must(t, s.CatchUp(t.Context()))
+		generation := s.Generation()
+		_, err := conn.Exec(t.Context(), x.query)
+		must(t, err)
+		must(t, s.CatchUp(t.Context()))
+		if grew := s.Generation() != generation; grew != x.want {
+			t.Errorf("%s: announced %v, want %v", x.query, grew, x.want)
+		}
+	}
+}
+
 // What was changed while nothing listened is not known, so everything counts as changed.
 func TestAnotherConnectionThatListensInvalidatesEverything(t *testing.T) {
 	url := stores.PostgreSQL(t)

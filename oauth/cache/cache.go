@@ -14,8 +14,8 @@ import (
 const (
 	// Size is how many rows a Cache keeps. Those that are rarely used make room.
 	Size = 100_000
-	// maxAge is how long a row is kept if nothing changes. It bounds how long a change can go unnoticed that was made past
-	// the server, by an operator who edits the database with SQL.
+	// maxAge is how long a row is kept if nothing changes. It bounds how long a change can go unnoticed that nothing has
+	// announced, such as one by an operator who has switched off the triggers of PostgreSQL.
 	maxAge = time.Minute
 )
 
