@@ -59,8 +59,8 @@ type moment struct {
 // Store is closed. Call it once, before the Store is used.
 //
 // On PostgreSQL, changes arrive by NOTIFY on a connection of its own. The process also notifies itself every 300 ms.
-// Notifications arrive in the order of their commits, so such an echo proves that all changes before it have arrived. On
-// SQLite, the process looks every 200 ms whether another one has written to the file.
+// Notifications arrive in the order of their commits, so such an echo proves that all changes before it have arrived.
+// On SQLite, the process looks every 200 ms whether another one has written to the file.
 func (s *Store) Follow(log *slog.Logger) {
 	f := &follower{store: s, log: log, began: time.Now()}
 	s.follower = f

@@ -234,8 +234,8 @@ func TestOtherProcessesSeeChangesOfTheirKind(t *testing.T) {
 	}
 }
 
-// A revocation that finds the grant revoked, by another process or by a commit that seemed to fail, is acknowledged too.
-// Then this process must not wait until it hears of the other change.
+// A revocation that finds the grant revoked, by another process or by a commit that seemed to fail, is acknowledged
+// too. Then this process must not wait until it hears of the other change.
 func TestRevokingWhatIsRevokedInvalidatesIt(t *testing.T) {
 	for engine, url := range map[string]string{"sqlite": stores.SQLite(t), "postgresql": stores.PostgreSQL(t)} {
 		t.Run(engine, func(t *testing.T) {

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 )
 
-// Dependencies are the things on which a cached row depends. They are kept as short numbers. Two things may have the same
-// number, and then a change of one also counts as a change of the other. The zero value stands for any one thing.
+// Dependencies are the things on which a cached row depends. They are kept as short numbers. Two things may have the
+// same number, and then a change of one also counts as a change of the other. The zero value stands for any one thing.
 type Dependencies [maxDependencies]uint16
 
 const (

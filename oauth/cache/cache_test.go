@@ -25,7 +25,12 @@ func newCache(t *testing.T) (*storage.Store, *Cache[string, row]) {
 	if err := s.CatchUp(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return s, New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) }, func(r *row) bool { return !r.ended })
+	return s, cacheOf(s)
+}
+
+func cacheOf(s *storage.Store) *Cache[string, row] {
+	return New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) },
+		func(r *row) bool { return !r.ended })
 }
 
 // reader counts how often a row is read, which is also its value.
@@ -63,8 +68,8 @@ func TestRowsAreReadAgainOnceSomethingChanged(t *testing.T) {
 	}
 }
 
-// A reader that began before a change may return what was there before it, to requests that began before it too. A later
-// request must not get that.
+// A reader that began before a change may return what was there before it, to requests that also began before it. A
+// later request must not get that.
 func TestWhatWasReadDuringAChangeIsNotUsedAfterIt(t *testing.T) {
 	s, c := newCache(t)
 	old := row{value: 1, id: "thing"}
@@ -116,7 +121,10 @@ func TestRowsThatEndAreReadAgain(t *testing.T) {
 
 func TestUnknownAndUnwantedRowsAreNotKept(t *testing.T) {
 	_, c := newCache(t)
-	for _, r := range []*reader{{keep: true, err: storage.ErrNotFound}, {keep: true, err: storage.ErrUnavailable}, {keep: false}, {keep: true, ended: true}} {
+	for _, r := range []*reader{
+		{keep: true, err: storage.ErrNotFound}, {keep: true, err: storage.ErrUnavailable}, {keep: false},
+		{keep: true, ended: true},
+	} {
 		find(t, c, r, 1)
 		find(t, c, r, 2)
 	}
@@ -127,7 +135,7 @@ func TestUnknownAndUnwantedRowsAreNotKept(t *testing.T) {
 
 func TestNothingIsKeptUnlessOtherProcessesAreFollowed(t *testing.T) {
 	s := stores.Open(t, "sqlite::memory:")
-	c := New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) }, func(r *row) bool { return !r.ended })
+	c := cacheOf(s)
 	r := &reader{keep: true}
 	find(t, c, r, 1)
 	find(t, c, r, 2)
@@ -144,7 +152,8 @@ func TestNothingIsKeptUnlessOtherProcessesAreFollowed(t *testing.T) {
 func TestTheCacheIsBounded(t *testing.T) {
 	_, c := newCache(t)
 	for i := range Size + Size/2 {
-		if _, err := c.Find(strconv.Itoa(i), func() (row, bool, error) { return row{value: i, id: "thing"}, true, nil }); err != nil {
+		read := func() (row, bool, error) { return row{value: i, id: "thing"}, true, nil }
+		if _, err := c.Find(strconv.Itoa(i), read); err != nil {
 			t.Fatal(err)
 		}
 	}
