@@ -415,8 +415,15 @@ func TestFreshByBothClocks(t *testing.T) {
 		running, by time.Duration
 		want        bool
 	}{
-		{0, 0, true}, {0, age - time.Second, true}, {0, time.Second - age, true}, {age - time.Second, 0, true},
-		{0, age, false}, {0, -age, false}, {age, 0, false}, {age, age, false}, {0, -time.Hour, false},
+		{0, 0, true},
+		{0, age - time.Second, true},
+		{0, time.Second - age, true},
+		{age - time.Second, 0, true},
+		{0, age, false},
+		{0, -age, false},
+		{age, 0, false},
+		{age, age, false},
+		{0, -time.Hour, false},
 	} {
 		date = date.Add(x.by)
 		if got := s.Fresh(read.Earlier(x.running), age); got != x.want {

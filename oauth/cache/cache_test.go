@@ -122,7 +122,9 @@ func TestRowsThatEndAreReadAgain(t *testing.T) {
 func TestUnknownAndUnwantedRowsAreNotKept(t *testing.T) {
 	_, c := newCache(t)
 	for _, r := range []*reader{
-		{keep: true, err: storage.ErrNotFound}, {keep: true, err: storage.ErrUnavailable}, {keep: false},
+		{keep: true, err: storage.ErrNotFound},
+		{keep: true, err: storage.ErrUnavailable},
+		{keep: false},
 		{keep: true, ended: true},
 	} {
 		find(t, c, r, 1)
