@@ -214,7 +214,7 @@ func (p *parser) checkScopes(r Resource, at string) {
 	if len(r.Scopes) == 0 && p.clean(at) {
 		p.fault(at, "is empty; add at least one scope, or leave the key out for read, write, delete and admin")
 	}
-	known := scopeNames(r)
+	known := r.ScopeNames()
 	implies := map[string][]string{}
 	for _, s := range r.Scopes {
 		implies[s.Name] = s.Implies
@@ -238,14 +238,6 @@ func (p *parser) checkScopes(r Resource, at string) {
 			p.fault(key+".implies", "leads back to %s itself; remove one link of the cycle", s.Name)
 		}
 	}
-}
-
-func scopeNames(r Resource) []string {
-	names := make([]string, len(r.Scopes))
-	for i, s := range r.Scopes {
-		names[i] = s.Name
-	}
-	return names
 }
 
 // reaches reports whether one scope implies another, directly or through others.

@@ -17,7 +17,7 @@ type catalogue struct {
 }
 
 func newCatalogue(r Resource) catalogue {
-	c := catalogue{names: scopeNames(r), known: map[string]bool{}, objects: map[string]bool{}}
+	c := catalogue{names: r.ScopeNames(), known: map[string]bool{}, objects: map[string]bool{}}
 	for _, name := range c.names {
 		c.known[name] = true
 	}

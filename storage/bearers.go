@@ -46,8 +46,8 @@ type Bearer struct {
 	Role              string // of the user in the workspace; empty: none
 }
 
-// Dependencies returns what the row depends on. A change of the workspace of the client, where it differs from that of the
-// grant, invalidates every row.
+// Dependencies returns what the row depends on. A change of the workspace of the client, where it differs from that of
+// the grant, invalidates every row.
 func (b *Bearer) Dependencies() Dependencies {
 	return DependenciesOf(idOfDigest(b.Access.Digest), b.Access.ClientID, b.Grant.ID, b.Grant.UserID, b.WorkspaceID)
 }
@@ -163,7 +163,7 @@ func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
 // RevokeAccessToken revokes one access token of client_credentials, which has no grant. ended is false if there is no
 // such token, or if it was revoked before.
 func (s *Store) RevokeAccessToken(ctx context.Context, digest []byte) (ended bool, err error) {
-	n, err := s.exec(ctx, altering(`UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1 AND revoked_at IS NULL`).of(1),
-		digest, s.Now())
+	n, err := s.exec(ctx, altering(`UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1
+		AND revoked_at IS NULL`).of(1), digest, s.Now())
 	return n > 0, err
 }

@@ -101,15 +101,6 @@ func (k *Keys) checkEnvironment(p *Spec, r *catalog.Resource, fault func(field, 
 	}
 }
 
-// scopeNames lists the scopes of a resource for a message.
-func scopeNames(r *catalog.Resource) string {
-	names := make([]string, len(r.Scopes))
-	for i := range r.Scopes {
-		names[i] = r.Scopes[i].Name
-	}
-	return strings.Join(names, ", ")
-}
-
 func (k *Keys) checkKeyScopes(
 	p *Spec, r *catalog.Resource, personal bool, fault func(field, message string, args ...any),
 ) {
@@ -131,7 +122,8 @@ func (k *Keys) checkKeyScopes(
 			continue
 		}
 		if _, ok := r.Scope(name); !ok {
-			fault("scope", "%q is not a scope of %s; use one of %s", input.Shorten(name), r.Name, scopeNames(r))
+			fault("scope", "%q is not a scope of %s; use one of %s", input.Shorten(name), r.Name,
+				strings.Join(r.ScopeNames(), ", "))
 		} else if slices.Contains(p.Scopes[:i], name) {
 			fault("scope", "%q appears twice; send it once", name)
 		}

@@ -79,7 +79,7 @@ type keySet struct {
 	readAt     storage.ReadTime
 	generation uint64                      // of the store, before the keys were read
 	public     map[string]*ecdsa.PublicKey // by kid, including keys that are not published any more
-	signer     jose.Signer                 // nil: there is no active key
+	signer     jose.Signer                 // nil: no key is active
 	kid        string                      // of the signer
 	fault      error                       // why there is an active key and no signer
 	jwks       []byte

@@ -95,6 +95,15 @@ func (r *Resource) Dangerous(scopes []string) bool {
 	})
 }
 
+// ScopeNames lists the names of the resource's scopes, in the order of the configuration.
+func (r *Resource) ScopeNames() []string {
+	names := make([]string, len(r.Scopes))
+	for i := range r.Scopes {
+		names[i] = r.Scopes[i].Name
+	}
+	return names
+}
+
 // Scope finds a scope of the catalogue, or such a scope narrowed to one of the objects.
 func (r *Resource) Scope(name string) (Scope, bool) {
 	if i := slices.IndexFunc(r.Scopes, func(s Scope) bool { return s.Name == name }); i >= 0 {

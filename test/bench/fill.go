@@ -133,7 +133,7 @@ func keyValues(digest, workspace string) string {
 		`, $4::text, 'live', 'sk_live_', 'Load', 'load', '', 'read write', FALSE, '', '', 0, '', '', $1::bigint`
 }
 
-// digests fills the temporary table digests with n of them, some of which are those of credentials in a file.
+// digests fills the temporary table digests with n of them. Some belong to credentials in a file.
 func (s *site) digests(ctx context.Context, path, prefix string, n int, form func(string) string) error {
 	if _, err := s.superuser.Exec(ctx, `DROP TABLE IF EXISTS known, digests;
 		CREATE TEMP TABLE known (i bigint, digest bytea);

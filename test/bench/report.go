@@ -115,7 +115,7 @@ func (b *bench) keepPage(rows []*row, own, peers string) error {
 ` + about.String() + `
 ## Other servers
 
-The same work by others, on this machine and in this run. There is no target: the servers differ in what they promise.
+The same work by others, on this machine and in this run. No target is set: the servers differ in what they promise.
 
 ` + peers
 	path := filepath.Join("docs", "benchmarks.md")

@@ -22,7 +22,7 @@ type row struct {
 	setup   func(ctx context.Context) error // before the first round
 	prepare func(ctx context.Context, round int) error
 	ours    func(ctx context.Context, round int) (float64, error)
-	against func(ctx context.Context, round int) (float64, error) // nil: there is no limit to compare with
+	against func(ctx context.Context, round int) (float64, error) // nil: nothing to compare with
 	note    func() string                                         // said beside the figures
 
 	missing                bool // a peer that cannot be had here

@@ -112,7 +112,7 @@ func TestK05_K08_ExpiryIsComparedWithTheClock(t *testing.T) {
 // memory a moment ago.
 func TestR08_AnotherConfigurationCountsAtOnce(t *testing.T) {
 	if stores.OnlyAtOnce() {
-		t.Skip("no requests meet in it")
+		t.Skip("no requests meet in it: the run without the race detector has it")
 	}
 	eachURL(t, func(t *testing.T, link string) {
 		o := cacheOptions()
