@@ -11,19 +11,19 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// batcher sends the shared statements of concurrent requests to PostgreSQL as one batch, in one implicit transaction. A
-// single statement is sent at once; while a batch is running, further statements collect for the next one. So client
-// and database wake up once for many statements, and writes share their commit. Each statement still starts after its
-// request arrived and sees all that was committed before it starts (READ COMMITTED), and no request is answered before
-// the commit.
+// batcher runs the shared statements of concurrent requests as one batch, in one transaction. A single statement runs
+// at once; while a batch is running, further statements collect for the next one. So writes share their commit, and
+// PostgreSQL and its client wake up once for many statements. Each statement still starts after its request arrived and
+// sees all that was committed before it starts (READ COMMITTED), and no request is answered before the commit.
 type batcher struct {
-	pool  *pgxpool.Pool
-	queue chan *queued
-	stop  chan struct{}
-	wg    sync.WaitGroup
+	// deliver runs a batch. An error concerns all of its statements: none has taken effect or, if the error wraps
+	// ErrUnavailable, all may have.
+	deliver func(ctx context.Context, batch []*queued) error
+	queue   chan *queued
+	stop    chan struct{}
+	wg      sync.WaitGroup
 }
 
 // How many statements a batch may have, and how long it may run. batchTimeout is above the statement timeout, and
@@ -49,8 +49,8 @@ type queued struct {
 // the batch was rolled back, or only read.
 var errAlone = errors.New("storage: must be run alone")
 
-func newBatcher(pool *pgxpool.Pool, senders int) *batcher {
-	b := &batcher{pool: pool, queue: make(chan *queued), stop: make(chan struct{})}
+func newBatcher(senders int, deliver func(ctx context.Context, batch []*queued) error) *batcher {
+	b := &batcher{deliver: deliver, queue: make(chan *queued), stop: make(chan struct{})}
 	for range senders {
 		b.wg.Go(b.send)
 	}
@@ -113,7 +113,9 @@ func (b *batcher) send() {
 				break gather
 			}
 		}
-		err := b.deliver(batch)
+		ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
+		err := b.deliver(ctx, batch)
+		cancel()
 		for _, q := range batch {
 			if err != nil {
 				q.err = err
@@ -123,17 +125,14 @@ func (b *batcher) send() {
 	}
 }
 
-// deliver runs a batch. An error concerns all of its statements: none has taken effect or, if the error wraps
-// ErrUnavailable, all may have.
-func (b *batcher) deliver(batch []*queued) error {
-	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
-	defer cancel()
+// deliverPostgres sends a batch in one round trip, in one implicit transaction.
+func (s *Store) deliverPostgres(ctx context.Context, batch []*queued) error {
 	slices.SortStableFunc(batch, func(a, b *queued) int { return strings.Compare(a.order, b.order) })
 	var sent pgx.Batch
 	for _, q := range batch {
 		sent.Queue(q.text, q.args...)
 	}
-	results := b.pool.SendBatch(ctx, &sent)
+	results := s.native.SendBatch(ctx, &sent)
 	var failed error
 	for _, q := range batch {
 		if failed = q.read(results); failed != nil {

@@ -61,15 +61,16 @@ func (b *Bearer) fields() []any {
 }
 
 const bearerJoins = `
-	LEFT JOIN users u ON u.id = g.user_id
 	LEFT JOIN workspaces w ON w.id = COALESCE(g.workspace_id, c.workspace_id)
-	LEFT JOIN workspaces o ON o.id = c.workspace_id
-	LEFT JOIN memberships m ON m.workspace_id = g.workspace_id AND m.user_id = g.user_id
 	WHERE t.digest = $1`
 
-// bearerColumns count a client of a disabled workspace as disabled.
-const bearerColumns = `c.disabled_at IS NOT NULL OR o.disabled_at IS NOT NULL, u.disabled_at IS NOT NULL,
-	w.disabled_at IS NOT NULL, COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''), COALESCE(m.role, ''),
+// bearerColumns count a client of a disabled workspace as disabled. On PostgreSQL, indexes answer the inner queries: the
+// few disabled users and workspaces are in small ones, so that the rows of a million others are not looked for.
+const bearerColumns = `c.disabled_at IS NOT NULL
+		OR EXISTS (SELECT 1 FROM workspaces o WHERE o.id = c.workspace_id AND o.disabled_at IS NOT NULL),
+	EXISTS (SELECT 1 FROM users u WHERE u.id = g.user_id AND u.disabled_at IS NOT NULL),
+	w.disabled_at IS NOT NULL, COALESCE(w.id, ''), COALESCE(w.slug, ''), COALESCE(w.plan, ''),
+	COALESCE((SELECT m.role FROM memberships m WHERE m.workspace_id = g.workspace_id AND m.user_id = g.user_id), ''),
 	COALESCE(g.id, ''), COALESCE(g.user_id, ''), COALESCE(g.scopes, ''), COALESCE(g.resource, ''), COALESCE(g.client_id,
 	''), g.auth_time, g.created_at, g.expires_at, g.revoked_at`
 

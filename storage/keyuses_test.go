@@ -1,11 +1,13 @@
 package storage_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"doorward/storage"
+	"doorward/test/stores"
 )
 
 // The version before key_uses wrote to api_keys, and may do so on another node. The later of both uses is shown, and
@@ -126,4 +128,46 @@ func TestUsesAreDeletedWithTheirKey(t *testing.T) {
 			t.Errorf("rows %s after a purge, error %v", rows(), err)
 		}
 	})
+}
+
+// No write of a use comes after the deletion of its key and workspace: the deletion waits for a write that has found
+// them just before.
+func TestDeletionLeavesNoUses(t *testing.T) {
+	for _, table := range []string{"key_uses", "usage_hourly", "recent_requests"} {
+		t.Run(table, func(t *testing.T) {
+			s := stores.Open(t, stores.PostgreSQL(t))
+			w := newWorld(t, stopped(s))
+			owner, watch := connectOwner(t, s), connectOwner(t, s)
+			// The write stops when its row is on its way to the table.
+			_, err := owner.Exec(t.Context(), `CREATE FUNCTION stop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+				PERFORM pg_advisory_xact_lock(1); RETURN NEW; END $$;
+				CREATE TRIGGER stop BEFORE INSERT ON `+table+` FOR EACH ROW EXECUTE FUNCTION stop();
+				SELECT pg_advisory_lock(1)`)
+			must(t, err)
+			key := insertKey(t, s, w.key.Owner(), "used", nil)
+			s.TouchKey(key.ID, "192.0.2.1")
+			s.NoteUse(storage.Use{WorkspaceID: w.workspace.ID, CredentialID: key.ID, Credential: key.Kind})
+			written, deleted := make(chan error, 1), make(chan error, 1)
+			untilWaiting := func(want int) {
+				t.Helper()
+				for n := 0; n < want && len(deleted) == 0; {
+					must(t, watch.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted
+						AND locktype = 'advisory' AND database = (SELECT oid FROM pg_database
+						WHERE datname = current_database())`).Scan(&n))
+				}
+			}
+			go func() { written <- errors.Join(s.FlushTouches(system(t)), s.FlushUsage(system(t))) }()
+			untilWaiting(1)
+			go func() { deleted <- s.DeleteUser(system(t), w.user.ID) }()
+			untilWaiting(2)
+			_, err = owner.Exec(t.Context(), `SELECT pg_advisory_unlock(1)`)
+			must(t, err)
+			must(t, <-written)
+			must(t, <-deleted)
+			n, err := s.Count(system(t), `SELECT count(*) FROM `+table+` WHERE workspace_id = $1`, w.workspace.ID)
+			if err != nil || n != 0 {
+				t.Errorf("%d rows of %s are left, error %v", n, table, err)
+			}
+		})
+	}
 }

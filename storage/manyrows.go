@@ -90,6 +90,25 @@ func (s *Store) execOrElse(ctx context.Context, text, otherwise string, lists []
 	return err
 }
 
+// beforeUses comes before what is written of the uses of keys. On PostgreSQL, those rows have no foreign key, because
+// each new one would lock, and so write, the row that it refers to. A trigger deletes them with the key or workspace; it
+// waits here for the transactions that may have found these just before, and those that come later do not find them.
+func (s *Store) beforeUses(ctx context.Context) error {
+	if s.engine != postgres {
+		return nil
+	}
+	_, err := s.exec(ctx, plain(`SELECT pg_advisory_xact_lock_shared(hashtext('doorward uses'))`))
+	return err
+}
+
+// execOrElseOfUses is execOrElse after beforeUses.
+func (s *Store) execOrElseOfUses(ctx context.Context, text, otherwise string, lists [][]any) error {
+	if err := s.beforeUses(ctx); err != nil {
+		return err
+	}
+	return s.execOrElse(ctx, text, otherwise, lists)
+}
+
 // batches yields consecutive parts of a list, each with at least one element and, if it has more, at most rowBatch rows.
 // size returns how many rows an element has.
 func batches[E any](list []E, size func(E) int) iter.Seq[[]E] {

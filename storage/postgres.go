@@ -76,8 +76,8 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	}
 	s.reader = s.system
 	senders := max(1, conns/4) // enough to keep the database busy, but few enough to fill batches
-	s.reads, s.writes = newBatcher(s.native, senders), newBatcher(s.native, senders)
-	s.counts = newBatcher(s.native, senders)
+	s.reads, s.writes = newBatcher(senders, s.deliverPostgres), newBatcher(senders, s.deliverPostgres)
+	s.counts = newBatcher(senders, s.deliverPostgres)
 	s.closers = append(s.closers, s.reads.close, s.writes.close, s.counts.close)
 	var native *pgxpool.Pool
 	if s.tenant, native, err = open(tenantRole); err != nil {

@@ -83,6 +83,9 @@ func (s *Store) openSQLite(ctx context.Context, path string) error {
 	if err := pingSQLite(ctx, writer); err != nil {
 		return fmt.Errorf("database_url: %s: %w", path, err)
 	}
+	s.writes = newBatcher(1, s.deliverSQLite)
+	s.counts = s.writes
+	s.closers = append(s.closers, s.writes.close)
 	return nil
 }
 
@@ -193,20 +196,21 @@ func (s *Store) beginSQLite(ctx context.Context, scope tenantScope) (txn, error)
 	return sqlTx{sqlQuerier{tx}, tx}, nil
 }
 
-// compile returns the reader's compiled statement for a query. Each query is compiled once.
-func (s *Store) compile(ctx context.Context, query string) (querier, error) {
+// compile returns the compiled statement for a query: one that only the reader runs, or only the writer. Each query is
+// compiled once.
+func (s *Store) compile(ctx context.Context, db *sql.DB, query string) (keptStatement, error) {
 	if kept, ok := s.kept.Load(query); ok {
-		return sqlQuerier{kept.(keptStatement)}, nil
+		return kept.(keptStatement), nil
 	}
-	fresh, err := s.reader.PrepareContext(context.WithoutCancel(ctx), query)
+	fresh, err := db.PrepareContext(ctx, query)
 	if err != nil {
-		return nil, classify(err)
+		return keptStatement{}, classify(err)
 	}
 	kept, lost := s.kept.LoadOrStore(query, keptStatement{fresh})
 	if lost {
 		_ = fresh.Close() //nolint:sqlclosecheck // another request has compiled it
 	}
-	return sqlQuerier{kept.(keptStatement)}, nil
+	return kept.(keptStatement), nil
 }
 
 // keptStatement runs the query from which it was compiled, and ignores the SQL argument.

@@ -23,8 +23,8 @@ func (st Statement) has(p policy) bool { return st.policy&p != 0 }
 type policy uint16
 
 const (
-	// shared statements of concurrent requests, outside transactions, are sent to PostgreSQL in one batch (batcher.go).
-	// Each must touch a row that no other request touches, since all statements of a batch wait for each other.
+	// shared statements of concurrent requests, outside transactions, run in one batch (batcher.go); on SQLite only
+	// those that write. Each must touch a row that no other request touches, since all statements of a batch wait for each other.
 	shared policy = 1 << iota
 	// ordered is for a shared statement whose row other requests write too. The first argument names the row, and every
 	// batch writes its rows in the order of their names, so that batches cannot deadlock.
@@ -77,7 +77,7 @@ func (s *Store) exec(ctx context.Context, st Statement, args ...any) (n int64, e
 	switch {
 	case inside(ctx) != nil:
 		err = alone() // InTx retries the whole transaction
-	case s.native != nil && st.has(shared):
+	case st.has(shared):
 		err = again(ctx, func() error {
 			n, err = s.writes.run(ctx, st, args, nil)
 			return err
@@ -123,7 +123,7 @@ func (s *Store) execReturning(ctx context.Context, dest []any, st Statement, arg
 	switch {
 	case inside(ctx) != nil:
 		err = alone()
-	case s.native != nil && st.has(shared):
+	case st.has(shared):
 		err = again(ctx, func() error {
 			found = false
 			_, err := s.counts.run(ctx, st, args, row)
@@ -154,7 +154,7 @@ func (s *Store) one(ctx context.Context, dest []any, st Statement, args ...any) 
 	}
 	switch {
 	case inside(ctx) != nil:
-	case s.native != nil && st.has(shared):
+	case s.reads != nil && st.has(shared):
 		if _, err = s.reads.run(ctx, st, args, row); errors.Is(err, errAlone) {
 			found = false
 			break
@@ -164,9 +164,11 @@ func (s *Store) one(ctx context.Context, dest []any, st Statement, args ...any) 
 		}
 		return err
 	case s.native == nil && st.has(compiled):
-		if q, err = s.compile(ctx, st.text); err != nil {
+		compiled, err := s.compile(context.WithoutCancel(ctx), s.reader, st.text)
+		if err != nil {
 			return err
 		}
+		q = sqlQuerier{compiled}
 	}
 	err = classify(q.each(ctx, row, st.text, args))
 	if err == nil && !found {

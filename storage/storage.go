@@ -34,9 +34,9 @@ type Store struct {
 	native     *pgxpool.Pool            // PostgreSQL: the pool behind system, for single statements; nil on SQLite
 	natives    map[string]*pgxpool.Pool // PostgreSQL: the pools behind system and tenant, by name
 	reads      *batcher                 // PostgreSQL: shared reads
-	writes     *batcher                 // PostgreSQL: shared writes, which share commits too
-	counts     *batcher                 // PostgreSQL: counters of limits, likewise
-	kept       sync.Map                 // SQLite: compiled statements of the reader, by their SQL
+	writes     *batcher                 // shared writes, which share commits too
+	counts     *batcher                 // counters of limits, likewise; on SQLite, which has one writer, it is writes
+	kept       sync.Map                 // SQLite: compiled statements, by their SQL
 	touches    touches
 	uses       uses
 	liveKeys   liveKeys

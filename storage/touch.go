@@ -94,7 +94,7 @@ func (s *Store) FlushTouches(ctx context.Context) error {
 		}
 		err := s.InTx(ctx, func(ctx context.Context) error {
 			if table == "api_keys" {
-				return s.execOrElse(ctx, updateKeyUse, insertKeyUse, lists)
+				return s.execOrElseOfUses(ctx, updateKeyUse, insertKeyUse, lists)
 			}
 			_, err := s.execMany(ctx, touchStatements[table], lists)
 			return err

@@ -168,7 +168,7 @@ func (s *Store) writeCounts(ctx context.Context, counts map[usageKey]*Usage) err
 				key.workspaceID, key.credentialID, key.hour, row.Credential, row.Allowed, row.Limited, row.Refused,
 			}
 		}
-		err := s.InTx(ctx, func(ctx context.Context) error { return s.execOrElse(ctx, addUsage, insertUsage, lists) })
+		err := s.InTx(ctx, func(ctx context.Context) error { return s.execOrElseOfUses(ctx, addUsage, insertUsage, lists) })
 		if err != nil {
 			// If the answer to a commit is lost, its requests may be counted twice, which is better than not at all.
 			return err
@@ -275,6 +275,11 @@ func (s *Store) writeRecentOf(
 			SELECT $1, k.id, k.workspace_id, k.user_id, CAST($3 AS BIGINT), $4, $5, CAST($6 AS BIGINT), $7, $8,
 			CAST($9 AS BIGINT)
 			FROM api_keys k WHERE k.id = $2 ON CONFLICT (id) DO NOTHING`
+	}
+	if keys {
+		if err := s.beforeUses(ctx); err != nil {
+			return err
+		}
 	}
 	// A row may exist already, if the answer to its commit was lost.
 	if _, err := s.execMany(ctx, insert, rows); err != nil {

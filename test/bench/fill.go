@@ -18,8 +18,11 @@ import (
 	"doorward/storage"
 )
 
-// sample is how many credentials of a large table rows use. They lie evenly among the others.
-const sample = 100_000
+// How many credentials of a large table rows use. They lie evenly among the others.
+const (
+	tokenSample = 20_000
+	keySample   = 100_000
+)
 
 func tokenForm(text string) string { return url.Values{"token": {text}}.Encode() }
 
@@ -83,7 +86,7 @@ func (s *site) fill(ctx context.Context) error {
 		}
 	}
 	owner := fmt.Sprintf("1 + i * 611953 %% %d", s.users) // a prime: known credentials belong to owners all over
-	if err := s.digests(ctx, s.tokenForms, bearer.PrefixAccessToken, s.tokens, tokenForm); err != nil {
+	if err := s.digests(ctx, s.tokenForms, bearer.PrefixAccessToken, s.tokens, tokenSample, tokenForm); err != nil {
 		return err
 	}
 	if err := s.insert(ctx, "access_tokens", `digest, grant_id, client_id, resource, scopes, created_at, expires_at`,
@@ -91,7 +94,7 @@ func (s *site) fill(ctx context.Context) error {
 		ORDER BY digest`, args...); err != nil {
 		return err
 	}
-	if err := s.digests(ctx, s.keyForms, apikey.Prefix("sk", apikey.Live), s.keys, keyForm); err != nil {
+	if err := s.digests(ctx, s.keyForms, apikey.Prefix("sk", apikey.Live), s.keys, keySample, keyForm); err != nil {
 		return err
 	}
 	if err := s.insert(ctx, "api_keys", keyColumns, `SELECT `+keyValues("digest", id("ws", owner))+`
@@ -133,8 +136,11 @@ func keyValues(digest, workspace string) string {
 		`, $4::text, 'live', 'sk_live_', 'Load', 'load', '', 'read write', FALSE, '', '', 0, '', '', $1::bigint`
 }
 
-// digests fills the temporary table digests with n of them. Some belong to credentials in a file.
-func (s *site) digests(ctx context.Context, path, prefix string, n int, form func(string) string) error {
+// digests fills the temporary table digests with n of them. All, or of a large table sample, belong to credentials in a
+// file.
+func (s *site) digests(
+	ctx context.Context, path, prefix string, n, sample int, form func(string) string,
+) error {
 	if _, err := s.superuser.Exec(ctx, `DROP TABLE IF EXISTS known, digests;
 		CREATE TEMP TABLE known (i bigint, digest bytea);
 		CREATE TEMP TABLE digests (i bigint, digest bytea)`); err != nil {
@@ -142,7 +148,7 @@ func (s *site) digests(ctx context.Context, path, prefix string, n int, form fun
 	}
 	kept := n
 	if n > cached {
-		kept = sample
+		kept = min(n, sample)
 	}
 	var rows [][]any
 	if err := credentials(path, prefix, kept, form, func(digest []byte) error {

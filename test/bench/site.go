@@ -102,7 +102,9 @@ func (b *bench) site(ctx context.Context, name string) (*site, error) {
 func (b *bench) postgres(ctx context.Context, name string, n size) (*site, error) {
 	if b.cluster == nil {
 		say("starting PostgreSQL")
-		server, err := postgres.NewServer(ctx, postgres.Options{Durable: true})
+		server, err := postgres.NewServer(ctx, postgres.Options{
+			Durable: true, Settings: map[string]string{"shared_buffers": "1GB"},
+		})
 		if err != nil {
 			return nil, err
 		}
