@@ -129,7 +129,11 @@ func (a adapter) narrow(x *exchange, role string) error {
 // CreateAccessTokenSession implements oauth2.AccessTokenStorage.
 func (a adapter) CreateAccessTokenSession(ctx context.Context, signature string, _ fosite.Requester) error {
 	x, _ := exchangeOf(ctx)
-	return a.store.InsertAccessToken(ctx, storage.AccessToken{
+	insert := a.store.InsertAccessToken
+	if x.grant.ID == "" {
+		insert = a.store.InsertOwnAccessToken
+	}
+	return insert(ctx, storage.AccessToken{
 		Digest:    []byte(signature),
 		GrantID:   x.grant.ID,
 		ClientID:  x.client.ID,

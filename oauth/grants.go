@@ -35,7 +35,8 @@ type grant struct {
 	reserve func(s *Server, ctx context.Context, x *exchange) (release func(), err error)
 	// use consumes the presented code or refresh token, in the transaction that issues the tokens.
 	use func(s *Server, ctx context.Context, x *exchange) error
-	// oneStatement means that issuing is one statement, which needs no transaction.
+	// oneStatement means that issuing is one statement, which needs no transaction, and which itself makes sure that the
+	// client is not disabled.
 	oneStatement bool
 }
 

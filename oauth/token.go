@@ -48,9 +48,13 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 			Code: UnauthorizedClient, Description: "This client is not registered for the grant type " + name + ".",
 		}
 	}
-	if err := s.clients.mayIssue(ctx, client.ID); errors.Is(err, storage.ErrNotFound) {
-		return &Error{Code: InvalidClient, Description: clientRefused, Cause: errClientDisabled}
-	} else if err != nil {
+	if !g.oneStatement {
+		err = s.clients.mayIssue(ctx, client.ID)
+	}
+	if errors.Is(err, storage.ErrNotFound) {
+		return disabledMeanwhile()
+	}
+	if err != nil {
 		return err
 	}
 	x := &exchange{client: client, form: form}
@@ -71,6 +75,11 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 		RefreshToken: extra(resp, "refresh_token"), Scope: strings.Join(x.scopes, " "),
 	})
 	return nil
+}
+
+// disabledMeanwhile refuses a client that was disabled or deleted after it was cached, perhaps by another process.
+func disabledMeanwhile() error {
+	return &Error{Code: InvalidClient, Description: clientRefused, Cause: errClientDisabled}
 }
 
 // issue has fosite run a prepared grant, and issues the tokens.
@@ -111,7 +120,9 @@ func (s *Server) issue(
 		return err
 	}
 	if g.oneStatement {
-		err = respond(ctx)
+		if err = respond(ctx); errors.Is(err, storage.ErrNotFound) {
+			return nil, disabledMeanwhile()
+		}
 	} else {
 		err = s.store.InTx(ctx, respond)
 	}

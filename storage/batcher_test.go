@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -51,9 +52,9 @@ func TestStatementOfASharedBatchFailsAlone(t *testing.T) {
 	// Half of them are one and the same token.
 	wins, errs := atOnce(racers, func(i int) error {
 		if i%2 == 0 {
-			return s.InsertAccessToken(system(t), w.token(s, "the same"))
+			return s.InsertOwnAccessToken(system(t), w.token(s, "the same"))
 		}
-		return s.InsertAccessToken(system(t), w.token(s, fmt.Sprint("own ", i)))
+		return s.InsertOwnAccessToken(system(t), w.token(s, fmt.Sprint("own ", i)))
 	})
 	must(t, <-released)
 	if want := int64(racers/2 + 1); wins != want {
@@ -79,6 +80,75 @@ func TestStatementOfASharedBatchFailsAlone(t *testing.T) {
 	}
 }
 
+// On SQLite, a batch gathers while another transaction writes. A statement that fails takes no other one of its batch
+// with it, and each request gets its own result.
+func TestStatementOfASharedBatchFailsAloneOnSQLite(t *testing.T) {
+	s := stores.Open(t, stores.SQLite(t))
+	w := newWorld(t, stopped(s))
+	before, err := s.Count(system(t), `SELECT count(*) FROM access_tokens`)
+	must(t, err)
+	writer := s.SystemPool()
+	other, err := writer.BeginTx(t.Context(), nil)
+	must(t, err)
+	waits, released := writer.Stats().WaitCount, make(chan error, 1)
+	go func() {
+		for writer.Stats().WaitCount == waits {
+			runtime.Gosched()
+		}
+		released <- other.Rollback()
+	}()
+	wins, errs := atOnce(racers, func(i int) error {
+		switch token := w.token(s, fmt.Sprint("own ", i)); i % 4 {
+		case 0:
+			return s.InsertOwnAccessToken(system(t), w.token(s, "the same"))
+		case 1:
+			token.ClientID = "unknown"
+			if err := s.InsertOwnAccessToken(system(t), token); !errors.Is(err, storage.ErrNotFound) {
+				return fmt.Errorf("the token of an unknown client: %w", err)
+			}
+			return nil
+		default:
+			return s.InsertOwnAccessToken(system(t), token)
+		}
+	})
+	must(t, <-released)
+	if want := int64(racers*3/4 + 1); wins != want {
+		t.Errorf("%d of %d had the right result, want %d", wins, racers, want)
+	}
+	for _, err := range errs {
+		mustBe(t, err, storage.ErrExists)
+	}
+	if n, err := s.Count(system(t), `SELECT count(*) FROM access_tokens`); err != nil || n-before != racers/2+1 {
+		t.Errorf("%d tokens more, error %v; want %d", n-before, err, racers/2+1)
+	}
+}
+
+// A client that was disabled or deleted, or whose workspace was, gets no token, whatever is cached of it.
+func TestOwnTokenNeedsAnEnabledClient(t *testing.T) {
+	onEachEngine(t, func(t *testing.T, s *storage.Store) {
+		w := newWorld(t, s)
+		n := 0
+		insert := func() error {
+			n++
+			return s.InsertOwnAccessToken(system(t), w.token(s, fmt.Sprint(n)))
+		}
+		must(t, insert())
+		for what, query := range map[string]string{
+			"client":    `UPDATE clients SET disabled_at = $2 WHERE id = $1`,
+			"workspace": `UPDATE workspaces SET disabled_at = $2 WHERE id = (SELECT workspace_id FROM clients WHERE id = $1)`,
+		} {
+			for _, at := range []any{s.Now(), nil} {
+				if changed, err := s.Exec(system(t), query, w.client.ID, at); err != nil || changed != 1 {
+					t.Fatalf("%s: %d rows changed, error %v", what, changed, err)
+				}
+				if err := insert(); (at == nil) != (err == nil) || err != nil && !errors.Is(err, storage.ErrNotFound) {
+					t.Errorf("the %s disabled at %v: error %v", what, at, err)
+				}
+			}
+		}
+	})
+}
+
 // A row that its reader cannot take fails no other request.
 func TestRowOfASharedBatchIsUnreadableAlone(t *testing.T) {
 	s := stores.Open(t, stores.PostgreSQL(t))
@@ -101,28 +171,29 @@ func TestRowOfASharedBatchIsUnreadableAlone(t *testing.T) {
 
 // Each request sees what was committed before it asked, whichever requests share its batch.
 func TestSharedBatchesReadWhatIsCommitted(t *testing.T) {
-	s := stores.Open(t, stores.PostgreSQL(t))
-	w := newWorld(t, stopped(s))
-	_, errs := atOnce(racers, func(i int) error {
-		token := w.token(s, fmt.Sprint(i))
-		if err := s.InsertAccessToken(system(t), token); err != nil {
+	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
+		w := newWorld(t, s)
+		_, errs := atOnce(racers, func(i int) error {
+			token := w.token(s, fmt.Sprint(i))
+			if err := s.InsertOwnAccessToken(system(t), token); err != nil {
+				return err
+			}
+			if _, err := s.AccessTokenByDigest(system(t), token.Digest); err != nil {
+				return fmt.Errorf("inserted, then: %w", err)
+			}
+			if _, err := s.RevokeAccessToken(system(t), token.Digest); err != nil {
+				return err
+			}
+			b, err := s.AccessTokenByDigest(system(t), token.Digest)
+			if err == nil && b.Access.RevokedAt.IsZero() {
+				return errors.New("revoked, then alive")
+			}
 			return err
+		})
+		for _, err := range errs {
+			t.Error(err)
 		}
-		if _, err := s.AccessTokenByDigest(system(t), token.Digest); err != nil {
-			return fmt.Errorf("inserted, then: %w", err)
-		}
-		if _, err := s.RevokeAccessToken(system(t), token.Digest); err != nil {
-			return err
-		}
-		b, err := s.AccessTokenByDigest(system(t), token.Digest)
-		if err == nil && b.Access.RevokedAt.IsZero() {
-			return errors.New("revoked, then alive")
-		}
-		return err
 	})
-	for _, err := range errs {
-		t.Error(err)
-	}
 }
 
 func TestZ4b_SharedBatchThatIsCutIsUnavailableForAll(t *testing.T) {
@@ -139,7 +210,7 @@ func TestZ4b_SharedBatchThatIsCutIsUnavailableForAll(t *testing.T) {
 			WHERE datname = current_database() AND application_name = 'doorward' AND wait_event_type = 'Lock'`)
 		cut <- errors.Join(err, lock.Rollback(context.WithoutCancel(t.Context())))
 	}()
-	wins, errs := atOnce(racers, func(i int) error { return s.InsertAccessToken(system(t), w.token(s, fmt.Sprint(i))) })
+	wins, errs := atOnce(racers, func(i int) error { return s.InsertOwnAccessToken(system(t), w.token(s, fmt.Sprint(i))) })
 	must(t, <-cut)
 	if len(errs) == 0 {
 		t.Error("no request noticed that its connection was cut")
@@ -154,23 +225,23 @@ func TestZ4b_SharedBatchThatIsCutIsUnavailableForAll(t *testing.T) {
 
 func TestRequestThatGivesUpBeforeItsBatchWritesNothing(t *testing.T) {
 	url := stores.PostgreSQL(t)
-	s, err := storage.Open(t.Context(), url, storage.Options{MaxConns: 4}) // one batch at a time
+	s, err := storage.Open(t.Context(), url, storage.Options{MaxConns: 8}) // one batch of writes at a time
 	must(t, err)
 	t.Cleanup(s.Close)
 	w := newWorld(t, stopped(s))
 	watch, lock := connectOwner(t, s), lockTokens(t, s)
 	first := make(chan error, 1)
-	go func() { first <- s.InsertAccessToken(system(t), w.token(s, "first")) }()
+	go func() { first <- s.InsertOwnAccessToken(system(t), w.token(s, "first")) }()
 	untilOneWaits(t, watch)
 	ctx, cancel := context.WithCancel(system(t))
 	second := make(chan error, 1)
-	go func() { second <- s.InsertAccessToken(waiting{ctx, cancel}, w.token(s, "second")) }()
+	go func() { second <- s.InsertOwnAccessToken(waiting{ctx, cancel}, w.token(s, "second")) }()
 	err = <-second
 	mustBe(t, err, storage.ErrUnavailable)
 	mustBe(t, err, context.Canceled) // and not for the lock, after some seconds
 	must(t, lock.Rollback(t.Context()))
 	must(t, <-first)
-	must(t, s.InsertAccessToken(system(t), w.token(s, "third"))) // all that was to come before it has come
+	must(t, s.InsertOwnAccessToken(system(t), w.token(s, "third"))) // all that was to come before it has come
 	_, err = s.AccessTokenByDigest(system(t), storage.Digest("second"))
 	mustBe(t, err, storage.ErrNotFound)
 }
@@ -214,7 +285,7 @@ func TestZ4c_SharedBatchWhoseCommitFails(t *testing.T) {
 		if i%8 == 0 {
 			token.Resource = "refused"
 		}
-		return s.InsertAccessToken(system(t), token)
+		return s.InsertOwnAccessToken(system(t), token)
 	})
 	must(t, <-released)
 	for _, err := range errs {

@@ -22,13 +22,28 @@ type AccessToken struct {
 // InsertAccessTokenStatement is the statement of InsertAccessToken.
 var InsertAccessTokenStatement = Statement{`INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes,
 	created_at, expires_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7)`, shared}
+	VALUES ($1, $2, $3, $4, $5, $6, $7)`, 0}
 
-// InsertAccessToken adds an access token.
+// InsertAccessToken adds an access token of a grant.
 func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
 	_, err := s.exec(ctx, InsertAccessTokenStatement, t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes,
 		t.CreatedAt, t.ExpiresAt)
 	return err
+}
+
+// InsertOwnAccessTokenStatement is the statement of InsertOwnAccessToken. The first half, which finds nothing, gives the
+// arguments of the second the types of the columns.
+var InsertOwnAccessTokenStatement = Statement{`INSERT INTO access_tokens (digest, client_id, resource, scopes,
+	created_at, expires_at)
+	SELECT digest, client_id, resource, scopes, created_at, expires_at FROM access_tokens WHERE FALSE
+	UNION ALL SELECT $1, $2, $3, $4, $5, $6 FROM clients c LEFT JOIN workspaces w ON w.id = c.workspace_id
+	WHERE c.id = $2 AND c.disabled_at IS NULL AND w.disabled_at IS NULL`, shared}
+
+// InsertOwnAccessToken adds an access token without a grant, which a client gets for itself. It returns ErrNotFound if
+// the client or its workspace was deleted or disabled.
+func (s *Store) InsertOwnAccessToken(ctx context.Context, t AccessToken) error {
+	return s.execOne(ctx, ErrNotFound, InsertOwnAccessTokenStatement, t.Digest, t.ClientID, t.Resource, t.Scopes,
+		t.CreatedAt, t.ExpiresAt)
 }
 
 // Bearer is a token with everything that decides whether it is active: its client and, if it acts for a user, the

@@ -204,6 +204,9 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 			ClientID: w.client.ID, CreatedAt: s.Now(), ExpiresAt: s.Now(),
 		})
 	},
+	"InsertOwnAccessToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertOwnAccessToken(ctx, w.token(s, "new"))
+	},
 	"UseRefreshToken": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.UseRefreshToken(ctx, w.refresh, 0)
 	},

@@ -75,7 +75,8 @@ func (b *bench) clientCredentials(conns int) *row {
 		},
 		ours: func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, l) },
 		against: func(ctx context.Context, _ int) (float64, error) {
-			return b.pgbench(ctx, s, "insert", conns, s.insertAccess("NULL")+";\n")
+			return b.pgbench(ctx, s, "insert", conns, bind(storage.InsertOwnAccessTokenStatement, fresh, text(s.client.ID),
+				text(benchIssuer), text("read write"), integer(now()), integer(now()+day))+";\n")
 		},
 	}
 }
