@@ -95,7 +95,7 @@ func (b *bench) clientCredentialsLite() *row {
 		topic: "client_credentials, SQLite", limit: "single-row commits of the same engine", want: 0.60,
 		about: "The baseline is one process that inserts the same row through the same driver with the same " +
 			"settings, one commit after the other, and nothing else. Both wait for the disk at each commit; " +
-			"Doorward gains on the baseline only by letting concurrent requests share one.",
+			"concurrent requests of Doorward share one, with all that arrives while another commit is under way.",
 		setup: func(ctx context.Context) error {
 			s, p, err := b.on(ctx, liteWrites, warm)
 			if err != nil {

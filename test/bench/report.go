@@ -106,7 +106,8 @@ func (b *bench) keepPage(rows []*row, own, peers string) error {
 	how := wrap(fmt.Sprintf("Load comes from wrk with %d connections, unless the row says another number, and "+
 		"pgbench (`-M prepared`) has %d clients, the size of one of the server's pools, unless it says another "+
 		"number. Server, database and load driver share the machine. The bare handler is a `net/http` server with "+
-		"Go's defaults. Log lines go to a file. PostgreSQL runs with its defaults, fsync on. In a row that is "+
+		"Go's defaults. Log lines go to a file. PostgreSQL runs with its defaults, fsync on, but "+
+		"with 1 GB of memory of its own (`shared_buffers`). In a row that is "+
 		"warm, the server answers from its cache; in one that is cold, the cache is off.",
 		usualConns, poolConns), 120, "")
 	page := "# Benchmarks\n\n" + when + "\n\n" + how + "\n\n" + own + `
