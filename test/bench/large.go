@@ -82,7 +82,7 @@ func (b *bench) written() *row {
 				return 0, fmt.Errorf("position in the log: %w", err)
 			}
 			_, checks, err := b.wrkCounting(ctx, load{
-				url: p.url + "/oauth/introspect", bodies: s.keyForms, authorization: s.asAPI(), seconds: 4 * b.seconds(),
+				url: p.url + "/oauth/introspect", bodies: s.keyForms, authorization: s.asAPI(), seconds: 6 * b.seconds(),
 			})
 			if err != nil {
 				return 0, err

@@ -7,11 +7,11 @@ import (
 )
 
 // longTail is how many measurements long a run is from which the slowest of a thousand requests is read: a minute.
-const longTail = 20
+const longTail = 30
 
 // latencyRows are latencies at half the peak rate.
 func (b *bench) latencyRows() []*row {
-	p99 := b.tail("introspection, p99 at half the peak", "", reads, warm, false, 0.99, 2)
+	p99 := b.tail("introspection, p99 at half the peak", "", reads, warm, false, 0.99, 3)
 	p99.want = 3
 	p99.about = "Requests are due at constant intervals, at half the rate that the server reached with wrk just " +
 		"before, and are timed from the moment at which they were due. The bare handler gets the same rate. Both " +

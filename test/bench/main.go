@@ -35,7 +35,7 @@ func main() {
 	}
 	b := bench{sites: map[string]*site{}, running: map[string]*process{}}
 	flag.StringVar(&b.only, "only", "", "measure the rows whose name holds this text; writes no file")
-	flag.DurationVar(&b.length, "length", 3*time.Second, "of each measurement, in whole seconds")
+	flag.DurationVar(&b.length, "length", 2*time.Second, "of each measurement, in whole seconds")
 	flag.IntVar(&b.rounds, "rounds", 5, "rounds; each measures every row once, in a different order")
 	flag.IntVar(&b.large.users, "users", 1_000_000, "users in the large database")
 	flag.IntVar(&b.large.tokens, "tokens", 10_000_000, "active tokens in the large database")
