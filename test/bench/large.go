@@ -38,7 +38,9 @@ func (b *bench) manyThings(what string, keys bool) *row {
 		},
 		prepare: func(ctx context.Context, round int) (err error) {
 			if round == 0 {
-				_, err = b.wrk(ctx, many)
+				first := many
+				first.seconds = 3 * b.seconds()
+				_, err = b.wrk(ctx, first)
 			}
 			return err
 		},
