@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"doorward/brand"
+	"doorward/locale"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
@@ -42,8 +45,20 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// RedirectSchemes are the allowed schemes of redirect URIs that have no dot, such as cursor.
 	RedirectSchemes []string
-	// SignUp says who can create an account; closed is the only value.
-	SignUp string
+	// Brand is the vendor's own look. Messages is a folder with the vendor's catalogues, one file for each language; empty:
+	// none. Languages are the tags of the languages that pages and emails are offered in; the first is the default.
+	Brand     brand.Config
+	Messages  string
+	Languages []string
+	// Mail says how email is sent.
+	Mail Mail
+	// SignUp says who can create an account: SignUpClosed, SignUpInvited or SignUpOpen. SignUpDomains bounds their
+	// addresses, and SignUpApproval says who approves them: ApprovalNone or ApprovalAdministrator.
+	SignUp         string
+	SignUpDomains  Domains
+	SignUpApproval string
+	// SignIn says by which methods users sign in.
+	SignIn SignIn
 	// Lifetimes are those of codes and tokens. TokenLimits bound the tokens of each client.
 	Lifetimes   oauth.Lifetimes
 	TokenLimits oauth.TokenLimits
@@ -60,6 +75,8 @@ type Config struct {
 	Limits string
 	// Resources are the APIs that tokens and keys are for; the first is the default. There is at least one.
 	Resources []Resource
+
+	catalogues []*locale.Language // of Languages
 }
 
 // Default returns the default configuration, without resources, because the default resource depends on the issuer.
@@ -73,7 +90,11 @@ func Default() Config {
 		Secret:             nil,
 		TrustedProxies:     nil,
 		RedirectSchemes:    nil,
-		SignUp:             "closed",
+		Languages:          slices.Clone(locale.Shipped),
+		Mail:               Mail{Hourly: 1000},
+		SignUp:             SignUpClosed,
+		SignUpApproval:     ApprovalNone,
+		SignIn:             SignIn{Password: true, EmailLink: true},
 		Lifetimes: oauth.Lifetimes{
 			Access:             time.Hour,
 			Refresh:            7 * input.Day,
@@ -109,7 +130,9 @@ var Settings = []Setting{
 	{"secret", true},
 	{"trusted_proxies", true},
 	{"redirect_schemes", true},
+	{"languages", true},
 	{"sign_up", false},
+	{"sign_up_approval", false},
 	{"plans_by", false},
 	{"cache", false},
 	{"limits", false},
@@ -118,7 +141,7 @@ var Settings = []Setting{
 }
 
 // fileOnly are the top-level keys that are not settings, because their values are mappings or lists of them.
-var fileOnly = []string{"tokens", "plans", "resources"}
+var fileOnly = []string{"brand", "mail", "sign_up_domains", "sign_in", "tokens", "plans", "resources"}
 
 func variable(key string) string { return "DOORWARD_" + strings.ToUpper(key) }
 
@@ -202,7 +225,7 @@ func written(values []string) *yaml.Node {
 
 // topLevel returns the readers of the top-level keys.
 func (p *parser) topLevel(c *Config) map[string]field {
-	return map[string]field{
+	fields := map[string]field{
 		"issuer":               p.stringValue(&c.Issuer, checkIssuer),
 		"listen":               p.stringList(&c.Listen, checkListen),
 		"admin_listen":         p.stringValue(&c.AdminListen, orEmpty(checkListen)),
@@ -211,7 +234,6 @@ func (p *parser) topLevel(c *Config) map[string]field {
 		"secret":               p.secrets(&c.Secret),
 		"trusted_proxies":      p.prefixes(&c.TrustedProxies),
 		"redirect_schemes":     p.stringList(&c.RedirectSchemes, checkRedirectScheme),
-		"sign_up":              p.stringValue(&c.SignUp, checkSignUp),
 		"plans_by":             p.stringValue(&c.PlansBy, oneOf("administrators", "owners")),
 		"cache":                p.stringValue(&c.Cache, oneOf("on", "off")),
 		"limits":               p.stringValue(&c.Limits, orEmpty(oneOf("memory", "database"))),
@@ -244,6 +266,8 @@ func (p *parser) topLevel(c *Config) map[string]field {
 			p.list(n, key, func(n *yaml.Node, key string) { c.Resources = append(c.Resources, p.resource(n, key)) })
 		},
 	}
+	maps.Copy(fields, p.peopleFields(c))
+	return fields
 }
 
 // maxRequests bounds the requests of a window, so that sums do not overflow.

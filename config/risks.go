@@ -140,6 +140,10 @@ func holdsSecret(n *yaml.Node) bool {
 			if err == nil && u.User != nil && inlineText(value) {
 				_, found = u.User.Password()
 			}
+		case "mail":
+			for j := 0; j+1 < len(value.Content); j += 2 {
+				found = found || value.Content[j].Value == "url" && secretOfMail(value.Content[j+1])
+			}
 		}
 		if found || holdsSecret(value) {
 			return true

@@ -21,6 +21,7 @@ import (
 func (p *parser) check(c *Config) {
 	p.checkListeners(c)
 	p.checkLifetimes(c)
+	p.checkPeople(c)
 
 	issuer, err := url.Parse(c.Issuer)
 	if err != nil {

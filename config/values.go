@@ -56,8 +56,8 @@ func checkText(s string) error {
 	case len(s) > maxText:
 		return errors.New("is longer than 500 bytes; shorten it")
 	}
-	if _, wrong := input.Line(s, maxText); wrong != "" {
-		return errors.New(wrong)
+	if _, wrong := input.Line(s, maxText); !wrong.IsZero() {
+		return errors.New(wrong.String())
 	}
 	return nil
 }
@@ -135,15 +135,6 @@ func checkSecret(s string) error {
 		return fmt.Errorf("has too few different characters; %s", howToSecret)
 	}
 	return nil
-}
-
-func checkSignUp(s string) error {
-	if s == "open" {
-		return errors.New(
-			"open needs email, which this version does not send; use closed, and create users with: doorward user create",
-		)
-	}
-	return oneOf("closed")(s)
 }
 
 var (

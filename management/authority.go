@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -40,12 +41,12 @@ func CLI(workspaceID string) Authority {
 
 // Forbidden means that the caller is not allowed to do what they requested.
 type Forbidden struct {
-	Message string // a sentence that says what would be needed
-	Scope   string // the missing scope; empty if something else is missing
+	Message locale.Text // a sentence that says what would be needed
+	Scope   string      // the missing scope; empty if something else is missing
 }
 
 // Error implements error.
-func (f *Forbidden) Error() string { return "forbidden: " + f.Message }
+func (f *Forbidden) Error() string { return "forbidden: " + f.Message.String() }
 
 // ErrStale means that the user of a browser session must enter their password again, since the act gives lasting
 // access. Nothing was done.
@@ -97,26 +98,23 @@ func (a *Authority) permitted(act *Act) error {
 	c := a.Credential
 	if c != nil && !c.Has(catalog.ScopeAdmin) {
 		return &Forbidden{
-			Message: "The credential lacks the " + catalog.ScopeAdmin + " scope; use one that has it.",
+			Message: locale.New("The credential lacks the %s scope; use one that has it.", catalog.ScopeAdmin),
 			Scope:   catalog.ScopeAdmin,
 		}
 	}
 	if act.Own && (a.UserID == "" || c != nil && c.Kind != bearer.KindPersonalAccessToken && !a.Manages) {
 		return &Forbidden{
-			Message: "Only users can manage personal access tokens and create workspaces: sign in, or use a personal " +
-				"access token with the " + catalog.ScopeAdmin + " scope.",
+			Message: locale.New("Only users can manage personal access tokens and create workspaces: sign in, or use a "+
+				"personal access token with the %s scope.", catalog.ScopeAdmin),
 		}
 	}
 	// Test keys are kept less carefully than live ones, so they can manage only test keys.
 	if c != nil && c.Environment == apikey.Test &&
 		(act.Permission != MayManageKeys || act.Environment != "" && act.Environment != apikey.Test) {
-		return &Forbidden{Message: "A test key can manage only test keys; use a live key."}
+		return &Forbidden{Message: locale.New("A test key can manage only test keys; use a live key.")}
 	}
 	if act.Permission != "" && !RoleMay(a.Role, act.Permission) {
-		return &Forbidden{
-			Message: "You need the " + leastRole[act.Permission] + " role in this workspace to " + string(act.Permission) +
-				". Ask an owner to change your role.",
-		}
+		return &Forbidden{Message: lacks[act.Permission]}
 	}
 	if !act.Lasts || c == nil {
 		return nil
@@ -143,8 +141,8 @@ func (a *Authority) permitted(act *Act) error {
 func (a *Authority) mustManage() error {
 	if c := a.Credential; c != nil && c.Kind == bearer.KindAccessToken && !a.Manages {
 		return &Forbidden{
-			Message: "App access tokens expire, but this change would remain. Use an API key or a personal access token, " +
-				"or ask the operator to run: doorward client update " + c.ClientID + " --manages",
+			Message: locale.New("App access tokens expire, but this change would remain. Use an API key or a personal "+
+				"access token, or ask the operator to run: %s", "doorward client update "+c.ClientID+" --manages"),
 		}
 	}
 	return nil
@@ -154,13 +152,14 @@ func (a *Authority) mustManage() error {
 // another resource, expires later, or may be used from more addresses.
 func mustCover(p *bearer.Principal, r *Reach) error {
 	if !catalog.SameResource(p.Audience, r.Resource) {
-		return &Forbidden{Message: "The credential is for another resource; use one for this resource."}
+		return &Forbidden{Message: locale.New("The credential is for another resource; use one for this resource.")}
 	}
 	for _, name := range r.Scopes {
 		if !p.Has(name) {
 			return &Forbidden{
-				Message: "You cannot grant the scope " + name + " with a credential that does not have it; use another credential.",
-				Scope:   name,
+				Message: locale.New("You cannot grant the scope %s with a credential that does not have it; use another "+
+					"credential.", name),
+				Scope: name,
 			}
 		}
 	}
@@ -174,23 +173,25 @@ func mustReach(p *bearer.Principal, ends storage.Time, addresses []string, role 
 		switch {
 		case ends.IsZero():
 			return &Forbidden{
-				Message: "The credential expires, but the new access would not. Choose an expiry no later than the " +
-					"credential's, or use a credential that never expires.",
+				Message: locale.New("The credential expires, but the new access would not. Choose an expiry no later than " +
+					"the credential's, or use a credential that never expires."),
 			}
 		case ends > p.ExpiresAt:
-			return &Forbidden{Message: "The credential expires before the new one would; choose an earlier expiry."}
+			return &Forbidden{
+				Message: locale.New("The credential expires before the new one would; choose an earlier expiry."),
+			}
 		}
 	}
 	if len(p.Addresses) > 0 && !apikey.AddressesWithin(addresses, p.Addresses) {
 		return &Forbidden{
-			Message: "The credential is restricted to certain IP addresses, but the new access would not be. " +
-				"Restrict it to the same addresses, or use a credential without this restriction.",
+			Message: locale.New("The credential is restricted to certain IP addresses, but the new access would not be. " +
+				"Restrict it to the same addresses, or use a credential without this restriction."),
 		}
 	}
 	if p.TokenRole != "" && role != "" && !catalog.AtLeast(p.TokenRole, role) {
 		return &Forbidden{
-			Message: "The credential is limited to the " + p.TokenRole + " role, so it cannot grant a higher role; " +
-				"use another credential.",
+			Message: locale.New("The credential is limited to the %s role, so it cannot grant a higher role; use another "+
+				"credential.", catalog.RoleName(p.TokenRole)),
 		}
 	}
 	return nil
@@ -214,8 +215,8 @@ func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 		}
 	}
 	return &Forbidden{
-		Message: "Only server administrators can do this. Sign in, or use an administrator's personal access token that " +
-			"has the " + catalog.ScopeAdmin + " scope and no maximum role.",
+		Message: locale.New("Only server administrators can do this. Sign in, or use an administrator's personal access "+
+			"token that has the %s scope and no maximum role.", catalog.ScopeAdmin),
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"doorward/locale"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -68,7 +69,7 @@ func (m *Manager) CreateClient(
 			return c, "", fmt.Errorf("create client: %w", err)
 		}
 		if n >= MaxClients {
-			return c, "", &input.Invalid{Field: "name", Message: fmt.Sprintf(
+			return c, "", &input.Invalid{Field: "name", Message: locale.New(
 				"This workspace has reached the limit of %d apps; delete one that is not used", MaxClients,
 			)}
 		}
@@ -117,7 +118,7 @@ func (m *Manager) EnableClient(ctx context.Context, by Authority, id string) err
 	return m.changeClient(ctx, by, id, "enabled", true, func(ctx context.Context, id string) error {
 		c, err := m.lockClient(ctx, id)
 		if err == nil && !c.DisabledAt.IsZero() {
-			err = by.MayEnable(&c, "enable")
+			err = by.MayEnable(&c, Enable)
 		}
 		if err != nil {
 			return err
@@ -137,7 +138,7 @@ func (m *Manager) lockClient(ctx context.Context, id string) (storage.Client, er
 // VerifyClient records whether an administrator vouches for the name of a client.
 func (m *Manager) VerifyClient(ctx context.Context, by Authority, id string, verified bool) error {
 	if !by.Administrator {
-		return &Forbidden{Message: "Only an administrator of this server can verify an app."}
+		return &Forbidden{Message: locale.New("Only an administrator of this server can verify an app.")}
 	}
 	done := "unverified"
 	if verified {
@@ -212,14 +213,15 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 		if !p.Administrator && !c.DisabledAt.IsZero() && c.DisabledBy == StoppedByAdministrator {
 			// When the app is enabled again, it must still be the one that the administrator has seen.
 			return &Forbidden{
-				Message: "An administrator of this server disabled this app, so only an administrator can change " +
-					"it, on the page /admin/apps/" + c.ID + ".",
+				Message: locale.New("An administrator of this server disabled this app, so only an administrator can change "+
+					"it, on the page %s.", adminPage(&c)),
 			}
 		}
 		p.oldName = c.Name
 		if p.Public != c.Public {
 			return &input.Invalid{
-				Field: "kind", Message: "An app cannot change between public and confidential; register a new app",
+				Field:   "kind",
+				Message: locale.New("An app cannot change between public and confidential; register a new app"),
 			}
 		}
 		if !p.Administrator {
@@ -275,7 +277,7 @@ func (m *Manager) RotateSecret(
 	ctx context.Context, by Authority, id string, grace time.Duration,
 ) (string, storage.ClientSecret, error) {
 	if grace < 0 || grace > 30*24*time.Hour {
-		return "", storage.ClientSecret{}, &input.Invalid{Field: "grace", Message: "must be between 0 and 30d"}
+		return "", storage.ClientSecret{}, &input.Invalid{Field: "grace", Message: locale.New("must be between 0 and 30d")}
 	}
 	secret, x := newSecret(m.store.Now())
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
@@ -291,7 +293,7 @@ func (m *Manager) RotateSecret(
 		}
 		if !c.DisabledAt.IsZero() {
 			return &input.Invalid{
-				Field: "kind", Message: "A disabled app cannot get a new secret; enable it first",
+				Field: "kind", Message: locale.New("A disabled app cannot get a new secret; enable it first"),
 			}
 		}
 		if err := m.mustBeEnabled(ctx, c.WorkspaceID); err != nil {
@@ -301,7 +303,9 @@ func (m *Manager) RotateSecret(
 	})
 	if errors.Is(err, storage.ErrNotFound) {
 		if c, lookup := m.store.ClientByID(ctx, id); lookup == nil && c.Public {
-			return "", x, &input.Invalid{Field: "kind", Message: "Public clients have no secret; use PKCE"}
+			return "", x, &input.Invalid{
+				Field: "kind", Message: locale.New("Public clients have no secret; use PKCE"),
+			}
 		}
 	}
 	if err != nil {

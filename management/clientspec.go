@@ -4,8 +4,10 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
@@ -58,45 +60,57 @@ type clientRules struct {
 // check completes a spec and returns every fault of it, as joined *input.Invalid errors.
 func (c *clientRules) check(p *ClientSpec) error {
 	var all input.Faults
-	fault := all.Add
 	if p.Name != p.oldName || p.oldName == "" { // the old name was valid under the rules at the time
-		c.checkAppName(p, fault)
+		c.checkAppName(p, &all)
 	}
 	p.Site = strings.TrimSpace(p.Site)
 	if p.Site != "" && !input.IsSite(p.Site) {
-		fault("site", "must be an https URL of at most 500 characters, in ASCII; percent-encode others, and use a "+
+		all.Add("site", "must be an https URL of at most 500 characters, in ASCII; percent-encode others, and use a "+
 			"host name in its xn-- form")
 	}
 	for _, list := range []struct {
-		field, what string
-		have, most  int
+		field      string
+		have, most int
+		tooMany    locale.Text
 	}{
-		{"redirect_uris", "redirect URIs", len(p.RedirectURIs), maxRedirectURIs},
-		{"scope", "permissions", len(p.Scopes), catalog.MaxScopes},
-		{"resource", "APIs", len(p.Resources), maxResources},
-		{"grant", "grant types", len(p.Grants), len(c.grants)},
+		{
+			"redirect_uris", len(p.RedirectURIs), maxRedirectURIs,
+			locale.New("At most %d redirect URIs are allowed; register fewer", maxRedirectURIs),
+		},
+		{
+			"scope", len(p.Scopes), catalog.MaxScopes,
+			locale.New("At most %d permissions are allowed; register fewer", catalog.MaxScopes),
+		},
+		{
+			"resource", len(p.Resources), maxResources,
+			locale.New("At most %d APIs are allowed; register fewer", maxResources),
+		},
+		{
+			"grant", len(p.Grants), len(c.grants),
+			locale.New("At most %d grant types are allowed; register fewer", len(c.grants)),
+		},
 	} {
 		if list.have > list.most {
 			// If a list is too long, its items are neither checked nor reported.
-			fault(list.field, "At most %d %s are allowed; register fewer", list.most, list.what)
+			all = append(all, &input.Invalid{Field: list.field, Message: list.tooMany})
 			return errors.Join(all...)
 		}
 	}
 	for i, uri := range p.RedirectURIs {
-		if why := redirecturi.Check(uri, c.redirectSchemes); why != "" {
-			fault("redirect_uris", "%q %s", input.Shorten(uri), why)
+		if why := redirecturi.Check(uri, c.redirectSchemes); !why.IsZero() {
+			all.Add("redirect_uris", "subject and predicate", strconv.Quote(input.Shorten(uri)), why)
 		} else if slices.Contains(p.RedirectURIs[:i], uri) {
-			fault("redirect_uris", "%q appears twice; send it once", input.Shorten(uri))
+			all.Add("redirect_uris", "%s appears twice; send it once", strconv.Quote(input.Shorten(uri)))
 		}
 	}
 	if !p.Administrator && (p.PKCEOptional || p.FirstParty || p.ResourceServer || p.Verified || p.Manages) {
-		fault("kind", "Only administrators can set pkce optional, first party, verified, manages and resource "+
+		all.Add("kind", "Only administrators can set pkce optional, first party, verified, manages and resource "+
 			"server; leave them out")
 	}
-	c.checkGrants(p, fault)
-	c.checkScopes(p, fault)
+	c.checkGrants(p, &all)
+	c.checkScopes(p, &all)
 	if p.Public && p.PKCEOptional {
-		fault("pkce", "cannot be optional for a public client, which has no secret to prove itself with (RFC 9700, "+
+		all.Add("pkce", "cannot be optional for a public client, which has no secret to prove itself with (RFC 9700, "+
 			"section 2.1.1)")
 	}
 	return errors.Join(all...)
@@ -113,14 +127,14 @@ type GrantRule struct {
 }
 
 // ownGrants lists, for a sentence, the grant types by which clients act on their own behalf.
-func (c *clientRules) ownGrants() string {
+func (c *clientRules) ownGrants() locale.Text {
 	var names []string
 	for _, g := range c.grants {
 		if !g.ForPeople && g.With == "" {
 			names = append(names, g.Name)
 		}
 	}
-	return strings.Join(names, " or ")
+	return input.Either(names)
 }
 
 // actForPeople reports whether the tokens of one of the grant types act for a user.
@@ -130,50 +144,50 @@ func (c *clientRules) actForPeople(grants []string) bool {
 	)
 }
 
-func (c *clientRules) checkGrants(p *ClientSpec, fault func(field, message string, args ...any)) {
+func (c *clientRules) checkGrants(p *ClientSpec, all *input.Faults) {
 	if p.ResourceServer {
 		if p.Public || p.FirstParty || p.PKCEOptional || p.Manages || len(p.RedirectURIs) > 0 || len(p.Grants) > 0 ||
 			len(p.Scopes) > 0 {
-			fault("kind", "A resource server only introspects tokens; leave out redirect URIs, grants, "+
+			all.Add("kind", "A resource server only introspects tokens; leave out redirect URIs, grants, "+
 				"scopes, public, pkce, manages and first party")
 		}
 		return
 	}
-	var all []string
+	var known []string
 	implied := p.Grants == nil && len(p.RedirectURIs) > 0
 	for _, g := range c.grants {
-		if all = append(all, g.Name); implied && g.Implied {
+		if known = append(known, g.Name); implied && g.Implied {
 			p.Grants = append(p.Grants, g.Name)
 		}
 	}
 	if len(p.Grants) == 0 {
-		fault("grant", "is missing: an app without a redirect URI needs %s", c.ownGrants())
+		all.Add("grant", "is missing: an app without a redirect URI needs %s", c.ownGrants())
 	}
 	for i, name := range p.Grants {
-		if !slices.Contains(all, name) {
-			fault("grant", "%q is unknown; use %s", input.Shorten(name), strings.Join(all, ", "))
+		if !slices.Contains(known, name) {
+			all.Add("grant", "%s is unknown; use %s", strconv.Quote(input.Shorten(name)), strings.Join(known, ", "))
 		} else if slices.Contains(p.Grants[:i], name) {
-			fault("grant", "%q appears twice; send it once", name)
+			all.Add("grant", "%s appears twice; send it once", strconv.Quote(name))
 		}
 	}
 	for _, g := range c.grants {
 		has := slices.Contains(p.Grants, g.Name)
 		switch {
 		case g.RedirectURI && has && len(p.RedirectURIs) == 0:
-			fault("redirect_uris", "are missing: %s needs one", g.Name)
+			all.Add("redirect_uris", "are missing: %s needs one", g.Name)
 		case g.RedirectURI && !has && len(p.RedirectURIs) > 0 && len(p.Grants) > 0:
-			fault("grant", "needs %s, since there is a redirect URI", g.Name)
+			all.Add("grant", "needs %s, since there is a redirect URI", g.Name)
 		}
 		if has && g.With != "" && !slices.Contains(p.Grants, g.With) {
-			fault("grant", "%s requires %s; add it", g.Name, g.With)
+			all.Add("grant", "%s requires %s; add it", g.Name, g.With)
 		}
 		if has && g.Secret && p.Public {
-			fault("grant", "%s needs a client secret, and public clients have none", g.Name)
+			all.Add("grant", "%s needs a client secret, and public clients have none", g.Name)
 		}
 	}
 }
 
-func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message string, args ...any)) {
+func (c *clientRules) checkScopes(p *ClientSpec, all *input.Faults) {
 	if len(p.Resources) == 0 {
 		p.Resources = []string{c.catalog.Resources()[0].ID}
 	}
@@ -183,15 +197,18 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 		r, ok := c.catalog.Resource(id)
 		switch {
 		case !ok:
-			fault("resource", "%q is not in the configuration; use the ID of a resource in it", input.Shorten(id))
+			all.Add(
+				"resource", "%s is not in the configuration; use the ID of a resource in it",
+				strconv.Quote(input.Shorten(id)),
+			)
 		case catalog.ContainsResource(p.Resources[:i], id):
-			fault("resource", "%q appears twice; send it once", id)
+			all.Add("resource", "%s appears twice; send it once", strconv.Quote(id))
 		default:
 			known, p.Resources[i] = append(known, r), r.ID
 		}
 	}
 	if len(p.Scopes) == 0 && !p.ResourceServer {
-		fault("scope", "is missing; choose at least one")
+		all.Add("scope", "is missing; choose at least one")
 	}
 	anyKnows := func(accept func(catalog.Scope) bool, name string) bool {
 		return slices.ContainsFunc(known, func(r *catalog.Resource) bool {
@@ -201,27 +218,27 @@ func (c *clientRules) checkScopes(p *ClientSpec, fault func(field, message strin
 	}
 	for i, name := range p.Scopes {
 		if slices.Contains(p.Scopes[:i], name) {
-			fault("scope", "%q appears twice; send it once", input.Shorten(name))
+			all.Add("scope", "%s appears twice; send it once", strconv.Quote(input.Shorten(name)))
 		} else if len(known) > 0 && !anyKnows(func(catalog.Scope) bool { return true }, name) {
-			fault("scope", "%q is not a scope of the app's resources; leave it out, or add the resource that has it",
-				input.Shorten(name))
+			all.Add("scope", "%s is not a scope of the app's resources; leave it out, or add the resource that has it",
+				strconv.Quote(input.Shorten(name)))
 		} else if len(known) > 0 && len(p.Grants) > 0 && !c.actForPeople(p.Grants) &&
 			!anyKnows(func(x catalog.Scope) bool { return !x.UserOnly }, name) {
-			fault("scope", "%q is available only to users, and an app with only %s acts on its own behalf; "+
-				"leave it out", input.Shorten(name), c.ownGrants())
+			all.Add("scope", "%s is available only to users, and an app with only %s acts on its own behalf; "+
+				"leave it out", strconv.Quote(input.Shorten(name)), c.ownGrants())
 		}
 	}
 }
 
 // checkAppName checks the name of an app. It must not claim what only this server says, and only the operator may give
 // it the name of the server or of an API.
-func (c *clientRules) checkAppName(p *ClientSpec, fault func(field, message string, args ...any)) {
-	var why string
+func (c *clientRules) checkAppName(p *ClientSpec, all *input.Faults) {
+	var why locale.Text
 	p.Name, why = input.Line(p.Name, maxAppName)
-	if why == "" && p.Name == "" {
-		why = "is missing; give the app a name that users will recognise"
+	if why.IsZero() && p.Name == "" {
+		why = locale.New("is missing; give the app a name that users will recognise")
 	}
-	if why == "" {
+	if why.IsZero() {
 		own := []string{"Doorward"}
 		for _, r := range c.catalog.Resources() {
 			own = append(own, r.Name, r.ID)
@@ -232,8 +249,8 @@ func (c *clientRules) checkAppName(p *ClientSpec, fault func(field, message stri
 		}
 		why = input.FalseClaim(p.Name, own, p.Administrator)
 	}
-	if why != "" {
-		fault("name", "%s", why)
+	if !why.IsZero() {
+		*all = append(*all, &input.Invalid{Field: "name", Message: why})
 	}
 }
 

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -27,7 +29,7 @@ func (m *Manager) Invite(
 	if !input.IsEmail(email) {
 		return storage.Invitation{}, "", &input.Invalid{
 			Field:   "email",
-			Message: "Enter one email address, such as name@example.com, in Latin letters only",
+			Message: locale.New("Enter one email address, such as name@example.com, in Latin letters only"),
 		}
 	}
 	token := bearer.NewCredential(prefixInvitation)
@@ -47,8 +49,10 @@ func (m *Manager) Invite(
 		open, err := m.store.InvitationsOf(ctx, w.ID)
 		if err == nil && len(open) >= MaxMembers {
 			err = &input.Invalid{
-				Field:   "email",
-				Message: fmt.Sprintf("There are %d pending invitations, the maximum; revoke some", len(open)),
+				Field: "email",
+				Message: locale.New(
+					"There are %s pending invitations, the maximum; revoke some", strconv.Itoa(len(open)),
+				),
 			}
 		}
 		if err == nil {
@@ -62,21 +66,26 @@ func (m *Manager) Invite(
 		members, err := m.store.Members(ctx, w.ID, "", MaxMembers)
 		if err == nil && len(members) >= MaxMembers {
 			err = &input.Invalid{
-				Field:   "email",
-				Message: fmt.Sprintf("The workspace has %d members, the maximum; remove some", len(members)),
+				Field: "email",
+				Message: locale.New(
+					"The workspace has %s members, the maximum; remove some", strconv.Itoa(len(members)),
+				),
 			}
 		}
 		if err == nil &&
 			slices.ContainsFunc(
 				members, func(m storage.Member) bool { return storage.EmailKey(m.Email) == storage.EmailKey(email) },
 			) {
-			err = &input.Invalid{Field: "email", Message: "already belongs to a member; change their role instead"}
+			err = &input.Invalid{
+				Field: "email", Message: locale.New("already belongs to a member; change their role instead"),
+			}
 		}
 		if err == nil {
 			// Do not send an invitation that could not be accepted: the creator of a key may have left the workspace.
 			if _, err = m.checkSender(ctx, i); errors.Is(err, storage.ErrNotFound) {
 				err = &Forbidden{
-					Message: "The user of this credential can no longer invite members with this role; use another credential.",
+					Message: locale.New("The user of this credential can no longer invite members with this role; use another " +
+						"credential."),
 				}
 			}
 		}
@@ -237,7 +246,8 @@ func (m *Manager) TakeInvitation(ctx context.Context, user storage.User, token s
 	}
 	if storage.EmailKey(i.Email) != storage.EmailKey(user.Email) {
 		return w, &Forbidden{
-			Message: "The invitation is for another address; sign in with that one, or ask for a new invitation.",
+			Message: locale.New("The invitation is for another address; sign in with that one, or ask for a new " +
+				"invitation."),
 		}
 	}
 	err = m.store.InTx(storage.System(ctx), func(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -43,7 +44,9 @@ func (m *Manager) UpdateKey(
 			return err
 		}
 		if !k.RevokedAt.IsZero() {
-			return &input.Invalid{Field: "key", Message: "is revoked and cannot be changed; create a new one"}
+			return &input.Invalid{
+				Field: "key", Message: locale.New("is revoked and cannot be changed; create a new one"),
+			}
 		}
 		before := k
 		changed, err := m.applyKeyChange(&by, &k, workspacePlan, c)
@@ -115,8 +118,9 @@ func (m *Manager) applyKeyChange(
 		err = errors.Join(
 			err,
 			&input.Invalid{
-				Field:   "kind",
-				Message: "Personal access tokens have no plan or rate limit, and API keys have no role; leave the field out",
+				Field: "kind",
+				Message: locale.New("Personal access tokens have no plan or rate limit, and API keys have no role; leave " +
+					"the field out"),
 			},
 		)
 	}
@@ -128,8 +132,8 @@ func (m *Manager) applyKeyChange(
 		for _, name := range kept.Scopes {
 			if !r.Covers(held, name) {
 				return nil, &Forbidden{
-					Message: "The key does not have the scope " + name + ". " +
-						"Scopes cannot be added to an existing key; create a new one.",
+					Message: locale.New("The key does not have the scope %s. Scopes cannot be added to an existing key; create "+
+						"a new one.", name),
 					Scope: name,
 				}
 			}
@@ -137,7 +141,9 @@ func (m *Manager) applyKeyChange(
 	}
 	if c.Role != nil && k.Role != "" && (kept.Role == "" || !catalog.AtLeast(k.Role, kept.Role)) {
 		return nil, &Forbidden{
-			Message: "The token is limited to the " + k.Role + " role, which cannot be raised; create a new one.",
+			Message: locale.New(
+				"The token is limited to the %s role, which cannot be raised; create a new one.", catalog.RoleName(k.Role),
+			),
 		}
 	}
 	k.Name, k.Note, k.Scopes, k.ScopesByObject, k.Role = kept.Name, kept.Note, kept.Scopes, kept.ByObject, kept.Role

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
@@ -25,8 +26,10 @@ func (m *Manager) CreateKey(
 	if introspects {
 		if !by.Administrator || by.WorkspaceID != "" {
 			return storage.APIKey{}, "", &Forbidden{
-				Message: "Keys with the scope " + catalog.ScopeIntrospect + " belong to a resource, not to a " +
-					"workspace; create them with: doorward key create --scope " + catalog.ScopeIntrospect,
+				Message: locale.New(
+					"Keys with the scope %s belong to a resource, not to a workspace; create them with: %s",
+					catalog.ScopeIntrospect, "doorward key create --scope "+catalog.ScopeIntrospect,
+				),
 				Scope: catalog.ScopeIntrospect,
 			}
 		}
@@ -38,7 +41,9 @@ func (m *Manager) CreateKey(
 		err = errors.Join(err, m.keys.CheckPlan(by.Administrator, r, &p, workspacePlan))
 	}
 	if err == nil && by.WorkspaceID == "" && !introspects {
-		err = &input.Invalid{Field: "workspace", Message: "is missing; choose the one that the key belongs to"}
+		err = &input.Invalid{
+			Field: "workspace", Message: locale.New("is missing; choose the one that the key belongs to"),
+		}
 	}
 	if err != nil {
 		return storage.APIKey{}, "", err
@@ -74,8 +79,10 @@ func (m *Manager) CreatePersonalToken(
 	_, err := m.keys.Check(&p, true)
 	if err == nil && (p.Plan != "" || p.RateLimit != 0) {
 		err = &input.Invalid{
-			Field:   "plan",
-			Message: "A personal access token uses the plan and rate limit of the workspace; leave them out",
+			Field: "plan",
+			Message: locale.New(
+				"A personal access token uses the plan and rate limit of the workspace; leave them out",
+			),
 		}
 	}
 	if err != nil {
@@ -158,11 +165,11 @@ func (a *Authority) mayManage(owner storage.KeyOwner) error {
 		return nil
 	case owner.UserID != "":
 		if owner.UserID != a.UserID {
-			return &Forbidden{Message: "Only its user can manage a personal access token."}
+			return &Forbidden{Message: locale.New("Only its user can manage a personal access token.")}
 		}
 		return a.Decide(Act{Own: true})
 	case owner.WorkspaceID == "" || owner.WorkspaceID != a.WorkspaceID:
-		return &Forbidden{Message: "The key belongs to another workspace."}
+		return &Forbidden{Message: locale.New("The key belongs to another workspace.")}
 	}
 	return a.May(MayManageKeys)
 }
@@ -206,7 +213,7 @@ func (m *Manager) ResumeKey(
 				return err
 			}
 			if !k.PausedAt.IsZero() {
-				if err := by.MayStart(k.PausedBy, owner.UserID != "", "key", "paused", "resume"); err != nil {
+				if err := by.MayResume(&k); err != nil {
 					return err
 				}
 			}
@@ -269,7 +276,7 @@ func (m *Manager) RotateKey(
 		return storage.APIKey{}, "", err
 	}
 	if grace < 0 || grace > apikey.MaxGrace {
-		return storage.APIKey{}, "", &input.Invalid{Field: "grace", Message: "must be between 0 and 30d"}
+		return storage.APIKey{}, "", &input.Invalid{Field: "grace", Message: locale.New("must be between 0 and 30d")}
 	}
 	var fresh storage.APIKey
 	var text string
@@ -289,7 +296,9 @@ func (m *Manager) RotateKey(
 			return apikey.ErrRotated
 		}
 		if !old.PausedAt.IsZero() {
-			return &input.Invalid{Field: "key", Message: "is paused and cannot be rotated; resume it first"}
+			return &input.Invalid{
+				Field: "key", Message: locale.New("is paused and cannot be rotated; resume it first"),
+			}
 		}
 		if err := cmp.Or(m.mustBeEnabled(ctx, old.WorkspaceID), m.userMustBeEnabled(ctx, old.UserID)); err != nil {
 			return err

@@ -2,10 +2,11 @@ package management
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -15,8 +16,10 @@ import (
 func checkRole(role string) error {
 	if !slices.Contains(catalog.Roles, role) {
 		return &input.Invalid{
-			Field:   "role",
-			Message: fmt.Sprintf("%q is not a role; use %s", input.Shorten(role), strings.Join(catalog.Roles, ", ")),
+			Field: "role",
+			Message: locale.New(
+				"%s is not a role; use %s", strconv.Quote(input.Shorten(role)), strings.Join(catalog.Roles, ", "),
+			),
 		}
 	}
 	return nil
@@ -42,7 +45,7 @@ func givesRole(role string) Act {
 // if they are a member already, and storage.ErrConflict for a personal workspace.
 func (m *Manager) AddMember(ctx context.Context, by Authority, w storage.Workspace, userID, role string) error {
 	if !by.Administrator {
-		return &Forbidden{Message: "Users join a workspace by invitation; invite them instead."}
+		return &Forbidden{Message: locale.New("Users join a workspace by invitation; invite them instead.")}
 	}
 	if err := checkRole(role); err != nil {
 		return err

@@ -3,10 +3,11 @@ package management
 import (
 	"slices"
 
+	"doorward/locale"
 	"doorward/oauth/catalog"
 )
 
-// Permission is what a role allows in a workspace. Its value completes a sentence that begins with "to".
+// Permission is what a role allows in a workspace. Its value is what it allows, in English.
 type Permission string
 
 // The permissions.
@@ -35,6 +36,38 @@ var leastRole = map[Permission]string{
 	MayManageOwners:    catalog.RoleOwner,
 	MayChangeWorkspace: catalog.RoleOwner,
 	MayDeleteWorkspace: catalog.RoleOwner,
+}
+
+// lacks says, for each permission, what a user without it can do.
+var lacks = map[Permission]locale.Text{
+	MaySee: locale.New("You need the viewer role in this workspace to see. Ask an owner to change your role."),
+	MayConsent: locale.New(
+		"You need the member role in this workspace to consent. Ask an owner to change your role.",
+	),
+	MayManageKeys: locale.New(
+		"You need the admin role in this workspace to manage keys. Ask an owner to change your role.",
+	),
+	MayManageApps: locale.New(
+		"You need the admin role in this workspace to manage apps. Ask an owner to change your role.",
+	),
+	MayManageMembers: locale.New(
+		"You need the admin role in this workspace to manage members. Ask an owner to change your role.",
+	),
+	MaySeeUsage: locale.New(
+		"You need the admin role in this workspace to see usage. Ask an owner to change your role.",
+	),
+	MayAudit: locale.New(
+		"You need the admin role in this workspace to see the audit log. Ask an owner to change your role.",
+	),
+	MayManageOwners: locale.New(
+		"You need the owner role in this workspace to manage owners. Ask an owner to change your role.",
+	),
+	MayChangeWorkspace: locale.New(
+		"You need the owner role in this workspace to change the workspace. Ask an owner to change your role.",
+	),
+	MayDeleteWorkspace: locale.New(
+		"You need the owner role in this workspace to delete the workspace. Ask an owner to change your role.",
+	),
 }
 
 // RoleMay reports whether a role has a permission; the empty role has none.

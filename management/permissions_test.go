@@ -1,6 +1,7 @@
 package management
 
 import (
+	"errors"
 	"slices"
 	"testing"
 
@@ -33,6 +34,12 @@ func TestRolesAndPermissions(t *testing.T) {
 			by := Authority{Role: role}
 			if err := by.May(p); (err == nil) != slices.Contains(roles, role) {
 				t.Errorf("%q may %s: %v", role, p, err)
+			}
+			var no *Forbidden
+			want := "You need the " + leastRole[p] + " role in this workspace to " + string(p) +
+				". Ask an owner to change your role."
+			if err := by.May(p); errors.As(err, &no) && no.Message.String() != want {
+				t.Errorf("%q may not %s: %s, want %s", role, p, no.Message, want)
 			}
 			// A credential needs the scope admin besides.
 			by.Credential = &bearer.Principal{Scopes: []string{"read", "write"}}

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -53,51 +53,76 @@ func (a *Authority) stopAuthority(already string, personal bool) string {
 	return by
 }
 
-// MayStart returns *Forbidden if a higher authority than this one stopped something. For the message, thing, done and
-// undo are words such as key, paused and resume.
-func (a *Authority) MayStart(stoppedBy string, personal bool, thing, done, undo string) error {
-	if stopLevel(a.stopsAs(personal)) >= stopLevel(stoppedBy) {
+// MayResume returns *Forbidden if a higher authority than this one paused a key.
+func (a *Authority) MayResume(k *storage.APIKey) error {
+	if stopLevel(a.stopsAs(k.UserID != "")) >= stopLevel(k.PausedBy) {
 		return nil
 	}
+	switch k.PausedBy {
+	case catalog.RoleOwner:
+		return &Forbidden{Message: locale.New("An owner of the workspace paused this key, so only an owner can resume it.")}
+	case catalog.RoleAdmin, catalog.RoleMember, catalog.RoleViewer:
+		return &Forbidden{
+			Message: locale.New("An admin of the workspace paused this key, so only an admin or owner can resume it."),
+		}
+	}
 	return &Forbidden{
-		Message: StoppedText(stoppedBy, thing, done) + ", so only " + who(stoppedBy) + " can " + undo + " it.",
+		Message: locale.New("An administrator of this server paused this key, so only an administrator can resume it."),
 	}
 }
 
-// MayEnable is MayStart for a client. The message names the page on which an administrator can enable it: on the pages
-// of a workspace, an administrator has only their role in it.
-func (a *Authority) MayEnable(c *storage.Client, undo string) error {
-	err := a.MayStart(c.DisabledBy, false, "app", "disabled", undo)
-	var no *Forbidden
-	if errors.As(err, &no) && who(c.DisabledBy) == who(StoppedByAdministrator) {
-		no.Message = strings.TrimSuffix(no.Message, ".") + ", on the page /admin/apps/" + c.ID + "."
-	}
-	return err
-}
+// Undo is what a caller wants to do with a disabled app, for the message of MayEnable.
+type Undo string
 
-// StoppedText returns the start of a sentence that says who stopped something.
-func StoppedText(by, thing, done string) string {
-	switch by {
-	case StoppedByUser:
-		return "Its user " + done + " this " + thing
+// What can be done with a disabled app.
+const (
+	Enable          Undo = "enable"
+	ChangeAndEnable Undo = "change and enable"
+)
+
+// MayEnable returns *Forbidden if a higher authority than this one disabled a client. If that was an administrator, the
+// message names the page on which one can enable it: on the pages of a workspace, an administrator has only their role
+// in it.
+func (a *Authority) MayEnable(c *storage.Client, undo Undo) error {
+	if stopLevel(a.stopsAs(false)) >= stopLevel(c.DisabledBy) {
+		return nil
+	}
+	var why locale.Text
+	switch c.DisabledBy {
 	case catalog.RoleOwner:
-		return "An owner of the workspace " + done + " this " + thing
+		why = locale.New("An owner of the workspace disabled this app, so only an owner can enable it.")
+		if undo == ChangeAndEnable {
+			why = locale.New("An owner of the workspace disabled this app, so only an owner can change and enable it.")
+		}
 	case catalog.RoleAdmin, catalog.RoleMember, catalog.RoleViewer:
-		return "An admin of the workspace " + done + " this " + thing
+		why = locale.New("An admin of the workspace disabled this app, so only an admin or owner can enable it.")
+		if undo == ChangeAndEnable {
+			why = locale.New("An admin of the workspace disabled this app, so only an admin or owner can change and " +
+				"enable it.")
+		}
+	default:
+		why = locale.New("An administrator of this server disabled this app, so only an administrator can enable it, on "+
+			"the page %s.", adminPage(c))
+		if undo == ChangeAndEnable {
+			why = locale.New("An administrator of this server disabled this app, so only an administrator can change and "+
+				"enable it, on the page %s.", adminPage(c))
+		}
 	}
-	return "An administrator of this server " + done + " this " + thing
+	return &Forbidden{Message: why}
 }
 
-func who(by string) string {
-	switch by {
-	case StoppedByUser:
-		return "they"
+// adminPage is the path of the page on which administrators of this server change a client.
+func adminPage(c *storage.Client) string { return "/admin/apps/" + c.ID }
+
+// WhoDisabled returns a sentence that says who disabled a client.
+func WhoDisabled(c *storage.Client) locale.Text {
+	switch c.DisabledBy {
 	case catalog.RoleOwner:
-		return "an owner"
+		return locale.New("An owner of the workspace disabled this app.")
 	case catalog.RoleAdmin, catalog.RoleMember, catalog.RoleViewer:
-		return "an admin or owner"
+		return locale.New("An admin of the workspace disabled this app.")
 	}
-	return "an administrator"
+	return locale.New("An administrator of this server disabled this app.")
 }
 
 // mustBeEnabled returns *input.Invalid for a disabled workspace, in which nothing can be created.
@@ -113,7 +138,10 @@ func (m *Manager) mustBeEnabled(ctx context.Context, workspaceID string) error {
 		return fmt.Errorf("look up the workspace: %w", err)
 	}
 	if !w.DisabledAt.IsZero() {
-		return &input.Invalid{Field: "workspace", Message: "is disabled, so nothing can be created in it; enable it first"}
+		return &input.Invalid{
+			Field:   "workspace",
+			Message: locale.New("is disabled, so nothing can be created in it; enable it first"),
+		}
 	}
 	return nil
 }
@@ -131,7 +159,10 @@ func (m *Manager) userMustBeEnabled(ctx context.Context, userID string) error {
 		return fmt.Errorf("look up the user: %w", err)
 	}
 	if !u.DisabledAt.IsZero() {
-		return &input.Invalid{Field: "user", Message: "is disabled, so nothing can be created for them; enable them first"}
+		return &input.Invalid{
+			Field:   "user",
+			Message: locale.New("is disabled, so nothing can be created for them; enable them first"),
+		}
 	}
 	return nil
 }

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 
+	"doorward/locale"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -60,10 +62,10 @@ func SlugsFor(name string) []string {
 
 func checkWorkspaceName(name string) (string, error) {
 	name, why := input.Line(name, maxWorkspaceName)
-	if why == "" && name == "" {
-		why = "is missing; give the workspace a name that its members will recognise"
+	if why.IsZero() && name == "" {
+		why = locale.New("is missing; give the workspace a name that its members will recognise")
 	}
-	if why != "" {
+	if !why.IsZero() {
 		return "", &input.Invalid{Field: "name", Message: why}
 	}
 	return name, nil
@@ -72,8 +74,10 @@ func checkWorkspaceName(name string) (string, error) {
 func (m *Manager) checkPlanName(plan string) error {
 	if _, ok := m.catalog.Plan(plan); plan != "" && !ok {
 		return &input.Invalid{
-			Field:   "plan",
-			Message: fmt.Sprintf("%q is not in the configuration; use a plan that is, or leave it out", input.Shorten(plan)),
+			Field: "plan",
+			Message: locale.New(
+				"%s is not in the configuration; use a plan that is, or leave it out", strconv.Quote(input.Shorten(plan)),
+			),
 		}
 	}
 	return nil
@@ -91,7 +95,7 @@ func (m *Manager) CreateWorkspace(
 			err,
 			&input.Invalid{
 				Field:   "slug",
-				Message: "must be 2 to 40 lower-case letters and digits, with single hyphens between them",
+				Message: locale.New("must be 2 to 40 lower-case letters and digits, with single hyphens between them"),
 			},
 		)
 	}
@@ -102,7 +106,8 @@ func (m *Manager) CreateWorkspace(
 		}
 		if plan != "" {
 			err = errors.Join(
-				err, &input.Invalid{Field: "plan", Message: "cannot be chosen for a new workspace; leave it out"},
+				err,
+				&input.Invalid{Field: "plan", Message: locale.New("cannot be chosen for a new workspace; leave it out")},
 			)
 		}
 	}
@@ -122,7 +127,7 @@ func (m *Manager) CreateWorkspace(
 			if len(have) >= MaxWorkspaces {
 				return &input.Invalid{
 					Field: "name",
-					Message: fmt.Sprintf(
+					Message: locale.New(
 						"You have reached the limit of %d workspaces; leave or delete one", len(have),
 					),
 				}
@@ -134,11 +139,11 @@ func (m *Manager) CreateWorkspace(
 		return m.auditWorkspace(ctx, "workspace.created", w.ID, w.ID, map[string]string{"owner": ownerID})
 	})
 	if errors.Is(err, storage.ErrExists) {
-		message := fmt.Sprintf("%q is taken; choose another", slug)
+		message := locale.New("%s is taken; choose another", strconv.Quote(slug))
 		if _, err := m.store.SlugReservedUntil(ctx, slug); err == nil {
-			message = fmt.Sprintf(
-				"%q belonged to a deleted workspace, and stays reserved for %s after the deletion; choose another",
-				slug, input.DurationInWords(storage.SlugReservation),
+			message = locale.New(
+				"%s belonged to a deleted workspace, and stays reserved for %s after the deletion; choose another",
+				strconv.Quote(slug), locale.Span(storage.SlugReservation),
 			)
 		}
 		return w, &input.Invalid{Field: "slug", Message: message, Cause: storage.ErrExists}
@@ -180,7 +185,7 @@ func (m *Manager) MaySetPlan(ctx context.Context, by *Authority) error {
 	if m.ownPlans {
 		return by.Decide(Act{Permission: MayChangeWorkspace, Lasts: true, Light: true})
 	}
-	return &Forbidden{Message: "Administrators of this server set the plans of workspaces; ask one of them."}
+	return &Forbidden{Message: locale.New("Administrators of this server set the plans of workspaces; ask one of them.")}
 }
 
 // UpdateWorkspace changes the name and plan of the authority's workspace; nil leaves either as it is. A key whose own
@@ -293,7 +298,7 @@ func (m *Manager) switchWorkspace(
 	change func(context.Context, string) error,
 ) error {
 	if !by.Administrator {
-		return &Forbidden{Message: "Only an administrator can disable and enable workspaces."}
+		return &Forbidden{Message: locale.New("Only an administrator can disable and enable workspaces.")}
 	}
 	return m.inWorkspace(ctx, &by, Act{Lasts: lasts}, done, func(ctx context.Context) error {
 		if err := change(ctx, w.ID); err != nil {

@@ -19,9 +19,9 @@ type method struct {
 // methods are those of Store by their names.
 type methods map[string]*method
 
-// writing holds for the three verbs through which every statement that writes passes.
+// writing holds for the four verbs through which every statement that writes passes.
 func writing(m *method) bool {
-	return m.name == "exec" || m.name == "execReturning" || m.name == "execMany"
+	return m.name == "exec" || m.name == "execReturning" || m.name == "execEach" || m.name == "execMany"
 }
 
 // storeMethods reads the source of the package.

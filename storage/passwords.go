@@ -39,6 +39,12 @@ func (s *Store) CountPasswordFailure(ctx context.Context, userID string, bound i
 	return s.SetSetting(ctx, settingUncounted, s.Now().Time().Format(time.RFC3339Nano))
 }
 
+// ForgetPasswordFailures resets the count of wrong passwords.
+func (s *Store) ForgetPasswordFailures(ctx context.Context, userID string) error {
+	_, err := s.exec(ctx, plain(`UPDATE users SET password_failures = 0 WHERE id = $1`), userID)
+	return err
+}
+
 // AuditSignInFailure counts a failed sign-in, in one row for each account and hour. An empty userID means all accounts
 // that do not exist, so that guesses at them add only one row an hour. The first, the tenth, the hundredth failure and
 // so on get an audit event with the count. The others write another row instead, so that the time it takes does not

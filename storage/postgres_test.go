@@ -241,7 +241,7 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 			"limits": all, "goose_db_version": "SELECT", "api_keys": all, "key_uses": all, "usage_hourly": all,
 			"recent_requests": "SELECT INSERT DELETE",
 			"audit_events":    "SELECT INSERT DELETE", "idempotent_requests": all, "signing_keys": all,
-			"sign_in_failures": all, "sign_in_links": all, "reserved_slugs": all,
+			"sign_in_failures": all, "sign_in_links": all, "emails": all, "email_limits": all, "email_proofs": all, "reserved_slugs": all,
 		},
 		"doorward_tenant": {
 			"sessions": "SELECT DELETE", "grants": "SELECT UPDATE", "consents": "SELECT DELETE", "clients": all,

@@ -34,7 +34,9 @@ func (s *Store) Purge(ctx context.Context, r Retention) (int64, error) {
 		{table: "limits", key: "counter", before: now},
 		{table: "invitations", before: now},
 		{table: "reserved_slugs", key: "slug", before: now},
-		{table: "sign_in_links", key: "digest", before: now},
+		{table: "email_proofs", before: now},
+		{table: "email_limits", key: "key", before: now},
+		{table: "emails", moment: "done_at", before: now.Add(-emailRetention), where: "done_at IS NOT NULL"},
 		{table: "recent_requests", before: now},
 		{table: "idempotent_requests", key: "digest", before: now},
 		{table: "access_tokens", key: "digest", before: now.Add(-ownTokenRetention), where: "grant_id IS NULL"},
@@ -62,6 +64,8 @@ const (
 	// ownTokenRetention is how long a token that a client got for itself is kept after it expires. Its client knows the
 	// expiry, and there is no grant that a replay could revoke.
 	ownTokenRetention = time.Hour
+	// emailRetention is how long it is kept that an email was sent, without what was in it.
+	emailRetention = 30 * 24 * time.Hour
 	// unusedGrantRetention is how long a grant whose code was never redeemed is kept after the code expires.
 	unusedGrantRetention = time.Hour
 )

@@ -3,6 +3,7 @@ package storage_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"go/ast"
 	"slices"
 	"testing"
@@ -338,6 +339,62 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return err
 	},
 
+	"InsertEmail": func(ctx context.Context, s *storage.Store, w *world) error { return s.InsertEmail(ctx, w.email(s)) },
+	"ClaimEmails": func(ctx context.Context, s *storage.Store, w *world) error {
+		return afterInsert(ctx, s, w, func(storage.Email) error { return nil })
+	},
+	"RetryEmail": func(ctx context.Context, s *storage.Store, w *world) error {
+		return afterInsert(ctx, s, w, func(e storage.Email) error { return s.RetryEmail(ctx, e.ID, s.Now()) })
+	},
+	"FinishEmail": func(ctx context.Context, s *storage.Store, w *world) error {
+		return afterInsert(ctx, s, w, func(e storage.Email) error { return s.FinishEmail(ctx, e.ID, true) })
+	},
+	"ResealEmail": func(ctx context.Context, s *storage.Store, w *world) error {
+		return afterInsert(ctx, s, w, func(e storage.Email) error { return s.ResealEmail(ctx, e.ID, e.Sealed, "new") })
+	},
+	"CountEmail": func(ctx context.Context, s *storage.Store, _ *world) error {
+		_, err := s.CountEmail(ctx, "network 192.0.2.1", 20, time.Hour)
+		return err
+	},
+	"InsertEmailProof": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertEmailProof(ctx, w.proof(s))
+	},
+	"TakeCodeTry": func(ctx context.Context, s *storage.Store, w *world) error {
+		if err := s.InsertEmailProof(ctx, w.proof(s)); err != nil {
+			return err
+		}
+		_, err := s.TakeCodeTry(ctx, w.proof(s).ID)
+		return err
+	},
+	"ProveEmail": func(ctx context.Context, s *storage.Store, w *world) error {
+		return errors.Join(s.InsertEmailProof(ctx, w.proof(s)), s.ProveEmail(ctx, w.proof(s).ID, "", storage.Digest("browser")))
+	},
+	"UseEmailProof": func(ctx context.Context, s *storage.Store, w *world) error {
+		return errors.Join(s.InsertEmailProof(ctx, w.proof(s)), s.UseEmailProof(ctx, w.proof(s).ID))
+	},
+	"EndEmailProofs": func(ctx context.Context, s *storage.Store, w *world) error {
+		return errors.Join(s.InsertSignInLink(ctx, w.user.ID, storage.Digest("link"), s.Now().Add(time.Hour)),
+			s.EndEmailProofs(ctx, w.user.ID, storage.ProofOperator))
+	},
+	"EndLaterUndos": func(ctx context.Context, s *storage.Store, w *world) error {
+		p := w.proof(s)
+		p.Kind = storage.ProofUndo
+		other := w.proof(s)
+		other.ID, other.Digest = "proof_2", storage.Digest("other")
+		return errors.Join(s.InsertEmailProof(ctx, other), s.InsertEmailProof(ctx, p),
+			s.EndLaterUndos(ctx, w.user.ID, s.Now()-1))
+	},
+	"SetUserLocale": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.SetUserLocale(ctx, w.user.ID, "de", "Europe/Berlin")
+	},
+	"SetEmailProven": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.SetEmailProven(ctx, w.user.ID)
+	},
+	"ForgetPasswordFailures": func(ctx context.Context, s *storage.Store, w *world) error {
+		return errors.Join(s.CountPasswordFailure(ctx, w.user.ID, 100), s.SetPasswordHash(ctx, w.user.ID, "new"),
+			s.ForgetPasswordFailures(ctx, w.user.ID))
+	},
+
 	"FlushTouches": func(ctx context.Context, s *storage.Store, w *world) error {
 		s.SetClock(func() time.Time { return noon.Add(time.Hour) })
 		defer stopped(s)
@@ -353,6 +410,34 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		_, err := s.Purge(ctx, storage.Retention{})
 		return err
 	},
+}
+
+// email is an email that is due.
+func (w *world) email(s *storage.Store) storage.Email {
+	return storage.Email{
+		Kind: "sign_in", Recipient: w.user.Email, UserID: w.user.ID, Detail: map[string]string{"a": "b"}, Sealed: "sealed",
+		ExpiresAt: s.Now().Add(time.Hour),
+	}
+}
+
+// proof is a link for the user.
+func (w *world) proof(s *storage.Store) storage.EmailProof {
+	return storage.EmailProof{
+		ID: "proof_1", Kind: storage.ProofSignIn, Subject: "ada@example.com", Digest: storage.Digest("token"), Code: "hash",
+		Browser: storage.Digest("browser"), UserID: w.user.ID, Email: w.user.Email, ExpiresAt: s.Now().Add(time.Hour),
+	}
+}
+
+// afterInsert inserts and claims an email, and calls do with it.
+func afterInsert(ctx context.Context, s *storage.Store, w *world, do func(storage.Email) error) error {
+	if err := s.InsertEmail(ctx, w.email(s)); err != nil {
+		return err
+	}
+	list, err := s.ClaimEmails(ctx, time.Minute, 1)
+	if err != nil || len(list) != 1 {
+		return errors.Join(err, fmt.Errorf("%d emails are due", len(list)))
+	}
+	return do(list[0])
 }
 
 var errGivenUp = errors.New("given up")
@@ -412,7 +497,7 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				}
 				for _, table := range []string{
 					"users", "workspaces", "reserved_slugs", "clients", "decided_flows",
-					"access_tokens", "audit_events", "signing_keys",
+					"access_tokens", "audit_events", "signing_keys", "emails", "email_limits", "email_proofs",
 				} {
 					if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
 						t.Fatal(err)

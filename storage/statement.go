@@ -138,6 +138,15 @@ func (s *Store) execReturning(ctx context.Context, dest []any, st Statement, arg
 	return found, err
 }
 
+// execEach runs a plain statement that writes, and calls fn for every row that it returns.
+func (s *Store) execEach(ctx context.Context, fn func(scan func(...any) error) error, st Statement, args ...any) error {
+	q, err := s.gate(ctx, true, args)
+	if err != nil {
+		return err
+	}
+	return classify(q.each(ctx, fn, st.text, args))
+}
+
 // one reads a single row into dest. It returns ErrNotFound if there is none.
 func (s *Store) one(ctx context.Context, dest []any, st Statement, args ...any) error {
 	q, err := s.gate(ctx, false, args)

@@ -20,15 +20,33 @@ type User struct {
 	DisabledAt        Time // zero: enabled
 	SeenAt            Time // last sign-in; zero: never
 	CreatedAt         Time
+	Language          string // language tag of the user's choice; empty: as the browser asks
+	TimeZone          string // name of a time zone (IANA) of the user's choice; empty: UTC
+	// EmailProvenAt is when the user proved their address by an email; zero: an administrator entered it.
+	EmailProvenAt Time
+	// TermsURL are the terms that the user accepted when they signed up, at TermsAcceptedAt; empty: none.
+	TermsURL        string
+	TermsAcceptedAt Time
+	WaitingSince    Time // since when a disabled account waits for its first approval; zero: it does not
 }
 
 const userColumns = `id, email, name, password_hash, password_failures, password_changed_at, admin, disabled_at,
-	seen_at, created_at`
+	seen_at, created_at, language, time_zone, email_proven_at, terms_url, terms_accepted_at, waiting_since`
+
+// userColumnsOf returns userColumns of a table's alias.
+func userColumnsOf(alias string) string {
+	columns := strings.Fields(userColumns)
+	for i, column := range columns {
+		columns[i] = alias + "." + column
+	}
+	return strings.Join(columns, " ")
+}
 
 func (u *User) fields() []any {
 	return []any{
 		&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin,
-		&u.DisabledAt, &u.SeenAt, &u.CreatedAt,
+		&u.DisabledAt, &u.SeenAt, &u.CreatedAt, &u.Language, &u.TimeZone, &u.EmailProvenAt, &u.TermsURL, &u.TermsAcceptedAt,
+		&u.WaitingSince,
 	}
 }
 
@@ -49,10 +67,12 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 	}
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, plain(`INSERT INTO users (id, email, email_key, name, name_key, password_hash,
-			password_changed_at, admin, created_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`),
+			password_changed_at, admin, created_at, disabled_at, language, time_zone, email_proven_at, terms_url,
+			terms_accepted_at, waiting_since)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`),
 			u.ID, u.Email, EmailKey(u.Email), u.Name, searchKey(u.Name), u.PasswordHash, u.PasswordChangedAt, u.Admin,
-			u.CreatedAt); err != nil {
+			u.CreatedAt, u.DisabledAt, u.Language, u.TimeZone, u.EmailProvenAt, u.TermsURL, u.TermsAcceptedAt,
+			u.WaitingSince); err != nil {
 			return err
 		}
 		name := u.Name
@@ -220,8 +240,8 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 		if err := s.lockOwned(ctx, userID); err != nil {
 			return err
 		}
-		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = NULL, password_failures = 0
-			WHERE id = $1`).of(1), userID); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE users SET disabled_at = NULL, password_failures = 0,
+			waiting_since = NULL WHERE id = $1`).of(1), userID); err != nil {
 			return err
 		}
 		owned, err := s.OwnedBy(ctx, userID)
@@ -262,7 +282,7 @@ func (s *Store) SignOut(ctx context.Context, userID string) (sessions int64, err
 		if err := s.lockAuthorizations(ctx, userID); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, plain(`DELETE FROM sign_in_links WHERE user_id = $1`), userID); err != nil {
+		if err := s.EndEmailProofs(ctx, userID, ProofOperator, ProofSignIn); err != nil {
 			return err
 		}
 		sessions, err = s.EndOtherSessions(ctx, userID, "")
@@ -282,6 +302,23 @@ func (s *Store) EndGrants(ctx context.Context, userID, reason string) (int64, er
 func (s *Store) ForgetConsents(ctx context.Context, userID string) error {
 	_, err := s.exec(ctx, altering(`DELETE FROM consents WHERE user_id = $1`).of(1), userID)
 	return err
+}
+
+// SetUserLocale sets the language and the time zone that a user has chosen; empty: none.
+func (s *Store) SetUserLocale(ctx context.Context, userID, language, timeZone string) error {
+	return s.execOne(ctx, ErrNotFound, plain(`UPDATE users SET language = $2, time_zone = $3 WHERE id = $1`), userID,
+		language, timeZone)
+}
+
+// SetEmailProven records that a user has proved their address now.
+func (s *Store) SetEmailProven(ctx context.Context, userID string) error {
+	return s.execOne(ctx, ErrNotFound, plain(`UPDATE users SET email_proven_at = $2 WHERE id = $1`), userID, s.Now())
+}
+
+// Administrators lists the enabled administrators.
+func (s *Store) Administrators(ctx context.Context) ([]User, error) {
+	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumns+` FROM users WHERE admin AND disabled_at IS NULL
+		ORDER BY id LIMIT 1000`))
 }
 
 // UserUpdate is a change of a user; a nil field is not changed.

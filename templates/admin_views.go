@@ -1,6 +1,10 @@
 package templates
 
-import "time"
+import (
+	"time"
+
+	"doorward/locale"
+)
 
 // AdminUsersView is /admin/users. It posts name, email, password, admin ("1"), and current_password if NeedPassword is
 // set, to /admin/users; nothing to /admin/users/{ID}/disable and /admin/users/{ID}/enable. The search is a GET of
@@ -22,7 +26,7 @@ type AdminUsersView struct {
 	NeedPassword bool
 	// Errors holds one sentence per field: name, email, password, current_password. If there are any, the form is
 	// unfolded.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // AdminUser is one user in the administrators' list.
@@ -45,13 +49,14 @@ type AdminUserView struct {
 	AdminUser         // Name, Email and Admin as they were typed
 	SavedEmail string // as stored
 	// Workspaces are those without another enabled owner, in words.
-	Workspaces []string
-	Tokens     []string // personal access tokens that are neither revoked nor expired, in words
+	Workspaces []locale.Text
+	// Tokens are the personal access tokens that are neither revoked nor expired, in words, in the reader's language.
+	Tokens []string
 	// KeepApps and RevokeTokens are what was chosen beside a new password.
 	KeepApps     bool
 	RevokeTokens bool
-	NeedPassword bool              // the administrator's last sign-in is too old
-	Errors       map[string]string // one sentence per field, by field name
+	NeedPassword bool                   // the administrator's last sign-in is too old
+	Errors       map[string]locale.Text // one sentence per field, by field name
 }
 
 // AdminAppsView is /admin/apps. It posts nothing to /admin/apps/{ID}/disable, …/enable, …/verify and …/unverify. The

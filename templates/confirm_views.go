@@ -1,17 +1,19 @@
 package templates
 
+import "doorward/locale"
+
 // ConfirmView asks for confirmation before something is ended, disabled or removed. It posts confirmed=yes and the
 // chosen Choices to Action.
 type ConfirmView struct {
 	Page
-	Workspace   WorkspaceBar // zero: the page is not about a workspace
-	Title       string       // a question
-	Ends        []string     // what will happen, a sentence each
-	Stays       string       // what is not affected, and how to undo it
+	Workspace   WorkspaceBar  // zero: the page is not about a workspace
+	Title       locale.Text   // a question
+	Ends        []locale.Text // what will happen, a sentence each
+	Stays       locale.Text   // what is not affected, and how to undo it
 	Action      string
-	Button      string
+	Button      locale.Text
 	CancelURL   string
-	ChoicesText string          // heading of the choices
+	ChoicesText locale.Text     // heading of the choices
 	Choices     []ConfirmChoice // none: the page has no choices
 }
 
@@ -19,7 +21,7 @@ type ConfirmView struct {
 type ConfirmChoice struct {
 	Name    string
 	Value   string
-	Label   string
-	Hint    string
+	Label   locale.Text
+	Hint    locale.Text
 	Checked bool
 }

@@ -3,6 +3,7 @@ package templates_test
 import (
 	"time"
 
+	"doorward/locale"
 	"doorward/templates"
 )
 
@@ -111,20 +112,20 @@ func reachNow() []templates.Reach {
 			Slug: "ada",
 			Name: "Ada Lovelace",
 			Roles: []templates.TokenRole{
-				{Token: "", Effective: "owner"},
-				{Token: "viewer", Effective: "viewer"},
-				{Token: "member", Effective: "member"},
-				{Token: "admin", Effective: "admin"},
+				{Token: "", Effective: templates.AsIs("owner")},
+				{Token: "viewer", Effective: templates.AsIs("viewer")},
+				{Token: "member", Effective: templates.AsIs("member")},
+				{Token: "admin", Effective: templates.AsIs("admin")},
 			},
 		},
 		{
 			Slug: "engines",
 			Name: "Analytical Engines Ltd",
 			Roles: []templates.TokenRole{
-				{Token: "", Effective: "member"},
-				{Token: "viewer", Effective: "viewer"},
-				{Token: "member", Effective: "member"},
-				{Token: "admin", Effective: "member"},
+				{Token: "", Effective: templates.AsIs("member")},
+				{Token: "viewer", Effective: templates.AsIs("viewer")},
+				{Token: "member", Effective: templates.AsIs("member")},
+				{Token: "admin", Effective: templates.AsIs("member")},
 			},
 		},
 		{Slug: "old", Name: "Old works", Disabled: true},
@@ -138,16 +139,19 @@ func keyFields() templates.KeyFields {
 		},
 		Environments: []templates.Option{
 			{
-				Value: "live", Text: "Live", Hint: "For production. At most 1,000 requests per hour, burst of 100.",
-				Selected: true,
+				Value: "live", Text: templates.AsIs("Live"), Selected: true,
+				Hint: templates.AsIs("For production. At most 1,000 requests per hour, burst of 100."),
 			},
-			{Value: "test", Text: "Test", Hint: "For testing. At most 100 requests per hour, burst of 20."},
+			{
+				Value: "test", Text: templates.AsIs("Test"),
+				Hint: templates.AsIs("For testing. At most 100 requests per hour, burst of 20."),
+			},
 		},
-		PlanText: "At most 1,000, the limit of the plan. Leave empty to use that limit.",
+		PlanText: templates.AsIs("At most 1,000, the limit of the plan. Leave empty to use that limit."),
 		Expiries: []templates.Option{
-			{Value: "30", Text: "in 30 days, on 3 April 2026"},
-			{Value: "90", Text: "in 90 days, on 2 June 2026", Selected: true},
-			{Value: "never", Text: "never"},
+			{Value: "30", Text: templates.AsIs("in 30 days, on 3 April 2026")},
+			{Value: "90", Text: templates.AsIs("in 90 days, on 2 June 2026"), Selected: true},
+			{Value: "never", Text: templates.AsIs("never")},
 		},
 	}
 }
@@ -171,32 +175,41 @@ func objectFields() templates.KeyFields {
 		Objects: []templates.ObjectChoice{object("opportunities", true, true), object("accounts", true), object("contacts")},
 	})
 	f.Plans = []templates.Option{
-		{Text: "Same as the workspace (5,000 requests per hour)", Selected: true},
-		{Value: "free", Text: "free (100 requests per hour, burst of 20)"},
+		{Text: templates.AsIs("Same as the workspace (5,000 requests per hour)"), Selected: true},
+		{Value: "free", Text: templates.AsIs("free (100 requests per hour, burst of 20)")},
 	}
 	f.NeedPassword = true
-	f.Errors = map[string]string{
-		"name":        "The name is longer than 100 characters.",
-		"scope":       "The permission is missing; choose at least one.",
-		"environment": "The environment \"prod\" is unknown; choose live or test.",
-		"resource":    "The API \"https://api.example.com\" does not accept API keys; use an app or a personal access token.",
-		"plan":        "The plan \"pro\" exceeds the workspace's plan; choose a smaller one.",
-		"rate_limit":  "The rate limit exceeds the plan's 1,000 requests per hour; enter a lower number.",
-		"expires":     "Choose an expiration date.",
-		"addresses":   "The allowed IP addresses: \"192.0.2.7/24\" has host bits set; use 192.0.2.0/24 for the range, or 192.0.2.7 for one address.",
-		"password":    "Incorrect password.",
+	f.Errors = map[string]locale.Text{
+		"name":        templates.AsIs("The name is longer than 100 characters."),
+		"scope":       templates.AsIs("The permission is missing; choose at least one."),
+		"environment": templates.AsIs("The environment \"prod\" is unknown; choose live or test."),
+		"resource": templates.AsIs(
+			"The API \"https://api.example.com\" does not accept API keys; use an app or a personal access token.",
+		),
+		"plan":       templates.AsIs("The plan \"pro\" exceeds the workspace's plan; choose a smaller one."),
+		"rate_limit": templates.AsIs("The rate limit exceeds the plan's 1,000 requests per hour; enter a lower number."),
+		"expires":    templates.AsIs("Choose an expiration date."),
+		"addresses": templates.AsIs("The allowed IP addresses: \"192.0.2.7/24\" has host bits set; use 192.0.2.0/24 for " +
+			"the range, or 192.0.2.7 for one address."),
+		"password": templates.AsIs("Incorrect password."),
 	}
 	return f
 }
 
 func tokenFields() templates.KeyFields {
 	f := keyFields()
-	f.Environments, f.PlanText = nil, ""
+	f.Environments, f.PlanText = nil, locale.Text{}
 	f.Roles = []templates.Option{
-		{Value: "", Text: "My own role", Hint: "Your role in each workspace.", Selected: true},
-		{Value: "viewer", Text: "Viewer", Hint: "Can only view."},
-		{Value: "member", Text: "Member", Hint: "Can do what members can."},
-		{Value: "admin", Text: "Admin", Hint: "Can do what admins can, but not what requires an owner."},
+		{
+			Value: "", Text: templates.AsIs("My own role"), Hint: templates.AsIs("Your role in each workspace."),
+			Selected: true,
+		},
+		{Value: "viewer", Text: templates.AsIs("Viewer"), Hint: templates.AsIs("Can only view.")},
+		{Value: "member", Text: templates.AsIs("Member"), Hint: templates.AsIs("Can do what members can.")},
+		{
+			Value: "admin", Text: templates.AsIs("Admin"),
+			Hint: templates.AsIs("Can do what admins can, but not what requires an owner."),
+		},
 	}
 	return f
 }
@@ -213,8 +226,8 @@ func key() templates.KeyView {
 		CanRotate: true,
 		Confirm:   true,
 		Ranges:    []string{"192.0.2.0/24", "2001:db8::/32"},
-		LimitText: "1,000 requests per hour, burst of 100 (plan: pro)",
-		Left:      "988 of 1,000, resets at 10:40 UTC on 4 March",
+		LimitText: templates.AsIs("1,000 requests per hour, burst of 100 (plan: pro)"),
+		Left:      templates.AsIs("988 of 1,000, resets at 10:40 UTC on 4 March"),
 		OldDays:   97,
 		Replaces: []templates.RelatedKey{
 			{
@@ -254,10 +267,13 @@ func key() templates.KeyView {
 			},
 		}},
 		Events: []templates.KeyEvent{
-			{At: ago(aDay), Text: "Permissions changed to read, write.", Who: "Grace Hopper", Address: "198.51.100.7"},
 			{
-				At: ago(97 * aDay), Text: "Created with the permissions read, write, delete", Who: "Ada Lovelace",
-				Address: "192.0.2.10",
+				At: ago(aDay), Text: templates.AsIs("Permissions changed to read, write."), Who: "Grace Hopper",
+				Address: "198.51.100.7",
+			},
+			{
+				At: ago(97 * aDay), Text: templates.AsIs("Created with the permissions read, write, delete"),
+				Who: "Ada Lovelace", Address: "192.0.2.10",
 			},
 		},
 	}
@@ -270,9 +286,12 @@ func keySamples() []sample {
 	rotating.Replaces, rotating.CanRotate, rotating.NeedPassword = nil, false, true
 	rotating.ReplacedBy = &templates.RelatedKey{ID: "key_9", Masked: "sk_test_…9oPl", State: "active"}
 	rotating.LastDay, rotating.KeyFields.Name, rotating.Note = 1, longName, ""
-	rotating.Left, rotating.OldDays, rotating.Events = "", 0, []templates.KeyEvent{
-		{At: rotating.Created, Text: "Created with the permissions accounts:read, accounts:write, contacts:read, " +
-			"contacts:write, opportunities:read, reports:read", Who: rotating.Creator, Address: "198.51.100.7"},
+	rotating.Left, rotating.OldDays, rotating.Events = locale.Text{}, 0, []templates.KeyEvent{
+		{
+			At: rotating.Created, Who: rotating.Creator, Address: "198.51.100.7",
+			Text: templates.AsIs("Created with the permissions accounts:read, accounts:write, contacts:read, contacts:write, " +
+				"opportunities:read, reports:read"),
+		},
 	}
 	for len(rotating.Requests.Last) < 12 {
 		rotating.Requests.Last = append(rotating.Requests.Last, rotating.Requests.Last[:3]...)
@@ -282,14 +301,14 @@ func keySamples() []sample {
 	ended.KeyRow = keyRows()[4]
 	ended.Final, ended.Revoked, ended.CanRotate, ended.Replaces, ended.Requests, ended.Events, ended.Ranges = true,
 		ago(aDay), false, nil, templates.Requests{}, nil, nil
-	ended.Left, ended.OldDays = "", 0
+	ended.Left, ended.OldDays = locale.Text{}, 0
 	wrong := key()
 	wrong.State, wrong.Plans, wrong.NeedPassword = "paused", objectFields().Plans, true
-	wrong.Errors = map[string]string{
-		"name":     "The name is missing; name the program that uses the key.",
-		"grace":    "Choose when the current key expires.",
-		"password": "Incorrect password.",
-		"confirm":  "Type the name exactly as shown. Nothing was revoked.",
+	wrong.Errors = map[string]locale.Text{
+		"name":     templates.AsIs("The name is missing; name the program that uses the key."),
+		"grace":    templates.AsIs("Choose when the current key expires."),
+		"password": templates.AsIs("Incorrect password."),
+		"confirm":  templates.AsIs("Type the name exactly as shown. Nothing was revoked."),
 	}
 	token := key()
 	token.KeyPlace, token.Page, token.KeyFields = tokenPlace(), page(templates.SectionTokens, ada), tokenFields()
@@ -299,16 +318,17 @@ func keySamples() []sample {
 		Masked:  "pat_…q8Zt",
 		State:   "active",
 		Scopes:  []string{"read", "write"},
-		Role:    "member",
+		Role:    templates.AsIs("member"),
 		Created: ago(3 * aDay),
 		Days:    month(30),
 	}
 	token.Requests.Path = tokenPlace().Base + "/token_1"
 	token.Confirm, token.Replaces, token.LimitText, token.Left, token.OldDays, token.Reach = false,
-		nil, "", "", 0, reachNow()
+		nil, locale.Text{}, locale.Text{}, 0, reachNow()
 	token.LastUsed, token.LastUsedFrom = token.Requests.Last[0].At, token.Requests.Last[0].Address
 	token.Events = []templates.KeyEvent{{
-		At: token.Created, Text: "Created with the permissions read, write", Who: "Ada Lovelace", Address: "192.0.2.10",
+		At: token.Created, Text: templates.AsIs("Created with the permissions read, write"), Who: "Ada Lovelace",
+		Address: "192.0.2.10",
 	}}
 
 	return []sample{

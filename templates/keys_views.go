@@ -2,9 +2,12 @@ package templates
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"strings"
 	"time"
+
+	"doorward/locale"
 )
 
 // KeyPlace says which keys a page is about: the API keys of a workspace, or the viewer's personal access tokens.
@@ -48,8 +51,8 @@ type KeyRow struct {
 	Environment  string // live or test; empty: a personal access token
 	State        string // active, paused, rotating, expired or revoked
 	Scopes       []string
-	Role         string // maximum role of a personal access token; empty: none
-	Creator      string // empty: a program
+	Role         locale.Text // maximum role of a personal access token; empty: none
+	Creator      string      // empty: a program
 	Created      time.Time
 	LastUsed     time.Time // zero: never
 	LastUsedFrom string
@@ -71,7 +74,7 @@ type Reach struct {
 // TokenRole is the role of a token in a workspace: the lower of the user's role and the token's maximum.
 type TokenRole struct {
 	Token     string // maximum role of the token; empty: none
-	Effective string
+	Effective locale.Text
 }
 
 // KeyFields are the form fields of a key. Field names: name, note, resource, environment, scope-N (repeated; N is the
@@ -88,7 +91,7 @@ type KeyFields struct {
 	// RateLimit is in requests per hour; empty: that of the plan.
 	RateLimit string
 	// PlanText is the hint for the rate limit: what the plan allows.
-	PlanText string
+	PlanText locale.Text
 	// Roles are the choices for the maximum role of a personal access token.
 	Roles []Option
 	// Expiries are the choices for when it expires.
@@ -98,14 +101,14 @@ type KeyFields struct {
 	// NeedPassword asks for the user's password, because the last sign-in is too old. Field: password.
 	NeedPassword bool
 	// Errors holds one sentence per field, by field name.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // Option is one choice of a form.
 type Option struct {
 	Value    string // posted
-	Text     string
-	Hint     string
+	Text     locale.Text
+	Hint     locale.Text
 	Selected bool
 }
 
@@ -122,7 +125,7 @@ type KeyResource struct {
 // ObjectChoice is an object of an API with the scopes for it.
 type ObjectChoice struct {
 	Name   string
-	Scopes []ScopeChoice // Text is the action
+	Scopes []ScopeChoice // Text is the action, in the reader's language
 }
 
 // KeyFormView creates a key. It posts KeyFields to Base.
@@ -142,17 +145,17 @@ type KeyView struct {
 	KeyFields
 	// KeyRow is the key as it is stored. Its name is what confirm must equal.
 	KeyRow
-	Resource     string   // name of the API
-	Includes     []string // scopes that its own scopes include
-	Final        bool     // revoked, so that it cannot be changed
-	WhyNotResume string   // why the viewer cannot resume a paused key; empty: they can
+	Resource     string      // name of the API
+	Includes     []string    // scopes that its own scopes include
+	Final        bool        // revoked, so that it cannot be changed
+	WhyNotResume locale.Text // why the viewer cannot resume a paused key; empty: they can
 	CanRotate    bool
-	Confirm      bool      // its name must be typed to revoke it
-	Revoked      time.Time // zero: not revoked
-	Ranges       []string  // allowed IP addresses; none: any
-	LimitText    string    // its rate limit; empty: none
-	Left         string    // how much of the rate limit is left now; empty: there is no limit
-	OldDays      int       // its age in days; zero: it is not old enough to suggest rotating it
+	Confirm      bool        // its name must be typed to revoke it
+	Revoked      time.Time   // zero: not revoked
+	Ranges       []string    // allowed IP addresses; none: any
+	LimitText    locale.Text // its rate limit; empty: none
+	Left         locale.Text // how much of the rate limit is left now; empty: there is no limit
+	OldDays      int         // its age in days; zero: it is not old enough to suggest rotating it
 	Replaces     []RelatedKey
 	ReplacedBy   *RelatedKey // nil: it was not rotated
 	LastDay      int64       // requests in the last 24 hours
@@ -183,9 +186,9 @@ type Requests struct {
 // KeyRequest is one of the last requests with a key or an app.
 type KeyRequest struct {
 	At        time.Time
-	Action    string
+	Action    string // what was requested, in the reader's language
 	Status    int
-	Reason    string // why it was refused; empty: it was allowed
+	Reason    string // why it was refused, in the reader's language; empty: it was allowed
 	RequestID string
 	Address   string // IP address; empty for an app, whose users' addresses are not shown
 }
@@ -193,8 +196,8 @@ type KeyRequest struct {
 // KeyEvent is an entry in the history of a key.
 type KeyEvent struct {
 	At      time.Time
-	Text    string // what was done
-	Who     string // name of a user; empty: a program
+	Text    locale.Text // what was done
+	Who     string      // name of a user; empty: a program
 	Address string
 }
 
@@ -222,18 +225,18 @@ const shownRequests = 8
 // keyStates are the choices of the filter.
 var keyStates = []string{"active", "paused", "expired", "revoked"}
 
-func stateText(state string) string {
+func stateText(ctx context.Context, state string) string {
 	switch state {
 	case "active":
-		return "Active"
+		return tr(ctx, "Active")
 	case "paused":
-		return "Paused"
+		return tr(ctx, "Paused")
 	case "rotating":
-		return "Being replaced"
+		return tr(ctx, "Being replaced")
 	case "expired":
-		return "Expired"
+		return tr(ctx, "Expired")
 	}
-	return "Revoked"
+	return tr(ctx, "Revoked")
 }
 
 func stateTone(state string) string {
@@ -246,11 +249,11 @@ func stateTone(state string) string {
 	return ""
 }
 
-func environmentText(environment string) string {
+func environmentText(ctx context.Context, environment string) string {
 	if environment == "test" {
-		return "Test"
+		return tr(ctx, "environment: Test")
 	}
-	return "Live"
+	return tr(ctx, "environment: Live")
 }
 
 // statusTone is the tone of the badge with a request's status.
@@ -274,66 +277,53 @@ func roleClass(role string) string {
 }
 
 // creatorText is the name of the user who did something, or "API or CLI".
-func creatorText(name string) string {
+func creatorText(ctx context.Context, name string) string {
 	if name == "" {
-		return "API or CLI"
+		return tr(ctx, "API or CLI")
 	}
 	return name
 }
 
 // scopeSummary lists the first few scopes, and counts the others.
-func scopeSummary(scopes []string) string {
+func scopeSummary(ctx context.Context, scopes []string) string {
 	const shown = 4
 	if len(scopes) <= shown {
 		return strings.Join(scopes, ", ")
 	}
-	return strings.Join(scopes[:shown], ", ") + " and " + count(len(scopes)-shown, "more", "more")
+	return tr(ctx, "%s and %d more", strings.Join(scopes[:shown], ", "), len(scopes)-shown)
 }
 
-// What API keys and personal access tokens are called on their pages.
+// What API keys and personal access tokens are called on their pages. Messages about both are written for each of
+// them: in most languages the words around the noun depend on it.
 
-func (p KeyPlace) title() string {
+// keyOrToken returns key on pages about API keys, and token on those about personal access tokens.
+func keyOrToken[T any](p KeyPlace, key, token T) T {
 	if p.Personal {
-		return "Personal access tokens"
+		return token
 	}
-	return "API keys"
+	return key
 }
 
-func (p KeyPlace) noun() string {
-	if p.Personal {
-		return "personal access tokens"
-	}
-	return "API keys"
+func (p KeyPlace) title(ctx context.Context) string {
+	return keyOrToken(p, tr(ctx, "API keys"), tr(ctx, "Personal access tokens"))
 }
 
-func (p KeyPlace) one() string {
-	if p.Personal {
-		return "Token"
-	}
-	return "Key"
+func (p KeyPlace) one(ctx context.Context) string {
+	return keyOrToken(p, tr(ctx, "Key"), tr(ctx, "Token"))
 }
 
-func (p KeyPlace) short() string { return strings.ToLower(p.one()) }
-
-func (p KeyPlace) createText() string {
-	if p.Personal {
-		return "Create personal access token"
-	}
-	return cmp.Or(p.NewText, "Create API key")
+func (p KeyPlace) createText(ctx context.Context) string {
+	return keyOrToken(p, cmp.Or(p.NewText, tr(ctx, "Create API key")), tr(ctx, "Create personal access token"))
 }
 
-func (p KeyPlace) newTitle() string {
-	if p.Personal {
-		return "Create a personal access token"
-	}
-	return "Create an API key"
+func (p KeyPlace) newTitle(ctx context.Context) string {
+	return keyOrToken(p, tr(ctx, "Create an API key"), tr(ctx, "Create a personal access token"))
 }
 
-func (p KeyPlace) missingText() string {
-	if p.Personal {
-		return "No matching token. The pasted token was not stored."
-	}
-	return "No matching key in this workspace. The pasted key was not stored."
+func (p KeyPlace) missingText(ctx context.Context) string {
+	return keyOrToken(p,
+		tr(ctx, "No matching key in this workspace. The pasted key was not stored."),
+		tr(ctx, "No matching token. The pasted token was not stored."))
 }
 
 // narrowed reports whether a scope for an object is checked.
@@ -346,19 +336,11 @@ func (r KeyResource) narrowed() bool {
 // settingsFaulty reports whether the settings form has errors, so that it is unfolded.
 func (v KeyView) settingsFaulty() bool {
 	for field, text := range v.Errors {
-		if text != "" && field != "grace" && field != "password" && field != "confirm" {
+		if !text.IsZero() && field != "grace" && field != "password" && field != "confirm" {
 			return true
 		}
 	}
 	return false
-}
-
-// RequestCount is a number of requests, with the noun.
-func RequestCount(n int64) string {
-	if n == 1 {
-		return "1 request"
-	}
-	return Number(n) + " requests"
 }
 
 // keyFieldOrder is the order of the fields on the pages, for the error summary.

@@ -1,12 +1,14 @@
 package templates
 
+import "doorward/locale"
+
 // ProofView asks for the password before an action that needs a recent sign-in. It posts the form that was sent, with
 // the field current_password added, to Action.
 type ProofView struct {
 	Page
 	Action  string // the path that the form was sent to
 	Fields  []FormField
-	Fault   string // what is wrong with the password; empty: not entered yet
+	Fault   locale.Text // what is wrong with the password; empty: not entered yet
 	BackURL string
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"doorward/locale"
 	"doorward/templates"
 )
 
@@ -40,7 +41,7 @@ func inside(bar templates.WorkspaceBar, user *templates.Viewer) templates.Page {
 // columns returns the columns of a list that is sorted by the first one. pairs are their names and texts.
 func columns(pairs ...string) (list []templates.Column) {
 	for i := 0; i+1 < len(pairs); i += 2 {
-		c := templates.Column{By: pairs[i], Text: pairs[i+1]}
+		c := templates.Column{By: pairs[i], Text: templates.AsIs(pairs[i+1])}
 		if c.By != "" {
 			c.URL = "?sort=" + c.By
 		}
@@ -102,8 +103,8 @@ func consent() templates.ConsentView {
 				Checked:  true,
 			},
 		},
-		NotGranted: "It will not see your password or get any permissions beyond those listed here.",
-		Lasts:      "Access expires after 30 days, or after 7 days without use.",
+		NotGranted: locale.New("It will not see your password or get any permissions beyond those listed here."),
+		Lasts:      []locale.Text{locale.New("Access expires after 30 days, or after 7 days without use.")},
 	}
 }
 
@@ -143,7 +144,7 @@ func samples() []sample {
 		Name: longName, Site: longURI, RedirectHost: "127.0.0.1:53682", Loopback: true,
 	}
 	consentLoopback.ResourceName = "Example API of the Consolidated Instruments Department"
-	consentLoopback.Error = "Choose at least one permission, or deny the request."
+	consentLoopback.Error = locale.New("Choose at least one permission, or deny the request.")
 	consentLoopback.Scopes = append(consentLoopback.Scopes, templates.ConsentScope{
 		Value: "capture:documents", Kind: templates.ScopeWrite,
 		Text: "Add documents, pictures and recordings in your name to every collection that you may write to",
@@ -156,10 +157,10 @@ func samples() []sample {
 	})
 	several.RedirectURIs = "http://acme.example/callback"
 	several.NeedPassword = true
-	several.Errors = map[string]string{
-		"redirect_uris": "http://acme.example/callback must start with https.",
-		"scope":         "The permission is missing; choose at least one.",
-		"password":      "Incorrect password.",
+	several.Errors = map[string]locale.Text{
+		"redirect_uris": locale.New("http://acme.example/callback must start with https."),
+		"scope":         locale.New("The permission is missing; choose at least one."),
+		"password":      locale.New("Incorrect password."),
 	}
 
 	app := templates.AppView{
@@ -193,7 +194,9 @@ func samples() []sample {
 	adminApp.AppFields = fields(true)
 	adminApp.Verified = true
 	adminApp.NeedPassword = true
-	adminApp.Errors = map[string]string{"confirm": "Type the app's name exactly as shown. Nothing was deleted."}
+	adminApp.Errors = map[string]locale.Text{
+		"confirm": locale.New("Type the app's name exactly as shown. Nothing was deleted."),
+	}
 	publicApp := app
 	publicApp.Kind = templates.KindPublic
 	publicApp.Secrets = nil
@@ -230,7 +233,7 @@ func samples() []sample {
 		{"login-plain-setup", templates.LoginPage(templates.LoginView{Page: page("", nil), SetupHint: true})},
 		{"login-error", templates.LoginPage(templates.LoginView{
 			Page: page("", nil), Flow: "sealed-flow", AppName: longName, Email: "ada@example.com",
-			Error: "Incorrect email address or password.",
+			Error: locale.New("Incorrect email address or password."),
 		})},
 		{"login-reauth", templates.LoginPage(templates.LoginView{
 			Page:      page("", nil),
@@ -254,9 +257,9 @@ func samples() []sample {
 		{"setup", templates.SetupPage(templates.SetupView{Page: page("", nil), Token: "setup-token"})},
 		{"setup-errors", templates.SetupPage(templates.SetupView{
 			Page: page("", nil), Name: "Grace Hopper", Email: "grace@example",
-			Errors: map[string]string{
-				"word":     "Enter the setup token.",
-				"password": "Choose a password of at least 15 characters.",
+			Errors: map[string]locale.Text{
+				"word":     locale.New("Enter the setup token."),
+				"password": locale.New("Choose a password of at least 15 characters."),
 			},
 		})},
 		{"consent", templates.ConsentPage(consent())},
@@ -264,19 +267,19 @@ func samples() []sample {
 		{"consent-again", templates.ConsentPage(consentAgain)},
 		{"consent-loopback", templates.ConsentPage(consentLoopback)},
 		{"error", templates.ErrorPage(templates.ErrorView{
-			Page: page("", nil), Status: 400, Heading: "This request has expired",
-			Message:   "It was open for more than ten minutes. Start again from the app.",
+			Page: page("", nil), Status: 400, Heading: locale.New("This request has expired"),
+			Message:   locale.New("It was open for more than ten minutes. Start again from the app."),
 			RequestID: "req_0195a0c0example",
 			BackURL:   "https://acme.example/callback?error=access_denied",
-			BackText:  "Back to Acme Sync",
+			BackText:  locale.New("Back to Acme Sync"),
 		})},
 		{
 			"error-bare",
 			templates.ErrorPage(templates.ErrorView{
 				Page:      page("", ada),
 				Status:    404,
-				Heading:   "Page not found",
-				Message:   "The page does not exist, or you do not have access to it.",
+				Heading:   locale.New("Page not found"),
+				Message:   locale.New("The page does not exist, or you do not have access to it."),
 				RequestID: "req_0195a0c0example",
 			}),
 		},
@@ -289,7 +292,7 @@ func samples() []sample {
 			Sessions: []templates.SessionRow{
 				{
 					ID:         "s1",
-					Browser:    "Firefox on Linux",
+					Browser:    locale.New("%s on %s", "Firefox", "Linux"),
 					Address:    "192.0.2.10",
 					Current:    true,
 					SignedInAt: ago(26 * time.Hour),
@@ -297,7 +300,7 @@ func samples() []sample {
 				},
 				{
 					ID:         "s2",
-					Browser:    "Safari on iPhone",
+					Browser:    locale.New("%s on %s", "Safari", "iPhone"),
 					Address:    "2001:db8:85a3:8d3:1319:8a2e:370:7348",
 					SignedInAt: ago(5 * aDay),
 					LastSeenAt: ago(3 * time.Hour),
@@ -310,16 +313,16 @@ func samples() []sample {
 			Sessions: []templates.SessionRow{
 				{
 					ID:         "s1",
-					Browser:    "Firefox on Linux",
+					Browser:    locale.New("%s on %s", "Firefox", "Linux"),
 					Address:    "192.0.2.10",
 					Current:    true,
 					SignedInAt: ago(time.Hour),
 					LastSeenAt: now,
 				},
 			},
-			Errors: map[string]string{
-				"current_password": "Incorrect current password.",
-				"new_password":     "Choose a password of at least 15 characters.",
+			Errors: map[string]locale.Text{
+				"current_password": locale.New("Incorrect current password."),
+				"new_password":     locale.New("Choose a password of at least 15 characters."),
 			},
 		})},
 		{"connected-apps", templates.ConnectedAppsPage(templates.ConnectedAppsView{
@@ -401,12 +404,12 @@ func samples() []sample {
 			Page:    page("", ada),
 			Action:  "/settings/workspaces/engines/invitations",
 			BackURL: "/settings/workspaces/engines/members",
-			Fault:   "Incorrect password.",
+			Fault:   locale.New("Incorrect password."),
 		})},
 		{"no-role", templates.NoRolePage(templates.NoRoleView{
 			Page:      inside(engines("member", templates.TabKeys), ada),
 			Workspace: engines("member", templates.TabKeys),
-			Message:   "You need the admin role in this workspace to manage keys. Ask an owner to change your role.",
+			Message:   locale.New("You need the admin role in this workspace to manage keys. Ask an owner to change your role."),
 		})},
 		{"admin-users", templates.AdminUsersPage(templates.AdminUsersView{
 			Columns: columns("name", "User", "email", "Email", "created", "Added", "last_seen", "Last signed in", "", "Actions"),
@@ -421,23 +424,24 @@ func samples() []sample {
 			NewEmail:     "ada@example.com",
 			NewAdmin:     true,
 			NeedPassword: true, PrevURL: "/admin/users?q=lovelace",
-			Errors: map[string]string{"email": "There is already an account with this address."},
+			Errors: map[string]locale.Text{"email": locale.New("There is already an account with this address.")},
 		})},
 		{"admin-user", templates.AdminUserPage(templates.AdminUserView{
 			Page:       page(templates.SectionAdminUsers, admin),
 			AdminUser:  templates.AdminUser{ID: "user_01", Name: "Ada", Email: "ada@example.com"},
 			SavedEmail: "ada@example.com",
-			Workspaces: []string{"Ada (ada)", "Engines (engines)"}, Tokens: []string{"Laptop: pat_…x0Zb"},
+			Workspaces: []locale.Text{templates.AsIs("Ada (ada)"), templates.AsIs("Engines (engines)")},
+			Tokens:     []string{"Laptop: pat_…x0Zb"},
 		})},
 		{"admin-user-errors", templates.AdminUserPage(templates.AdminUserView{
 			Page:         page(templates.SectionAdminUsers, admin),
 			AdminUser:    templates.AdminUser{ID: "user_01", Name: "Ada", Email: "ada", Disabled: true},
 			SavedEmail:   "ada@example.com",
 			NeedPassword: true,
-			Errors: map[string]string{
-				"email":            "Enter one email address, such as name@example.com, in Latin letters only.",
-				"admin":            "This is the only administrator. Create or enable another administrator first.",
-				"current_password": "Incorrect password.",
+			Errors: map[string]locale.Text{
+				"email":            locale.New("Enter one email address, such as name@example.com, in Latin letters only."),
+				"admin":            locale.New("This is the only administrator. Create or enable another administrator first."),
+				"current_password": locale.New("Incorrect password."),
 			},
 		})},
 		{"admin-apps", templates.AdminAppsPage(templates.AdminAppsView{

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 
+	"doorward/locale"
 	"doorward/templates"
 )
 
@@ -284,7 +285,11 @@ func TestAssetPathChangesWithContentOnly(t *testing.T) {
 func hostile(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Struct:
-		if v.Type() == reflect.TypeFor[time.Time]() {
+		switch v.Type() {
+		case reflect.TypeFor[time.Time]():
+			return
+		case reflect.TypeFor[locale.Text]():
+			v.Set(reflect.ValueOf(locale.Text{Format: attack + "%s", Args: []any{attack}}))
 			return
 		}
 		for i := range v.NumField() {
@@ -301,7 +306,9 @@ func hostile(v reflect.Value) {
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		for _, field := range []string{"name", "email", "password", "word", "confirm", "scope", "kind", "resource", "other"} {
-			v.SetMapIndex(reflect.ValueOf(field), reflect.ValueOf(attack))
+			value := reflect.New(v.Type().Elem()).Elem()
+			hostile(value)
+			v.SetMapIndex(reflect.ValueOf(field), value)
 		}
 	case reflect.String:
 		v.SetString(attack)
@@ -313,7 +320,7 @@ const attack = `"'><script>alert(1)</script><img src=x onerror=alert(1)>javascri
 func TestHostileTextComesOutEscaped(t *testing.T) {
 	pages := []any{
 		templates.LoginPage, templates.SelectPage, templates.ConfirmPage, templates.LogoutPage, templates.SetupPage,
-		templates.ConsentPage, templates.ErrorPage,
+		templates.ConsentPage, templates.ErrorPage, templates.ProofPage, templates.SignInLinkPage,
 		templates.ProfilePage, templates.SecurityPage, templates.ConnectedAppsPage, templates.AppsPage, templates.AppFormPage,
 		templates.AppPage, templates.SecretPage, templates.AdminUsersPage, templates.AdminUserPage, templates.AdminAppsPage,
 		templates.WorkspacesPage, templates.WorkspacePage, templates.MembersPage, templates.JoinPage,
@@ -351,7 +358,7 @@ func TestForeignAddressesCannotBeScripts(t *testing.T) {
 	app := templates.ConnectedApp{Name: "x", Site: bad, Verified: true}
 	for name, c := range map[string]templ.Component{
 		"consent": templates.ConsentPage(v),
-		"error":   templates.ErrorPage(templates.ErrorView{Heading: "x", BackURL: bad}),
+		"error":   templates.ErrorPage(templates.ErrorView{Heading: locale.New("x"), BackURL: bad}),
 		"apps":    templates.ConnectedAppsPage(templates.ConnectedAppsView{Apps: []templates.ConnectedApp{app}}),
 	} {
 		for _, e := range elements(t, render(t, c)) {

@@ -1,27 +1,34 @@
 package templates
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"doorward/locale"
 )
 
-// productName is at the end of every page title, and beside the logo.
-const productName = "Doorward"
+// language is the language of a page.
+func language(ctx context.Context) *locale.Language {
+	if l := locale.From(ctx).Language; l != nil {
+		return l
+	}
+	return locale.English()
+}
 
 // windowTitle is the text of the browser tab. A page with errors says so first, because a screen reader reads the title
 // out after a reload.
-func windowTitle(title string, faulty bool) string {
+func windowTitle(ctx context.Context, title string, faulty bool) string {
 	if faulty {
-		title = "Error: " + title
+		title = tr(ctx, "Error: %s", title)
 	}
-	return title + " · " + productName
+	return title + " · " + brandName(ctx)
 }
 
 // display is the name to show for a user.
@@ -43,47 +50,6 @@ func initial(name string) string {
 
 // machineTime is the datetime attribute (RFC 3339), in UTC.
 func machineTime(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// fullTime is a time in words, to the minute.
-func fullTime(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") }
-
-// day is a date in words.
-func day(t time.Time) string { return t.UTC().Format("2 January 2006") }
-
-// relative is t relative to now: "3 days ago", "in 2 hours". Beyond 30 days, or if now is zero, it is the date.
-func relative(now, t time.Time) string {
-	d := now.Sub(t)
-	past := d >= 0
-	d = d.Abs()
-	if now.IsZero() || d > 30*24*time.Hour {
-		return day(t)
-	}
-	var amount string
-	switch {
-	case d < time.Minute && past:
-		return "just now"
-	case d < time.Minute:
-		return "in less than a minute"
-	case d < time.Hour:
-		amount = count(int(d/time.Minute), "minute", "minutes")
-	case d < 24*time.Hour:
-		amount = count(int(d/time.Hour), "hour", "hours")
-	default:
-		amount = count(int(d/(24*time.Hour)), "day", "days")
-	}
-	if past {
-		return amount + " ago"
-	}
-	return "in " + amount
-}
-
-// count is a number and its noun.
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.Itoa(n) + " " + many
-}
 
 // describe joins the ids of the elements that describe a control. It leaves out empty ones.
 func describe(ids ...string) string {
@@ -108,55 +74,52 @@ type problem struct {
 }
 
 // problems lists the errors of a form in the order of its fields. Errors of fields that are not in order come last.
-func problems(general string, errs map[string]string, order ...string) []problem {
+func problems(ctx context.Context, general locale.Text, errs map[string]locale.Text, order ...string) []problem {
 	var list []problem
-	if general != "" {
-		list = append(list, problem{Text: general})
-	}
-	for _, field := range order {
-		if text := errs[field]; text != "" {
-			list = append(list, problem{field, text})
+	add := func(field string, text locale.Text) {
+		if !text.IsZero() {
+			list = append(list, problem{field, of(ctx, text)})
 		}
 	}
+	add("", general)
+	for _, field := range order {
+		add(field, errs[field])
+	}
 	for _, field := range slices.Sorted(maps.Keys(errs)) {
-		if text := errs[field]; text != "" && !slices.Contains(order, field) {
-			list = append(list, problem{Text: text})
+		if !slices.Contains(order, field) {
+			add("", errs[field])
 		}
 	}
 	return list
 }
 
 // kindText is the type of an app in words.
-func kindText(kind string) string {
+func kindText(ctx context.Context, kind string) string {
 	switch kind {
 	case KindPublic:
-		return "Browser, mobile or command-line app"
+		return tr(ctx, "Browser, mobile or command-line app")
 	case KindService:
-		return "Machine to machine"
+		return tr(ctx, "Machine to machine")
 	case KindResourceServer:
-		return "Resource server"
+		return tr(ctx, "Resource server")
 	default:
-		return "Server app"
+		return tr(ctx, "Server app")
 	}
 }
 
 // kindOption is a choice for the type of an app.
 type kindOption struct{ Value, Label, Hint string }
 
-func kindOptions(administrator bool) []kindOption {
+func kindOptions(ctx context.Context, administrator bool) []kindOption {
+	option := func(kind, hint string) kindOption { return kindOption{kind, kindText(ctx, kind), hint} }
 	options := []kindOption{
-		{KindWeb, "Server app", "Runs on your server and can keep a secret."},
-		{
-			KindPublic, "Browser, mobile or command-line app",
-			"Runs on the user's device and cannot keep a secret. PKCE protects it.",
-		},
-		{KindService, "Machine to machine", "Acts on its own behalf, without a user. Gets a client secret."},
+		option(KindWeb, tr(ctx, "Runs on your server and can keep a secret.")),
+		option(KindPublic, tr(ctx, "Runs on the user's device and cannot keep a secret. PKCE protects it.")),
+		option(KindService, tr(ctx, "Acts on its own behalf, without a user. Gets a client secret.")),
 	}
 	if administrator {
-		options = append(options, kindOption{
-			KindResourceServer, "Resource server",
-			"An API that validates tokens by introspection. Gets a client secret, but no tokens of its own.",
-		})
+		options = append(options, option(KindResourceServer,
+			tr(ctx, "An API that validates tokens by introspection. Gets a client secret, but no tokens of its own.")))
 	}
 	return options
 }
@@ -196,23 +159,26 @@ type navItem struct {
 }
 
 // workspaceTabs are the sections of a workspace. Tab is the path after the workspace's slug.
-var workspaceTabs = []struct{ Tab, Text string }{
-	{TabKeys, "API keys"},
-	{TabApps, "Apps"},
-	{TabMembers, "Members"},
-	{TabUsage, "Usage"},
-	{TabAudit, "Audit log"},
-	{TabSettings, "Settings"},
+var workspaceTabs = []struct {
+	Tab  string
+	Text locale.Text
+}{
+	{TabKeys, locale.New("API keys")},
+	{TabApps, locale.New("Apps")},
+	{TabMembers, locale.New("Members")},
+	{TabUsage, locale.New("Usage")},
+	{TabAudit, locale.New("Audit log")},
+	{TabSettings, locale.New("Settings")},
 }
 
 // sections are the entries for the current workspace; none if all workspaces are disabled.
-func (n Navigation) sections() (list []navItem) {
+func (n Navigation) sections(ctx context.Context) (list []navItem) {
 	if n.Workspace.Slug == "" {
 		return nil
 	}
 	for _, x := range workspaceTabs {
 		list = append(list, navItem{
-			Text: x.Text, URL: path("/settings/workspaces/", n.Workspace.Slug, tabPath(x.Tab)),
+			Text: of(ctx, x.Text), URL: path("/settings/workspaces/", n.Workspace.Slug, tabPath(x.Tab)),
 			Current: n.Inside && x.Tab == n.Workspace.Tab,
 		})
 	}
@@ -223,22 +189,22 @@ func (n Navigation) sections() (list []navItem) {
 func (p Page) listsWorkspaces() bool { return !p.Navigation.Inside && p.Section == SectionWorkspaces }
 
 // navigation is the part of the navigation below the current workspace.
-func navigation(p Page) []navGroup {
+func navigation(ctx context.Context, p Page) []navGroup {
 	item := func(section, text, to string) navItem {
 		return navItem{Text: text, URL: to, Current: !p.Navigation.Inside && p.Section == section}
 	}
-	groups := []navGroup{{"Your account", []navItem{
-		item(SectionProfile, "Profile", "/settings/profile"),
-		item(SectionSecurity, "Security", "/settings/security"),
-		item(SectionConnectedApps, "Connected apps", "/settings/connected-apps"),
-		item(SectionTokens, "Personal access tokens", "/settings/developer/personal-access-tokens"),
+	groups := []navGroup{{tr(ctx, "Your account"), []navItem{
+		item(SectionProfile, tr(ctx, "Profile"), "/settings/profile"),
+		item(SectionSecurity, tr(ctx, "Security"), "/settings/security"),
+		item(SectionConnectedApps, tr(ctx, "Connected apps"), "/settings/connected-apps"),
+		item(SectionTokens, tr(ctx, "Personal access tokens"), "/settings/developer/personal-access-tokens"),
 	}}}
 	if p.User != nil && p.User.Admin {
-		groups = append(groups, navGroup{"Administration", []navItem{
-			item(SectionAdminUsers, "Users", "/admin/users"),
-			item(SectionAdminWorkspaces, "All workspaces", "/admin/workspaces"),
-			item(SectionAdminApps, "All apps", "/admin/apps"),
-			item(SectionAdminAudit, "Audit log", "/admin/audit"),
+		groups = append(groups, navGroup{tr(ctx, "Administration"), []navItem{
+			item(SectionAdminUsers, tr(ctx, "Users"), "/admin/users"),
+			item(SectionAdminWorkspaces, tr(ctx, "All workspaces"), "/admin/workspaces"),
+			item(SectionAdminApps, tr(ctx, "All apps"), "/admin/apps"),
+			item(SectionAdminAudit, tr(ctx, "Audit log"), "/admin/audit"),
 		}})
 	}
 	return groups
@@ -248,19 +214,26 @@ func navigation(p Page) []navGroup {
 func tabPath(tab string) string { return when(tab != "", "/"+tab) }
 
 // RoleWithArticle is a role for a sentence: "a member", "an owner".
-func RoleWithArticle(role string) string {
-	if strings.ContainsAny(role[:min(1, len(role))], "aeiou") {
-		return "an " + role
+func RoleWithArticle(role string) locale.Text {
+	switch role {
+	case "owner":
+		return locale.New("an owner")
+	case "admin":
+		return locale.New("an admin")
+	case "member":
+		return locale.New("a member")
+	case "viewer":
+		return locale.New("a viewer")
 	}
-	return "a " + role
+	return AsIs(role) // of a later version
 }
 
 // currentText is the text of the current entry, for the button that opens the navigation on narrow screens.
-func currentText(p Page) string {
+func currentText(ctx context.Context, p Page) string {
 	if p.listsWorkspaces() {
-		return "Your workspaces"
+		return tr(ctx, "Your workspaces")
 	}
-	groups := append(navigation(p), navGroup{Items: p.Navigation.sections()})
+	groups := append(navigation(ctx, p), navGroup{Items: p.Navigation.sections(ctx)})
 	for _, group := range groups {
 		for _, item := range group.Items {
 			if item.Current {
@@ -268,7 +241,7 @@ func currentText(p Page) string {
 			}
 		}
 	}
-	return "Menu"
+	return tr(ctx, "Menu")
 }
 
 // shellQuote quotes s as one argument for a POSIX shell.

@@ -1,10 +1,26 @@
 package templates
 
 import (
+	"bytes"
+	"context"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/a-h/templ"
+
+	"doorward/locale"
 )
+
+// inContext renders a component for the reader in a context.
+func inContext(ctx context.Context, t *testing.T, c templ.Component) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := c.Render(ctx, &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
 
 func TestRelativeTimes(t *testing.T) {
 	now := time.Date(2026, time.March, 4, 10, 11, 12, 0, time.UTC)
@@ -27,8 +43,8 @@ func TestRelativeTimes(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := relative(tt.now, tt.at); got != tt.want {
-				t.Errorf("relative = %q, want %q", got, tt.want)
+			if got := inContext(t.Context(), t, ago(tt.now, tt.at)); !strings.HasSuffix(got, ">"+tt.want+"</time>") {
+				t.Errorf("ago = %s, want %q", got, tt.want)
 			}
 		})
 	}
@@ -41,25 +57,50 @@ func TestUsageInWords(t *testing.T) {
 		"3 requests in the last 1 days, 1 refused (1 over the limit, 0 denied)":     {Allowed: 2, Limited: 1},
 		"1,004 requests in the last 1 days, 2 refused (1 over the limit, 1 denied)": {Allowed: 1002, Limited: 1, Refused: 1},
 	} {
-		if got := usageText([]UsageDay{d}); got != want {
+		if got := usageText(t.Context(), []UsageDay{d}); got != want {
 			t.Errorf("%+v is %q, want %q", d, got, want)
 		}
 	}
 }
 
-func TestTimesAreShownInUTC(t *testing.T) {
-	at := time.Date(2026, time.March, 4, 1, 30, 0, 0, time.FixedZone("", 2*60*60))
-	if got, want := machineTime(at), "2026-03-03T23:30:00Z"; got != want {
-		t.Errorf("machineTime = %q, want %q", got, want)
+func TestTimesAreShownInTheReadersZone(t *testing.T) {
+	zone := time.FixedZone("EET", 2*60*60)
+	at := time.Date(2026, time.March, 4, 1, 30, 0, 0, zone)
+	const machine = `<time datetime="2026-03-03T23:30:00Z" title="`
+	for text, l := range map[string]locale.Locale{
+		`3 March 2026, 23:30 UTC">3 March 2026</time>`: {},
+		`4 March 2026, 01:30 EET">4 March 2026</time>`: {Zone: zone},
+	} {
+		if got := inContext(locale.With(t.Context(), l), t, date(at)); got != machine+text {
+			t.Errorf("date = %s, want %s", got, machine+text)
+		}
 	}
-	if got, want := fullTime(at), "3 March 2026, 23:30 UTC"; got != want {
-		t.Errorf("fullTime = %q, want %q", got, want)
+}
+
+func TestSentencesLeaveOutNothing(t *testing.T) {
+	got := inContext(t.Context(), t, sentences(plain("One & two."), nil, isolated("three")))
+	if want := "One &amp; two. <bdi>three</bdi>"; got != want {
+		t.Errorf("sentences = %s, want %s", got, want)
+	}
+}
+
+func TestProductHasTheNameOfTheBrand(t *testing.T) {
+	if got, want := windowTitle(t.Context(), "Users", true), "Error: Users · Doorward"; got != want {
+		t.Errorf("windowTitle = %q, want %q", got, want)
+	}
+	ctx := WithBrand(t.Context(), Brand{Name: "Acme ID"})
+	if got, want := windowTitle(ctx, "Users", false), "Users · Acme ID"; got != want {
+		t.Errorf("windowTitle = %q, want %q", got, want)
+	}
+	if page := inContext(ctx, t, LogoutPage(LogoutView{})); strings.Contains(page, "Doorward") {
+		t.Error("a page with a brand names Doorward")
 	}
 }
 
 func TestProblemsLoseNoFault(t *testing.T) {
-	got := problems("general", map[string]string{"b": "second", "a": "first", "unknown": "left over", "c": ""}, "a", "b",
-		"c")
+	got := problems(t.Context(), locale.New("general"), map[string]locale.Text{
+		"b": locale.New("second"), "a": locale.New("first"), "unknown": locale.New("left over"), "c": {},
+	}, "a", "b", "c")
 	want := []problem{{"", "general"}, {"a", "first"}, {"b", "second"}, {"", "left over"}}
 	if len(got) != len(want) {
 		t.Fatalf("problems = %v, want %v", got, want)
@@ -95,14 +136,14 @@ func TestSecretCallCannotLeaveItsQuotes(t *testing.T) {
 
 func TestNavigationShowsAdministrationToAdministratorsOnly(t *testing.T) {
 	page, administrators := Page{User: &Viewer{}}, Page{User: &Viewer{Admin: true}}
-	for _, group := range navigation(page) {
+	for _, group := range navigation(t.Context(), page) {
 		for _, item := range group.Items {
 			if strings.HasPrefix(item.URL, "/admin") {
 				t.Errorf("%s is shown to all users", item.URL)
 			}
 		}
 	}
-	if len(navigation(administrators)) != len(navigation(page))+1 {
+	if len(navigation(t.Context(), administrators)) != len(navigation(t.Context(), page))+1 {
 		t.Error("administrators do not see their group")
 	}
 }

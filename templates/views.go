@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/a-h/templ"
+
+	"doorward/locale"
 )
 
 // The values of Page.Section: the current entry of the settings navigation. Pages outside the settings leave it empty.
@@ -54,7 +56,8 @@ type Page struct {
 	Section string
 	// Navigation is the current workspace, at the top of the settings navigation.
 	Navigation Navigation
-	// Notice is a sentence about a change that just succeeded, shown above the content; empty: none.
+	// Notice is a sentence about a change that just succeeded, in the reader's language, shown above the content; empty:
+	// none.
 	Notice string
 	Undo   string // path that undoes the change; empty: it cannot be undone
 	Form   string // idempotency ID of the page's forms: a form that is sent twice creates one object
@@ -73,7 +76,7 @@ type LoginView struct {
 	Flow  string // sealed flow, posted back unchanged
 	Email string // as typed before, or the fixed address if Reauth is set
 	// Error says why the last attempt failed; empty: there was none.
-	Error string
+	Error locale.Text
 	// AppName is the app that the sign-in is for; empty: none.
 	AppName string
 	// Reauth asks a signed-in user for the password again, because the app requires it. The email address is then fixed.
@@ -123,7 +126,7 @@ type SetupView struct {
 	Name  string
 	Email string
 	// Errors holds one sentence per field: word, name, email, password.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // ConsentView asks the resource owner for a decision (RFC 6749, section 4.1.1). It posts flow, token, scope (repeated),
@@ -142,14 +145,14 @@ type ConsentView struct {
 	// Known are the permissions that were allowed before. They are folded, and posted in hidden fields.
 	Known []ConsentScope
 	// NotGranted says what the app does not get; empty: the line is left out.
-	NotGranted string
-	// Lasts says how long the access lasts.
-	Lasts string
+	NotGranted locale.Text
+	// Lasts says how long the access lasts, and what remains after that, a sentence each.
+	Lasts []locale.Text
 	// Workspaces are the choices. A single one is posted in a hidden field.
 	Workspaces []WorkspaceChoice
 	// OtherWorkspaces says that the user has further workspaces, which cannot be chosen.
 	OtherWorkspaces bool
-	Error           string // what is wrong with the last decision; empty: there was none
+	Error           locale.Text // what is wrong with the last decision; empty: there was none
 }
 
 // ConsentApp is the app that requests access.
@@ -189,11 +192,11 @@ type WorkspaceChoice struct {
 type ErrorView struct {
 	Page
 	Status    int // HTTP status; zero: the number is left out
-	Heading   string
-	Message   string // what happened and what to do
-	RequestID string // empty: the line is left out
-	BackURL   string // empty: no link
-	BackText  string // text of the link; empty: "Go back"
+	Heading   locale.Text
+	Message   locale.Text // what happened and what to do
+	RequestID string      // empty: the line is left out
+	BackURL   string      // empty: no link
+	BackText  locale.Text // text of the link; empty: "Go back"
 	// AnswerURL replaces BackURL: an app's registered redirect URI with the response to it. Its scheme may be private.
 	AnswerURL templ.SafeURL
 }
@@ -206,7 +209,7 @@ type ProfileView struct {
 	UserID      string
 	MemberSince time.Time
 	// Errors holds one sentence per field: name.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // SecurityView is /settings/security: password and sessions. It posts current_password and new_password to
@@ -215,15 +218,15 @@ type SecurityView struct {
 	Page
 	Sessions []SessionRow
 	// Errors holds one sentence per field: current_password, new_password.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // SessionRow is one signed-in browser.
 type SessionRow struct {
-	ID         string // part of the path of its form
-	Browser    string // such as "Firefox on Linux"; empty: unknown
-	Address    string // IP address
-	Current    bool   // the viewer's own session; has no form
+	ID         string      // part of the path of its form
+	Browser    locale.Text // such as "Firefox on Linux"; empty: unknown
+	Address    string      // IP address
+	Current    bool        // the viewer's own session; has no form
 	SignedInAt time.Time
 	LastSeenAt time.Time
 }
@@ -305,7 +308,7 @@ type AppFields struct {
 	// password.
 	NeedPassword bool
 	// Errors holds one sentence per field, by field name.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // ResourceChoice is an API that an app can be for.
@@ -364,9 +367,9 @@ type AppView struct {
 	SavedName string
 	Disabled  bool
 	// Why says who disabled the app or its workspace; empty: the app works.
-	Why string
-	// Held says why the viewer cannot enable a disabled app; empty: they can.
-	WhyNotResume string
+	Why locale.Text
+	// WhyNotResume says why the viewer cannot enable a disabled app; empty: they can.
+	WhyNotResume locale.Text
 	Owner        string // email address of its creator; empty: the line is left out
 	Created      time.Time
 	Users        int // users who have allowed it

@@ -3,6 +3,7 @@ package templates_test
 import (
 	"time"
 
+	"doorward/locale"
 	"doorward/templates"
 )
 
@@ -27,10 +28,10 @@ func alone(tab string) templates.WorkspaceBar {
 
 func roleOptions(chosen string) []templates.Option {
 	return []templates.Option{
-		{Value: "viewer", Text: "Viewer", Selected: chosen == "viewer"},
-		{Value: "member", Text: "Member", Selected: chosen == "member"},
-		{Value: "admin", Text: "Admin", Selected: chosen == "admin"},
-		{Value: "owner", Text: "Owner", Selected: chosen == "owner"},
+		{Value: "viewer", Text: templates.RoleText("viewer"), Selected: chosen == "viewer"},
+		{Value: "member", Text: templates.RoleText("member"), Selected: chosen == "member"},
+		{Value: "admin", Text: templates.RoleText("admin"), Selected: chosen == "admin"},
+		{Value: "owner", Text: templates.RoleText("owner"), Selected: chosen == "owner"},
 	}
 }
 
@@ -95,9 +96,12 @@ func workspaceSamples() []sample {
 		Expires: now.Add(7 * aDay),
 	}
 	wrong := members
-	wrong.Error, wrong.NewEmail = "Nothing was changed. A workspace must have at least one owner. Make another member "+
-		"an owner first.", "mary@"
-	wrong.Errors = map[string]string{"email": "Enter one email address, such as name@example.com, in Latin letters only."}
+	wrong.NewEmail = "mary@"
+	wrong.Error = locale.New("Nothing was changed. A workspace must have at least one owner. Make another member an " +
+		"owner first.")
+	wrong.Errors = map[string]locale.Text{
+		"email": locale.New("Enter one email address, such as name@example.com, in Latin letters only."),
+	}
 
 	shared := templates.WorkspaceView{
 		Page:      inside(engines("owner", templates.TabSettings), ada),
@@ -105,15 +109,15 @@ func workspaceSamples() []sample {
 		ID:        "ws_0195a0c0example",
 		Name:      "Analytical Engines Ltd",
 		Plans: []templates.Option{
-			{Text: "No plan"},
-			{Value: "pro", Text: "pro (1,000 requests per hour, burst of 100)", Selected: true},
+			{Text: locale.New("No plan")},
+			{Value: "pro", Text: templates.AsIs("pro (1,000 requests per hour, burst of 100)"), Selected: true},
 		},
 		MayChange: true, MayDelete: true, MayLeave: true, Content: templates.WorkspaceContent{Keys: 3, Apps: 1, Members: 12},
 	}
 	faulty := shared
-	faulty.Errors = map[string]string{
-		"name":    "The name is missing; give the workspace a name that its members will recognise.",
-		"confirm": "Type the slug exactly as shown. Nothing was deleted.",
+	faulty.Errors = map[string]locale.Text{
+		"name":    locale.New("The name is missing; give the workspace a name that its members will recognise."),
+		"confirm": locale.New("Type the slug exactly as shown. Nothing was deleted."),
 	}
 	own := shared
 	own.Workspace, own.MayDelete, own.MayLeave = alone(templates.TabSettings), false, false
@@ -143,8 +147,8 @@ func workspaceSamples() []sample {
 	elsewhere.For, elsewhere.By, elsewhere.Role, elsewhere.Other = "mary@example.com", "", "member", true
 
 	ranges := []templates.RangeLink{
-		{Text: "24 hours", URL: "/settings/workspaces/engines/usage?range=24h"},
-		{Text: "30 days", URL: "/settings/workspaces/engines/usage?range=30d", Current: true},
+		{Text: locale.New("%d hours", 24), URL: "/settings/workspaces/engines/usage?range=24h"},
+		{Text: locale.New("%d days", 30), URL: "/settings/workspaces/engines/usage?range=30d", Current: true},
 	}
 	day := make([]templates.UsageDay, 24)
 	for i := range day {
@@ -156,7 +160,7 @@ func workspaceSamples() []sample {
 		Ranges: ranges, CSVURL: "/settings/workspaces/engines/usage.csv?range=30d",
 		Page:      inside(engines("admin", templates.TabUsage), ada),
 		Workspace: engines("admin", templates.TabUsage),
-		PlanText:  "Plan: pro (1,000 requests per hour, burst of 100)",
+		PlanText:  templates.AsIs("Plan: pro (1,000 requests per hour, burst of 100)"),
 		Days:      month(1200),
 		Rows: []templates.UsageRow{
 			{
@@ -187,11 +191,13 @@ func workspaceSamples() []sample {
 	audit := templates.AuditView{
 		Page: inside(engines("owner", templates.TabAudit), ada), Workspace: engines("owner", templates.TabAudit),
 		What: []templates.Option{
-			{Text: "Everything"},
-			{Value: "api_key.", Text: "API keys"},
-			{Value: "member.", Text: "Members"},
+			{Text: locale.New("Everything")},
+			{Value: "api_key.", Text: locale.New("API keys")},
+			{Value: "member.", Text: locale.New("Members")},
 		},
-		Who:     []templates.Option{{Text: "Everyone"}, {Value: "user_01", Text: "Ada Lovelace"}},
+		Who: []templates.Option{
+			{Text: locale.New("Everyone")}, {Value: "user_01", Text: templates.AsIs("Ada Lovelace")},
+		},
 		NextURL: "/settings/workspaces/engines/audit?after=event_1",
 		Days: []templates.AuditDay{
 			{Day: now.Truncate(aDay), Events: []templates.AuditRow{
@@ -233,8 +239,8 @@ func workspaceSamples() []sample {
 	server := templates.AdminAuditView{AuditView: audit, In: "engines", By: "charles@example.com"}
 	server.Page, server.Base, server.CSVURL = page(templates.SectionAdminAudit, admin), "/admin/audit",
 		"/admin/audit.csv?workspace=engines"
-	server.Filtered, server.Errors = true, map[string]string{
-		"who": "No user has this email address. Check it, or enter the user ID.",
+	server.Filtered, server.Errors = true, map[string]locale.Text{
+		"who": locale.New("No user has this email address. Check it, or enter the user ID."),
 	}
 	server.Days = []templates.AuditDay{{Day: now.Truncate(aDay), Events: []templates.AuditRow{
 		{ID: "event_7", At: now, Action: "signing_key.created", With: "command"},
@@ -248,7 +254,7 @@ func workspaceSamples() []sample {
 	nothing := audit
 	nothing.Days, nothing.NextURL, nothing.Filtered, nothing.From, nothing.PrevURL = nil, "", true, "2026-33-01",
 		"/settings/workspaces/engines/audit"
-	nothing.Errors = map[string]string{"from": "Enter a date such as 2026-03-04."}
+	nothing.Errors = map[string]locale.Text{"from": locale.New("Enter a date such as %s.", "2026-03-04")}
 
 	return []sample{
 		{"workspaces", templates.WorkspacesPage(templates.WorkspacesView{
@@ -267,7 +273,9 @@ func workspaceSamples() []sample {
 			Workspaces: []templates.WorkspaceRow{
 				{Slug: "personal-01a205da6a79", Name: "Ada Lovelace", Role: "owner", Personal: true},
 			},
-			Errors: map[string]string{"slug": "The slug \"engines\" is taken; choose another."},
+			Errors: map[string]locale.Text{
+				"slug": locale.New("The slug %s is taken; choose another.", `"engines"`),
+			},
 		})},
 		{"workspace", templates.WorkspacePage(shared)},
 		{"workspace-errors", templates.WorkspacePage(faulty)},
@@ -277,7 +285,7 @@ func workspaceSamples() []sample {
 			Workspace: engines("member", templates.TabSettings),
 			ID:        "ws_0195a0c0example",
 			Name:      "Analytical Engines Ltd",
-			PlanText:  "No plan",
+			PlanText:  locale.New("No plan"),
 			MayLeave:  true,
 		})},
 		{"workspace-apps", templates.AppsPage(apps)},

@@ -1,8 +1,12 @@
 package templates
 
 import (
+	"cmp"
+	"context"
 	"strings"
 	"time"
+
+	"doorward/locale"
 )
 
 // The values of WorkspaceBar.Tab. They are also the path of a section, after the workspace's slug.
@@ -38,7 +42,7 @@ type WorkspaceLink struct {
 type NoRoleView struct {
 	Page
 	Workspace WorkspaceBar
-	Message   string // who can see the page, and what to do
+	Message   locale.Text // who can see the page, and what to do
 }
 
 // Navigation says where a settings page is in the navigation.
@@ -57,7 +61,7 @@ type WorkspacesView struct {
 	NewName    string // as typed
 	NewSlug    string // as typed
 	// Errors holds one sentence per field: name, slug. If there are any, the form is unfolded.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // WorkspaceRow is a workspace in the list of the viewer's workspaces.
@@ -76,8 +80,8 @@ type WorkspaceView struct {
 	Page
 	Workspace WorkspaceBar
 	ID        string
-	Name      string // as typed, or as stored
-	PlanText  string // the plan and what it allows
+	Name      string      // as typed, or as stored
+	PlanText  locale.Text // the plan and what it allows
 	// Plans are the choices; none if the viewer may not set the plan.
 	Plans     []Option
 	MayChange bool             // shows the form for name and plan
@@ -85,11 +89,18 @@ type WorkspaceView struct {
 	MayDelete bool             // shows the form to delete the workspace
 	Content   WorkspaceContent // what is deleted with it
 	// Errors holds one sentence per field: name, plan, confirm.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // WorkspaceContent counts what belongs to a workspace.
 type WorkspaceContent struct{ Keys, Apps, Members int }
+
+// list is the content in words, for a sentence.
+func (c WorkspaceContent) list() locale.Join {
+	return locale.Join{
+		locale.New("%d API keys", c.Keys), locale.New("%d apps", c.Apps), locale.New("%d memberships", c.Members),
+	}
+}
 
 // MembersView is /settings/workspaces/{slug}/members. It posts role to …/members/{ID}/role, nothing to
 // …/members/{ID}/remove, email and role to …/invitations, and nothing to …/invitations/{ID}/withdraw.
@@ -108,9 +119,9 @@ type MembersView struct {
 	// Created is the invitation that was just created; nil: none.
 	Created *CreatedInvitation
 	// Error says why a member was not changed; empty: no error.
-	Error string
+	Error locale.Text
 	// Errors holds one sentence per field: email, role.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // MemberRow is one member.
@@ -159,7 +170,7 @@ type JoinView struct {
 type UsageView struct {
 	Page
 	Workspace WorkspaceBar
-	PlanText  string      // the workspace's plan and what it allows; empty: none
+	PlanText  locale.Text // the workspace's plan and what it allows; empty: none
 	Ranges    []RangeLink // the periods to choose from
 	CSVURL    string      // the same usage as a file
 	Days      []UsageDay  // the period's days, or hours
@@ -171,8 +182,9 @@ type UsageView struct {
 
 // RangeLink is a period of the usage page.
 type RangeLink struct {
-	Text, URL string
-	Current   bool
+	Text    locale.Text
+	URL     string
+	Current bool
 }
 
 // UsageRow is how often a credential was used in the period.
@@ -204,7 +216,7 @@ type AuditView struct {
 	NextURL   string // empty on the last page
 	PrevURL   string // empty on the first page
 	// Errors holds one sentence per field: from, to.
-	Errors map[string]string
+	Errors map[string]locale.Text
 }
 
 // AdminAuditView is /admin/audit: the events of the server and of all workspaces. Its form is a GET of the same page
@@ -216,9 +228,9 @@ type AdminAuditView struct {
 	By     string // email address or id of a user, as typed; empty: all
 }
 
-// AuditDay holds the events of one day (UTC), the newest first.
+// AuditDay holds the events of one day in the reader's time zone, the newest first.
 type AuditDay struct {
-	Day    time.Time
+	Day    time.Time // its beginning, in that zone
 	Events []AuditRow
 }
 
@@ -239,122 +251,154 @@ type AuditRow struct {
 }
 
 // Fact is a detail of an event.
-type Fact struct{ Name, Value string }
+type Fact struct {
+	Name  string // such as rate_limit
+	Value string // in the reader's language
+}
+
+// AsIs is a text that a user or the operator wrote, where a message of ours could stand too.
+func AsIs(text string) locale.Text { return locale.Text{Format: "%s", Args: []any{text}} }
 
 // credentialText is a credential kind, or another way to authenticate, in words.
-func credentialText(kind string) string {
+func credentialText(ctx context.Context, kind string) string {
 	switch kind {
 	case "api_key":
-		return "API key"
+		return tr(ctx, "API key")
 	case "personal_access_token":
-		return "Personal access token"
+		return tr(ctx, "Personal access token")
 	case "access_token", "refresh_token":
-		return "App"
+		return tr(ctx, "App")
 	case "session":
-		return "Browser"
+		return tr(ctx, "Browser")
 	case "password":
-		return "Password"
+		return tr(ctx, "Password")
 	case "command":
-		return "CLI"
+		return tr(ctx, "CLI")
 	}
 	return kind
 }
 
 // auditTexts are the actions of the audit log in words. An action without a text is shown as it is.
-var auditTexts = map[string]string{ //nolint:gosec // what was done, no secret
-	"access.ended":                  "Revoked an app's access",
-	"api_key.created":               "Created an API key",
-	"api_key.paused":                "Paused an API key",
-	"api_key.resumed":               "Resumed an API key",
-	"api_key.revoked":               "Revoked an API key",
-	"api_key.rotated":               "Rotated an API key",
-	"api_key.updated":               "Changed an API key",
-	"app.created":                   "Created an app",
-	"app.deleted":                   "Deleted an app",
-	"app.disabled":                  "Disabled an app",
-	"app.enabled":                   "Enabled an app",
-	"app.secret_rotated":            "Created a new secret for an app",
-	"app.token_revoked":             "Revoked a token of an app",
-	"app.unverified":                "Removed an app's verification",
-	"app.updated":                   "Changed an app",
-	"app.verified":                  "Verified an app",
-	"consent.denied":                "Denied an app's request",
-	"consent.granted":               "Authorized an app",
-	"grant.narrowed":                "Removed permissions from an app",
-	"grant.revoked":                 "App access revoked",
-	"invitation.created":            "Invited a member",
-	"invitation.withdrawn":          "Revoked an invitation",
-	"login.failed":                  "Failed to sign in",
-	"login.link_created":            "Created a sign-in link",
-	"login.succeeded":               "Signed in",
-	"member.added":                  "Member joined",
-	"member.removed":                "Removed a member",
-	"member.role_changed":           "Changed a member's role",
-	"personal_access_token.created": "Created a personal access token",
-	"personal_access_token.paused":  "Paused a personal access token",
-	"personal_access_token.resumed": "Resumed a personal access token",
-	"personal_access_token.revoked": "Revoked a personal access token",
-	"personal_access_token.rotated": "Rotated a personal access token",
-	"personal_access_token.updated": "Changed a personal access token",
-	"session.ended":                 "Signed out a browser",
-	"session.others_ended":          "Signed out all other browsers",
-	"signing_key.created":           "Created a signing key",
-	"signing_key.dropped":           "Deleted a signing key",
-	"signing_key.rotated":           "Rotated the signing key",
-	"user.created":                  "Created an account",
-	"user.deleted":                  "Deleted an account",
-	"user.disabled":                 "Disabled an account",
-	"user.enabled":                  "Enabled an account",
-	"user.password_changed":         "Changed their password",
-	"user.password_set":             "Set a password",
-	"user.renamed":                  "Changed an account's name",
-	"user.email_changed":            "Changed an account's email address",
-	"user.made_administrator":       "Made a user a server administrator",
-	"user.unmade_administrator":     "Removed a user's server administrator role",
-	"user.signed_out":               "Signed a user out everywhere",
-	"workspace.created":             "Created the workspace",
-	"workspace.deleted":             "Deleted the workspace",
-	"workspace.disabled":            "Disabled the workspace",
-	"workspace.enabled":             "Enabled the workspace",
-	"workspace.updated":             "Changed the workspace",
+var auditTexts = map[string]locale.Text{
+	"access.ended":                  locale.New("Revoked an app's access"),
+	"api_key.created":               locale.New("Created an API key"),
+	"api_key.paused":                locale.New("Paused an API key"),
+	"api_key.resumed":               locale.New("Resumed an API key"),
+	"api_key.revoked":               locale.New("Revoked an API key"),
+	"api_key.rotated":               locale.New("Rotated an API key"),
+	"api_key.updated":               locale.New("Changed an API key"),
+	"app.created":                   locale.New("Created an app"),
+	"app.deleted":                   locale.New("Deleted an app"),
+	"app.disabled":                  locale.New("Disabled an app"),
+	"app.enabled":                   locale.New("Enabled an app"),
+	"app.secret_rotated":            locale.New("Created a new secret for an app"),
+	"app.token_revoked":             locale.New("Revoked a token of an app"),
+	"app.unverified":                locale.New("Removed an app's verification"),
+	"app.updated":                   locale.New("Changed an app"),
+	"app.verified":                  locale.New("Verified an app"),
+	"consent.denied":                locale.New("Denied an app's request"),
+	"consent.granted":               locale.New("Authorized an app"),
+	"grant.narrowed":                locale.New("Removed permissions from an app"),
+	"grant.revoked":                 locale.New("App access revoked"),
+	"invitation.created":            locale.New("Invited a member"),
+	"invitation.withdrawn":          locale.New("Revoked an invitation"),
+	"login.failed":                  locale.New("Failed to sign in"),
+	"login.link_created":            locale.New("Created a sign-in link"),
+	"login.succeeded":               locale.New("Signed in"),
+	"member.added":                  locale.New("Member joined"),
+	"member.removed":                locale.New("Removed a member"),
+	"member.role_changed":           locale.New("Changed a member's role"),
+	"personal_access_token.created": locale.New("Created a personal access token"),
+	"personal_access_token.paused":  locale.New("Paused a personal access token"),
+	"personal_access_token.resumed": locale.New("Resumed a personal access token"),
+	"personal_access_token.revoked": locale.New("Revoked a personal access token"),
+	"personal_access_token.rotated": locale.New("Rotated a personal access token"),
+	"personal_access_token.updated": locale.New("Changed a personal access token"),
+	"session.ended":                 locale.New("Signed out a browser"),
+	"session.others_ended":          locale.New("Signed out all other browsers"),
+	"signing_key.created":           locale.New("Created a signing key"),
+	"signing_key.dropped":           locale.New("Deleted a signing key"),
+	"signing_key.rotated":           locale.New("Rotated the signing key"),
+	"user.created":                  locale.New("Created an account"),
+	"user.deleted":                  locale.New("Deleted an account"),
+	"user.disabled":                 locale.New("Disabled an account"),
+	"user.enabled":                  locale.New("Enabled an account"),
+	"user.password_changed":         locale.New("Changed their password"),
+	"user.password_set":             locale.New("Set a password"),
+	"user.renamed":                  locale.New("Changed an account's name"),
+	"user.email_changed":            locale.New("Changed an account's email address"),
+	"user.made_administrator":       locale.New("Made a user a server administrator"),
+	"user.unmade_administrator":     locale.New("Removed a user's server administrator role"),
+	"user.signed_out":               locale.New("Signed a user out everywhere"),
+	"workspace.created":             locale.New("Created the workspace"),
+	"workspace.deleted":             locale.New("Deleted the workspace"),
+	"workspace.disabled":            locale.New("Disabled the workspace"),
+	"workspace.enabled":             locale.New("Enabled the workspace"),
+	"workspace.updated":             locale.New("Changed the workspace"),
 }
 
 // auditText is an action in words.
-func auditText(action string) string {
+func auditText(ctx context.Context, action string) string {
 	if text, ok := auditTexts[action]; ok {
-		return text
+		return of(ctx, text)
 	}
 	return action
 }
 
+// factTexts are the names of Facts in words. A name without a text is shown as it is.
+var factTexts = map[string]locale.Text{
+	"addresses":  locale.New("addresses"),
+	"app":        locale.New("app"),
+	"attempts":   locale.New("attempts"),
+	"from":       locale.New("detail: from"),
+	"grace":      locale.New("grace period"),
+	"grant":      locale.New("grant"),
+	"grants":     locale.New("grants"),
+	"into":       locale.New("replaced by"),
+	"invitation": locale.New("invitation"),
+	"name":       locale.New("name"),
+	"note":       locale.New("note"),
+	"owner":      locale.New("owner"),
+	"plan":       locale.New("plan"),
+	"rate_limit": locale.New("rate limit"),
+	"reason":     locale.New("reason"),
+	"refused":    locale.New("permissions not allowed"),
+	"resource":   locale.New("resource"),
+	"role":       locale.New("role"),
+	"scopes":     locale.New("scopes"),
+	"secret":     locale.New("secret"),
+	"sessions":   locale.New("sessions"),
+	"state":      locale.New("state"),
+	"to":         locale.New("detail: to"),
+	"tokens":     locale.New("tokens"),
+	"user":       locale.New("user"),
+	"with_user":  locale.New("together with the user"),
+}
+
 // factText is the name of a Fact in words.
-func factText(name string) string {
-	switch name {
-	case "grace":
-		return "grace period"
-	case "into":
-		return "replaced by"
-	case "refused":
-		return "permissions not allowed"
-	case "with_user":
-		return "together with the user"
+func factText(ctx context.Context, name string) string {
+	if text, ok := factTexts[name]; ok {
+		return of(ctx, text)
 	}
 	return strings.ReplaceAll(name, "_", " ")
 }
 
-// clock formats the time of day.
-func clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }
+// clock formats the time of day, in the reader's time zone.
+func clock(ctx context.Context, t time.Time) string {
+	return t.In(cmp.Or(locale.From(ctx).Zone, time.UTC)).Format("15:04 MST")
+}
 
 // planOptions are the choices for a workspace's plan. The plan that it has is one of them even if it is not configured.
 func planOptions(names []string, chosen string) []Option {
-	list := []Option{{Text: "No plan", Selected: chosen == ""}}
+	list := []Option{{Text: locale.New("No plan"), Selected: chosen == ""}}
 	known := chosen == ""
 	for _, name := range names {
-		list = append(list, Option{Value: name, Text: name, Selected: name == chosen})
+		list = append(list, Option{Value: name, Text: AsIs(name), Selected: name == chosen})
 		known = known || name == chosen
 	}
 	if !known {
-		list = append(list, Option{Value: chosen, Text: chosen + " (not in the configuration)", Selected: true})
+		text := locale.New("%s (not in the configuration)", chosen)
+		list = append(list, Option{Value: chosen, Text: text, Selected: true})
 	}
 	return list
 }

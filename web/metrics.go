@@ -21,6 +21,7 @@ type metrics struct {
 	grants   *prometheus.CounterVec
 	refusals *prometheus.CounterVec
 	logins   *prometheus.CounterVec
+	notSent  *prometheus.CounterVec
 
 	mu     sync.RWMutex
 	series map[series]observed // because finding a child by its labels costs more than counting
@@ -56,10 +57,14 @@ func newMetrics(registry *prometheus.Registry, store *storage.Store) *metrics {
 			Name: "doorward_oauth_errors_total", Help: "OAuth errors answered, by error code.",
 		}, []string{"error"}),
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "doorward_logins_total", Help: "Attempts to sign in with a password, by outcome.",
+			Name: "doorward_logins_total", Help: "Attempts to sign in with a password or a code, by outcome.",
 		}, []string{"outcome"}),
+		notSent: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "doorward_emails_not_sent_total",
+			Help: "Emails that visitors asked for and that were not sent, because too many were asked for, by kind.",
+		}, []string{"kind"}),
 	}
-	registry.MustRegister(m.requests, m.duration, m.grants, m.refusals, m.logins,
+	registry.MustRegister(m.requests, m.duration, m.grants, m.refusals, m.logins, m.notSent,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), pools{store})
 	return m
 }

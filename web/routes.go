@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/templates"
@@ -21,8 +22,8 @@ func (s *Server) routes() http.Handler {
 	mux := &routeMux{ServeMux: http.NewServeMux(), patterns: &s.patterns}
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(s.pages.ForAnyone(func(http.ResponseWriter, *http.Request) error {
-		return page.NotVerified("This request came from another site. Nothing was changed. To continue, open the page here " +
-			"and submit the form from there.")
+		return page.NotVerified(locale.New("This request came from another site. Nothing was changed. To continue, open the page " +
+			"here and submit the form from there."))
 	}))
 
 	// Protocol endpoints use no cookies. Each checks the method itself.
@@ -227,6 +228,7 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /healthz", healthz)
 	machine("GET /readyz", s.readyz)
 	mux.Handle("GET /assets/", s.assets())
+	mux.HandleFunc("GET /assets/brand/{name}", s.brandFile)
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(templates.AssetPath("mark.svg"), http.StatusSeeOther))
 	mux.Handle("/", s.pages.ForAnyoneRaw(func(w http.ResponseWriter, r *http.Request) error {
 		return s.notFoundOrNotAllowed(w, r, mux.ServeMux)
@@ -327,7 +329,7 @@ func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mu
 		return nil
 	}
 	return &page.Error{
-		Status: http.StatusMethodNotAllowed, Heading: "Method not allowed",
-		Message: "This page does not support this kind of request.",
+		Status: http.StatusMethodNotAllowed, Heading: locale.New("Method not allowed"),
+		Message: locale.New("This page does not support this kind of request."),
 	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/brand"
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
@@ -27,7 +29,8 @@ import (
 	"doorward/web/signin"
 )
 
-// Config has the dependencies and settings of a Server. All fields are required except TrustedProxies and APIs.
+// Config has the dependencies and settings of a Server. All fields are required except TrustedProxies, APIs,
+// Languages (English) and Brand (the default look).
 type Config struct {
 	Issuer         string
 	Store          *storage.Store
@@ -38,6 +41,9 @@ type Config struct {
 	Catalog        *catalog.Catalog
 	Identity       *identity.Service
 	Secrets        *seal.Secrets
+	Languages      *locale.Set  // of the pages
+	Brand          *brand.Brand // of the pages
+	Accounts       signin.Accounts
 	APIs           []gateway.API  // the gateway's settings of resources; a resource without any has the flat error shape
 	TrustedProxies []netip.Prefix // peers whose X-Forwarded-* headers are trusted
 	Log            *slog.Logger
@@ -59,6 +65,7 @@ type Server struct {
 	api        *api.API
 	gateway    *gateway.Gateway
 	secrets    *seal.Secrets
+	brand      brand.Brand
 	proxies    Proxies
 	log        *slog.Logger
 	metrics    *metrics
@@ -81,13 +88,22 @@ func New(c Config) (*Server, error) {
 		metrics: newMetrics(c.Metrics, c.Store),
 	}
 	c.Metrics.MustRegister(inMemory{c.Bearer, c.Store})
+	languages := c.Languages
+	if languages == nil {
+		languages = locale.NewSet(locale.English())
+	}
+	if c.Brand != nil {
+		s.brand = *c.Brand
+	}
 	s.pages = page.New(page.Config{
 		Store: c.Store, OAuth: c.OAuth, Management: c.Management, APIKeys: c.APIKeys, Secrets: c.Secrets, Identity: c.Identity,
-		ClientAddress: s.proxies.ClientAddress, Secure: secure,
+		Languages: languages, Brand: s.brandOfPages(), ClientAddress: s.proxies.ClientAddress, Secure: secure,
 	})
 	s.signIn = signin.New(signin.Config{
 		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Management: c.Management, Secrets: c.Secrets, Identity: c.Identity,
-		CountLogin: func(outcome string) { s.metrics.logins.WithLabelValues(outcome).Inc() },
+		CountLogin:   func(outcome string) { s.metrics.logins.WithLabelValues(outcome).Inc() },
+		CountNotSent: func(kind string) { s.metrics.notSent.WithLabelValues(kind).Inc() },
+		Accounts:     c.Accounts,
 	})
 	s.settings = dashboard.New(dashboard.Config{
 		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Management: c.Management, Bearer: c.Bearer, APIKeys: c.APIKeys,

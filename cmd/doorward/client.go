@@ -304,7 +304,7 @@ var flagOfField = map[string]string{
 func invalid(err error) error {
 	var forbidden *management.Forbidden
 	if errors.As(err, &forbidden) {
-		return usageError{errors.New(forbidden.Message)}
+		return usageError{errors.New(forbidden.Message.String())}
 	}
 	if err == nil {
 		return nil
@@ -315,7 +315,7 @@ func invalid(err error) error {
 		if !errors.As(one, &wrong) {
 			return err
 		}
-		lines = append(lines, wrong.Sentence(cmp.Or(flagOfField[wrong.Field], wrong.Field)))
+		lines = append(lines, wrong.English(cmp.Or(flagOfField[wrong.Field], wrong.Field)))
 	}
 	return usageError{errors.New(strings.Join(lines, "\n"))}
 }

@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"doorward/cmd/doorward/demo"
 	"doorward/config"
+	"doorward/mail"
 	"doorward/management"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -73,13 +75,22 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 		return errors.Join(err, appSocket.Close(), apiSocket.Close())
 	}
 	c.Resources[0].Name = "Notes"
+	c.Mail.URL, c.Mail.From = "dir:"+filepath.Join(dir, "mail"), "Doorward <no-reply@example.com>"
 	log := slog.New(slog.DiscardHandler)
 	if d.Verbose {
 		log = slog.New(slog.NewJSONHandler(a.stderr, nil))
 	}
-	return serve(ctx, c, log, func(s *services, _ []string) error {
+	return serve(ctx, c, log, printEmail(a.stdout), func(s *services, _ []string) error {
 		return startDemo(ctx, s, appSocket, apiSocket, a.stdout)
 	})
+}
+
+// printEmail prints the emails that the demo sends, since there is no mail server.
+func printEmail(out io.Writer) func(mail.Message) {
+	return func(m mail.Message) {
+		text := strings.ReplaceAll(strings.TrimSpace(m.Text), "\n", "\n  | ")
+		_, _ = fmt.Fprintf(out, "\n  Email to %s: %s\n  | %s\n", m.To, m.Subject, text)
+	}
 }
 
 // demoListen opens a socket on the port or, if that is taken, on any free one.

@@ -13,7 +13,9 @@ import (
 	"strings"
 	"time"
 
+	"doorward/brand"
 	"doorward/config"
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
@@ -41,6 +43,8 @@ type services struct {
 	catalog    *catalog.Catalog
 	identity   *identity.Service
 	limits     *limit.Memory // counts in memory, to be saved; nil if the database counts
+	brand      *brand.Brand
+	languages  *locale.Set
 }
 
 // openStore connects to the configured database without migrating it.
@@ -79,6 +83,10 @@ func newServer(
 	secrets, err := bindSecret(ctx, c, store)
 	if err != nil {
 		return nil, err
+	}
+	look, err := brand.Load(c.Brand)
+	if err != nil {
+		return nil, fmt.Errorf("brand: %w", err)
 	}
 	var limiter limit.Limiter = limit.NewSQL(store)
 	var limits *limit.Memory
@@ -136,10 +144,16 @@ func newServer(
 		Store:    store,
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
+		Secrets:  secrets,
+		Emails: identity.Emails{
+			Enabled: c.SendsEmail(), Hourly: c.Mail.Hourly, Allows: c.SignUpDomains.Allows,
+			Approval: c.SignUpApproval == config.ApprovalAdministrator,
+		},
 	})
 	return &services{
 		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,
-		keyring: keyring, management: manager, identity: people, limits: limits,
+		keyring: keyring, management: manager, identity: people, limits: limits, brand: look,
+		languages: c.LanguageSet(),
 	}, nil
 }
 

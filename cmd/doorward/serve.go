@@ -13,9 +13,11 @@ import (
 
 	"doorward/cmd/doorward/process"
 	"doorward/config"
+	"doorward/mail"
 	"doorward/storage"
 	"doorward/web"
 	"doorward/web/gateway"
+	"doorward/web/signin"
 )
 
 // serveCommand runs the server. Its flags are the top-level settings of the configuration.
@@ -27,7 +29,9 @@ type serveCommand struct {
 	DatabaseMigrateURL *string  `name:"database-migrate-url" help:"PostgreSQL URL for migrations, if the --database-url user cannot change the schema." placeholder:"URL"`
 	TrustedProxies     []string `sep:"none" help:"Proxy whose X-Forwarded-* headers are trusted; repeat for several." placeholder:"CIDR"`
 	RedirectSchemes    []string `sep:"none" help:"Custom redirect URI scheme to allow although it has no dot, such as cursor; repeat for several." placeholder:"SCHEME"`
-	SignUp             *string  `help:"Sign-up mode. Only closed is supported: administrators create accounts." placeholder:"closed"`
+	Languages          []string `sep:"none" help:"Language of pages and emails, the first by default; repeat for several. Default: en, de, fr, es, ja" placeholder:"TAG"`
+	SignUp             *string  `help:"Who can create an account: closed (administrators create them), invited or open. Default: closed" placeholder:"WHO"`
+	SignUpApproval     *string  `help:"Who approves new accounts: none or administrator. Default: none" placeholder:"WHO"`
 	PlansBy            *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
 	Cache              *string  `help:"Answer from memory while nothing has changed: on or off. Default: on" placeholder:"MODE"`
 	Limits             *string  `help:"Where requests are counted for rate limits: memory, for a single server, or database. If it is not set: memory with SQLite, database with PostgreSQL." placeholder:"WHERE"`
@@ -44,6 +48,7 @@ func (s serveCommand) settings() map[string][]string {
 		"database_url":         s.DatabaseURL,
 		"database_migrate_url": s.DatabaseMigrateURL,
 		"sign_up":              s.SignUp,
+		"sign_up_approval":     s.SignUpApproval,
 		"plans_by":             s.PlansBy,
 		"cache":                s.Cache,
 		"limits":               s.Limits,
@@ -58,6 +63,7 @@ func (s serveCommand) settings() map[string][]string {
 		"listen":           s.Listen,
 		"trusted_proxies":  s.TrustedProxies,
 		"redirect_schemes": s.RedirectSchemes,
+		"languages":        s.Languages,
 	} {
 		if values != nil {
 			given[key] = values
@@ -80,7 +86,7 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 		// load. This costs about 30 MiB then, and nothing when idle.
 		debug.SetGCPercent(400)
 	}
-	return serve(ctx, c, log, func(server *services, _ []string) error {
+	return serve(ctx, c, log, nil, func(server *services, _ []string) error {
 		link, err := server.setupLink(ctx)
 		if err == nil && link != "" {
 			// The link is not logged, because its holder becomes the administrator.
@@ -91,11 +97,12 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 }
 
 // serve migrates the database, wires the server, opens the sockets, calls ready with the addresses it listens on, and
-// serves until ctx is done and the running requests have finished.
+// serves until ctx is done and the running requests have finished. sent, unless it is nil, gets each email that was sent.
 func serve(
 	ctx context.Context,
 	c config.Config,
 	log *slog.Logger,
+	sent func(mail.Message),
 	ready func(s *services, addresses []string) error,
 ) (err error) {
 	store, err := openStore(ctx, c, 0)
@@ -131,15 +138,21 @@ func serve(
 	}
 	metrics := prometheus.NewRegistry()
 	pages, err := web.New(web.Config{ //nolint:contextcheck // requests bring their own
-		Issuer:         c.Issuer,
-		Store:          store,
-		OAuth:          server.oauth,
-		Catalog:        server.catalog,
-		Management:     server.management,
-		Bearer:         server.bearer,
-		APIKeys:        server.apikey,
-		Identity:       server.identity,
-		Secrets:        server.secrets,
+		Issuer:     c.Issuer,
+		Store:      store,
+		OAuth:      server.oauth,
+		Catalog:    server.catalog,
+		Management: server.management,
+		Bearer:     server.bearer,
+		APIKeys:    server.apikey,
+		Identity:   server.identity,
+		Secrets:    server.secrets,
+		Languages:  server.languages,
+		Brand:      server.brand,
+		Accounts: signin.Accounts{
+			SignUp: c.SignUp, Passwords: c.SignIn.Password, Emails: c.SendsEmail(), Links: c.LinksByEmail(),
+			TermsURL: c.Brand.TermsURL,
+		},
 		APIs:           c.APIs(),
 		TrustedProxies: proxies,
 		Log:            log,
@@ -147,6 +160,12 @@ func serve(
 	})
 	if err != nil {
 		return fmt.Errorf("pages: %w", err)
+	}
+	var outbox *mail.Outbox
+	if c.SendsEmail() {
+		if outbox, err = server.newOutbox(log, metrics, sent); err != nil {
+			return err
+		}
 	}
 	sockets, err := process.Listen(ctx, c)
 	if err != nil {
@@ -169,6 +188,13 @@ func serve(
 			return nil
 		})
 	})
+	if outbox != nil {
+		jobs.Go(func() {
+			if err := outbox.Run(working); err != nil {
+				log.Error("emails are not sent", "error", err)
+			}
+		})
+	}
 
 	log.Info(
 		"ready",

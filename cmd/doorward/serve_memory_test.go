@@ -34,7 +34,7 @@ func TestCacheAndLimitsAreWhereTheConfigurationSays(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = serve(t.Context(), conf, slog.New(slog.DiscardHandler), func(s *services, _ []string) error {
+			err = serve(t.Context(), conf, slog.New(slog.DiscardHandler), nil, func(s *services, _ []string) error {
 				if err := s.store.CatchUp(context.WithoutCancel(t.Context())); err != nil {
 					t.Error(err)
 				}

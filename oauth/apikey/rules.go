@@ -2,11 +2,12 @@ package apikey
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/storage"
@@ -43,15 +44,14 @@ func (k *Keys) Check(p *Spec, personal bool) (*catalog.Resource, error) {
 // check is Check with a resource that replaces the configured one, unless it is nil.
 func (k *Keys) check(p *Spec, personal bool, r *catalog.Resource) (*catalog.Resource, error) {
 	var all input.Faults
-	fault := all.Add
-	var why string
-	if p.Name, why = input.Line(p.Name, maxKeyName); why != "" {
-		fault("name", "%s", why)
+	var why locale.Text
+	if p.Name, why = input.Line(p.Name, maxKeyName); !why.IsZero() {
+		all = append(all, &input.Invalid{Field: "name", Message: why})
 	} else if p.Name == "" {
-		fault("name", "is missing; name the program that uses the key")
+		all.Add("name", "is missing; name the program that uses the key")
 	}
-	if p.Note, why = input.Lines(p.Note, maxKeyNote); why != "" {
-		fault("note", "%s", why)
+	if p.Note, why = input.Lines(p.Note, maxKeyNote); !why.IsZero() {
+		all = append(all, &input.Invalid{Field: "note", Message: why})
 	}
 	if p.Resource == "" {
 		p.Resource = k.catalog.Resources()[0].ID
@@ -59,32 +59,37 @@ func (k *Keys) check(p *Spec, personal bool, r *catalog.Resource) (*catalog.Reso
 	if r == nil {
 		var known bool
 		if r, known = k.catalog.Resource(p.Resource); !known {
-			fault("resource", "%q is not in the configuration; use the ID of a resource in it", input.Shorten(p.Resource))
+			all.Add(
+				"resource", "%s is not in the configuration; use the ID of a resource in it",
+				strconv.Quote(input.Shorten(p.Resource)),
+			)
 			return nil, errors.Join(all...)
 		}
 		p.Resource = r.ID
 	}
-	k.checkKeyScopes(p, r, personal, fault)
+	checkKeyScopes(p, r, personal, &all)
 	if personal {
 		if p.Role != "" && !slices.Contains(catalog.Roles, p.Role) {
-			fault("role", "%q is not a role; use %s", input.Shorten(p.Role), strings.Join(catalog.Roles, ", "))
+			all.Add(
+				"role", "%s is not a role; use %s", strconv.Quote(input.Shorten(p.Role)), strings.Join(catalog.Roles, ", "),
+			)
 		}
 		p.Environment = ""
 	} else {
-		k.checkEnvironment(p, r, fault)
+		checkEnvironment(p, r, &all)
 	}
 	now := k.store.Now()
 	switch longest := r.Keys.MaxLifetime; {
 	case !p.ExpiresAt.IsZero() && p.ExpiresAt <= now:
-		fault("expires", "is in the past; choose a later time")
+		all.Add("expires", "is in the past; choose a later time")
 	case longest > 0 && (p.ExpiresAt.IsZero() || p.ExpiresAt > now.Add(longest)):
-		fault("expires", "must be within %s; choose an earlier time", input.DurationInWords(longest))
+		all.Add("expires", "must be within %s; choose an earlier time", locale.Span(longest))
 	}
-	p.Addresses = k.checkAddresses(p.Addresses, fault)
+	p.Addresses = checkAddresses(p.Addresses, &all)
 	return r, errors.Join(all...)
 }
 
-func (k *Keys) checkEnvironment(p *Spec, r *catalog.Resource, fault func(field, message string, args ...any)) {
+func checkEnvironment(p *Spec, r *catalog.Resource, all *input.Faults) {
 	has := r.Keys.Environments
 	if p.Environment == "" && len(has) > 0 {
 		p.Environment = has[0]
@@ -94,27 +99,29 @@ func (k *Keys) checkEnvironment(p *Spec, r *catalog.Resource, fault func(field, 
 	}
 	switch {
 	case len(has) == 0:
-		fault("resource", "%q does not accept API keys; use an app or a personal access token", input.Shorten(p.Resource))
+		all.Add(
+			"resource", "%s does not accept API keys; use an app or a personal access token",
+			strconv.Quote(input.Shorten(p.Resource)),
+		)
 	case !slices.Contains(has, p.Environment):
-		fault("environment", "%q is unknown; choose %s", input.Shorten(p.Environment),
-			strings.Join(has, " or "))
+		all.Add(
+			"environment", "%s is unknown; choose %s", strconv.Quote(input.Shorten(p.Environment)), input.Either(has),
+		)
 	}
 }
 
-func (k *Keys) checkKeyScopes(
-	p *Spec, r *catalog.Resource, personal bool, fault func(field, message string, args ...any),
-) {
+func checkKeyScopes(p *Spec, r *catalog.Resource, personal bool, all *input.Faults) {
 	if len(p.Scopes) == 0 {
-		fault("scope", "is missing; choose at least one")
+		all.Add("scope", "is missing; choose at least one")
 	}
 	if len(p.Scopes) > catalog.MaxScopes {
-		fault("scope", "Choose at most %d permissions", catalog.MaxScopes)
+		all.Add("scope", "Choose at most %d permissions", catalog.MaxScopes)
 		return
 	}
 	for i, name := range p.Scopes {
 		if name == catalog.ScopeIntrospect && !personal {
 			if len(p.Scopes) > 1 {
-				fault(
+				all.Add(
 					"scope", "%s cannot be combined with other scopes; create a separate key for introspection",
 					catalog.ScopeIntrospect,
 				)
@@ -122,10 +129,12 @@ func (k *Keys) checkKeyScopes(
 			continue
 		}
 		if _, ok := r.Scope(name); !ok {
-			fault("scope", "%q is not a scope of %s; use one of %s", input.Shorten(name), r.Name,
-				strings.Join(r.ScopeNames(), ", "))
+			all.Add(
+				"scope", "%s is not a scope of %s; use one of %s", strconv.Quote(input.Shorten(name)), r.Name,
+				strings.Join(r.ScopeNames(), ", "),
+			)
 		} else if slices.Contains(p.Scopes[:i], name) {
-			fault("scope", "%q appears twice; send it once", name)
+			all.Add("scope", "%s appears twice; send it once", strconv.Quote(name))
 		}
 	}
 }
@@ -137,8 +146,8 @@ func CheckUserOnly(r *catalog.Resource, scopes []string) error {
 		if x, ok := r.Scope(name); ok && x.UserOnly {
 			all.Add(
 				"scope",
-				"%q is available only to users, not to API keys; leave it out, or create a personal access token",
-				name,
+				"%s is available only to users, not to API keys; leave it out, or create a personal access token",
+				strconv.Quote(name),
 			)
 		}
 	}
@@ -146,9 +155,9 @@ func CheckUserOnly(r *catalog.Resource, scopes []string) error {
 }
 
 // checkAddresses returns addresses and ranges in the form in which they are stored.
-func (k *Keys) checkAddresses(list []string, fault func(field, message string, args ...any)) []string {
+func checkAddresses(list []string, all *input.Faults) []string {
 	if len(list) > maxAddresses {
-		fault("addresses", "Enter at most %d allowed IP addresses", maxAddresses)
+		all.Add("addresses", "Enter at most %d allowed IP addresses", maxAddresses)
 		return nil
 	}
 	var out []string
@@ -160,11 +169,15 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 		}
 		switch {
 		case err != nil, prefix.Addr().Is4In6(): // the addresses of requests are not mapped
-			fault("addresses", "%q is not an address or range; use one such as 192.0.2.7 or 192.0.2.0/24",
-				input.Shorten(text))
+			all.Add(
+				"addresses", "%s is not an address or range; use one such as 192.0.2.7 or 192.0.2.0/24",
+				strconv.Quote(input.Shorten(text)),
+			)
 		case prefix.Masked() != prefix:
-			fault("addresses", "%q has host bits set; use %s for the range, or %s for one address", input.Shorten(text),
-				prefix.Masked(), prefix.Addr())
+			all.Add(
+				"addresses", "%s has host bits set; use %s for the range, or %s for one address",
+				strconv.Quote(input.Shorten(text)), prefix.Masked().String(), prefix.Addr().String(),
+			)
 		case !slices.Contains(out, prefix.String()):
 			out = append(out, prefix.String())
 		}
@@ -176,24 +189,30 @@ func (k *Keys) checkAddresses(list []string, fault func(field, message string, a
 // configured plan is allowed.
 func (k *Keys) CheckPlan(anyPlan bool, r *catalog.Resource, p *Spec, workspacePlan string) error {
 	var all input.Faults
-	fault := all.Add
 	if p.RateLimit < 0 || p.RateLimit > maxRateLimit {
-		fault("rate limit", "must be between 0 and %d requests per hour", maxRateLimit)
+		// Without separators, as the field must be written.
+		all.Add("rate limit", "must be between 0 and %s requests per hour", strconv.Itoa(maxRateLimit))
 	}
 	own, known := k.catalog.Plan(p.Plan)
 	if p.Plan != "" && !known {
-		fault("plan", "%q is not in the configuration; use a plan that is, or leave it out", input.Shorten(p.Plan))
+		all.Add(
+			"plan", "%s is not in the configuration; use a plan that is, or leave it out",
+			strconv.Quote(input.Shorten(p.Plan)),
+		)
 	}
 	// The plan that the key would have without its own.
 	_, most := k.Plan(&storage.APIKey{Resource: r.ID, Environment: p.Environment}, workspacePlan)
 	if p.Plan != "" && known && !anyPlan && !own.Within(most) {
-		fault("plan", "%q exceeds the workspace's plan; choose a smaller one", p.Plan)
+		all.Add("plan", "%s exceeds the workspace's plan; choose a smaller one", strconv.Quote(p.Plan))
 	}
 	if known && p.Environment != Test {
 		most = own
 	}
 	if p.RateLimit > 0 && most.Hour > 0 && p.RateLimit > most.Hour {
-		fault("rate limit", "exceeds the plan's %d requests per hour; enter a lower number", most.Hour)
+		all.Add(
+			"rate limit", "exceeds the plan's %s requests per hour; enter a lower number",
+			strconv.FormatInt(most.Hour, 10),
+		)
 	}
 	return errors.Join(all...)
 }
@@ -204,8 +223,10 @@ func (k *Keys) CheckExisting(p *Spec, personal bool) (*catalog.Resource, error) 
 	r, ok := k.catalog.Resource(p.Resource)
 	if !ok {
 		return nil, &input.Invalid{
-			Field:   "resource",
-			Message: fmt.Sprintf("%q is no longer in the configuration; revoke the key", input.Shorten(p.Resource)),
+			Field: "resource",
+			Message: locale.New(
+				"%s is no longer in the configuration; revoke the key", strconv.Quote(input.Shorten(p.Resource)),
+			),
 		}
 	}
 	lenient := *r

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/storage"
 )
 
@@ -17,6 +18,22 @@ const (
 
 // Roles lists all roles, the lowest first.
 var Roles = []string{RoleViewer, RoleMember, RoleAdmin, RoleOwner}
+
+// roleNames are the names of the roles for users.
+var roleNames = map[string]locale.Text{
+	RoleViewer: locale.New("viewer"),
+	RoleMember: locale.New("member"),
+	RoleAdmin:  locale.New("admin"),
+	RoleOwner:  locale.New("owner"),
+}
+
+// RoleName returns the name of a role for users, as in "the owner role". An unknown role is its own name.
+func RoleName(role string) locale.Text {
+	if name, known := roleNames[role]; known {
+		return name
+	}
+	return locale.Text{Format: "%s", Args: []any{role}}
+}
 
 // AtLeast reports whether role is least or higher. The empty role is below every other.
 func AtLeast(role, least string) bool {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/input"
 	"doorward/storage"
 )
@@ -78,7 +79,7 @@ func (s *Service) UpdateUser(ctx context.Context, userID string, c UserChange) (
 	switch {
 	case errors.Is(err, storage.ErrExists):
 		return user, &Invalid{
-			Field: "email", Message: "There is an account with this address already.", cause: storage.ErrExists,
+			Field: "email", Message: locale.New("There is an account with this address already."), cause: storage.ErrExists,
 		}
 	case err != nil:
 		return user, explain("update the user", err)
@@ -228,7 +229,8 @@ func checkEmail(email string) (string, error) {
 	email = strings.Trim(email, " ")
 	if !input.IsEmail(email) {
 		return "", &Invalid{
-			Field: "email", Message: "Enter one email address, such as name@example.com, in Latin letters only.",
+			Field:   "email",
+			Message: locale.New("Enter one email address, such as name@example.com, in Latin letters only."),
 		}
 	}
 	return email, nil
@@ -237,8 +239,8 @@ func checkEmail(email string) (string, error) {
 // checkName accepts a name, or none.
 func checkName(name string) (string, error) {
 	name, wrong := input.Line(name, maxName)
-	if wrong != "" {
-		return "", &Invalid{Field: "name", Message: "The name " + wrong + "."}
+	if !wrong.IsZero() {
+		return "", &Invalid{Field: "name", Message: locale.New("The name %s.", wrong)}
 	}
 	return name, nil
 }

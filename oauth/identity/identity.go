@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"time"
 
+	"doorward/locale"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -23,9 +25,23 @@ type Throttle interface {
 type Config struct {
 	Store    *storage.Store
 	Throttle Throttle
-	Issuer   string // passwords must not be derived from its name
+	Issuer   string // passwords must not be derived from its name, and links in emails begin with it
+	Secrets  *seal.Secrets
+	// Emails are the rules about email; the zero value: the server sends none.
+	//exhaustruct:optional
+	Emails Emails
 	//exhaustruct:optional // no server sets it
 	Cost Cost // of new hashes
+}
+
+// Emails are the rules about the emails that visitors cause, and about sign-up.
+type Emails struct {
+	Enabled bool  // the server sends email
+	Hourly  int64 // to addresses without an account
+	// Allows reports whether an address may sign up; nil: every address may.
+	Allows func(email string) bool
+	// Approval says that an administrator approves each account that a visitor creates.
+	Approval bool
 }
 
 // Cost is the work of one hash by Argon2id (RFC 9106). The zero value is the cost that protects passwords: 19 MiB and
@@ -42,6 +58,12 @@ type Service struct {
 	throttle Throttle
 	hasher   hasher
 	context  []string // words of the product and the issuer
+	issuer   string
+	secrets  *seal.Secrets
+	hourly   int64
+	allows   func(email string) bool
+	approval bool
+	sends    bool
 }
 
 // New returns a Service. It computes and reads nothing yet.
@@ -52,7 +74,12 @@ func New(c Config) *Service {
 	}
 	s := &Service{
 		store: c.Store, throttle: c.Throttle, hasher: newHasher(runtime.GOMAXPROCS(0), cost),
-		context: []string{"doorward"},
+		context: []string{"doorward"}, issuer: c.Issuer, secrets: c.Secrets, hourly: c.Emails.Hourly,
+		allows: c.Emails.Allows, approval: c.Emails.Approval,
+		sends: c.Emails.Enabled,
+	}
+	if s.allows == nil {
+		s.allows = func(string) bool { return true }
 	}
 	if u, err := url.Parse(c.Issuer); err == nil {
 		s.context = append(s.context, u.Hostname())
@@ -85,13 +112,13 @@ func (t *Throttled) Error() string {
 
 // Invalid says what is wrong with one field of a user. Several are joined with errors.Join.
 type Invalid struct {
-	Field   string // email, name or password
-	Message string // a sentence for the user, which says what to do
+	Field   string      // email, name or password
+	Message locale.Text // a sentence for the user, which says what to do
 	cause   error
 }
 
 // Error implements error.
-func (i *Invalid) Error() string { return i.Field + ": " + i.Message }
+func (i *Invalid) Error() string { return i.Field + ": " + i.Message.String() }
 
 // Unwrap returns the error of storage that caused it, such as storage.ErrExists for an address that is taken.
 func (i *Invalid) Unwrap() error { return i.cause }

@@ -2,13 +2,14 @@ package identity
 
 import (
 	_ "embed"
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"doorward/locale"
 )
 
 const (
@@ -22,27 +23,25 @@ const (
 // those derived from the account's address and name, runs, repeats and keyboard walks, and combinations of these. There
 // are no composition rules: spaces, emoji and all scripts are allowed (NIST SP 800-63B).
 func checkPassword(password string, context []string) error {
-	invalid := func(format string, args ...any) error {
-		return &Invalid{Field: "password", Message: fmt.Sprintf(format, args...)}
-	}
+	invalid := func(message locale.Text) error { return &Invalid{Field: "password", Message: message} }
 	if len(password) > maxPasswordBytes {
-		return invalid("Use at most %d characters.", maxPassword)
+		return invalid(locale.New("Use at most %d characters.", maxPassword))
 	}
 	if !utf8.ValidString(password) {
-		return invalid("This is not valid text; send it as UTF-8.")
+		return invalid(locale.New("This is not valid text; send it as UTF-8."))
 	}
 	password = norm.NFC.String(password)
 	switch n := utf8.RuneCountInString(password); {
 	case n < minPassword:
-		return invalid("Use at least %d characters, such as a sentence of your own.", minPassword)
+		return invalid(locale.New("Use at least %d characters, such as a sentence of your own.", minPassword))
 	case n > maxPassword:
-		return invalid("Use at most %d characters.", maxPassword)
+		return invalid(locale.New("Use at most %d characters.", maxPassword))
 	case strings.ContainsFunc(password, unicode.IsControl):
-		return invalid("Leave out line breaks and other control characters.")
+		return invalid(locale.New("Leave out line breaks and other control characters."))
 	case effort(password, context) < minEffort:
-		return invalid(
+		return invalid(locale.New(
 			"This is too easy to guess; leave out well-known passwords, names, and runs or repeats of characters.",
-		)
+		))
 	}
 	return nil
 }

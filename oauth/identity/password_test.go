@@ -83,7 +83,7 @@ func TestG24_Passwords(t *testing.T) {
 				t.Errorf("refused: %v", err)
 			}
 			var invalid *Invalid
-			if !c.accepted && (!errors.As(err, &invalid) || invalid.Field != "password" || invalid.Message == "") {
+			if !c.accepted && (!errors.As(err, &invalid) || invalid.Field != "password" || invalid.Message.IsZero()) {
 				t.Errorf("error %v, want Invalid for password", err)
 			}
 		})

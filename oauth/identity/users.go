@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/locale"
 	"doorward/storage"
 )
 
@@ -20,6 +21,11 @@ type NewUser struct {
 	Name     string // may be empty
 	Password string
 	Admin    bool // an administrator of this server
+	// Proven says that the address was proven by an email, and Language and TimeZone are how the user reads pages; TermsURL
+	// are the terms that the user accepted. They are optional.
+	Proven             bool
+	Language, TimeZone string
+	TermsURL           string
 }
 
 // CreateUser creates a user with their personal workspace. Wrong fields are *Invalid errors, joined; for an address
@@ -69,7 +75,20 @@ func (s *Service) prepare(
 		return nil, err
 	}
 	return func(ctx context.Context) (storage.User, error) {
-		return s.insert(ctx, storage.User{Email: email, Name: name, PasswordHash: hash, Admin: u.Admin}, first)
+		user := storage.User{
+			Email: email, Name: name, PasswordHash: hash, Admin: u.Admin, Language: u.Language, TimeZone: u.TimeZone,
+		}
+		now := s.store.Now()
+		if u.Proven {
+			user.EmailProvenAt = now
+			if s.approval {
+				user.DisabledAt, user.WaitingSince = now, now
+			}
+		}
+		if u.TermsURL != "" {
+			user.TermsURL, user.TermsAcceptedAt = u.TermsURL, now
+		}
+		return s.insert(ctx, user, first)
 	}, nil
 }
 
@@ -89,7 +108,7 @@ func (s *Service) insert(
 	switch {
 	case errors.Is(err, storage.ErrExists):
 		return storage.User{}, &Invalid{
-			Field: "email", Message: "There is an account with this address already.", cause: storage.ErrExists,
+			Field: "email", Message: locale.New("There is an account with this address already."), cause: storage.ErrExists,
 		}
 	case err != nil:
 		return storage.User{}, fmt.Errorf("create the user: %w", err)

@@ -1,11 +1,14 @@
 package input
 
 import (
+	"errors"
 	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"unicode"
+
+	"doorward/locale"
 )
 
 // What cannot be seen, or changes how the rest is seen, is in no line; what scripts and emoji need is.
@@ -14,7 +17,7 @@ func TestV17_LinesShowWhatTheyAre(t *testing.T) {
 		"Acme Sync", "Zoë’s app", "東京アプリ", "ノート　アプリ", "می\u200cخواهم", "क्\u200dष", "👩\u200d💻 tools", "❤️ list", "1️⃣ first",
 		"שלום", "مرحبا", "C++", "!", "Ελληνικά", "Ёлка", "नमस्ते", "한국어",
 	} {
-		if got, wrong := Line(" "+good+" ", 100); wrong != "" || got != good {
+		if got, wrong := Line(" "+good+" ", 100); !wrong.IsZero() || got != good {
 			t.Errorf("%q: %q, %s", good, got, wrong)
 		}
 	}
@@ -26,17 +29,17 @@ func TestV17_LinesShowWhatTheyAre(t *testing.T) {
 		"a\u2029b", "\xff", "a\ufffdb", "a\ufffcb", "\ue000", "\U00013441", "\U00013442\U00013441", "\ufdd0", "\uffff",
 		"가\u200dᅟ", strings.Repeat("a", 101), strings.Repeat("é", 101),
 	} {
-		if got, wrong := Line(bad, 100); wrong == "" {
+		if got, wrong := Line(bad, 100); wrong.IsZero() {
 			t.Errorf("%q passed as %q", bad, got)
 		}
 	}
-	if got, wrong := Line(" \u00a0\u3000\u2003 ", 100); got != "" || wrong != "" {
+	if got, wrong := Line(" \u00a0\u3000\u2003 ", 100); got != "" || !wrong.IsZero() {
 		t.Errorf("space alone is %q, %s: it must count as empty", got, wrong)
 	}
-	if got, wrong := Lines("one\r\n\ttwo\n\nthree ", 100); got != "one\n\ttwo\n\nthree" || wrong != "" {
+	if got, wrong := Lines("one\r\n\ttwo\n\nthree ", 100); got != "one\n\ttwo\n\nthree" || !wrong.IsZero() {
 		t.Errorf("lines: %q, %s", got, wrong)
 	}
-	if _, wrong := Lines("one\n\u3164", 100); wrong == "" {
+	if _, wrong := Lines("one\n\u3164", 100); wrong.IsZero() {
 		t.Error("an invisible line passed")
 	}
 }
@@ -47,10 +50,10 @@ func FuzzLine(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		got, wrong := Line(text, 100)
-		if wrong != "" {
+		if !wrong.IsZero() {
 			return
 		}
-		if again, wrong := Line(got, 100); again != got || wrong != "" {
+		if again, wrong := Line(got, 100); again != got || !wrong.IsZero() {
 			t.Fatalf("%q became %q and then %q, %s", text, got, again, wrong)
 		}
 		seen := got == ""
@@ -80,7 +83,7 @@ func TestV17_NamesClaimNothing(t *testing.T) {
 		"Acme ᴠᴇʀɪꜰɪᴇᴅ", "ⱱerified", "ꓦerified", "ꓦꓰꓣꓲꓝꓲꓰꓓ Acme", "ᏙᎬᎡified", "🅥🅔🅡🅘🅕🅘🅔🅓", "Ver ified Acme", "Acme veri-fied",
 		"Acme ⍻", "Acme √", "api.example.com support", "Official api.example.com",
 	} {
-		if FalseClaim(bad, own, true) == "" {
+		if FalseClaim(bad, own, true).IsZero() {
 			t.Errorf("%q passed", bad)
 		}
 	}
@@ -89,7 +92,7 @@ func TestV17_NamesClaimNothing(t *testing.T) {
 		"Official Gazette Reader", "Trusted Advisor", "Support Desk", "Verify It", "Doors", "Standing App", "Notes",
 		"Team Notes", "Silver Field", "Verify Ideas", "River Ifield", "Łódź Øl", "Ŋanga 🇩🇪", "Veri", "example.com tools",
 	} {
-		if wrong := FalseClaim(good, own, false); wrong != "" {
+		if wrong := FalseClaim(good, own, false); !wrong.IsZero() {
 			t.Errorf("%q: %s", good, wrong)
 		}
 	}
@@ -97,7 +100,7 @@ func TestV17_NamesClaimNothing(t *testing.T) {
 		"Doorward", "doorward", "DOORWARD", "Dооrward", "Example  API", "Door-ward",
 		"api.example.com", "API.Example.com",
 	} {
-		if FalseClaim(name, own, false) == "" || FalseClaim(name, own, true) != "" {
+		if FalseClaim(name, own, false).IsZero() || !FalseClaim(name, own, true).IsZero() {
 			t.Errorf("%q is for the operator alone: %q, %q", name, FalseClaim(name, own, false), FalseClaim(name, own, true))
 		}
 	}
@@ -182,4 +185,39 @@ func FuzzSite(f *testing.F) {
 			t.Fatalf("%q has the host %q", text, u.Host)
 		}
 	})
+}
+
+func TestAMessageFollowsItsFieldOrIsASentenceByItself(t *testing.T) {
+	for _, x := range []struct {
+		message locale.Text
+		want    string
+	}{
+		{locale.New("is missing; choose one"), "The name is missing; choose one"},
+		{locale.New("%s appears twice; send it once", `"Read"`), `The name "Read" appears twice; send it once`},
+		{locale.New("Choose at most %d permissions", 200), "Choose at most 200 permissions"},
+	} {
+		fault := Invalid{Field: "name", Message: x.message}
+		if got := fault.Sentence(locale.New("The name")).String(); got != x.want {
+			t.Errorf("%q, want %q", got, x.want)
+		}
+		want := strings.Replace(x.want, "The name", "name", 1)
+		if fault.Error() != want || fault.English("name") != want {
+			t.Errorf("%q and %q, want %q", fault.Error(), fault.English("name"), want)
+		}
+	}
+	var all Faults
+	all.Add("name", "%s is taken; choose another", Quote("acme"))
+	if err := errors.Join(all...); err == nil || err.Error() != `name "acme" is taken; choose another` {
+		t.Errorf("the faults are %v", err)
+	}
+}
+
+func TestAlternativesAreJoined(t *testing.T) {
+	for want, list := range map[string][]string{
+		"": nil, "live": {"live"}, "live or test": {"live", "test"}, "a or %s or c": {"a", "%s", "c"},
+	} {
+		if got := locale.New("%s", Either(list)).String(); got != want {
+			t.Errorf("%q are %q, want %q", list, got, want)
+		}
+	}
 }

@@ -3,6 +3,8 @@ package input
 import (
 	"strconv"
 	"strings"
+
+	"doorward/locale"
 )
 
 // Quote quotes a value for a sentence, on one line and cut after 80 bytes.
@@ -12,4 +14,17 @@ func Quote(s string) string {
 		s = strings.ToValidUTF8(s[:longest], "") + "…"
 	}
 	return strconv.Quote(s)
+}
+
+// Either lists the values between which a user can choose, for a sentence: a or b or c.
+func Either(values []string) locale.Text {
+	var list locale.Text
+	for i, value := range values {
+		if i == 0 {
+			list = locale.Text{Format: "%s", Args: []any{value}} // it is not ours to translate
+			continue
+		}
+		list = locale.New("%s or %s", list, value)
+	}
+	return list
 }

@@ -1,6 +1,6 @@
 // Package input checks the values that users choose, such as names, email addresses and web sites, by the same rules
 // for pages, API and CLI. A check returns the error as words to follow the name of the field, such as "is longer than
-// 100 characters", or "" for a valid value.
+// 100 characters", or an empty text for a valid value.
 package input
 
 import (
@@ -11,58 +11,60 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"doorward/locale"
 )
 
 // Line returns a one-line text in the form in which it is stored, in NFC (Unicode Standard Annex #15) and without
 // surrounding spaces, or what is wrong with it. It may be empty; if not, it must contain a visible character.
-func Line(text string, limit int) (stored, wrong string) {
-	if wrong := Length(text, limit); wrong != "" {
+func Line(text string, limit int) (stored string, wrong locale.Text) {
+	if wrong := Length(text, limit); !wrong.IsZero() {
 		return "", wrong
 	}
 	if !utf8.ValidString(text) {
-		return "", "is not valid text; send it as UTF-8"
+		return "", locale.New("is not valid text; send it as UTF-8")
 	}
 	text = strings.TrimSpace(norm.NFC.String(text))
-	if wrong := Length(text, limit); wrong != "" {
+	if wrong := Length(text, limit); !wrong.IsZero() {
 		return "", wrong
 	}
 	runes := []rune(text)
 	for i := range runes {
 		if hidden(runes, i) {
-			return "", "contains control or invisible characters; remove them"
+			return "", locale.New("contains control or invisible characters; remove them")
 		}
 	}
 	switch {
 	case text == "":
 	case !strings.ContainsFunc(text, visible):
-		return "", "contains no visible character; use a letter or digit"
+		return "", locale.New("contains no visible character; use a letter or digit")
 	case unicode.Is(unicode.M, runes[0]):
-		return "", "begins with a combining mark; put a letter before it"
+		return "", locale.New("begins with a combining mark; put a letter before it")
 	}
-	return text, ""
+	return text, locale.Text{}
 }
 
 // Lines is Line for a text that may contain line breaks and tabs.
-func Lines(text string, limit int) (stored, wrong string) {
-	if wrong := Length(text, limit); wrong != "" {
+func Lines(text string, limit int) (stored string, wrong locale.Text) {
+	if wrong := Length(text, limit); !wrong.IsZero() {
 		return "", wrong
 	}
 	lines := strings.Split(strings.TrimSpace(strings.ReplaceAll(text, "\r\n", "\n")), "\n")
 	for i, line := range lines {
-		if _, wrong := Line(strings.ReplaceAll(line, "\t", " "), limit); wrong != "" {
+		if _, wrong := Line(strings.ReplaceAll(line, "\t", " "), limit); !wrong.IsZero() {
 			return "", wrong
 		}
 		lines[i] = norm.NFC.String(line)
 	}
-	return strings.Join(lines, "\n"), ""
+	return strings.Join(lines, "\n"), locale.Text{}
 }
 
-// Length returns what is wrong with a text of more than limit characters, and "" for a shorter one.
-func Length(text string, limit int) string {
+// Length returns what is wrong with a text of more than limit characters, and an empty text for a shorter one.
+func Length(text string, limit int) locale.Text {
 	if len(text) > 4*limit || utf8.RuneCountInString(text) > limit {
-		return "is longer than " + strconv.Itoa(limit) + " characters"
+		return locale.New("is longer than %s characters", strconv.Itoa(limit))
 	}
-	return ""
+	return locale.Text{}
 }
 
 // blanks are displayed as nothing or as a box, although Unicode counts them as symbols or letters: BRAILLE PATTERN
@@ -104,8 +106,10 @@ func visible(c rune) bool { return unicode.In(c, unicode.L, unicode.N, unicode.P
 // FalseClaim returns what is wrong with an app name that makes a claim reserved to this server: that the app is
 // verified or official, or, unless mayOwn is set, that it is the server or one of its APIs, whose names are own.
 // Letters that look alike count as the same.
-func FalseClaim(name string, own []string, mayOwn bool) string {
-	const claims = "suggests that the app is verified or official, which only this server can show; remove those words"
+func FalseClaim(name string, own []string, mayOwn bool) locale.Text {
+	claims := locale.New(
+		"suggests that the app is verified or official, which only this server can show; remove those words",
+	)
 	if strings.ContainsAny(name, "✓✔☑✅🗸🗹⍻√\U0001FBB1🏅🎖🛡") {
 		return claims
 	}
@@ -130,7 +134,7 @@ func FalseClaim(name string, own []string, mayOwn bool) string {
 			continue
 		}
 		if !mayOwn && whole == o {
-			return "is the name of this service itself; choose another name"
+			return locale.New("is the name of this service itself; choose another name")
 		}
 		rest, found := strings.CutPrefix(whole, o)
 		if !found {
@@ -139,10 +143,12 @@ func FalseClaim(name string, own []string, mayOwn bool) string {
 		if strings.Contains(whole, o) &&
 			slices.ContainsFunc(words, func(w string) bool { return vouching(w) || slices.Contains(staffWords, w) }) ||
 			found && (vouching(rest) || slices.Contains(staffWords, rest) || slices.Contains(badgeWords, rest)) {
-			return "reads as if the app were part of this service; use a name that does not contain the service's name"
+			return locale.New(
+				"reads as if the app were part of this service; use a name that does not contain the service's name",
+			)
 		}
 	}
-	return ""
+	return locale.Text{}
 }
 
 var (

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/input"
 )
 
@@ -88,73 +89,79 @@ var responseParameters = []string{
 // exampleURI is a redirect URI for errors.
 const exampleURI = "https://app.example.com/callback"
 
-// Check returns why a URI cannot be registered, or "". allowed lists the private-use schemes without a dot that can.
-func Check(uri string, allowed []string) string {
+const maxURI = 2000 // bytes
+
+// Check returns why a URI cannot be registered, as words to follow it; empty: it can. allowed lists the private-use
+// schemes without a dot that can.
+func Check(uri string, allowed []string) locale.Text {
 	switch {
 	case uri == "":
-		return "is empty; use a full URL such as " + exampleURI
-	case len(uri) > 2000:
-		return "is longer than 2,000 characters"
+		return locale.New("is empty; use a full URL such as %s", exampleURI)
+	case len(uri) > maxURI:
+		return locale.New("is longer than %d characters", maxURI)
 	case strings.ContainsFunc(uri, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "contains spaces or characters outside ASCII; percent-encode them, and use the xn-- form of a host name"
+		return locale.New(
+			"contains spaces or characters outside ASCII; percent-encode them, and use the xn-- form of a host name",
+		)
 	case strings.ContainsAny(uri, `\*"<>^{|}`+"`"):
-		return "contains a character that is not allowed in URIs, or a wildcard; list each URI in full"
+		return locale.New("contains a character that is not allowed in URIs, or a wildcard; list each URI in full")
 	case strings.Contains(uri, "#"):
-		return "has a fragment; remove # and all after it (RFC 6749, section 3.1.2)"
+		return locale.New("has a fragment; remove # and all after it (RFC 6749, section 3.1.2)")
 	}
 	u, err := url.Parse(uri)
 	if err != nil || u.Scheme == "" {
-		return "is not an absolute URI; use a full URL such as " + exampleURI
+		return locale.New("is not an absolute URI; use a full URL such as %s", exampleURI)
 	}
 	if !strings.HasPrefix(uri, u.Scheme+":") {
-		return "has capital letters in its scheme; use lower case"
+		return locale.New("has capital letters in its scheme; use lower case")
 	}
 	if u.User != nil {
-		return "contains user information; remove all before the @"
+		return locale.New("contains user information; remove all before the @")
 	}
 	if authority, present := input.AuthorityOf(uri); present && authority != "" {
 		switch {
 		case !input.IsHost(input.HostOf(authority)):
-			return "has a host that is neither a host name nor an IPv4 address nor an IPv6 address in brackets; " +
-				"correct it"
+			return locale.New(
+				"has a host that is neither a host name nor an IPv4 address nor an IPv6 address in brackets; correct it",
+			)
 		case u.Scheme != "http" && !input.IsAuthority(authority):
-			return "has a port that is not a number from 1 to 65535; correct it, or leave it out"
+			return locale.New("has a port that is not a number from 1 to 65535; correct it, or leave it out")
 		}
 	}
 	path := strings.ToLower(u.EscapedPath())
 	for _, segment := range strings.Split(strings.ReplaceAll(strings.ReplaceAll(path, "%2e", "."), "%2f", "/"), "/") {
 		if segment == "." || segment == ".." {
-			return "contains . or .. segments; remove them"
+			return locale.New("contains . or .. segments; remove them")
 		}
 	}
 	query, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return "has a malformed query; percent-encode its values"
+		return locale.New("has a malformed query; percent-encode its values")
 	}
 	for _, name := range responseParameters {
 		if query.Has(name) {
-			return "has " + name + " in its query, which is a parameter of the response; use another name"
+			return locale.New("has %s in its query, which is a parameter of the response; use another name", name)
 		}
 	}
 	switch {
 	case u.Scheme == "https":
 		if u.Hostname() == "" || u.Opaque != "" {
-			return "does not have a host; use a full URL such as " + exampleURI
+			return locale.New("does not have a host; use a full URL such as %s", exampleURI)
 		}
 	case u.Scheme == "http":
 		if !mayRedirect(uri, nil) {
 			if slices.Contains(loopbackHosts, strings.TrimSuffix(u.Host, ":"+u.Port())) && u.Port() != "" {
-				return "has a port that is not a number from 1 to 65535; leave it out, and any port of this " +
-					"loopback host will do (RFC 8252, section 7.3)"
+				return locale.New("has a port that is not a number from 1 to 65535; leave it out, and any port of this " +
+					"loopback host will do (RFC 8252, section 7.3)")
 			}
-			return "is plain http, which is allowed only for 127.0.0.1, [::1] and localhost; use https"
+			return locale.New("is plain http, which is allowed only for 127.0.0.1, [::1] and localhost; use https")
 		}
 	case !mayRedirect(uri, allowed):
-		return "has a scheme that is neither https nor a private-use one with a dot, " +
+		return locale.New("has a scheme that is neither https nor a private-use one with a dot, " +
 			"like com.example.app:/callback (RFC 8252, section 7.1); " +
-			"the operator of this server can allow others, such as cursor, with redirect_schemes in the configuration"
+			"the operator of this server can allow others, such as cursor, with redirect_schemes in the configuration")
 	}
-	return ""
+	return locale.Text{}
 }
 
 // AddResponse adds the parameters of a response to a redirect URI, and leaves its registered query as it is (RFC 6749,

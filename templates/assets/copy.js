@@ -12,21 +12,23 @@ document.addEventListener("copy", () => { stored = true; });
 for (const button of document.querySelectorAll("button[data-copy]")) {
   if (!navigator.clipboard) break;
   const label = button.querySelector("[data-label]");
+  const copy = label.textContent;
+  // In English pages the element has no words.
   const status = document.getElementById("copy-status");
   button.hidden = false;
   button.addEventListener("click", async () => {
     const text = document.getElementById(button.dataset.copy).textContent;
-    let said = "Copied";
+    let said = status.dataset.copied || "Copied";
     try {
       await navigator.clipboard.writeText(text);
       stored = true;
     } catch {
-      said = "Not copied";
+      said = status.dataset.failed || "Not copied";
     }
     label.textContent = said;
     status.textContent = said;
     setTimeout(() => {
-      label.textContent = "Copy";
+      label.textContent = copy;
       status.textContent = "";
     }, 2000);
   });

@@ -22,9 +22,10 @@ const module = "doorward"
 // the reason is not obvious, write a record in docs/decisions.
 var arrows = map[string][]string{
 	"cmd/doorward": {
-		"cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/inspect", "cmd/doorward/process", "cmd/doorward/show",
-		"config", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input",
-		"oauth/limit", "oauth/seal", "storage", "web", "web/gateway", "web/gateway/route/openapi",
+		"brand", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/inspect", "cmd/doorward/process",
+		"cmd/doorward/show", "config", "locale", "mail", "management", "oauth", "oauth/apikey", "oauth/bearer",
+		"oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "templates",
+		"web", "web/gateway", "web/gateway/route/openapi", "web/signin",
 	},
 	"cmd/doorward/demo":    {}, // it plays a third-party app and its API
 	"cmd/doorward/inspect": {"config", "oauth/catalog", "oauth/input", "oauth/seal", "storage"},
@@ -35,31 +36,32 @@ var arrows = map[string][]string{
 	},
 	// It parses into the structs of the packages that use the settings.
 	"config": {
-		"config/yamlnode", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "web/gateway",
-		"web/gateway/route",
+		"brand", "config/yamlnode", "locale", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog",
+		"oauth/input", "oauth/limit", "web/gateway", "web/gateway/route",
 	},
 	"config/yamlnode": {"oauth/input"},
 
 	"web": {
-		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/seal", "storage",
-		"templates", "web/admin", "web/api", "web/dashboard", "web/gateway", "web/page", "web/signin",
+		"brand", "locale", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog",
+		"oauth/identity", "oauth/seal", "storage", "templates", "web/admin", "web/api", "web/dashboard",
+		"web/gateway", "web/page", "web/signin",
 	},
 	"web/signin": {
-		"management", "oauth", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/redirecturi", "oauth/seal", "storage",
-		"templates", "web/page",
+		"locale", "management", "oauth", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
+		"oauth/redirecturi", "oauth/seal", "storage", "templates", "web/page",
 	},
 	"web/dashboard": {
-		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
-		"oauth/redirecturi", "storage", "templates", "web/page",
+		"locale", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input",
+		"oauth/limit", "oauth/redirecturi", "storage", "templates", "web/page",
 	},
-	"web/admin": {"management", "oauth", "oauth/catalog", "oauth/identity", "storage", "templates", "web/page"},
+	"web/admin": {"locale", "management", "oauth", "oauth/catalog", "oauth/identity", "storage", "templates", "web/page"},
 	"web/page": {
-		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/seal",
-		"storage", "templates",
+		"locale", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input",
+		"oauth/seal", "storage", "templates",
 	},
 	"web/api": {
-		"management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
-		"oauth/seal", "storage", "web/api/openapi", "web/gateway",
+		"locale", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input",
+		"oauth/limit", "oauth/seal", "storage", "web/api/openapi", "web/gateway",
 	},
 	"web/api/openapi": {"web/gateway"}, // for the examples of refusals
 	"web/gateway":     {"oauth", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway/route"},
@@ -74,22 +76,26 @@ var arrows = map[string][]string{
 		"oauth/seal", "storage",
 	},
 	"management": {
-		"oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi", "storage",
+		"locale", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi",
+		"storage",
 	},
 	// Only the two packages that verify credentials answer from memory.
 	"oauth/bearer":      {"oauth/apikey", "oauth/cache", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/seal", "storage"},
-	"oauth/apikey":      {"oauth/cache", "oauth/catalog", "oauth/input", "oauth/limit", "storage"},
+	"oauth/apikey":      {"locale", "oauth/cache", "oauth/catalog", "oauth/input", "oauth/limit", "storage"},
 	"oauth/cache":       {"storage"},
-	"oauth/catalog":     {"oauth/input", "oauth/limit", "storage"},
-	"oauth/identity":    {"oauth/input", "storage"},
-	"oauth/redirecturi": {"oauth/input"},
+	"oauth/catalog":     {"locale", "oauth/input", "oauth/limit", "storage"},
+	"oauth/identity":    {"locale", "oauth/input", "oauth/seal", "storage"},
+	"oauth/redirecturi": {"locale", "oauth/input"},
 	"oauth/seal":        {"storage"},
 	"oauth/limit":       {"storage"},
-	"oauth/input":       {},
+	"oauth/input":       {"locale"},
 	"oauth/resource":    {}, // a library for other APIs, which must not depend on the server
 	"storage":           {"migrations"},
 	"migrations":        {},
-	"templates":         {},
+	"brand":             {},
+	"mail":              {"locale", "oauth/seal", "storage", "templates"},
+	"templates":         {"locale"},
+	"locale":            {}, // errors of every package carry its messages
 
 	"examples/resource-server": {"oauth/resource"},
 	"examples/run": {
@@ -117,7 +123,8 @@ var owners = map[string][]string{
 	"github.com/gorilla":         {"web/page"},
 	"github.com/a-h/templ":       {"templates", "web/page"},
 	"github.com/alecthomas/kong": {"cmd/doorward"},
-	"go.yaml.in/yaml":            {"config", "config/yamlnode", "web/gateway/route/openapi"},
+	"github.com/wneessen":        {"mail"},
+	"go.yaml.in/yaml":            {"config", "config/yamlnode", "locale", "web/gateway/route/openapi"},
 	"net/http": {
 		"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "examples", "oauth",
 		"oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/admin", "web/api", "web/api/openapi",

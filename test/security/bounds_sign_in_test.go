@@ -277,7 +277,7 @@ func TestV33_ASignInLinkExpires(t *testing.T) {
 		if _, err := r.Identity.SignInLink(r.System(), disabled.ID); !errors.Is(err, identity.ErrDisabled) {
 			t.Errorf("a link for a disabled user: %v", err)
 		}
-		if n := count(t, r, `SELECT count(*) FROM sign_in_links WHERE length(digest) <> 32`); n != 0 {
+		if n := count(t, r, `SELECT count(*) FROM email_proofs WHERE length(digest) <> 32`); n != 0 {
 			t.Error("the link's token is stored instead of its digest")
 		}
 	})

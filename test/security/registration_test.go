@@ -32,7 +32,7 @@ func refusedField(t *testing.T, r *rig.Rig, p management.ClientSpec, field strin
 		var fault *input.Invalid
 		if !errors.As(err, &fault) || fault.Field != field {
 			t.Errorf("%s %+v: %v, want a fault of %s", what, p, err, field)
-		} else if len(fault.Message) < 10 || len(err.Error()) > 5000 {
+		} else if len(fault.Message.String()) < 10 || len(err.Error()) > 5000 {
 			t.Errorf("%s: the message has %d bytes: %.200s", what, len(err.Error()), err)
 		}
 	}

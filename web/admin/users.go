@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/catalog"
@@ -46,7 +47,15 @@ func New(c Config) *Handlers {
 }
 
 // lastAdministrator says why the only enabled administrator cannot be disabled or demoted.
-const lastAdministrator = "This is the only administrator. Create or enable another administrator first."
+var lastAdministrator = locale.New("This is the only administrator. Create or enable another administrator first.")
+
+// ifAny returns a text about n things; empty if there are none.
+func ifAny(n int, text locale.Text) locale.Text {
+	if n == 0 {
+		return locale.Text{}
+	}
+	return text
+}
 
 // UserPage serves GET /admin/users/{id}.
 func (s *Handlers) UserPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
@@ -75,14 +84,14 @@ func (s *Handlers) showUser(
 		return err
 	}
 	for _, ws := range with {
-		text := ws.Name + " (" + ws.Slug + ")"
+		text := locale.New("%s (%s)", ws.Name, ws.Slug)
 		switch {
 		case ws.DisabledFor != "":
-			text += ", disabled because it has no enabled owner"
+			text = locale.New("%s (%s), disabled because it has no enabled owner", ws.Name, ws.Slug)
 		case !ws.DisabledAt.IsZero():
-			text += ", disabled by an administrator"
+			text = locale.New("%s (%s), disabled by an administrator", ws.Name, ws.Slug)
 		case view.Disabled:
-			text += ", kept enabled by an administrator"
+			text = locale.New("%s (%s), kept enabled by an administrator", ws.Name, ws.Slug)
 		}
 		view.Workspaces = append(view.Workspaces, text)
 	}
@@ -92,7 +101,7 @@ func (s *Handlers) showUser(
 	return s.Render(w, r, status, view.Nonce, templates.AdminUserPage(view))
 }
 
-// tokensOf describes a user's personal access tokens that are neither revoked nor expired.
+// tokensOf describes a user's personal access tokens that are neither revoked nor expired, in the reader's language.
 func (s *Handlers) tokensOf(r *http.Request, userID string) (texts []string, err error) {
 	tokens, err := s.identity.CurrentTokens(r.Context(), userID)
 	if err != nil {
@@ -100,11 +109,11 @@ func (s *Handlers) tokensOf(r *http.Request, userID string) (texts []string, err
 	}
 	for i := range tokens {
 		k := &tokens[i]
-		text := k.Name + ": " + page.Masked(k)
+		text := locale.New("%s: %s", k.Name, page.Masked(k))
 		if !k.PausedAt.IsZero() {
-			text += ", paused"
+			text = locale.New("%s: %s, paused", k.Name, page.Masked(k))
 		}
-		texts = append(texts, text)
+		texts = append(texts, locale.From(r.Context()).Of(text))
 	}
 	return texts, nil
 }
@@ -139,7 +148,7 @@ func (s *Handlers) UpdateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 		AdminUser: templates.AdminUser{Name: page.Clean(name, 300), Email: page.Clean(email, 320), Admin: admin},
 	}
 	if errors.Is(err, storage.ErrConflict) {
-		view.Errors = map[string]string{"admin": lastAdministrator}
+		view.Errors = map[string]locale.Text{"admin": lastAdministrator}
 		return s.showUser(w, r, http.StatusConflict, v, u, view)
 	}
 	if view.Errors = page.FieldErrors(err); view.Errors != nil {
@@ -154,7 +163,7 @@ func (s *Handlers) UpdateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 	if u.ID == v.User.ID && !changed.Admin {
 		return page.Redirect(w, page.DefaultPage)
 	}
-	return s.RedirectWithNotice(w, r, v, "/admin/users/"+u.ID, "Saved.")
+	return s.RedirectWithNotice(w, r, v, "/admin/users/"+u.ID, locale.New("Saved."))
 }
 
 // SetUserPassword serves POST /admin/users/{id}/password.
@@ -174,8 +183,8 @@ func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *pa
 		},
 		KeepApps: form.Get("keep_apps") != "", RevokeTokens: form.Get("tokens") != "",
 	}
-	if fault != "" {
-		view.Errors = map[string]string{page.ProofField: fault}
+	if !fault.IsZero() {
+		view.Errors = map[string]locale.Text{page.ProofField: fault}
 		return s.showUser(w, r, status, v, u, view)
 	}
 	ended, err := s.identity.SetPassword(r.Context(), u.ID, form.Get("password"), identity.SignOutOptions{
@@ -187,24 +196,22 @@ func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *pa
 	if err != nil {
 		return err
 	}
-	return s.ended(w, r, v, u, "The password for "+u.Email+" was changed.", ended)
+	return s.ended(w, r, v, u, locale.New("The password for %s was changed.", u.Email), ended)
 }
 
 // ended redirects to the page of a user, and says what was ended.
 func (s *Handlers) ended(
-	w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text string, e identity.SignOutResult,
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, u storage.User, text locale.Text, e identity.SignOutResult,
 ) error {
 	if u.ID == v.User.ID {
 		return page.Redirect(w, "/login") // this browser is signed out too
 	}
-	for _, more := range page.NonEmpty(
-		page.CountSentence(int(e.Sessions), "session ended", "sessions ended"),
-		page.CountSentence(int(e.Grants), "app authorization was revoked", "app authorizations were revoked"),
-		page.CountSentence(int(e.Revoked), "personal access token was revoked", "personal access tokens were revoked"),
-	) {
-		text += " " + more
-	}
-	return s.RedirectWithNotice(w, r, v, "/admin/users/"+u.ID, text)
+	return s.RedirectWithNotice(w, r, v, "/admin/users/"+u.ID, page.Sentences(
+		text,
+		ifAny(int(e.Sessions), locale.New("%d sessions ended.", e.Sessions)),
+		ifAny(int(e.Grants), locale.New("%d app authorizations were revoked.", e.Grants)),
+		ifAny(int(e.Revoked), locale.New("%d personal access tokens were revoked.", e.Revoked)),
+	))
 }
 
 // ConfirmSignOut serves GET /admin/users/{id}/sign-out.
@@ -222,25 +229,24 @@ func (s *Handlers) ConfirmSignOut(w http.ResponseWriter, r *http.Request, v *pag
 	if err != nil {
 		return err
 	}
-	none := func(text string) string {
-		if text == "" {
-			return "None."
-		}
-		return text
+	appsHint, tokensHint := locale.New("no apps: None."), locale.New("no tokens: None.")
+	if len(apps) > 0 {
+		appsHint = locale.New("%d apps: %s.", len(apps), page.Listed(apps))
+	}
+	if len(tokens) > 0 {
+		tokensHint = locale.New("%d tokens: %s.", len(tokens), page.Listed(tokens))
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Sign " + u.Email + " out everywhere?",
-		Button: "Sign out everywhere", CancelURL: "/admin/users/" + u.ID,
-		Ends:  []string{u.Email + " is signed out of every browser."},
-		Stays: "They can sign in again. Anything not selected here keeps working.", ChoicesText: "Also revoke",
+		Page: s.NewPage(v, templates.SectionAdminUsers), Title: locale.New("Sign %s out everywhere?", u.Email),
+		Button: locale.New("Sign out everywhere"), CancelURL: "/admin/users/" + u.ID,
+		Ends:        []locale.Text{locale.New("%s is signed out of every browser.", u.Email)},
+		Stays:       locale.New("They can sign in again. Anything not selected here keeps working."),
+		ChoicesText: locale.New("Also revoke"),
 		Choices: []templates.ConfirmChoice{
+			{Name: "apps", Value: "1", Label: locale.New("App access; each app must ask again"), Hint: appsHint},
 			{
-				Name: "apps", Value: "1", Label: "App access; each app must ask again",
-				Hint: none(page.CountSentence(len(apps), "app", "apps", apps...)),
-			},
-			{
-				Name: "tokens", Value: "1", Label: "All personal access tokens; this cannot be undone",
-				Hint: none(page.CountSentence(len(tokens), "token", "tokens", tokens...)),
+				Name: "tokens", Value: "1", Label: locale.New("All personal access tokens; this cannot be undone"),
+				Hint: tokensHint,
 			},
 		},
 	})
@@ -258,7 +264,7 @@ func (s *Handlers) SignOutUser(w http.ResponseWriter, r *http.Request, v *page.V
 	if err != nil {
 		return err
 	}
-	return s.ended(w, r, v, u, u.Email+" is signed out everywhere.", ended)
+	return s.ended(w, r, v, u, locale.New("%s is signed out everywhere.", u.Email), ended)
 }
 
 // kept returns the ids of the shared workspaces that stay enabled, from the form for disabling a user.
@@ -270,9 +276,9 @@ func (s *Handlers) kept(r *http.Request, userID string) (ids []string, err error
 	for _, id := range r.PostForm["keep"] {
 		if !slices.ContainsFunc(with, func(ws storage.Workspace) bool { return ws.ID == id && !ws.Personal }) {
 			return nil, &page.Error{
-				Status: http.StatusConflict, Heading: "Nothing was changed",
-				Message: "The owners of a workspace have changed. Review what will be disabled with the user.",
-				BackURL: "/admin/users/" + userID + "/disable", BackText: "Review again",
+				Status: http.StatusConflict, Heading: locale.New("Nothing was changed"),
+				Message: locale.New("The owners of a workspace have changed. Review what will be disabled with the user."),
+				BackURL: "/admin/users/" + userID + "/disable", BackText: locale.New("Review again"),
 			}
 		}
 		ids = append(ids, id)
@@ -295,9 +301,12 @@ func (s *Handlers) showUsers(
 ) error {
 	query := page.Clean(r.URL.Query().Get("q"), 200)
 	rows := page.ReadList(r, "/admin/users", "created", url.Values{"q": {query}},
-		templates.Column{By: "name", Text: "User"}, templates.Column{By: "email", Text: "Email"},
-		templates.Column{By: "created", Text: "Added", Down: true},
-		templates.Column{By: "last_seen", Text: "Last signed in", Down: true}, templates.Column{Text: "Actions"})
+		templates.Column{By: "name", Text: locale.New("User")},
+		templates.Column{By: "email", Text: locale.New("Email")},
+		templates.Column{By: "created", Text: locale.New("Added"), Down: true},
+		templates.Column{By: "last_seen", Text: locale.New("Last signed in"), Down: true},
+		templates.Column{Text: locale.New("Actions")},
+	)
 	list, err := s.store.SortedUsers(storage.System(r.Context()), query, rows.Order, page.ListLength+1)
 	if err != nil {
 		return err
@@ -325,8 +334,8 @@ func (s *Handlers) CreateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 		Page: s.NewPage(v, templates.SectionAdminUsers), NewName: page.Clean(form.Get("name"), 300),
 		NewEmail: page.Clean(form.Get("email"), 320), NewAdmin: form.Get("admin") != "",
 	}
-	if fault != "" {
-		view.Errors = map[string]string{"current_password": fault}
+	if !fault.IsZero() {
+		view.Errors = map[string]locale.Text{"current_password": fault}
 		return s.showUsers(w, r, status, v, view)
 	}
 	var created page.OneTimeSecret
@@ -350,7 +359,7 @@ func (s *Handlers) CreateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, "/admin/users", u.Email+" can sign in now.")
+	return s.RedirectWithNotice(w, r, v, "/admin/users", locale.New("%s can sign in now.", u.Email))
 }
 
 // SetUserDisabled serves POST /admin/users/{id}/disable and …/enable.
@@ -360,24 +369,25 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 	if err != nil {
 		return err
 	}
-	text := u.Email + " can sign in again. Their keys, tokens and workspaces work again; sessions and app access " +
-		"were not " +
-		"restored."
+	text := locale.New("%s can sign in again. Their keys, tokens and workspaces work again; sessions and app access "+
+		"were not restored.", u.Email)
 	if strings.HasSuffix(r.URL.Path, "/disable") {
 		if id == v.User.ID {
 			return &page.Error{
-				Status: http.StatusBadRequest, Heading: "You cannot disable yourself",
-				Message: "Ask another administrator, or use the CLI.", BackURL: "/admin/users", BackText: "Back to users",
+				Status: http.StatusBadRequest, Heading: locale.New("You cannot disable yourself"),
+				Message: locale.New("Ask another administrator, or use the CLI."), BackURL: "/admin/users",
+				BackText: locale.New("Back to users"),
 			}
 		}
-		text = u.Email + " is signed out everywhere, and none of their credentials work. Workspaces without another " +
-			"enabled owner are disabled too."
+		text = locale.New("%s is signed out everywhere, and none of their credentials work. Workspaces without another "+
+			"enabled owner are disabled too.", u.Email)
 		var keep []string
 		if keep, err = s.kept(r, id); err != nil {
 			return err
 		}
 		if len(keep) > 0 {
-			text = strings.TrimSuffix(text, ".") + ", except those you chose to keep enabled."
+			text = locale.New("%s is signed out everywhere, and none of their credentials work. Workspaces without "+
+				"another enabled owner are disabled too, except those you chose to keep enabled.", u.Email)
 		}
 		err = s.identity.DisableUser(r.Context(), id, keep...)
 	} else {
@@ -389,8 +399,8 @@ func (s *Handlers) SetUserDisabled(w http.ResponseWriter, r *http.Request, v *pa
 	}
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "Nothing was changed", Message: lastAdministrator, BackURL: "/admin/users",
-			BackText: "Back to users",
+			Status: http.StatusConflict, Heading: locale.New("Nothing was changed"), Message: lastAdministrator,
+			BackURL: "/admin/users", BackText: locale.New("Back to users"),
 		}
 	}
 	if err != nil {
@@ -419,12 +429,11 @@ func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v 
 		return err
 	}
 	list := page.NonEmpty(
-		u.Email+" cannot sign in.",
-		page.CountSentence(len(sessions), "session will be signed out", "sessions will be signed out"),
-		page.CountSentence(len(apps), "app will lose its access", "apps will lose their access", apps...),
-		page.CountSentence(
-			len(tokens), "personal access token will stop working", "personal access tokens will stop working", tokens...,
-		),
+		locale.New("%s cannot sign in.", u.Email),
+		ifAny(len(sessions), locale.New("%d sessions will be signed out.", len(sessions))),
+		ifAny(len(apps), locale.New("%d apps will lose their access: %s.", len(apps), page.Listed(apps))),
+		ifAny(len(tokens), locale.New("%d personal access tokens will stop working: %s.", len(tokens),
+			page.Listed(tokens))),
 	)
 	own, err := s.store.WorkspacesDisabledWith(ctx, u.ID)
 	if err != nil {
@@ -439,15 +448,19 @@ func (s *Handlers) ConfirmDisableUser(w http.ResponseWriter, r *http.Request, v 
 		if err != nil {
 			return err
 		}
-		list = append(list, "The workspace "+ws.Name+" has no other enabled owner and will be disabled: "+text)
+		list = append(list, locale.New("The workspace %s has no other enabled owner and will be disabled: %s", ws.Name,
+			text))
 		if !ws.Personal {
-			keep = append(keep, templates.ConfirmChoice{Name: "keep", Value: ws.ID, Label: ws.Name, Hint: ws.Slug})
+			keep = append(keep, templates.ConfirmChoice{
+				Name: "keep", Value: ws.ID, Label: templates.AsIs(ws.Name), Hint: templates.AsIs(ws.Slug),
+			})
 		}
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionAdminUsers), Title: "Disable " + u.Email + "?", Ends: list,
-		Button: "Disable user", CancelURL: "/admin/users",
-		Stays:       "Nothing is deleted. You can enable the user again; sessions and app access are not restored.",
-		ChoicesText: "Shared workspaces to keep enabled without an enabled owner", Choices: keep,
+		Page: s.NewPage(v, templates.SectionAdminUsers), Title: locale.New("Disable %s?", u.Email),
+		Ends: list, Button: locale.New("Disable user"), CancelURL: "/admin/users",
+		Stays: locale.New("Nothing is deleted. You can enable the user again; sessions and app access are not " +
+			"restored."),
+		ChoicesText: locale.New("Shared workspaces to keep enabled without an enabled owner"), Choices: keep,
 	})
 }

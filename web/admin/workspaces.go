@@ -7,35 +7,33 @@ import (
 	"net/url"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
 )
 
-// workspaceEnds says what stops working when a workspace is disabled.
-func (s *Handlers) workspaceEnds(ctx context.Context, ws storage.Workspace) (string, error) {
+// workspaceEnds says what stops working when a workspace is disabled, for the end of a sentence.
+func (s *Handlers) workspaceEnds(ctx context.Context, ws storage.Workspace) (locale.Text, error) {
 	keys, err := s.ActiveKeyNames(ctx, storage.KeyOwner{WorkspaceID: ws.ID}, storage.KeyFilter{})
 	if err != nil {
-		return "", err
+		return locale.Text{}, err
 	}
 	apps, err := s.store.ClientsOfWorkspace(ctx, ws.ID)
 	if err != nil {
-		return "", err
+		return locale.Text{}, err
 	}
 	names := make([]string, len(apps))
 	for i, c := range apps {
 		names[i] = c.Name
 	}
-	text := strings.Join(
-		page.NonEmpty(
-			page.CountSentence(len(keys), "API key", "API keys", keys...),
-			page.CountSentence(len(apps), "app", "apps", names...),
-		),
-		" ",
+	text := page.Sentences(
+		ifAny(len(keys), locale.New("%d API keys: %s.", len(keys), page.Listed(keys))),
+		ifAny(len(apps), locale.New("%d apps: %s.", len(apps), page.Listed(names))),
 	)
-	if text == "" {
-		text = "it has no API keys or apps."
+	if text.IsZero() {
+		text = locale.New("it has no API keys or apps.")
 	}
 	return text, nil
 }
@@ -56,13 +54,13 @@ func (s *Handlers) ConfirmDisableWorkspace(w http.ResponseWriter, r *http.Reques
 		return err
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionAdminWorkspaces), Title: "Disable " + ws.Name + "?",
-		Button: "Disable the workspace", CancelURL: "/admin/workspaces",
+		Page: s.NewPage(v, templates.SectionAdminWorkspaces), Title: locale.New("Disable %s?", ws.Name),
+		Button: locale.New("Disable the workspace"), CancelURL: "/admin/workspaces",
 		Ends: page.NonEmpty(
-			"Everything in the workspace stops working: "+text,
-			page.CountSentence(len(members), "member loses access", "members lose access"),
+			locale.New("Everything in the workspace stops working: %s", text),
+			ifAny(len(members), locale.New("%d members lose access.", len(members))),
 		),
-		Stays: "Nothing is deleted. Credentials that have not expired work again when you enable the workspace.",
+		Stays: locale.New("Nothing is deleted. Credentials that have not expired work again when you enable the workspace."),
 	})
 }
 
@@ -74,8 +72,11 @@ func (s *Handlers) WorkspacesPage(w http.ResponseWriter, r *http.Request, v *pag
 	}
 	query := page.Clean(r.URL.Query().Get("q"), 200)
 	rows := page.ReadList(r, "/admin/workspaces", "created", url.Values{"q": {query}},
-		templates.Column{By: "name", Text: "Workspace"}, templates.Column{By: "members", Text: "Members", Down: true},
-		templates.Column{By: "created", Text: "Created", Down: true}, templates.Column{Text: "Actions"})
+		templates.Column{By: "name", Text: locale.New("Workspace")},
+		templates.Column{By: "members", Text: locale.New("Members"), Down: true},
+		templates.Column{By: "created", Text: locale.New("Created"), Down: true},
+		templates.Column{Text: locale.New("Actions")},
+	)
 	list, err := s.store.SortedWorkspaces(storage.System(r.Context()), query, rows.Order, page.ListLength+1)
 	if err != nil {
 		return err
@@ -100,15 +101,17 @@ func (s *Handlers) SetWorkspaceDisabled(w http.ResponseWriter, r *http.Request, 
 	if err != nil {
 		return err
 	}
-	change, text := s.management.EnableWorkspace, ws.Name+" works again."
+	change, text := s.management.EnableWorkspace, locale.New("%s works again.", ws.Name)
 	if strings.HasSuffix(r.URL.Path, "/disable") {
-		change, text = s.management.DisableWorkspace, ws.Name+" is disabled. Its keys and apps no longer work."
+		change = s.management.DisableWorkspace
+		text = locale.New("%s is disabled. Its keys and apps no longer work.", ws.Name)
 	}
 	if err := change(r.Context(), s.Administrator(v), ws); errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "Nothing was changed", Cause: err, BackURL: "/admin/workspaces",
-			BackText: "Back to workspaces",
-			Message:  "This is the personal workspace of a disabled user. It works again when the user is enabled.",
+			Status: http.StatusConflict, Heading: locale.New("Nothing was changed"), Cause: err, BackURL: "/admin/workspaces",
+			BackText: locale.New("Back to workspaces"),
+			Message: locale.New("This is the personal workspace of a disabled user. It works again when the user is " +
+				"enabled."),
 		}
 	} else if err != nil {
 		return err
@@ -126,12 +129,12 @@ func (s *Handlers) SetPlan(w http.ResponseWriter, r *http.Request, v *page.Visit
 	_, err = s.management.UpdateWorkspace(r.Context(), s.Administrator(v), ws, nil, &plan)
 	if faults := page.FieldErrors(err); faults != nil {
 		return &page.Error{
-			Status: http.StatusBadRequest, Heading: "Nothing was changed", Message: "The plan " + faults["plan"] + ".",
-			Cause: err, BackURL: "/admin/workspaces", BackText: "Back to workspaces",
+			Status: http.StatusBadRequest, Heading: locale.New("Nothing was changed"), Message: page.Joined(faults),
+			Cause: err, BackURL: "/admin/workspaces", BackText: locale.New("Back to workspaces"),
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, "/admin/workspaces", "The plan of "+ws.Name+" was changed.")
+	return s.RedirectWithNotice(w, r, v, "/admin/workspaces", locale.New("The plan of %s was changed.", ws.Name))
 }

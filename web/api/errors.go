@@ -59,7 +59,7 @@ func asRefusal(err error) *gateway.Refusal {
 			Detail: "This needs a recent sign-in; sign in again, then repeat the request.",
 		}
 	case errors.As(err, &forbidden):
-		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: forbidden.Message, Scope: forbidden.Scope}
+		return &gateway.Refusal{Kind: gateway.Forbidden, Detail: forbidden.Message.String(), Scope: forbidden.Scope}
 	case errors.As(err, &tooMany):
 		return &gateway.Refusal{Kind: gateway.Limited, RetryAfter: tooMany.RetryAfter, Cause: tooMany}
 	case len(invalid) > 0 && errors.Is(err, storage.ErrExists):
@@ -112,7 +112,7 @@ func sentence(all []*input.Invalid) string {
 		if member, ok := members[name]; ok {
 			name = member
 		}
-		parts = append(parts, f.Sentence(name))
+		parts = append(parts, f.English(name))
 	}
 	return strings.Join(parts, ". ") + "."
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/storage"
 	"doorward/templates"
@@ -20,8 +21,12 @@ func (s *Apps) AllAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visit
 	}
 	query := page.Clean(r.URL.Query().Get("q"), 200)
 	rows := page.ReadList(r, adminAppsBase, "created", url.Values{"q": {query}},
-		templates.Column{By: "name", Text: "App"}, templates.Column{Text: "Type"}, templates.Column{Text: "Created by"},
-		templates.Column{By: "created", Text: "Created", Down: true}, templates.Column{Text: "Actions"})
+		templates.Column{By: "name", Text: locale.New("App")},
+		templates.Column{Text: locale.New("Type")},
+		templates.Column{Text: locale.New("Created by")},
+		templates.Column{By: "created", Text: locale.New("Created"), Down: true},
+		templates.Column{Text: locale.New("Actions")},
+	)
 	ctx := storage.System(r.Context())
 	list, err := s.store.SortedClients(ctx, query, rows.Order, page.ListLength+1)
 	if err != nil {
@@ -50,9 +55,9 @@ func (s *Apps) SetVerified(w http.ResponseWriter, r *http.Request, at appPlace) 
 	_, err := s.change(r, &at, func(ctx context.Context, c storage.Client) error {
 		return s.management.VerifyClient(ctx, at.by, c.ID, verified)
 	})
-	text := "The app is no longer verified."
+	text := locale.New("The app is no longer verified.")
 	if verified {
-		text = "The app is now verified. The consent page shows a Verified badge."
+		text = locale.New("The app is now verified. The consent page shows a Verified badge.")
 	}
 	return s.changed(w, r, at.v, adminAppsBase, text, err)
 }

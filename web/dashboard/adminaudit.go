@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 
+	"doorward/locale"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -47,13 +48,13 @@ func (s *Workspaces) serverAudit(r *http.Request, view *templates.AdminAuditView
 	switch {
 	case view.In == "":
 	case view.Server:
-		q.faults["workspace"] = "Leave this empty to see events outside workspaces."
+		q.faults["workspace"] = locale.New("Leave this empty to see events outside workspaces.")
 	case storage.IsID("ws", view.In):
 		q.filter.WorkspaceID = view.In
 	default:
 		ws, err := s.store.WorkspaceBySlug(ctx, view.In)
 		if errors.Is(err, storage.ErrNotFound) {
-			q.faults["workspace"] = "There is no workspace with this slug. Check it, or enter the workspace ID."
+			q.faults["workspace"] = locale.New("There is no workspace with this slug. Check it, or enter the workspace ID.")
 		} else if err != nil {
 			return nil, err
 		}
@@ -66,7 +67,7 @@ func (s *Workspaces) serverAudit(r *http.Request, view *templates.AdminAuditView
 	default:
 		u, err := s.store.UserByEmail(ctx, view.By)
 		if errors.Is(err, storage.ErrNotFound) {
-			q.faults["who"] = "No user has this email address. Check it, or enter the user ID."
+			q.faults["who"] = locale.New("No user has this email address. Check it, or enter the user ID.")
 		} else if err != nil {
 			return nil, err
 		}

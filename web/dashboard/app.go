@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
@@ -70,7 +71,7 @@ func (s *Apps) AppPage(w http.ResponseWriter, r *http.Request, at appPlace) erro
 // refuseApp shows the page of a client again, with what is wrong with a form that was sent from it.
 func (s *Apps) refuseApp(
 	w http.ResponseWriter, r *http.Request, status int, at appPlace, c storage.Client, base string,
-	faults map[string]string,
+	faults map[string]locale.Text,
 ) error {
 	view := templates.AppView{
 		Page: s.NewPage(at.v, at.section), AppFields: s.fields(at.v, management.SpecOf(c), kindOf(c)),
@@ -95,16 +96,17 @@ func (s *Apps) showApp(
 	view.MetadataURL = issuer + "/.well-known/oauth-authorization-server"
 	view.NeedPassword = !s.Fresh(at.v)
 	if view.Disabled = !c.DisabledAt.IsZero(); view.Disabled {
-		view.Why = management.StoppedText(c.DisabledBy, "app", "disabled") + "."
-		view.WhyNotResume = page.WhyNotResume(at.by.MayEnable(&c, "change and enable"))
+		view.Why = management.WhoDisabled(&c)
+		view.WhyNotResume = page.WhyNotResume(at.by.MayEnable(&c, management.ChangeAndEnable))
 	}
 	if c.WorkspaceID != "" {
 		ws, err := s.store.WorkspaceByID(storage.System(r.Context()), c.WorkspaceID)
 		if err != nil {
 			return err
 		}
-		if why := whyDisabled(ws); why != "" {
-			view.Why = strings.TrimSpace(view.Why + " " + why + " The app does not work until the workspace is enabled.")
+		if why := whyDisabled(ws); !why.IsZero() {
+			view.Why = page.Sentences(view.Why, why,
+				locale.New("The app does not work until the workspace is enabled."))
 		}
 	}
 	if view.Owner, err = s.ownerOf(r.Context(), c); err != nil {
@@ -157,7 +159,7 @@ func (s *Apps) Update(w http.ResponseWriter, r *http.Request, at appPlace) error
 		view.Errors = faults
 		return s.showApp(w, r, http.StatusBadRequest, at, before, base, view)
 	}
-	return s.changed(w, r, at.v, base, "Saved.", err)
+	return s.changed(w, r, at.v, base, locale.New("Saved."), err)
 }
 
 // grantTypes returns the grant types of a client, with or without refresh_token as the form says.
@@ -184,11 +186,11 @@ func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, at appPlace)
 	}
 	grace, known := graces[r.PostForm.Get("grace")]
 	switch {
-	case fault != "":
-		return s.refuseApp(w, r, status, at, c, base, map[string]string{"password": fault})
+	case !fault.IsZero():
+		return s.refuseApp(w, r, status, at, c, base, map[string]locale.Text{"password": fault})
 	case !known:
 		return s.refuseApp(w, r, http.StatusBadRequest, at, c, base,
-			map[string]string{"grace": "Choose when the current secret expires."})
+			map[string]locale.Text{"grace": locale.New("Choose when the current secret expires.")})
 	}
 	var oldUntil time.Time
 	if grace > 0 && len(c.Secrets) > 0 {
@@ -202,8 +204,8 @@ func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, at appPlace)
 		})
 	if faults := page.FieldErrors(err); faults != nil {
 		return &page.Error{
-			Status: http.StatusBadRequest, Heading: "No secret was created", Message: page.Joined(faults), BackURL: base,
-			BackText: "Back to the app",
+			Status: http.StatusBadRequest, Heading: locale.New("No secret was created"), Message: page.Joined(faults),
+			BackURL: base, BackText: locale.New("Back to the app"),
 		}
 	}
 	if err != nil {
@@ -214,10 +216,10 @@ func (s *Apps) RotateSecret(w http.ResponseWriter, r *http.Request, at appPlace)
 
 // SetDisabled serves POST …/apps/{id}/disable and …/enable.
 func (s *Apps) SetDisabled(w http.ResponseWriter, r *http.Request, at appPlace) error {
-	text := "The app works again."
+	text := locale.New("The app works again.")
 	base, err := s.change(r, &at, func(ctx context.Context, c storage.Client) error {
 		if strings.HasSuffix(r.URL.Path, "/disable") {
-			text = "The app is disabled. Its tokens no longer work."
+			text = locale.New("The app is disabled. Its tokens no longer work.")
 			return s.management.DisableClient(ctx, at.by, c.ID)
 		}
 		return s.management.EnableClient(ctx, at.by, c.ID)
@@ -233,11 +235,11 @@ func (s *Apps) Delete(w http.ResponseWriter, r *http.Request, at appPlace) error
 	}
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != c.Name {
 		return s.refuseApp(w, r, http.StatusBadRequest, at, c, base,
-			map[string]string{"confirm": "Type the app's name exactly as shown. Nothing was deleted."})
+			map[string]locale.Text{"confirm": locale.New("Type the app's name exactly as shown. Nothing was deleted.")})
 	}
 	// Outside the transaction that found the app: there may be much to delete.
 	err = s.management.DeleteClient(storage.System(r.Context()), at.by, c.ID)
-	return s.changed(w, r, at.v, at.base, "The app was deleted, and its access revoked.", err)
+	return s.changed(w, r, at.v, at.base, locale.New("The app was deleted, and its access revoked."), err)
 }
 
 // ConfirmDisable serves GET …/apps/{id}/disable.
@@ -251,14 +253,15 @@ func (s *Apps) ConfirmDisable(w http.ResponseWriter, r *http.Request, at appPlac
 		return err
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
-		Page: s.NewPage(at.v, at.section), Workspace: at.bar, Title: "Disable " + c.Name + "?", Button: "Disable app",
-		CancelURL: base,
+		Page: s.NewPage(at.v, at.section), Workspace: at.bar,
+		Title: locale.New("Disable %s?", c.Name), Button: locale.New("Disable app"), CancelURL: base,
 		Ends: page.NonEmpty(
-			"The app can no longer sign users in or get tokens, and its tokens stop working.",
-			page.CountSentence(int(n), "user has authorized it", "users have authorized it"),
-			page.CountSentence(len(c.Secrets), "client secret stops working", "client secrets stop working"),
+			locale.New("The app can no longer sign users in or get tokens, and its tokens stop working."),
+			ifAny(int(n), locale.New("%d users have authorized it.", n)),
+			ifAny(len(c.Secrets), locale.New("%d client secrets stop working.", len(c.Secrets))),
 		),
-		Stays: "Nothing is deleted. Tokens and secrets that have not expired work again when you enable the app.",
+		Stays: locale.New("Nothing is deleted. Tokens and secrets that have not expired work again when you enable the " +
+			"app."),
 	})
 }
 

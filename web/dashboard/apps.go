@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
@@ -118,9 +119,11 @@ func (s *Apps) ListPage(w http.ResponseWriter, r *http.Request, at appPlace) err
 		})
 	}
 	rows := page.ReadList(r, at.base, "created", nil,
-		templates.Column{By: "name", Text: "App"}, templates.Column{By: "type", Text: "Type"},
-		templates.Column{By: "created", Text: "Created", Down: true},
-		templates.Column{By: "people", Text: "Used by", Down: true})
+		templates.Column{By: "name", Text: locale.New("App")},
+		templates.Column{By: "type", Text: locale.New("Type")},
+		templates.Column{By: "created", Text: locale.New("Created"), Down: true},
+		templates.Column{By: "people", Text: locale.New("Used by"), Down: true},
+	)
 	sortApps(view.Apps, rows.Order)
 	view.Columns = rows.Head()
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppsPage(view))
@@ -218,20 +221,20 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, at appPlace) error
 		return err
 	}
 	at.v, at.by.Fresh = v, s.Fresh(v)
-	refuse := func(status int, faults map[string]string) error {
+	refuse := func(status int, faults map[string]locale.Text) error {
 		view := templates.AppFormView{
 			Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind),
 		}
 		view.Errors, view.NeedPassword = faults, !s.Fresh(v)
 		return s.Render(w, r, status, view.Nonce, templates.AppFormPage(view))
 	}
-	if fault != "" {
-		return refuse(status, map[string]string{"password": fault})
+	if !fault.IsZero() {
+		return refuse(status, map[string]locale.Text{"password": fault})
 	}
 	switch kind {
 	case templates.KindWeb, templates.KindPublic, templates.KindService, templates.KindResourceServer:
 	default:
-		return refuse(http.StatusBadRequest, map[string]string{"kind": "Choose an app type."})
+		return refuse(http.StatusBadRequest, map[string]locale.Text{"kind": locale.New("Choose an app type.")})
 	}
 	p.WorkspaceID, p.CreatedBy = at.workspaceID, v.User.ID
 	x, view, err := s.CreateOnce(at.context(r.Context()), r, v, at.workspaceID,
@@ -250,5 +253,6 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, at appPlace) error
 	if kind != templates.KindPublic {
 		return page.Redirect(w, at.base+"/shown?view="+view)
 	}
-	return s.RedirectWithNotice(w, r, v, at.base+"/"+x.ID, "The app is registered. It is public, so it has no secret.")
+	return s.RedirectWithNotice(w, r, v, at.base+"/"+x.ID,
+		locale.New("The app is registered. It is public, so it has no secret."))
 }

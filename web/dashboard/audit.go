@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"doorward/locale"
 	"doorward/management"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/storage"
 	"doorward/templates"
@@ -21,23 +23,24 @@ import (
 // auditGroups are the choices for what events are about, by the prefix of their actions. Events about an account are
 // recorded in its personal workspace only.
 var auditGroups = []struct {
-	prefix, text string
-	personal     bool
+	prefix   string
+	text     locale.Text
+	personal bool
 }{
-	{"", "Everything", false},
-	{"api_key.", "API keys", false},
-	{"app.", "Apps", false},
-	{"consent.", "Apps allowed and denied", false},
-	{"grant.", "App access revoked", false},
-	{"invitation.", "Invitations", false},
-	{"member.", "Members", false},
-	{"workspace.", "The workspace", false},
-	{"access.", "App access I revoked", true},
-	{"personal_access_token.", "Personal access tokens", true},
-	{"login.", "Sign-ins", true},
-	{"session.", "Browsers signed out", true},
-	{"user.", "The account", true},
-	{"signing_key.", "Signing keys", true},
+	{"", locale.New("Everything"), false},
+	{"api_key.", locale.New("API keys"), false},
+	{"app.", locale.New("Apps"), false},
+	{"consent.", locale.New("Apps allowed and denied"), false},
+	{"grant.", locale.New("App access revoked"), false},
+	{"invitation.", locale.New("Invitations"), false},
+	{"member.", locale.New("Members"), false},
+	{"workspace.", locale.New("The workspace"), false},
+	{"access.", locale.New("App access I revoked"), true},
+	{"personal_access_token.", locale.New("Personal access tokens"), true},
+	{"login.", locale.New("Sign-ins"), true},
+	{"session.", locale.New("Browsers signed out"), true},
+	{"user.", locale.New("The account"), true},
+	{"signing_key.", locale.New("Signing keys"), true},
 }
 
 // AuditPage serves GET /settings/workspaces/{slug}/audit.
@@ -68,9 +71,9 @@ func (s *Workspaces) AuditCSV(w http.ResponseWriter, r *http.Request, p place) e
 // auditQuery says which events an audit page is asked for.
 type auditQuery struct {
 	filter storage.AuditFilter
-	base   string            // path of the page
-	query  url.Values        // of the filter, for links
-	faults map[string]string // by field
+	base   string                 // path of the page
+	query  url.Values             // of the filter, for links
+	faults map[string]locale.Text // by field
 }
 
 func (q *auditQuery) status() int {
@@ -103,7 +106,7 @@ func (s *Workspaces) workspaceAudit(r *http.Request, ws storage.Workspace, view 
 func (s *Workspaces) readAudit(
 	r *http.Request, base string, view *templates.AuditView, personal bool, further ...string,
 ) *auditQuery {
-	q := &auditQuery{base: base, query: url.Values{}, faults: map[string]string{}}
+	q := &auditQuery{base: base, query: url.Values{}, faults: map[string]locale.Text{}}
 	sent := r.URL.Query()
 	for _, name := range append([]string{"what", "from", "to"}, further...) {
 		if value := strings.TrimSpace(page.Clean(sent.Get(name), 320)); value != "" {
@@ -127,7 +130,7 @@ func (s *Workspaces) readAudit(
 		}
 		day, err := time.Parse(time.DateOnly, q.query.Get(name))
 		if err != nil {
-			q.faults[name] = "Enter a date such as " + s.Now().UTC().Format(time.DateOnly) + "."
+			q.faults[name] = locale.New("Enter a date such as %s.", s.Now().UTC().Format(time.DateOnly))
 			return 0
 		}
 		return storage.At(day.Add(end))
@@ -172,8 +175,8 @@ func (s *Workspaces) auditFile(
 ) error {
 	for _, field := range slices.Sorted(maps.Keys(q.faults)) {
 		return &page.Error{
-			Status: http.StatusBadRequest, Heading: "Invalid filter", Message: q.faults[field],
-			BackURL: q.base, BackText: "Back to the list",
+			Status: http.StatusBadRequest, Heading: locale.New("Invalid filter"), Message: q.faults[field],
+			BackURL: q.base, BackText: locale.New("Back to the list"),
 		}
 	}
 	f := q.filter
@@ -216,15 +219,17 @@ func (s *Workspaces) auditPeople(ctx context.Context, names *page.Names, chosen 
 	if err != nil {
 		return nil, err
 	}
-	list := []templates.Option{{Text: "Everyone", Selected: chosen == ""}}
+	list := []templates.Option{{Text: locale.New("Everyone"), Selected: chosen == ""}}
 	for _, m := range members {
 		if m.Name == "" {
 			m.Name = m.Email
 		}
-		list = append(list, templates.Option{Value: m.UserID, Text: m.Name, Selected: m.UserID == chosen})
+		list = append(list, templates.Option{
+			Value: m.UserID, Text: templates.AsIs(m.Name), Selected: m.UserID == chosen,
+		})
 	}
 	if chosen != "" && !slices.ContainsFunc(list, func(o templates.Option) bool { return o.Selected }) {
-		list = append(list, templates.Option{Value: chosen, Text: "Not a member", Selected: true})
+		list = append(list, templates.Option{Value: chosen, Text: locale.New("Not a member"), Selected: true})
 	}
 	return list, nil
 }
@@ -251,13 +256,15 @@ func (s *Workspaces) auditEvents(
 	return events, err
 }
 
-// auditDays groups events by day (UTC), and replaces the ids in them by names.
+// auditDays groups events by day in the reader's time zone, and replaces the ids in them by names.
 func (s *Workspaces) auditDays(
 	ctx context.Context, names *page.Names, events []storage.AuditEvent,
 ) (days []templates.AuditDay, err error) {
 	for _, e := range events {
-		at := e.CreatedAt.Time().UTC()
-		if day := at.Truncate(24 * time.Hour); len(days) == 0 || !days[len(days)-1].Day.Equal(day) {
+		at := e.CreatedAt.Time().In(zone(ctx))
+		year, month, date := at.Date()
+		day := time.Date(year, month, date, 0, 0, 0, 0, at.Location())
+		if len(days) == 0 || !days[len(days)-1].Day.Equal(day) {
 			days = append(days, templates.AuditDay{Day: day})
 		}
 		row := templates.AuditRow{
@@ -279,12 +286,9 @@ func (s *Workspaces) auditDays(
 			row.Workspace = of(e.WorkspaceID)
 		}
 		for _, name := range slices.Sorted(maps.Keys(e.Detail)) {
-			value := of(e.Detail[name])
-			if name == "grace" {
-				value.Text = graceText(value.Text)
-			}
-			if value.Text != "" {
-				row.Facts = append(row.Facts, templates.Fact{Name: name, Value: value.Text})
+			if value := of(e.Detail[name]).Text; value != "" {
+				value = locale.From(ctx).Of(factValue(name, value))
+				row.Facts = append(row.Facts, templates.Fact{Name: name, Value: value})
 			}
 		}
 		days[len(days)-1].Events = append(days[len(days)-1].Events, row)
@@ -292,14 +296,46 @@ func (s *Workspaces) auditDays(
 	return days, err
 }
 
+// revokedReasons are the reasons for which package storage revokes grants, in words. The audit log records them in
+// English.
+var revokedReasons = map[string]locale.Text{
+	storage.RevokedByUser:          locale.New("ended by the user"),
+	storage.RevokedByClient:        locale.New("revoked by the client"),
+	storage.RevokedByLeaving:       locale.New("the user left the workspace"),
+	storage.RevokedByDisabling:     locale.New("the user was disabled"),
+	storage.RevokedByAdministrator: locale.New("ended by an administrator"),
+	storage.RevokedCodeReuse:       locale.New("authorization code used twice"),
+	storage.RevokedReuse:           locale.New("refresh token used twice"),
+	storage.RevokedForOthers:       locale.New("the oldest of too many grants of one user and client"),
+}
+
+// factValue is a detail of an event in words, if the audit log records a word of ours.
+func factValue(name, recorded string) locale.Text {
+	switch name {
+	case "grace":
+		return graceText(recorded)
+	case "role", "from", "to":
+		return catalog.RoleName(recorded)
+	case "name", "note":
+		if recorded == "changed" {
+			return locale.New("detail: changed")
+		}
+	case "reason":
+		if text, known := revokedReasons[recorded]; known {
+			return text
+		}
+	}
+	return templates.AsIs(recorded)
+}
+
 // graceText is a grace period in words, given as the audit log records it, such as 24h0m0s.
-func graceText(recorded string) string {
+func graceText(recorded string) locale.Text {
 	d, err := input.ParseDuration(recorded)
 	switch {
 	case err != nil:
-		return recorded
+		return templates.AsIs(recorded)
 	case d == 0:
-		return "none"
+		return locale.New("grace period: none")
 	}
-	return input.DurationInWords(d)
+	return locale.Text{Format: "%s", Args: []any{locale.Span(d)}}
 }

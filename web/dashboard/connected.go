@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
@@ -21,26 +22,26 @@ func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *pa
 		return err
 	}
 	view := templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionConnectedApps), Title: "Revoke access for all apps?",
-		Button: "Revoke access for all apps", CancelURL: "/settings/connected-apps",
-		Stays: "An app gets access again only if you allow it again.",
+		Page: s.NewPage(v, templates.SectionConnectedApps), Title: locale.New("Revoke access for all apps?"),
+		Button: locale.New("Revoke access for all apps"), CancelURL: "/settings/connected-apps",
+		Stays: locale.New("An app gets access again only if you allow it again."),
 	}
 	if id := r.PathValue("id"); id != "" {
 		apps = slices.DeleteFunc(apps, func(a templates.ConnectedApp) bool { return a.ID != id })
 		if len(apps) == 0 {
 			return page.NotFound()
 		}
-		view.Title, view.Button = "Revoke access for "+apps[0].Name+"?", "Revoke access"
+		view.Title, view.Button = locale.New("Revoke access for %s?", apps[0].Name), locale.New("Revoke access")
 	}
 	for _, a := range apps {
-		text := a.Name + " can no longer act for you"
+		text := locale.New("%s can no longer act for you.", a.Name)
 		if a.Connections > 0 {
-			text += ": " + strings.TrimSuffix(page.CountSentence(a.Connections, "authorization is revoked", "authorizations are revoked"), ".")
+			text = locale.New("%s can no longer act for you: %d authorizations are revoked.", a.Name, a.Connections)
 		}
-		view.Ends = append(view.Ends, text+".")
+		view.Ends = append(view.Ends, text)
 	}
 	if len(apps) == 0 {
-		view.Ends = []string{"No apps have access."}
+		view.Ends = []locale.Text{locale.New("No apps have access.")}
 	}
 	return s.AskFirst(w, r, view)
 }
@@ -171,9 +172,9 @@ func (s *Account) EndAccess(w http.ResponseWriter, r *http.Request, v *page.Visi
 	if err := s.management.RevokeAccess(own.tenant(r.Context()), v.User.ID, own.ws.ID, id); err != nil {
 		return err
 	}
-	text := "Access revoked. The app's tokens no longer work."
+	text := locale.New("Access revoked. The app's tokens no longer work.")
 	if all {
-		text = "Access revoked for all apps. Their tokens no longer work."
+		text = locale.New("Access revoked for all apps. Their tokens no longer work.")
 	}
 	return s.RedirectWithNotice(w, r, v, "/settings/connected-apps", text)
 }

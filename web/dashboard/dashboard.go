@@ -1,10 +1,12 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
@@ -60,24 +62,37 @@ type base struct {
 }
 
 // whyDisabled says in a sentence why a workspace is disabled; empty if it is enabled.
-func whyDisabled(ws storage.Workspace) string {
+func whyDisabled(ws storage.Workspace) locale.Text {
 	switch {
 	case ws.DisabledAt.IsZero():
-		return ""
+		return locale.Text{}
 	case ws.DisabledFor != "":
-		return "The workspace " + ws.Name + " is disabled because none of its owners is enabled."
+		return locale.New("The workspace %s is disabled because none of its owners is enabled.", ws.Name)
 	}
-	return "An administrator of this server disabled the workspace " + ws.Name + "."
+	return locale.New("An administrator of this server disabled the workspace %s.", ws.Name)
 }
 
 // changed redirects to a page after a change, with a notice; if err is set, there was no change, and changed returns
 // it.
-func (s *base) changed(w http.ResponseWriter, r *http.Request, v *page.Visitor, to, text string, err error) error {
+func (s *base) changed(
+	w http.ResponseWriter, r *http.Request, v *page.Visitor, to string, text locale.Text, err error,
+) error {
 	if err != nil {
 		return err
 	}
 	return s.RedirectWithNotice(w, r, v, to, text)
 }
+
+// ifAny returns a text about n things; empty if there are none.
+func ifAny(n int, text locale.Text) locale.Text {
+	if n == 0 {
+		return locale.Text{}
+	}
+	return text
+}
+
+// zone is the reader's time zone.
+func zone(ctx context.Context) *time.Location { return cmp.Or(locale.From(ctx).Zone, time.UTC) }
 
 // usageDays is how many days a chart of a key shows, today included.
 const usageDays = 30

@@ -3,13 +3,13 @@ package dashboard
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -26,13 +26,13 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 		return err
 	}
 	p.v, p.by.Fresh = v, s.Fresh(v)
-	refuse := func(status int, faults map[string]string) error {
-		fields := s.keyFields(&p, f)
+	refuse := func(status int, faults map[string]locale.Text) error {
+		fields := s.keyFields(r.Context(), &p, f)
 		fields.Errors = faults
 		return s.showKeyForm(w, r, status, p, fields)
 	}
-	if fault != "" {
-		return refuse(status, map[string]string{"password": fault})
+	if !fault.IsZero() {
+		return refuse(status, map[string]locale.Text{"password": fault})
 	}
 	err = errors.Join(f.readRateLimit(), s.readExpiry(&f))
 	if err == nil {
@@ -62,10 +62,12 @@ func (s *Keys) Create(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	}
 	if errors.Is(err, apikey.ErrTooMany) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base,
-			BackText: "Back to the list",
-			Message: "You have reached the limit of " + templates.Number(apikey.MaxKeys) + " active " + p.noun() +
-				". Revoke some that you no longer use.",
+			Status: http.StatusConflict, Heading: locale.New("No key was created"), Cause: err, BackURL: p.base,
+			BackText: locale.New("Back to the list"),
+			Message: p.either(
+				locale.New("You have reached the limit of %d active keys. Revoke some that you no longer use.", apikey.MaxKeys),
+				locale.New("You have reached the limit of %d active tokens. Revoke some that you no longer use.", apikey.MaxKeys),
+			),
 		}
 	}
 	return err
@@ -117,7 +119,7 @@ const oldAge = 90 * 24 * time.Hour
 
 func (s *Keys) showKey(
 	w http.ResponseWriter, r *http.Request, status int, p keyPlace, k *storage.APIKey, head templates.Page, f keyForm,
-	faults map[string]string,
+	faults map[string]locale.Text,
 ) error {
 	names := s.NewPeople()
 	creator, err := names.Name(r.Context(), k.CreatedBy)
@@ -131,7 +133,7 @@ func (s *Keys) showKey(
 	view.Final = view.State == "revoked"
 	view.CanRotate = k.Live(s.store.Now()) && k.RotatedInto == "" && k.PausedAt.IsZero()
 	if !k.PausedAt.IsZero() {
-		view.WhyNotResume = page.WhyNotResume(p.by.MayStart(k.PausedBy, p.personal(), "key", "paused", "resume"))
+		view.WhyNotResume = page.WhyNotResume(p.by.MayResume(k))
 	}
 	view.Confirm = k.Environment == apikey.Live
 	if age := s.Now().Sub(view.Created); age > oldAge {
@@ -144,9 +146,8 @@ func (s *Keys) showKey(
 	if res, ok := s.catalog.Resource(k.Resource); ok {
 		view.Resource = res.Name
 		view.Includes = slices.DeleteFunc(res.Effective(k.Scopes, "", p.personal()), k.Scopes.Has)
-		view.Resources = []templates.KeyResource{
-			keyResource(res, true, p.personal(), f.Scopes, append([]string{}, res.Effective(k.Scopes, "", true)...)),
-		}
+		held := append([]string{}, res.Effective(k.Scopes, "", true)...)
+		view.Resources = []templates.KeyResource{keyResource(r.Context(), res, true, p.personal(), f.Scopes, held)}
 	}
 	if p.personal() {
 		view.Reach, view.Roles = reachOf(p.all, k.Role), roleOptionsWithin(f.Role, k.Role)
@@ -167,21 +168,27 @@ func (s *Keys) keyLimits(
 	view.PlanText, view.Plans = s.planFields(p, k, chosen)
 	if chosen != "" && !slices.ContainsFunc(view.Plans, func(o templates.Option) bool { return o.Selected }) {
 		// The key has a plan that can no longer be chosen.
-		view.Plans = append(view.Plans, templates.Option{Value: chosen, Text: chosen, Selected: true})
+		view.Plans = append(view.Plans, templates.Option{Value: chosen, Text: templates.AsIs(chosen), Selected: true})
 	}
 	name, plan := s.apikey.Plan(k, p.ws.Plan)
 	view.LimitText = planText(plan)
-	if name != "" && k.RateLimit == 0 {
-		view.LimitText = strings.TrimPrefix(view.LimitText+" (plan: "+name+")", " ")
+	switch {
+	case name == "" || k.RateLimit != 0:
+	case view.LimitText.IsZero():
+		view.LimitText = locale.New("(plan: %s)", name)
+	default:
+		view.LimitText = locale.New("%s (plan: %s)", view.LimitText, name)
 	}
 	left, limited, err := s.bearer.Remaining(storage.System(ctx), k, p.ws.Plan)
 	if err != nil {
 		return err
 	}
 	if limited && left.Limit > 0 && view.State != "revoked" && view.State != "expired" {
-		view.Left = fmt.Sprintf("%s of %s", templates.Number(left.Remaining), templates.Number(left.Limit))
+		view.Left = locale.New("%d of %d requests left", left.Remaining, left.Limit)
 		if left.Remaining < left.Limit {
-			view.Left += ", resets at " + time.Unix(left.Reset, 0).UTC().Format("15:04 UTC on 2 January")
+			reset := time.Unix(left.Reset, 0)
+			view.Left = locale.New("%d of %d requests left, resets at %s on %s",
+				left.Remaining, left.Limit, timeOfDay(ctx, reset), locale.From(ctx).ShortDay(reset))
 		}
 	}
 	return nil
@@ -250,7 +257,7 @@ func (s *Keys) keyHistory(
 	}
 	if len(old) > 0 { // the audit log has this event under the old key
 		view.Events = append(view.Events, templates.KeyEvent{
-			At: view.Created, Text: "Created to replace " + page.Masked(&old[0]), Who: view.Creator,
+			At: view.Created, Text: locale.New("Created to replace %s", page.Masked(&old[0])), Who: view.Creator,
 		})
 	}
 	return nil
@@ -287,41 +294,73 @@ func (s *Keys) last24Hours(ctx context.Context, keyID string, workspaceIDs []str
 	return n, nil
 }
 
+// timeOfDay is a time of day with its time zone, such as 15:04 UTC.
+func timeOfDay(ctx context.Context, t time.Time) string { return t.In(zone(ctx)).Format("15:04 MST") }
+
+// keyEvents are what can be done to a key, apart from creating and changing it.
+var keyEvents = map[string]locale.Text{
+	"rotated": locale.New("Rotated"),
+	"updated": locale.New("Updated."),
+	"paused":  locale.New("Paused."),
+	"resumed": locale.New("Resumed."),
+	"revoked": locale.New("Revoked."),
+}
+
 // eventText says in words what was done to a key.
-func eventText(e *storage.AuditEvent) string {
+func eventText(e *storage.AuditEvent) locale.Text {
 	_, done, _ := strings.Cut(e.Action, ".")
-	switch done {
-	case "created":
-		return "Created with the permissions " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")
-	case "rotated":
-		return "Rotated"
-	case "updated":
-		var parts []string
-		for _, x := range []struct{ field, text string }{
-			{"name", "renamed"},
-			{"note", "note changed"},
-			{"scopes", "permissions changed to " + strings.Join(strings.Fields(e.Detail["scopes"]), ", ")},
-			{"role", "maximum role changed to " + e.Detail["role"]},
-			{"plan", "plan changed to " + e.Detail["plan"]},
-			{"rate_limit", "rate limit changed to " + e.Detail["rate_limit"] + " requests per hour"},
-			{"addresses", "allowed IP addresses changed to " + e.Detail["addresses"]},
-		} {
-			if value, ok := e.Detail[x.field]; ok {
-				if value == "" || x.field == "rate_limit" && value == "0" {
-					x.text = strings.ReplaceAll(x.field, "_", " ") + " removed"
-					if x.field == "addresses" {
-						x.text = "all IP addresses allowed"
-					}
-				}
-				parts = append(parts, x.text)
-			}
-		}
-		if len(parts) > 0 {
-			return page.Sentence(strings.Join(parts, "; "))
+	if done == "created" {
+		return locale.New("Created with the permissions %s", listed(e.Detail["scopes"]))
+	}
+	if changes := keyChanges(e.Detail); done == "updated" && len(changes) > 0 {
+		return page.Sentences(changes...)
+	}
+	if text, ok := keyEvents[done]; ok {
+		return text
+	}
+	return templates.AsIs(done) // of a later version
+}
+
+// keyChanges says in a sentence each what a change to a key changed, as the audit log has it. A value that is empty was
+// removed.
+func keyChanges(detail map[string]string) (list []locale.Text) {
+	for _, x := range []struct {
+		field            string
+		changed, removed locale.Text
+	}{
+		{"name", locale.New("Renamed."), locale.New("Name removed.")},
+		{"note", locale.New("Note changed."), locale.New("Note removed.")},
+		{
+			"scopes", locale.New("Permissions changed to %s.", listed(detail["scopes"])),
+			locale.New("Permissions removed."),
+		},
+		{
+			"role", locale.New("Maximum role changed to %s.", catalog.RoleName(detail["role"])),
+			locale.New("Role removed."),
+		},
+		{"plan", locale.New("Plan changed to %s.", detail["plan"]), locale.New("Plan removed.")},
+		{
+			"rate_limit", locale.New("Rate limit changed to %s requests per hour.", detail["rate_limit"]),
+			locale.New("Rate limit removed."),
+		},
+		{
+			"addresses", locale.New("Allowed IP addresses changed to %s.", detail["addresses"]),
+			locale.New("All IP addresses allowed."),
+		},
+	} {
+		switch value, ok := detail[x.field]; {
+		case !ok:
+		case value == "" || x.field == "rate_limit" && value == "0":
+			list = append(list, x.removed)
+		default:
+			list = append(list, x.changed)
 		}
 	}
-	return page.Sentence(strings.ReplaceAll(done, "_", " "))
+	return list
 }
+
+// listed puts commas between scopes that are separated by spaces.
+func listed(scopes string) string { return strings.Join(strings.Fields(scopes), ", ") }
 
 // ShownKey serves GET …/shown: a new key or token, once.
 func (s *Keys) ShownKey(w http.ResponseWriter, r *http.Request, p keyPlace) error {

@@ -3,12 +3,12 @@ package dashboard
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/apikey"
 	"doorward/storage"
@@ -40,25 +40,25 @@ func (s *Keys) Confirm(w http.ResponseWriter, r *http.Request, p keyPlace) error
 	if err != nil {
 		return err
 	}
-	used := "It was never used."
-	if !k.LastUsedAt.IsZero() {
-		used = fmt.Sprintf(
-			"It was used for %s in the last 24 hours, most recently on %s", templates.RequestCount(n),
-			k.LastUsedAt.Time().UTC().Format("2 January 2006 at 15:04 UTC"),
-		)
+	used := locale.New("It was never used.")
+	if last := k.LastUsedAt.Time(); !k.LastUsedAt.IsZero() {
+		at := timeOfDay(r.Context(), last)
+		used = locale.New("It was used for %d requests in the last 24 hours, most recently on %s at %s.",
+			n, locale.Day(last), at)
 		if k.LastUsedFrom != "" {
-			used += " from " + k.LastUsedFrom
+			used = locale.New("It was used for %d requests in the last 24 hours, most recently on %s at %s from %s.",
+				n, locale.Day(last), at, k.LastUsedFrom)
 		}
-		used += "."
 	}
 	view := templates.ConfirmView{
-		Page: s.NewPage(p.v, p.section()), Workspace: p.view().Workspace, Title: "Revoke " + k.Name + "?", Button: "Revoke",
-		CancelURL: keyURL, Ends: []string{"Requests with " + page.Masked(&k) + " are refused immediately.", used},
-		Stays: "This cannot be undone.",
+		Page: s.NewPage(p.v, p.section()), Workspace: p.view().Workspace, CancelURL: keyURL,
+		Title: locale.New("Revoke %s?", k.Name), Button: locale.New("Revoke"), Stays: locale.New("This cannot be undone."),
+		Ends: []locale.Text{locale.New("Requests with %s are refused immediately.", page.Masked(&k)), used},
 	}
 	if pause {
-		view.Title, view.Button, view.Stays = "Pause "+k.Name+"?", "Pause", "You can resume it at any time."
-		view.Ends[0] = "Requests with " + page.Masked(&k) + " are refused until you resume it."
+		view.Title, view.Button = locale.New("Pause %s?", k.Name), locale.New("Pause")
+		view.Stays = locale.New("You can resume it at any time.")
+		view.Ends[0] = locale.New("Requests with %s are refused until you resume it.", page.Masked(&k))
 	}
 	return s.AskFirst(w, r, view)
 }
@@ -93,7 +93,7 @@ func (s *Keys) Update(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	if faults := keyFaults(err); faults != nil {
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), f, faults)
 	}
-	return s.changed(w, r, p.v, p.base+"/"+k.ID, "Saved.", err)
+	return s.changed(w, r, p.v, p.base+"/"+k.ID, locale.New("Saved."), err)
 }
 
 func ptr[T any](v T) *T { return &v }
@@ -110,11 +110,13 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 		return err
 	}
 	grace, known := graces[r.PostForm.Get("grace")]
-	if fault != "" || !known {
-		faults := map[string]string{"password": fault}
-		if fault == "" {
+	if !fault.IsZero() || !known {
+		faults := map[string]locale.Text{"password": fault}
+		if fault.IsZero() {
 			status = http.StatusBadRequest
-			faults = map[string]string{"grace": "Choose when the current " + p.noun() + " expires."}
+			faults = map[string]locale.Text{"grace": p.either(
+				locale.New("Choose when the current key expires."), locale.New("Choose when the current token expires."),
+			)}
 		}
 		return s.showKey(w, r, status, p, &k, s.NewPage(p.v, p.section()), formOf(&k), faults)
 	}
@@ -133,15 +135,15 @@ func (s *Keys) Rotate(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 		})
 	if errors.Is(err, apikey.ErrRotated) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID,
-			BackText: "Go back",
-			Message:  "It was already rotated or revoked, or has expired. Create a new one instead.",
+			Status: http.StatusConflict, Heading: locale.New("No key was created"), Cause: err, BackURL: p.base + "/" + k.ID,
+			BackText: locale.New("Go back"),
+			Message:  locale.New("It was already rotated or revoked, or has expired. Create a new one instead."),
 		}
 	}
 	if faults := page.FieldErrors(err); faults != nil {
 		return &page.Error{
-			Status: http.StatusBadRequest, Heading: "No key was created", Cause: err, BackURL: p.base + "/" + k.ID,
-			BackText: "Go back", Message: page.Joined(faults),
+			Status: http.StatusBadRequest, Heading: locale.New("No key was created"), Cause: err,
+			BackURL: p.base + "/" + k.ID, BackText: locale.New("Go back"), Message: page.Joined(faults),
 		}
 	}
 	if err != nil {
@@ -156,9 +158,12 @@ func (s *Keys) SetPaused(w http.ResponseWriter, r *http.Request, p keyPlace) err
 	if err != nil {
 		return err
 	}
-	act, text := s.management.ResumeKey, p.one()+" resumed."
+	act, text := s.management.ResumeKey, p.either(locale.New("Key resumed."), locale.New("Token resumed."))
 	if strings.HasSuffix(r.URL.Path, "/pause") {
-		act, text = s.management.PauseKey, p.one()+" paused. Requests that use it are refused."
+		act, text = s.management.PauseKey, p.either(
+			locale.New("Key paused. Requests that use it are refused."),
+			locale.New("Token paused. Requests that use it are refused."),
+		)
 	}
 	_, err = act(p.tenant(r.Context()), p.by, p.owner, k.ID)
 	return s.changed(w, r, p.v, p.base+"/"+k.ID, text, err)
@@ -173,8 +178,8 @@ func (s *Keys) Revoke(w http.ResponseWriter, r *http.Request, p keyPlace) error 
 	if (k.Environment == apikey.Live || r.PostForm.Get("confirmed") != "yes") &&
 		strings.TrimSpace(r.PostForm.Get("confirm")) != k.Name {
 		return s.showKey(w, r, http.StatusBadRequest, p, &k, s.NewPage(p.v, p.section()), formOf(&k),
-			map[string]string{"confirm": "Type the name exactly as shown. Nothing was revoked."})
+			map[string]locale.Text{"confirm": locale.New("Type the name exactly as shown. Nothing was revoked.")})
 	}
 	_, err = s.management.RevokeKey(p.tenant(r.Context()), p.by, p.owner, k.ID)
-	return s.changed(w, r, p.v, p.base, p.one()+" revoked.", err)
+	return s.changed(w, r, p.v, p.base, p.either(locale.New("Key revoked."), locale.New("Token revoked.")), err)
 }

@@ -1,13 +1,14 @@
 package dashboard
 
 import (
-	"fmt"
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
@@ -56,7 +57,8 @@ func (f *keyForm) readRateLimit() error {
 	n, err := strconv.ParseInt(f.rateLimit, 10, 64)
 	if err != nil || n < 1 {
 		return &input.Invalid{
-			Field: "rate limit", Message: "must be a number above zero; leave it empty to use the plan's limit",
+			Field:   "rate limit",
+			Message: locale.New("must be a number above zero; leave it empty to use the plan's limit"),
 		}
 	}
 	f.RateLimit = n
@@ -89,7 +91,7 @@ func (s *Keys) readExpiry(f *keyForm) error {
 	}
 	days, err := strconv.Atoi(f.expires)
 	if err != nil || !slices.Contains(lifetimes, days) {
-		return &input.Invalid{Field: "expires", Message: "Choose an expiration date"}
+		return &input.Invalid{Field: "expires", Message: locale.New("Choose an expiration date")}
 	}
 	f.ExpiresAt = s.store.Now().Add(time.Duration(days) * 24 * time.Hour)
 	return nil
@@ -110,15 +112,15 @@ func (s *Keys) expiries(chosen string) (list []templates.Option) {
 		}
 		list = append(list, templates.Option{
 			Value: strconv.Itoa(days),
-			Text:  fmt.Sprintf("in %d days, on %s", days, s.Now().UTC().Add(life).Format("2 January 2006")),
+			Text:  locale.New("in %d days, on %s", days, locale.Day(s.Now().Add(life))),
 		})
 	}
 	if bounded {
 		list = append(list, templates.Option{
-			Value: longest, Text: "in " + input.DurationInWords(most) + ", the longest allowed",
+			Value: longest, Text: locale.New("in %s, the longest allowed", locale.Span(most)),
 		})
 	} else {
-		list = append(list, templates.Option{Value: neverExpires, Text: "never"})
+		list = append(list, templates.Option{Value: neverExpires, Text: locale.New("never")})
 	}
 	if !slices.ContainsFunc(list, func(o templates.Option) bool { return o.Value == chosen }) {
 		chosen = standardLife
@@ -132,14 +134,14 @@ func (s *Keys) expiries(chosen string) (list []templates.Option) {
 }
 
 // keyFields returns the form of a new key, filled in with f.
-func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
+func (s *Keys) keyFields(ctx context.Context, p *keyPlace, f keyForm) templates.KeyFields {
 	fields := templates.KeyFields{
 		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses,
 		Expiries: s.expiries(f.expires), NeedPassword: !s.Fresh(p.v),
 	}
 	for i, res := range s.keyResources(p) {
 		chosen := f.Resource == res.ID || f.Resource == "" && i == 0
-		fields.Resources = append(fields.Resources, keyResource(&res, chosen, p.personal(), f.Scopes, nil))
+		fields.Resources = append(fields.Resources, keyResource(ctx, &res, chosen, p.personal(), f.Scopes, nil))
 	}
 	if p.personal() {
 		fields.Roles = roleOptions(f.Role, true)
@@ -147,8 +149,7 @@ func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	}
 	for _, name := range s.environments() {
 		fields.Environments = append(fields.Environments, templates.Option{
-			Value: name, Text: map[string]string{apikey.Live: "Live", apikey.Test: "Test"}[name],
-			Hint:     s.environmentHint(p, name),
+			Value: name, Text: environmentNames[name], Hint: s.environmentHint(p, name),
 			Selected: name == f.Environment || f.Environment == "" && name == apikey.Live,
 		})
 	}
@@ -158,42 +159,55 @@ func (s *Keys) keyFields(p *keyPlace, f keyForm) templates.KeyFields {
 	return fields
 }
 
+// environmentNames are the names of the environments of API keys.
+var environmentNames = map[string]locale.Text{
+	apikey.Live: locale.New("environment: Live"), apikey.Test: locale.New("environment: Test"),
+}
+
 // environmentHint says what the keys of an environment are for, and how much they may do.
-func (s *Keys) environmentHint(p *keyPlace, name string) string {
-	text := "For production."
-	if name == apikey.Test {
-		text = "For testing."
-	}
+func (s *Keys) environmentHint(p *keyPlace, name string) locale.Text {
 	key := storage.APIKey{Resource: s.catalog.Resources()[0].ID, Environment: name}
-	if _, plan := s.apikey.Plan(&key, p.ws.Plan); plan != (limit.Plan{}) {
-		text += " At most " + planText(plan) + "."
+	_, plan := s.apikey.Plan(&key, p.ws.Plan)
+	switch limited := plan != (limit.Plan{}); {
+	case name == apikey.Test && limited:
+		return locale.New("For testing. At most %s.", planText(plan))
+	case name == apikey.Test:
+		return locale.New("For testing.")
+	case limited:
+		return locale.New("For production. At most %s.", planText(plan))
 	}
-	return text
+	return locale.New("For production.")
 }
 
 // planFields returns the hint for a key's rate limit, and the plans that the key may have.
-func (s *Keys) planFields(p *keyPlace, k *storage.APIKey, chosen string) (text string, options []templates.Option) {
+func (s *Keys) planFields(
+	p *keyPlace, k *storage.APIKey, chosen string,
+) (text locale.Text, options []templates.Option) {
 	without := storage.APIKey{Resource: k.Resource, Environment: k.Environment}
 	_, plan := s.apikey.Plan(&without, p.ws.Plan)
-	text = "Leave empty to use the limit of the workspace's plan."
+	text = locale.New("Leave empty to use the limit of the workspace's plan.")
 	if plan.Hour > 0 {
-		text = fmt.Sprintf("At most %s, the limit of the plan. Leave empty to use that limit.", templates.Number(plan.Hour))
+		text = locale.New("At most %d, the limit of the plan. Leave empty to use that limit.", plan.Hour)
 	} else if plan == (limit.Plan{}) {
-		text = "The workspace has no limit. Leave empty for no limit."
+		text = locale.New("The workspace has no limit. Leave empty for no limit.")
 	}
-	options = []templates.Option{{Text: "Same as the workspace" + inBrackets(planText(plan)), Selected: chosen == ""}}
+	same := locale.New("Same as the workspace")
+	if allows := planText(plan); !allows.IsZero() {
+		same = locale.New("Same as the workspace (%s)", allows)
+	}
+	options = []templates.Option{{Text: same, Selected: chosen == ""}}
 	for _, name := range s.apikey.PlansFor(k, p.ws.Plan) {
 		fits, _ := s.catalog.Plan(name)
-		options = append(options, templates.Option{
-			Value: name, Text: name + inBrackets(planText(fits)), Selected: name == chosen,
-		})
+		options = append(options, templates.Option{Value: name, Text: planWith(name, fits), Selected: name == chosen})
 	}
 	return text, options
 }
 
 // keyResource returns a resource with the scopes to choose from: all, or only those that held covers, if held is not
-// nil. Scopes that need a user are not offered for API keys.
-func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []string) templates.KeyResource {
+// nil. Scopes that need a user are not offered for API keys. ctx is the reader's.
+func keyResource(
+	ctx context.Context, res *catalog.Resource, chosen, personal bool, checked, held []string,
+) templates.KeyResource {
 	out := templates.KeyResource{ID: res.ID, Name: res.Name, Selected: chosen}
 	has := func(name string) bool { return chosen && slices.Contains(checked, name) }
 	offered := func(x *catalog.Scope, name string) bool {
@@ -216,7 +230,7 @@ func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []s
 					with = append(with, strings.TrimPrefix(included, object+":"))
 				}
 				if len(with) > 0 {
-					text += " (includes " + strings.Join(with, ", ") + ")"
+					text = locale.From(ctx).Text("%s (includes %s)", x.Name, strings.Join(with, ", "))
 				}
 				choice.Scopes = append(choice.Scopes, templates.ScopeChoice{
 					Name: name, Text: text, Kind: page.ScopeKind(x), Checked: has(name),
@@ -231,7 +245,7 @@ func keyResource(res *catalog.Resource, chosen, personal bool, checked, held []s
 }
 
 // keyFaults is page.FieldErrors with the names of the form's fields.
-func keyFaults(err error) map[string]string {
+func keyFaults(err error) map[string]locale.Text {
 	faults := page.FieldErrors(err)
 	for from, to := range map[string]string{"rate limit": "rate_limit", "key": "", "kind": ""} {
 		if text, ok := faults[from]; ok {
@@ -244,7 +258,7 @@ func keyFaults(err error) map[string]string {
 
 // FormPage serves GET …/new.
 func (s *Keys) FormPage(w http.ResponseWriter, r *http.Request, p keyPlace) error {
-	return s.showKeyForm(w, r, http.StatusOK, p, s.keyFields(&p, keyForm{}))
+	return s.showKeyForm(w, r, http.StatusOK, p, s.keyFields(r.Context(), &p, keyForm{}))
 }
 
 func (s *Keys) showKeyForm(

@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/apikey"
+	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -44,23 +46,16 @@ func (s *Keys) OfWorkspace(h keyHandler) page.UserHandler {
 // personal reports whether the page is about personal access tokens.
 func (p *keyPlace) personal() bool { return p.owner.UserID != "" }
 
-// noun is what one of the place's keys is called in a sentence.
-func (p *keyPlace) noun() string {
+// either returns the text about keys on pages about API keys, and that about tokens on those about personal access
+// tokens.
+func (p *keyPlace) either(key, token locale.Text) locale.Text {
 	if p.personal() {
-		return "token"
+		return token
 	}
-	return "key"
+	return key
 }
 
 // section is the entry of the navigation that the place's pages belong to.
-// one is the noun for one of the place's keys, as the beginning of a sentence.
-func (p *keyPlace) one() string {
-	if p.personal() {
-		return "Token"
-	}
-	return "Key"
-}
-
 func (p *keyPlace) section() string {
 	if p.personal() {
 		return templates.SectionTokens
@@ -79,11 +74,15 @@ func (p *keyPlace) view() templates.KeyPlace {
 }
 
 func (s *Keys) keyRow(k *storage.APIKey, creator string) templates.KeyRow {
-	return templates.KeyRow{
+	row := templates.KeyRow{
 		ID: k.ID, Name: k.Name, Masked: page.Masked(k), Environment: k.Environment, State: s.apikey.State(k),
-		Scopes: k.Scopes, Role: k.Role, Creator: creator,
+		Scopes: k.Scopes, Creator: creator,
 		Created: k.CreatedAt.Time(), LastUsed: k.LastUsedAt.Time(), LastUsedFrom: k.LastUsedFrom, Expires: k.ExpiresAt.Time(),
 	}
+	if k.Role != "" {
+		row.Role = catalog.RoleName(k.Role)
+	}
+	return row
 }
 
 // ListPage serves GET …/api-keys and …/personal-access-tokens.
@@ -108,13 +107,13 @@ func (s *Keys) ListPage(w http.ResponseWriter, r *http.Request, p keyPlace) erro
 // keyList reads how to sort and page the list of keys: by default the last used first. The links keep the filter f.
 func keyList(r *http.Request, p *keyPlace, f storage.KeyFilter) page.List {
 	columns := []templates.Column{
-		{By: "name", Text: "Name"},
-		{By: "last_used", Text: "Last used", Down: true},
-		{By: "created", Text: "Created", Down: true},
-		{By: "expires", Text: "Expires"},
+		{By: "name", Text: locale.New("Name")},
+		{By: "last_used", Text: locale.New("Last used"), Down: true},
+		{By: "created", Text: locale.New("Created"), Down: true},
+		{By: "expires", Text: locale.New("Expires")},
 	}
 	if !p.personal() {
-		columns = append(columns, templates.Column{Text: "Requests"})
+		columns = append(columns, templates.Column{Text: locale.New("Requests")})
 	}
 	return page.ReadList(r, p.base, "-last_used", url.Values{
 		"q": {f.Search}, "environment": {f.Environment}, "state": {f.State},

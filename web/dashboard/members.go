@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -29,8 +30,11 @@ func (s *Workspaces) showMembers(
 	ctx := storage.System(r.Context())
 	view.Workspace = p.bar(templates.TabMembers)
 	rows := page.ReadList(r, p.path(templates.TabMembers), "joined", nil,
-		templates.Column{By: "name", Text: "Member"}, templates.Column{By: "role", Text: "Role", Down: true},
-		templates.Column{By: "joined", Text: "Joined", Down: true}, templates.Column{Text: "Actions"})
+		templates.Column{By: "name", Text: locale.New("Member")},
+		templates.Column{By: "role", Text: locale.New("Role"), Down: true},
+		templates.Column{By: "joined", Text: locale.New("Joined"), Down: true},
+		templates.Column{Text: locale.New("Actions")},
+	)
 	members, err := s.store.SortedMembers(ctx, p.ws.ID, rows.Order, page.ListLength+1)
 	if err != nil {
 		return err
@@ -85,8 +89,8 @@ func rolesToGive(chosen string, owners bool) (list []templates.Option) {
 
 // memberChanged answers the request to change a member: with the list of members, which says what is wrong if err is
 // set.
-func (s *Workspaces) memberChanged(w http.ResponseWriter, r *http.Request, p place, text string, err error) error {
-	refuse := func(status int, message string) error {
+func (s *Workspaces) memberChanged(w http.ResponseWriter, r *http.Request, p place, text locale.Text, err error) error {
+	refuse := func(status int, message locale.Text) error {
 		return s.showMembers(w, r, status, p, templates.MembersView{
 			Page: s.NewPage(p.v, templates.SectionWorkspaces), Error: message,
 		}, "")
@@ -94,12 +98,10 @@ func (s *Workspaces) memberChanged(w http.ResponseWriter, r *http.Request, p pla
 	faults := page.FieldErrors(err)
 	switch {
 	case errors.Is(err, storage.ErrConflict) && p.ws.Personal:
-		return refuse(http.StatusConflict, "Nothing was changed. A personal workspace has one member.")
+		return refuse(http.StatusConflict, locale.New("Nothing was changed. A personal workspace has one member."))
 	case errors.Is(err, storage.ErrConflict):
-		return refuse(
-			http.StatusConflict,
-			"Nothing was changed. A workspace must have at least one owner. Make another member an owner first.",
-		)
+		return refuse(http.StatusConflict, locale.New("Nothing was changed. A workspace must have at least one owner. Make "+
+			"another member an owner first."))
 	case faults != nil:
 		return refuse(http.StatusBadRequest, faults["role"])
 	case err != nil:
@@ -112,7 +114,7 @@ func (s *Workspaces) memberChanged(w http.ResponseWriter, r *http.Request, p pla
 func (s *Workspaces) ChangeRole(w http.ResponseWriter, r *http.Request, p place) error {
 	role := r.PostForm.Get("role")
 	err := s.management.ChangeRole(r.Context(), p.by, p.ws, r.PathValue("id"), role)
-	return s.memberChanged(w, r, p, "The role was changed. It applies from the next request.", err)
+	return s.memberChanged(w, r, p, locale.New("The role was changed. It applies from the next request."), err)
 }
 
 // RemoveMember serves POST …/members/{id}/remove.
@@ -122,7 +124,7 @@ func (s *Workspaces) RemoveMember(w http.ResponseWriter, r *http.Request, p plac
 		return s.Leave(w, r, p)
 	}
 	err := s.management.RemoveMember(r.Context(), p.by, p.ws, id)
-	return s.memberChanged(w, r, p, "The member was removed. API keys and apps they created remain.", err)
+	return s.memberChanged(w, r, p, locale.New("The member was removed. API keys and apps they created remain."), err)
 }
 
 // Invite serves POST …/invitations. It redirects to a page that shows the link, once.
@@ -136,7 +138,7 @@ func (s *Workspaces) Invite(w http.ResponseWriter, r *http.Request, p place) err
 			return x, err
 		})
 	if errors.Is(err, storage.ErrConflict) {
-		return s.memberChanged(w, r, p, "", err)
+		return s.memberChanged(w, r, p, locale.Text{}, err)
 	}
 	view := templates.MembersView{Page: s.NewPage(p.v, templates.SectionWorkspaces)}
 	if view.Errors = page.FieldErrors(err); view.Errors != nil {
@@ -152,7 +154,7 @@ func (s *Workspaces) Invite(w http.ResponseWriter, r *http.Request, p place) err
 // Withdraw serves POST …/invitations/{id}/withdraw.
 func (s *Workspaces) Withdraw(w http.ResponseWriter, r *http.Request, p place) error {
 	err := s.management.DropInvitation(r.Context(), p.by, p.ws, r.PathValue("id"))
-	return s.memberChanged(w, r, p, "The invitation was revoked. Its link no longer works.", err)
+	return s.memberChanged(w, r, p, locale.New("The invitation was revoked. Its link no longer works."), err)
 }
 
 // ShownInvitation serves GET …/members/shown: the link of a new invitation, once.
@@ -163,10 +165,9 @@ func (s *Workspaces) ShownInvitation(w http.ResponseWriter, r *http.Request, p p
 	}
 	if x.Secret == "" {
 		e := page.AlreadyShown(p.path(templates.TabMembers), page.OneTimeSecret{})
-		e.Heading = "This link was already shown"
-		e.Message = "It is shown only once. Nothing new was created. If you did not copy it, invite the person again " +
-			"to get a " +
-			"new link."
+		e.Heading = locale.New("This link was already shown")
+		e.Message = locale.New("It is shown only once. Nothing new was created. If you did not copy it, invite the person " +
+			"again to get a new link.")
 		return e
 	}
 	i, _, err := s.management.Invitation(r.Context(), x.Secret)
@@ -221,34 +222,29 @@ func (s *Workspaces) askMember(w http.ResponseWriter, r *http.Request, p place, 
 	if err != nil {
 		return err
 	}
-	m := members[i]
+	m, role := members[i], templates.RoleWithArticle(members[i].Role)
 	view := templates.ConfirmView{
 		Page: s.NewPage(v, templates.SectionWorkspaces), Workspace: p.bar(templates.TabMembers),
-		Title: "Remove " + m.Email + "?", Button: "Remove member", CancelURL: p.path(templates.TabMembers),
-		Stays: "To add them again, send a new invitation. App access is not restored.",
+		Title: locale.New("Remove %s?", m.Email), Button: locale.New("Remove member"),
+		CancelURL: p.path(templates.TabMembers),
+		Stays:     locale.New("To add them again, send a new invitation. App access is not restored."),
 	}
-	first := m.Email + " is no longer " + templates.RoleWithArticle(m.Role) + " of " + ws.Name + "."
+	first := locale.New("%s is no longer %s of %s.", m.Email, role, ws.Name)
+	kept := locale.New("%d API keys they created keep working: %s.", len(keys), page.Listed(keys))
 	if self {
-		view.Title, view.Button, view.CancelURL = "Leave "+ws.Name+"?", "Leave workspace", page.WorkspacePath(ws)
-		view.Workspace.Tab = templates.TabSettings
-		view.Stays = "To come back, you need an invitation."
-		first = "You are no longer " + templates.RoleWithArticle(m.Role) + " of " + ws.Name + "."
+		view.Title, view.Button = locale.New("Leave %s?", ws.Name), locale.New("Leave workspace")
+		view.CancelURL, view.Workspace.Tab = page.WorkspacePath(ws), templates.TabSettings
+		view.Stays = locale.New("To come back, you need an invitation.")
+		first = locale.New("You are no longer %s of %s.", role, ws.Name)
+		kept = locale.New("%d API keys you created keep working: %s.", len(keys), page.Listed(keys))
 	}
-	view.Ends = page.NonEmpty(first,
-		page.CountSentence(len(apps), "app loses its access here", "apps lose their access here", apps...),
-		page.CountSentence(
-			len(tokens), "personal access token no longer works here", "personal access tokens no longer work here", tokens...,
-		),
+	view.Ends = page.NonEmpty(
+		first,
+		ifAny(len(apps), locale.New("%d apps lose their access here: %s.", len(apps), page.Listed(apps))),
+		ifAny(len(tokens), locale.New("%d personal access tokens no longer work here: %s.", len(tokens),
+			page.Listed(tokens))),
 	)
-	who := "they"
-	if self {
-		who = "you"
-	}
-	if text := page.CountSentence(
-		len(keys), "API key "+who+" created keeps working", "API keys "+who+" created keep working", keys...,
-	); text != "" {
-		view.Stays += " " + text
-	}
+	view.Stays = page.Sentences(view.Stays, ifAny(len(keys), kept))
 	return s.AskFirst(w, r, view)
 }
 
@@ -267,11 +263,12 @@ func (s *Workspaces) ConfirmWithdrawal(w http.ResponseWriter, r *http.Request, p
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
 		Page: s.NewPage(p.v, templates.SectionWorkspaces), Workspace: p.bar(templates.TabMembers),
-		Title: "Revoke invitation for " + open[i].Email + "?", Button: "Revoke invitation",
+		Title: locale.New("Revoke invitation for %s?", open[i].Email), Button: locale.New("Revoke invitation"),
 		CancelURL: p.path(templates.TabMembers),
-		Ends: []string{
-			"The link that lets " + open[i].Email + " join as " + templates.RoleWithArticle(open[i].Role) + " stops working.",
+		Ends: []locale.Text{
+			locale.New("The link that lets %s join as %s stops working.", open[i].Email,
+				templates.RoleWithArticle(open[i].Role)),
 		},
-		Stays: "You can invite them again with a new link.",
+		Stays: locale.New("You can invite them again with a new link."),
 	})
 }

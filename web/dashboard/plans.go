@@ -1,46 +1,52 @@
 package dashboard
 
 import (
-	"strings"
-
+	"doorward/locale"
 	"doorward/oauth/limit"
 	"doorward/templates"
 )
 
 // planOption is the name of a workspace's plan with what it allows, for a person to read.
-func (s *base) planOption(name string) string {
+func (s *base) planOption(name string) locale.Text {
 	if name == "" {
-		return "No plan"
+		return locale.New("No plan")
 	}
 	plan, known := s.catalog.Plan(name)
 	switch {
 	case !known:
-		return name + " (not in the configuration; has no effect)"
+		return locale.New("%s (not in the configuration; has no effect)", name)
 	case plan == (limit.Plan{}):
-		return name + " (no limits)"
+		return locale.New("%s (no limits)", name)
 	}
-	return name + inBrackets(planText(plan))
+	return planWith(name, plan)
 }
 
-// inBrackets puts text that is not empty in brackets, after a space.
-func inBrackets(text string) string {
-	if text == "" {
-		return ""
+// planWith is the name of a plan with what it allows; only the name if it has no limits.
+func planWith(name string, plan limit.Plan) locale.Text {
+	allows := planText(plan)
+	if allows.IsZero() {
+		return templates.AsIs(name)
 	}
-	return " (" + text + ")"
+	return locale.New("plan with its limits", name, allows)
 }
 
 // planText says what a plan allows; empty if it has no limits.
-func planText(plan limit.Plan) string {
-	var parts []string
-	if plan.Hour > 0 {
-		parts = append(parts, templates.Number(plan.Hour)+" requests per hour")
+func planText(plan limit.Plan) (text locale.Text) {
+	for _, window := range []struct {
+		most   int64
+		allows locale.Text
+	}{
+		{plan.Hour, locale.New("%d requests per hour", plan.Hour)},
+		{plan.Day, locale.New("%d requests per day", plan.Day)},
+		{plan.Burst, locale.New("burst of %d", plan.Burst)},
+	} {
+		switch {
+		case window.most <= 0:
+		case text.IsZero():
+			text = window.allows
+		default:
+			text = locale.New("%s, %s", text, window.allows)
+		}
 	}
-	if plan.Day > 0 {
-		parts = append(parts, templates.Number(plan.Day)+" per day")
-	}
-	if plan.Burst > 0 {
-		parts = append(parts, "burst of "+templates.Number(plan.Burst))
-	}
-	return strings.Join(parts, ", ")
+	return text
 }

@@ -2,8 +2,11 @@ package dashboard
 
 import (
 	"context"
+	"strings"
 
+	"doorward/locale"
 	"doorward/oauth"
+	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -17,26 +20,49 @@ func (s *base) requestsOf(ctx context.Context, id, path, requested string) (temp
 	if err == nil && requested != "" {
 		var found []storage.Request
 		found, err = s.store.RecentRequest(ctx, id, view.Asked)
-		view.Found = requestRows(found)
+		view.Found = requestRows(ctx, found)
 	}
-	view.Last = requestRows(list)
+	view.Last = requestRows(ctx, list)
 	return view, err
 }
 
-func requestRows(list []storage.Request) []templates.KeyRequest {
+func requestRows(ctx context.Context, list []storage.Request) []templates.KeyRequest {
 	var rows []templates.KeyRequest
 	for _, x := range list {
 		rows = append(rows, templates.KeyRequest{
-			At: x.At.Time(), Action: actionText(x.Action), Status: x.Status, Reason: x.Reason, RequestID: x.RequestID, Address: x.Address,
+			At: x.At.Time(), Action: actionText(ctx, x.Action), Status: x.Status, Reason: reasonText(ctx, x.Reason),
+			RequestID: x.RequestID, Address: x.Address,
 		})
 	}
 	return rows
 }
 
 // actionText puts the action of a request into words: an introspection, or the method and route.
-func actionText(action string) string {
+func actionText(ctx context.Context, action string) string {
 	if action == oauth.ActionIntrospected {
-		return "Token introspection"
+		return locale.From(ctx).Text("Token introspection")
 	}
 	return action
+}
+
+// reasons are the recorded reasons for refusing a request. Others name routes and come as they were recorded.
+var reasons = map[string]locale.Text{
+	bearer.ReasonLimit:     locale.New("rate limit exceeded"),
+	bearer.ReasonExpired:   locale.New("the credential has expired"),
+	bearer.ReasonRevoked:   locale.New("the credential was revoked"),
+	bearer.ReasonSuspended: locale.New("the credential is paused, or its user or workspace is disabled"),
+	bearer.ReasonApp:       locale.New("the app, its user or its workspace is disabled"),
+	bearer.ReasonWorkspace: locale.New("the credential has no access to this workspace"),
+	bearer.ReasonAddress:   locale.New("the key cannot be used from this IP address"),
+}
+
+// reasonText says why a request was refused; empty if it was allowed.
+func reasonText(ctx context.Context, recorded string) string {
+	if text, ok := reasons[recorded]; ok {
+		return locale.From(ctx).Of(text)
+	}
+	if scope, ok := strings.CutPrefix(recorded, bearer.ReasonScope("")); ok {
+		return locale.From(ctx).Text("the credential lacks the scope %s", scope)
+	}
+	return recorded
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"doorward/locale"
 	"doorward/oauth/bearer"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -45,7 +46,7 @@ func (s *Account) Profile(w http.ResponseWriter, r *http.Request, v *page.Visito
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, "/settings/profile", "Saved.")
+	return s.RedirectWithNotice(w, r, v, "/settings/profile", locale.New("Saved."))
 }
 
 // SecurityPage serves GET /settings/security: the password and the browsers that are signed in.
@@ -99,14 +100,14 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 	var throttled *identity.Throttled
 	switch faults := page.FieldErrors(err); {
 	case errors.Is(err, identity.ErrWrong):
-		view.Errors = map[string]string{"current_password": "Incorrect current password."}
+		view.Errors = map[string]locale.Text{"current_password": locale.New("Incorrect current password.")}
 		return s.showSecurity(w, r, http.StatusForbidden, v, view)
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", page.Seconds(throttled.RetryAfter))
-		view.Errors = map[string]string{"current_password": page.TooManyAttempts(throttled)}
+		view.Errors = map[string]locale.Text{"current_password": page.TooManyAttempts(throttled)}
 		return s.showSecurity(w, r, http.StatusTooManyRequests, v, view)
 	case faults != nil:
-		view.Errors = map[string]string{"new_password": faults["password"]}
+		view.Errors = map[string]locale.Text{"new_password": faults["password"]}
 		return s.showSecurity(w, r, http.StatusBadRequest, v, view)
 	case err != nil:
 		return err
@@ -120,7 +121,7 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 		return err
 	}
 	return s.RedirectWithNotice(
-		w, r, v, "/settings/security", "Your password was changed. Every other browser was signed out.",
+		w, r, v, "/settings/security", locale.New("Your password was changed. Every other browser was signed out."),
 	)
 }
 
@@ -156,7 +157,7 @@ func (s *Account) EndOneSession(w http.ResponseWriter, r *http.Request, v *page.
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, "/settings/security", "The browser was signed out.")
+	return s.RedirectWithNotice(w, r, v, "/settings/security", locale.New("The browser was signed out."))
 }
 
 // EndOtherSessions serves POST /settings/security/sessions/end-others.
@@ -178,9 +179,9 @@ func (s *Account) EndOtherSessions(w http.ResponseWriter, r *http.Request, v *pa
 	if err != nil {
 		return err
 	}
-	text := "Every other browser was signed out."
+	text := locale.New("Every other browser was signed out.")
 	if n == 0 {
-		text = "No other browser was signed in."
+		text = locale.New("No other browser was signed in.")
 	}
 	return s.RedirectWithNotice(w, r, v, "/settings/security", text)
 }
@@ -192,9 +193,9 @@ func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *p
 		return err
 	}
 	view := templates.ConfirmView{
-		Page: s.NewPage(v, templates.SectionSecurity), Title: "Sign out everywhere else?",
-		Button: "Sign out everywhere else", CancelURL: "/settings/security",
-		Stays: "This browser stays signed in, and apps you have allowed keep their access.",
+		Page: s.NewPage(v, templates.SectionSecurity), Title: locale.New("Sign out everywhere else?"),
+		Button: locale.New("Sign out everywhere else"), CancelURL: "/settings/security",
+		Stays: locale.New("This browser stays signed in, and apps you have allowed keep their access."),
 	}
 	id := r.PathValue("id")
 	if id == v.Row.ID {
@@ -205,19 +206,19 @@ func (s *Account) ConfirmEndSession(w http.ResponseWriter, r *http.Request, v *p
 		if len(list) == 0 {
 			return page.NotFound()
 		}
-		view.Title, view.Button = "Sign out this session?", "Sign out"
+		view.Title, view.Button = locale.New("Sign out this session?"), locale.New("Sign out")
 	}
 	for _, x := range list {
 		name := page.BrowserName(x.UserAgent)
-		if name == "" {
-			name = "Unknown browser"
+		if name.IsZero() {
+			name = locale.New("Unknown browser")
 		}
-		view.Ends = append(
-			view.Ends, name+", "+x.Address+", last active on "+x.SeenAt.Time().UTC().Format("2 January 2006 at 15:04 UTC")+".",
-		)
+		seen := x.SeenAt.Time()
+		view.Ends = append(view.Ends, locale.New("%s, %s, last active on %s at %s.", name, x.Address, locale.Day(seen),
+			timeOfDay(r.Context(), seen)))
 	}
 	if len(list) == 0 {
-		view.Ends = []string{"No other browser is signed in."}
+		view.Ends = []locale.Text{locale.New("No other browser is signed in.")}
 	}
 	return s.AskFirst(w, r, view)
 }

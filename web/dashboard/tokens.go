@@ -3,6 +3,7 @@ package dashboard
 import (
 	"net/http"
 
+	"doorward/locale"
 	"doorward/oauth/catalog"
 	"doorward/storage"
 	"doorward/templates"
@@ -29,7 +30,7 @@ func reachOf(all []storage.Workspace, role string) (list []templates.Reach) {
 	for _, ws := range all {
 		list = append(list, templates.Reach{
 			Slug: ws.Slug, Name: ws.Name, Disabled: !ws.DisabledAt.IsZero(), Roles: []templates.TokenRole{
-				{Effective: catalog.LowerRole(ws.Role, role)},
+				{Effective: catalog.RoleName(catalog.LowerRole(ws.Role, role))},
 			},
 		})
 	}
@@ -42,7 +43,7 @@ func reachByRole(all []storage.Workspace) []templates.Reach {
 	for i := range list {
 		for _, role := range catalog.Roles {
 			list[i].Roles = append(list[i].Roles, templates.TokenRole{
-				Token: role, Effective: catalog.LowerRole(all[i].Role, role),
+				Token: role, Effective: catalog.RoleName(catalog.LowerRole(all[i].Role, role)),
 			})
 		}
 	}
@@ -50,11 +51,11 @@ func reachByRole(all []storage.Workspace) []templates.Reach {
 }
 
 // roleHints explain the choices for the maximum role of a token.
-var roleHints = map[string]string{
-	"":                 "Your role in each workspace.",
-	catalog.RoleViewer: "Can only view.",
-	catalog.RoleMember: "Can do what members can.",
-	catalog.RoleAdmin:  "Can do what admins can, but not what requires an owner.",
+var roleHints = map[string]locale.Text{
+	"":                 locale.New("Your role in each workspace."),
+	catalog.RoleViewer: locale.New("Can only view."),
+	catalog.RoleMember: locale.New("Can do what members can."),
+	catalog.RoleAdmin:  locale.New("Can do what admins can, but not what requires an owner."),
 }
 
 // roleOptions are the choices for the maximum role of a token. Owner is left out: it would be the same as none.
@@ -70,9 +71,9 @@ func roleOptions(chosen string, hints bool) (list []templates.Option) {
 }
 
 // roleText is a maximum role in words.
-func roleText(role string) string {
+func roleText(role string) locale.Text {
 	if role == "" {
-		return "My own role"
+		return locale.New("My own role")
 	}
 	return templates.RoleText(role)
 }

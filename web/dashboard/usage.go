@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"doorward/locale"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -18,16 +19,17 @@ const usageRows = 100
 
 // period is a span of time that the usage page can show.
 type period struct {
-	name, text string // in the URL and on the page
-	bars       int
-	bar        time.Duration // an hour or a day
+	name string      // in the URL
+	text locale.Text // on the page
+	bars int
+	bar  time.Duration // an hour or a day
 }
 
 var periods = []period{
-	{"24h", "24 hours", 24, time.Hour},
-	{"7d", "7 days", 7, 24 * time.Hour},
-	{"30d", "30 days", usageDays, 24 * time.Hour},
-	{"90d", "90 days", 90, 24 * time.Hour},
+	{"24h", locale.New("24 hours"), 24, time.Hour},
+	{"7d", locale.New("7 days"), 7, 24 * time.Hour},
+	{"30d", locale.New("30 days"), usageDays, 24 * time.Hour},
+	{"90d", locale.New("90 days"), 90, 24 * time.Hour},
 }
 
 // periodOf returns the period that ?range names; by default 30 days.
@@ -61,11 +63,11 @@ func (s *Workspaces) UsagePage(w http.ResponseWriter, r *http.Request, p place) 
 	}
 	for _, p := range periods {
 		view.Ranges = append(view.Ranges, templates.RangeLink{
-			Text: p.text, URL: base + "?range=" + p.name, Current: p == chosen,
+			Text: p.text, URL: base + "?range=" + p.name, Current: p.name == chosen.name,
 		})
 	}
 	if p.ws.Plan != "" {
-		view.PlanText = "Plan: " + s.planOption(p.ws.Plan)
+		view.PlanText = locale.New("Plan: %s", s.planOption(p.ws.Plan))
 	}
 	names := s.NamesIn(p.ws)
 	totals := map[string]*templates.UsageRow{}

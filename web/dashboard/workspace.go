@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/bearer"
 	"doorward/storage"
@@ -60,9 +61,10 @@ func (s *base) place(r *http.Request, v *page.Visitor, slug string) (place, erro
 		err = page.NotFound()
 	case errors.Is(err, bearer.ErrSuspended):
 		err = &page.Error{
-			Status: http.StatusForbidden, Heading: "This workspace is disabled", Cause: err,
-			Message: whyDisabled(p.ws) + " Its keys and apps are disabled. Ask the server's administrator to enable it.",
-			BackURL: "/", BackText: "Go to your settings",
+			Status: http.StatusForbidden, Heading: locale.New("This workspace is disabled"), Cause: err,
+			Message: page.Sentences(whyDisabled(p.ws),
+				locale.New("Its keys and apps are disabled. Ask the server's administrator to enable it.")),
+			BackURL: "/", BackText: locale.New("Go to your settings"),
 		}
 	}
 	return p, err

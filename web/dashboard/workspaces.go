@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/catalog"
 	"doorward/storage"
@@ -41,8 +42,10 @@ func (s *Workspaces) showWorkspaces(
 		})
 	}
 	rows := page.ReadList(r, page.WorkspacesPath, "", nil,
-		templates.Column{By: "name", Text: "Workspace"}, templates.Column{By: "role", Text: "Your role", Down: true},
-		templates.Column{By: "plan", Text: "Plan"})
+		templates.Column{By: "name", Text: locale.New("Workspace")},
+		templates.Column{By: "role", Text: locale.New("Your role"), Down: true},
+		templates.Column{By: "plan", Text: locale.New("Plan")},
+	)
 	sortWorkspaces(view.Workspaces, rows.Order)
 	view.Columns = rows.Head()
 	return s.Render(w, r, status, view.Nonce, templates.WorkspacesPage(view))
@@ -97,7 +100,7 @@ func (s *Workspaces) Create(w http.ResponseWriter, r *http.Request, v *page.Visi
 	}
 	return s.RedirectWithNotice(
 		w, r, v, page.WorkspacesPath+"/"+created.ID+"/"+templates.TabMembers,
-		"The workspace was created. Invite the people you work with.",
+		locale.New("The workspace was created. Invite the people you work with."),
 	)
 }
 
@@ -178,7 +181,7 @@ func (s *Workspaces) Update(w http.ResponseWriter, r *http.Request, p place) err
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, p.v, p.path(templates.TabSettings), "Saved.")
+	return s.RedirectWithNotice(w, r, p.v, p.path(templates.TabSettings), locale.New("Saved."))
 }
 
 // Leave serves POST /settings/workspaces/{slug}/leave.
@@ -186,16 +189,16 @@ func (s *Workspaces) Leave(w http.ResponseWriter, r *http.Request, p place) erro
 	err := s.management.RemoveMember(r.Context(), p.by, p.ws, p.v.User.ID)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "You cannot leave this workspace", Cause: err,
-			BackURL: p.path(templates.TabSettings), BackText: "Back to the workspace",
-			Message: "A workspace must have at least one owner, and you are the only one. Make another member an owner first, " +
-				"or delete the workspace.",
+			Status: http.StatusConflict, Heading: locale.New("You cannot leave this workspace"), Cause: err,
+			BackURL: p.path(templates.TabSettings), BackText: locale.New("Back to the workspace"),
+			Message: locale.New("A workspace must have at least one owner, and you are the only one. Make another member an " +
+				"owner first, or delete the workspace."),
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, p.v, page.WorkspacesPath, "You have left "+p.ws.Name+".")
+	return s.RedirectWithNotice(w, r, p.v, page.WorkspacesPath, locale.New("You have left %s.", p.ws.Name))
 }
 
 // Delete serves POST /settings/workspaces/{slug}/delete. The workspace's slug must be typed to confirm.
@@ -206,19 +209,22 @@ func (s *Workspaces) Delete(w http.ResponseWriter, r *http.Request, p place) err
 	if strings.TrimSpace(r.PostForm.Get("confirm")) != p.ws.Slug {
 		return s.showWorkspace(w, r, http.StatusBadRequest, p, templates.WorkspaceView{
 			Page: s.NewPage(p.v, templates.SectionWorkspaces), Name: p.ws.Name,
-			Errors: map[string]string{"confirm": "Type the slug exactly as shown. Nothing was deleted."},
+			Errors: map[string]locale.Text{
+				"confirm": locale.New("Type the slug exactly as shown. Nothing was deleted."),
+			},
 		}, p.ws.Plan)
 	}
 	err := s.management.DeleteWorkspace(r.Context(), p.by, p.ws)
 	if errors.Is(err, storage.ErrConflict) {
 		return &page.Error{
-			Status: http.StatusConflict, Heading: "This workspace cannot be deleted", Cause: err,
-			BackURL: p.path(templates.TabSettings), BackText: "Back to the workspace",
-			Message: "It is your personal workspace. It is deleted with your account.",
+			Status: http.StatusConflict, Heading: locale.New("This workspace cannot be deleted"), Cause: err,
+			BackURL: p.path(templates.TabSettings), BackText: locale.New("Back to the workspace"),
+			Message: locale.New("It is your personal workspace. It is deleted with your account."),
 		}
 	}
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, p.v, page.WorkspacesPath, p.ws.Name+" and everything in it was deleted.")
+	return s.RedirectWithNotice(w, r, p.v, page.WorkspacesPath,
+		locale.New("%s and everything in it was deleted.", p.ws.Name))
 }

@@ -1,6 +1,11 @@
 package page
 
-import "strings"
+import (
+	"strings"
+
+	"doorward/locale"
+	"doorward/templates"
+)
 
 // product is a browser or system: the part of a User-Agent by which it is recognised, and its name.
 type product struct{ part, name string }
@@ -30,7 +35,7 @@ var (
 )
 
 // BrowserName names the browser and system of a User-Agent, so that users recognise their own; empty if unknown.
-func BrowserName(agent string) string {
+func BrowserName(agent string) locale.Text {
 	find := func(list []product) string {
 		for _, p := range list {
 			if strings.Contains(agent, p.part) {
@@ -42,9 +47,11 @@ func BrowserName(agent string) string {
 	browser, system := find(browsers), find(systems)
 	switch {
 	case browser != "" && system != "":
-		return browser + " on " + system
+		return locale.New("%s on %s", browser, system)
 	case browser != "":
-		return browser
+		return templates.AsIs(browser)
+	case system != "":
+		return templates.AsIs(system)
 	}
-	return system
+	return locale.Text{}
 }

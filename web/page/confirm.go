@@ -2,11 +2,11 @@ package page
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/storage"
 	"doorward/templates"
@@ -76,28 +76,17 @@ func (s *Pages) ActiveKeyNames(
 	return names, nil
 }
 
-// CountSentence says how many of something there are, and the first few names: "2 apps: Acme Sync, Notes." It is empty
-// if n is zero.
-func CountSentence(n int, one, many string, names ...string) string {
+// Listed returns the first few of a list of names, for the end of a sentence.
+func Listed(names []string) string {
 	const most = 5
-	if n == 0 {
-		return ""
-	}
-	text := fmt.Sprintf("%s %s", templates.Number(int64(n)), many)
-	if n == 1 {
-		text = "1 " + one
-	}
-	if len(names) == 0 {
-		return text + "."
-	}
 	listed := strings.Join(names[:min(most, len(names))], ", ")
-	if n > most {
+	if len(names) > most {
 		listed += ", …"
 	}
-	return text + ": " + listed + "."
+	return listed
 }
 
-// NonEmpty returns the list without its empty strings.
-func NonEmpty(list ...string) []string {
-	return slices.DeleteFunc(list, func(text string) bool { return text == "" })
+// NonEmpty returns the list without its empty texts.
+func NonEmpty(list ...locale.Text) []locale.Text {
+	return slices.DeleteFunc(list, locale.Text.IsZero)
 }

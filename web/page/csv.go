@@ -3,10 +3,12 @@ package page
 import (
 	"bytes"
 	"encoding/csv"
-	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
+
+	"doorward/locale"
 )
 
 // MaxCSVRows is how many rows an export may have. A larger one is refused, so that rows are not left out unnoticed.
@@ -42,9 +44,9 @@ func (c *CSV) Add(values ...string) error {
 // TooManyRows is the page for an export that would have more than MaxCSVRows.
 func TooManyRows() error {
 	return &Error{
-		Status: http.StatusUnprocessableEntity, Heading: "Too many rows for one file",
-		Message: fmt.Sprintf("An export can have up to %d rows. Go back and choose a shorter period or a narrower filter.",
-			MaxCSVRows),
+		Status: http.StatusUnprocessableEntity, Heading: locale.New("Too many rows for one file"),
+		Message: locale.New("An export can have up to %s rows. Go back and choose a shorter period or a narrower filter.",
+			strconv.Itoa(MaxCSVRows)),
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/identity"
@@ -20,11 +21,11 @@ import (
 // Error is an error page. Cause is for the log only.
 type Error struct {
 	Status     int
-	Heading    string
-	Message    string
+	Heading    locale.Text
+	Message    locale.Text
 	RetryAfter time.Duration
 	BackURL    string
-	BackText   string
+	BackText   locale.Text
 	// AnswerURL replaces BackURL: an app's redirect URI with the response to it. Its scheme may be one of the app's own.
 	AnswerURL string
 	Cause     error
@@ -33,9 +34,9 @@ type Error struct {
 // Error implements error, for the log.
 func (e *Error) Error() string {
 	if e.Cause != nil {
-		return e.Heading + ": " + e.Cause.Error()
+		return e.Heading.String() + ": " + e.Cause.Error()
 	}
-	return e.Heading
+	return e.Heading.String()
 }
 
 // Unwrap returns the cause; nil if there is none.
@@ -44,15 +45,15 @@ func (e *Error) Unwrap() error { return e.Cause }
 // NotFound is the page for a URL that does not exist, or that the visitor may not see.
 func NotFound() *Error {
 	return &Error{
-		Status: http.StatusNotFound, Heading: "Page not found",
-		Message: "The page does not exist, or you do not have access to it.",
-		BackURL: "/", BackText: "Go to your settings",
+		Status: http.StatusNotFound, Heading: locale.New("Page not found"),
+		Message: locale.New("The page does not exist, or you do not have access to it."),
+		BackURL: "/", BackText: locale.New("Go to your settings"),
 	}
 }
 
 // NotVerified is the page, with 403, for a form that did not come from its own page.
-func NotVerified(message string) *Error {
-	return &Error{Status: http.StatusForbidden, Heading: "We couldn't verify this form", Message: message}
+func NotVerified(message locale.Text) *Error {
+	return &Error{Status: http.StatusForbidden, Heading: locale.New("We couldn't verify this form"), Message: message}
 }
 
 // asPageError turns errors of other packages into pages. It is the only place that does.
@@ -72,48 +73,53 @@ func asPageError(err error) *Error {
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
 		return &Error{
-			Status: http.StatusServiceUnavailable, Heading: "Not available right now",
-			Message: "Nothing is lost. Wait a moment, then load this page again.", RetryAfter: time.Second, Cause: err,
+			Status: http.StatusServiceUnavailable, Heading: locale.New("Not available right now"),
+			Message:    locale.New("Nothing is lost. Wait a moment, then load this page again."),
+			RetryAfter: time.Second, Cause: err,
 		}
 	case errors.As(err, &throttled):
 		return &Error{
-			Status: http.StatusTooManyRequests, Heading: "Too many attempts", Message: TooManyAttempts(throttled),
+			Status: http.StatusTooManyRequests, Heading: locale.New("Too many attempts"), Message: TooManyAttempts(throttled),
 			RetryAfter: throttled.RetryAfter, Cause: err,
 		}
 	case errors.As(err, &tooMany):
 		return &Error{
-			Status: http.StatusTooManyRequests, Heading: "Too many changes", RetryAfter: tooMany.RetryAfter, Cause: err,
-			Message: "You, or programs acting for you, have made too many changes in a short time. This one was not saved. Wait " +
-				wait(tooMany.RetryAfter) + ", then try again. You can still revoke keys and delete apps.",
+			Status: http.StatusTooManyRequests, Heading: locale.New("Too many changes"), RetryAfter: tooMany.RetryAfter,
+			Message: locale.New("You, or programs acting for you, have made too many changes in a short time. This one was not "+
+				"saved. Wait %s, then try again. You can still revoke keys and delete apps.", wait(tooMany.RetryAfter)),
+			Cause: err,
 		}
 	case errors.As(err, &authorize):
 		return &Error{
-			Status: http.StatusBadRequest, Heading: "Invalid request from the app", Message: authorize.Description,
-			Cause: err,
+			Status: http.StatusBadRequest, Heading: locale.New("Invalid request from the app"),
+			Message: locale.Text{Format: authorize.Description}, Cause: err,
 		}
 	case errors.As(err, &tooLarge):
 		return &Error{
-			Status: http.StatusRequestEntityTooLarge, Heading: "Request too large",
-			Message: "Shorten your input and try again.", Cause: err,
+			Status: http.StatusRequestEntityTooLarge, Heading: locale.New("Request too large"),
+			Message: locale.New("Shorten your input and try again."), Cause: err,
 		}
 	case errors.As(err, &no):
-		return &Error{Status: http.StatusForbidden, Heading: "You don't have permission", Message: no.Message, Cause: err}
+		return &Error{
+			Status: http.StatusForbidden, Heading: locale.New("You don't have permission"), Message: no.Message, Cause: err,
+		}
 	case errors.Is(err, storage.ErrNotFound):
 		return NotFound()
 	}
 	return &Error{
-		Status: http.StatusInternalServerError, Heading: "Something went wrong",
-		Message: "This is our fault. If it happens again, send the request ID to the server's administrator.", Cause: err,
+		Status: http.StatusInternalServerError, Heading: locale.New("Something went wrong"), Cause: err,
+		Message: locale.New("This is our fault. If it happens again, send the request ID to the server's administrator."),
 	}
 }
 
 // TooManyAttempts says what to do after too many wrong passwords.
-func TooManyAttempts(t *identity.Throttled) string {
-	return "Too many attempts have failed. Wait " + wait(t.RetryAfter) + ", then try again."
+func TooManyAttempts(t *identity.Throttled) locale.Text {
+	return locale.New("Too many attempts have failed. Wait %s, then try again.", wait(t.RetryAfter))
 }
 
 // WriteError answers with the page for an error, and notes the error for the log.
 func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
+	r = s.localized(r) // a panic is answered outside of ForAnyone
 	e := asPageError(err)
 	if n := oauth.LogFieldsOf(r.Context()); n.Cause == nil {
 		n.Cause = err
@@ -143,12 +149,12 @@ func (s *Pages) WriteError(w http.ResponseWriter, r *http.Request, err error) {
 
 // nextLink is the link on an error page that has none of its own, so that no page is a dead end: to the same page if
 // trying again may help, otherwise to the settings (through the sign-in page if necessary).
-func nextLink(r *http.Request, status int) (to, text string) {
+func nextLink(r *http.Request, status int) (to string, text locale.Text) {
 	again := r.URL.RequestURI()
 	sameHost := strings.HasPrefix(again, "/") && !strings.HasPrefix(again, "//") && !strings.Contains(again, "\\")
 	if r.Method == http.MethodGet && sameHost && (status == http.StatusTooManyRequests ||
 		status >= http.StatusInternalServerError) {
-		return again, "Try again"
+		return again, locale.New("Try again")
 	}
-	return "/", "Go to your settings"
+	return "/", locale.New("Go to your settings")
 }

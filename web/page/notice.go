@@ -1,10 +1,14 @@
 package page
 
-import "net/http"
+import (
+	"net/http"
 
-// SetNotice stores a sentence to show on the next page in this browser.
-func (s *Pages) SetNotice(w http.ResponseWriter, r *http.Request, v *Visitor, text string) error {
-	v.session.Values[valueNotice] = text
+	"doorward/locale"
+)
+
+// SetNotice stores a sentence, in the reader's language, to show on the next page in this browser.
+func (s *Pages) SetNotice(w http.ResponseWriter, r *http.Request, v *Visitor, text locale.Text) error {
+	v.session.Values[valueNotice] = locale.From(r.Context()).Of(text)
 	return s.sessions.Save(r, w, v.session)
 }
 
@@ -21,7 +25,9 @@ func (s *Pages) takeNotice(w http.ResponseWriter, r *http.Request, v *Visitor) (
 }
 
 // RedirectWithNotice redirects to a page after a change, and shows a sentence about the change there.
-func (s *Pages) RedirectWithNotice(w http.ResponseWriter, r *http.Request, v *Visitor, to, text string) error {
+func (s *Pages) RedirectWithNotice(
+	w http.ResponseWriter, r *http.Request, v *Visitor, to string, text locale.Text,
+) error {
 	if err := s.SetNotice(w, r, v, text); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"time"
 
+	"doorward/locale"
 	"doorward/oauth/seal"
 	"doorward/storage"
 )
@@ -128,9 +129,10 @@ func (s *Pages) TakeSecret(r *http.Request, v *Visitor) (x OneTimeSecret, err er
 // AlreadyShown is the page for a secret that was shown before. base is the path of the list that x belongs to.
 func AlreadyShown(base string, x OneTimeSecret) *Error {
 	e := &Error{
-		Status: http.StatusGone, Heading: "This secret was already shown", BackURL: base, BackText: "Continue",
-		Message: "It is shown only once, in the browser where it was created. Nothing new was created. If you did not copy " +
-			"it, create a new one.",
+		Status: http.StatusGone, Heading: locale.New("This secret was already shown"),
+		Message: locale.New("It is shown only once, in the browser where it was created. Nothing new was created. If you " +
+			"did not copy it, create a new one."),
+		BackURL: base, BackText: locale.New("Continue"),
 	}
 	if x.ID != "" {
 		e.BackURL = base + "/" + x.ID

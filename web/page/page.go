@@ -15,6 +15,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
@@ -32,6 +33,8 @@ type Config struct {
 	APIKeys       *apikey.Keys
 	Secrets       *seal.Secrets
 	Identity      *identity.Service
+	Languages     *locale.Set                    // of the pages
+	Brand         templates.Brand                // of the pages; the zero value is the default look
 	ClientAddress func(*http.Request) netip.Addr // the IP address of the client
 	Secure        bool                           // the issuer is https: cookies are Secure
 }
@@ -44,6 +47,8 @@ type Pages struct {
 	apikey     *apikey.Keys
 	secrets    *seal.Secrets
 	identity   *identity.Service
+	languages  *locale.Set
+	brand      templates.Brand
 	address    func(*http.Request) netip.Addr
 	secure     bool
 	sessions   *sessionStore
@@ -53,7 +58,8 @@ type Pages struct {
 func New(c Config) *Pages {
 	return &Pages{
 		store: c.Store, oauth: c.OAuth, management: c.Management, apikey: c.APIKeys, secrets: c.Secrets,
-		identity: c.Identity, address: c.ClientAddress, secure: c.Secure, sessions: newSessionStore(c.Store, c.Secure),
+		identity: c.Identity, languages: c.Languages, brand: c.Brand, address: c.ClientAddress, secure: c.Secure,
+		sessions: newSessionStore(c.Store, c.Secure),
 	}
 }
 
@@ -91,6 +97,7 @@ func (s *Pages) ForAnyone(h Handler) http.Handler {
 // ForAnyoneRaw is ForAnyone for a handler that reads the body itself.
 func (s *Pages) ForAnyoneRaw(h Handler) http.Handler {
 	return Bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = s.localized(r)
 		if err := h(w, r); err != nil {
 			s.WriteError(w, r, err)
 		}
@@ -101,7 +108,8 @@ func (s *Pages) ForAnyoneRaw(h Handler) http.Handler {
 func EncodedBody(w http.ResponseWriter) *Error {
 	w.Header().Set("Accept-Encoding", "identity")
 	return &Error{
-		Status: http.StatusUnsupportedMediaType, Heading: "We couldn't read this form", Message: oauth.EncodedBody,
+		Status: http.StatusUnsupportedMediaType, Heading: locale.New("We couldn't read this form"),
+		Message: locale.Text{Format: oauth.EncodedBody},
 	}
 }
 
@@ -110,14 +118,14 @@ func parsePost(r *http.Request) error {
 	if contentType := r.Header.Get("Content-Type"); contentType != "" &&
 		!strings.HasPrefix(contentType, "application/x-www-form-urlencoded") {
 		return &Error{
-			Status: http.StatusBadRequest, Heading: "We couldn't read this form",
-			Message: "Go back, reload the page, and submit the form again.",
+			Status: http.StatusBadRequest, Heading: locale.New("We couldn't read this form"),
+			Message: locale.New("Go back, reload the page, and submit the form again."),
 		}
 	}
 	if err := r.ParseForm(); err != nil {
 		e := &Error{
-			Status: http.StatusBadRequest, Heading: "We couldn't read this form",
-			Message: "Go back, reload the page, and submit the form again.", Cause: err,
+			Status: http.StatusBadRequest, Heading: locale.New("We couldn't read this form"),
+			Message: locale.New("Go back, reload the page, and submit the form again."), Cause: err,
 		}
 		if p := asPageError(err); p.Status == http.StatusRequestEntityTooLarge {
 			return p
@@ -142,8 +150,9 @@ func (s *Pages) ForUsers(h UserHandler) http.Handler {
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			return &Error{
-				Status: http.StatusUnauthorized, Heading: "You are signed out",
-				Message: "Nothing was changed. Sign in and try again.", BackURL: "/login", BackText: "Sign in",
+				Status: http.StatusUnauthorized, Heading: locale.New("You are signed out"),
+				Message: locale.New("Nothing was changed. Sign in and try again."), BackURL: "/login",
+				BackText: locale.New("Sign in"),
 			}
 		}
 		return Redirect(w, "/login?return_to="+url.QueryEscape(r.URL.RequestURI()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"doorward/locale"
 	"doorward/storage"
 )
 
@@ -16,8 +17,8 @@ type People struct {
 // NewPeople returns a People that has looked up no users yet.
 func (s *Pages) NewPeople() *People { return &People{s: s, known: map[string]string{}} }
 
-// Name returns the name of a user, or the email address if there is no name. It is "a deleted user" if the account is
-// gone, and empty for an empty id.
+// Name returns the name of a user, or the email address if there is no name. It is "a deleted user", in the reader's
+// language, if the account is gone, and empty for an empty id.
 func (p *People) Name(ctx context.Context, id string) (string, error) {
 	if id == "" {
 		return "", nil
@@ -29,7 +30,7 @@ func (p *People) Name(ctx context.Context, id string) (string, error) {
 	name := u.Name
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		name = "a deleted user"
+		name = locale.From(ctx).Text("a deleted user")
 	case err != nil:
 		return "", err
 	case name == "":

@@ -7,39 +7,41 @@ import (
 	"path"
 	"slices"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/identity"
 	"doorward/templates"
 )
 
 // StepUp checks password unless the visitor entered theirs recently, and returns the visitor with a renewed session. If
-// the password is missing or wrong, fault is a sentence for its field, and status that of the response.
+// the password is missing or wrong, fault is a sentence for its field, and status that of the response. Otherwise fault
+// is empty.
 func (s *Pages) StepUp(
 	w http.ResponseWriter, r *http.Request, v *Visitor, password string,
-) (_ *Visitor, fault string, status int, err error) {
+) (_ *Visitor, fault locale.Text, status int, err error) {
 	if s.Fresh(v) {
-		return v, "", 0, nil
+		return v, fault, 0, nil
 	}
 	if password == "" {
-		return v, "Confirm your password. You signed in a while ago.", http.StatusForbidden, nil
+		return v, locale.New("Confirm your password. You signed in a while ago."), http.StatusForbidden, nil
 	}
 	attempt, err := s.Attempt(r, v.User.Email, password)
 	if err != nil {
-		return v, "", 0, err
+		return v, fault, 0, err
 	}
 	err = s.identity.Confirm(r.Context(), v.User, attempt)
 	var throttled *identity.Throttled
 	switch {
 	case errors.Is(err, identity.ErrWrong):
-		return v, "Incorrect password.", http.StatusForbidden, nil
+		return v, locale.New("Incorrect password."), http.StatusForbidden, nil
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", Seconds(throttled.RetryAfter))
 		return v, TooManyAttempts(throttled), http.StatusTooManyRequests, nil
 	case err != nil:
-		return v, "", 0, err
+		return v, fault, 0, err
 	}
 	v, err = s.renewSession(w, r, v)
-	return v, "", 0, err
+	return v, fault, 0, err
 }
 
 // uncounted are the last path segments of the forms that do not count against the limit on changes
@@ -78,7 +80,7 @@ func (s *Pages) Prove(
 	w http.ResponseWriter, r *http.Request, v *Visitor, formTargets ...string,
 ) (_ *Visitor, done bool, err error) {
 	v, fault, status, err := s.StepUp(w, r, v, r.PostForm.Get(ProofField))
-	if err != nil || fault == "" {
+	if err != nil || fault.IsZero() {
 		return v, false, err
 	}
 	view := templates.ProofView{Page: s.NewPage(v, ""), Action: r.URL.Path, BackURL: SafeReturn(path.Dir(r.URL.Path))}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gorilla/sessions"
 
+	"doorward/locale"
 	"doorward/oauth/bearer"
 	"doorward/storage"
 	"doorward/templates"
@@ -143,7 +144,7 @@ func (s *Pages) Visitor(r *http.Request) (*Visitor, error) {
 		session.IsNew = true
 		return &Visitor{session: session}, nil
 	}
-	v.act(r.Context())
+	s.act(r, v)
 	return v, nil
 }
 
@@ -159,18 +160,19 @@ func (s *Pages) VisitorOfForm(w http.ResponseWriter, r *http.Request) (*Visitor,
 	if err != nil {
 		return nil, err
 	}
-	if fault != "" {
+	if !fault.IsZero() {
 		return s.Visitor(r)
 	}
-	v.act(r.Context())
+	s.act(r, v)
 	return v, nil
 }
 
-// act records the visitor as the actor, for the audit log.
-func (v *Visitor) act(ctx context.Context) {
+// act records the visitor as the actor, for the audit log, and writes the pages for them in their language.
+func (s *Pages) act(r *http.Request, v *Visitor) {
 	if v.SignedIn() {
-		a := storage.ActorOf(ctx)
+		a := storage.ActorOf(r.Context())
 		a.UserID, a.Credential = v.User.ID, "session"
+		s.writeFor(r, &v.User)
 	}
 }
 
@@ -225,6 +227,7 @@ func (s *Pages) StartSessionBy(
 	session := sessions.NewSession(s.sessions, s.sessions.name)
 	session.ID = row.ID
 	session.Values[valueRow], session.Values[valueUser] = row, user
+	s.writeFor(r, &user)
 	return &Visitor{session: session, Row: row, User: user}, nil
 }
 
@@ -277,9 +280,10 @@ func (s *Pages) openSession(
 	})
 	if errors.Is(err, storage.ErrConflict) {
 		return &Error{
-			Status: http.StatusForbidden, Heading: "You are not signed in",
-			Message: "Your password was changed or your account was disabled while you were signing in. Sign in again.",
-			BackURL: "/login", BackText: "Sign in", Cause: err,
+			Status: http.StatusForbidden, Heading: locale.New("You are not signed in"),
+			Message: locale.New("Your password was changed or your account was disabled while you were signing in. Sign in " +
+				"again."),
+			BackURL: "/login", BackText: locale.New("Sign in"), Cause: err,
 		}
 	}
 	if err != nil {

@@ -9,18 +9,19 @@ import (
 	"time"
 	"unicode"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/identity"
 	"doorward/oauth/input"
 )
 
-// wait says in words how long to wait: rounded up to seconds, or, above 90 seconds, to minutes.
-func wait(d time.Duration) string {
+// wait is how long to wait, for a sentence: rounded up to seconds, or, above 90 seconds, to minutes.
+func wait(d time.Duration) locale.Span {
 	unit := time.Second
 	if d > 90*time.Second {
 		unit = time.Minute
 	}
-	return input.DurationInWords(max(unit, (d + unit - 1).Truncate(unit)))
+	return locale.Span(max(unit, (d + unit - 1).Truncate(unit)))
 }
 
 // Clean makes untrusted text fit for a page or a log: at most limit characters, and control and formatting characters
@@ -52,43 +53,55 @@ func plain(text string) bool {
 	return true
 }
 
-// Joined returns the sentences of FieldErrors as one text.
-func Joined(faults map[string]string) string {
-	var all []string
-	for _, field := range slices.Sorted(maps.Keys(faults)) {
-		all = append(all, faults[field])
+// Sentences returns sentences one after another, without the empty ones.
+func Sentences(texts ...locale.Text) (all locale.Text) {
+	for _, next := range texts {
+		switch {
+		case next.IsZero():
+		case all.IsZero():
+			all = next
+		default:
+			all = locale.New("sentence, next sentence", all, next)
+		}
 	}
-	return strings.Join(all, " ")
+	return all
+}
+
+// Joined returns the sentences of FieldErrors as one text.
+func Joined(faults map[string]locale.Text) (all locale.Text) {
+	for _, field := range slices.Sorted(maps.Keys(faults)) {
+		all = Sentences(all, faults[field])
+	}
+	return all
 }
 
 // WhyNotResume returns why the visitor may not resume or enable an object, if err is a *management.Forbidden, and
-// otherwise an empty string.
-func WhyNotResume(err error) string {
+// otherwise an empty text.
+func WhyNotResume(err error) locale.Text {
 	var no *management.Forbidden
 	if errors.As(err, &no) {
 		return no.Message
 	}
-	return ""
+	return locale.Text{}
 }
 
 // FieldErrors turns the errors of a form into a sentence for each field. It returns nil if err is, or contains, another
 // error.
-func FieldErrors(err error) map[string]string {
-	faults := map[string]string{}
-	add := func(field, message string) {
-		if faults[field] != "" {
-			message = faults[field] + " " + message
-		}
-		faults[field] = message
-	}
+func FieldErrors(err error) map[string]locale.Text {
+	faults := map[string]locale.Text{}
+	add := func(field string, message locale.Text) { faults[field] = Sentences(faults[field], message) }
 	for _, e := range input.Flatten(err) {
 		var person *identity.Invalid
 		var app *input.Invalid
 		switch {
 		case errors.As(e, &person):
-			add(person.Field, Sentence(person.Message))
+			add(person.Field, person.Message)
 		case errors.As(e, &app):
-			add(app.Field, Sentence(app.Sentence(fieldLabels[app.Field])))
+			label, ok := fieldLabels[app.Field]
+			if !ok {
+				label = locale.New("This field")
+			}
+			add(app.Field, withStop(app.Sentence(label)))
 		default:
 			return nil
 		}
@@ -100,26 +113,22 @@ func FieldErrors(err error) map[string]string {
 }
 
 // fieldLabels are the subjects for the messages of input.Invalid, by field.
-var fieldLabels = map[string]string{
-	"name": "The name", "site": "The website", "redirect_uris": "The redirect URIs:", "scope": "The permission",
-	"resource": "The API", "grant": "The grant",
-	"kind": "The app type", "pkce": "PKCE", "grace": "The grace period", "note": "The note",
-	"environment": "The environment", "expires": "The expiry", "role": "The role",
-	"plan": "The plan", "rate limit": "The rate limit", "addresses": "The allowed IP addresses:", "key": "The key",
-	"slug": "The slug", "email": "This address",
+var fieldLabels = map[string]locale.Text{
+	"name": locale.New("The name"), "site": locale.New("The website"), "redirect_uris": locale.New("The redirect URIs:"),
+	"scope": locale.New("The permission"), "resource": locale.New("The API"), "grant": locale.New("The grant"),
+	"kind": locale.New("The app type"), "pkce": locale.New("PKCE"), "grace": locale.New("The grace period"),
+	"note": locale.New("The note"), "environment": locale.New("The environment"), "expires": locale.New("The expiry"),
+	"role": locale.New("The role"), "plan": locale.New("The plan"), "rate limit": locale.New("The rate limit"),
+	"addresses": locale.New("The allowed IP addresses:"), "key": locale.New("The key"), "slug": locale.New("The slug"),
+	"email": locale.New("This address"), "workspace": locale.New("The workspace"), "user": locale.New("The user"),
 }
 
-// Sentence returns text with a capital first letter and a full stop.
-func Sentence(text string) string {
-	text = strings.TrimSpace(text)
-	if text == "" {
-		return ""
+// withStop ends a sentence with a full stop, unless it has one.
+func withStop(sentence locale.Text) locale.Text {
+	if sentence.IsZero() || strings.HasSuffix(sentence.String(), ".") {
+		return sentence
 	}
-	text = strings.ToUpper(text[:1]) + text[1:]
-	if !strings.HasSuffix(text, ".") {
-		text += "."
-	}
-	return text
+	return locale.New("%s.", sentence)
 }
 
 // Seconds formats a wait for Retry-After: in whole seconds, at least one.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/identity"
@@ -23,24 +24,46 @@ type Config struct {
 	Secrets    *seal.Secrets
 	Identity   *identity.Service
 	CountLogin func(outcome string) // "ok", "wrong" or "throttled"
+	// CountNotSent counts an email that was not sent because of a bound.
+	CountNotSent func(kind string)
+	Accounts     Accounts
 }
+
+// Accounts says how visitors sign in and who may create an account. The zero value is for users who were created by an
+// administrator and sign in by nothing.
+type Accounts struct {
+	SignUp    string // SignUpClosed, SignUpInvited or SignUpOpen
+	Passwords bool   // users sign in with passwords
+	Emails    bool   // the server sends email
+	Links     bool   // users sign in with a link or code by email
+	TermsURL  string // what a user has to accept to create an account; empty: nothing
+}
+
+// Values of Accounts.SignUp.
+const (
+	SignUpClosed  = "closed"
+	SignUpInvited = "invited" // with an open invitation to a workspace
+	SignUpOpen    = "open"
+)
 
 // Handlers serves the pages for signing in and for deciding about apps.
 type Handlers struct {
 	*page.Pages
-	store      *storage.Store
-	oauth      *oauth.Server
-	management *management.Manager
-	secrets    *seal.Secrets
-	identity   *identity.Service
-	countLogin func(outcome string)
+	store        *storage.Store
+	oauth        *oauth.Server
+	management   *management.Manager
+	secrets      *seal.Secrets
+	identity     *identity.Service
+	countLogin   func(outcome string)
+	countNotSent func(kind string)
+	accounts     Accounts
 }
 
 // New returns the handlers.
 func New(c Config) *Handlers {
 	return &Handlers{
 		Pages: c.Pages, store: c.Store, oauth: c.OAuth, management: c.Management, secrets: c.Secrets,
-		identity: c.Identity, countLogin: c.CountLogin,
+		identity: c.Identity, countLogin: c.CountLogin, countNotSent: c.CountNotSent, accounts: c.Accounts,
 	}
 }
 
@@ -115,14 +138,14 @@ func (s *Handlers) approveFailed(w http.ResponseWriter, a *oauth.AuthorizeReques
 		return page.Redirect(w, refused.RedirectTo)
 	case errors.Is(err, oauth.ErrConsentWithdrawn):
 		e = &page.Error{
-			Status: http.StatusConflict, Heading: "The app's access was revoked",
-			Message: "No access was granted. To allow the app, start again from the app.", Cause: err,
+			Status: http.StatusConflict, Heading: locale.New("The app's access was revoked"),
+			Message: locale.New("No access was granted. To allow the app, start again from the app."), Cause: err,
 		}
 	case errors.Is(err, storage.ErrNotFound):
 		e = &page.Error{
-			Status: http.StatusForbidden, Heading: "You no longer have permission",
-			Message: "Your account or membership was removed, or the app was deleted, while this page was open. No access was " +
-				"granted.",
+			Status: http.StatusForbidden, Heading: locale.New("You no longer have permission"),
+			Message: locale.New("Your account or membership was removed, or the app was deleted, while this page was open. No " +
+				"access was granted."),
 			Cause: err,
 		}
 	default:
@@ -235,8 +258,8 @@ func (s *Handlers) reopen(
 ) (a *oauth.AuthorizeRequest, done bool, err error) {
 	if f.ClientID == "" {
 		return nil, false, &page.Error{
-			Status: http.StatusBadRequest, Heading: "We couldn't read this request",
-			Message: "This link is not for an app. Go back to the app and start again.",
+			Status: http.StatusBadRequest, Heading: locale.New("We couldn't read this request"),
+			Message: locale.New("This link is not for an app. Go back to the app and start again."),
 		}
 	}
 	a, err = s.oauth.ReopenAuthorize(r.Context(), f)

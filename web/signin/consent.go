@@ -7,10 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/catalog"
-	"doorward/oauth/input"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
 	"doorward/templates"
@@ -63,15 +63,15 @@ func (s *Handlers) ConsentPage(w http.ResponseWriter, r *http.Request) error {
 		return s.resume(w, r, a, v, sealed)
 	}
 	s.preselect(r, a, p)
-	return s.showConsent(w, r, http.StatusOK, a, p, sealed, nil, "")
+	return s.showConsent(w, r, http.StatusOK, a, p, sealed, nil, locale.Text{})
 }
 
 // noWorkspace is the page for users who cannot allow apps in any workspace.
 func noWorkspace() *page.Error {
 	return &page.Error{
-		Status: http.StatusForbidden, Heading: "No workspace available",
-		Message: "All your workspaces are disabled, or you can only view them. Ask a workspace owner or an administrator " +
-			"of this server.",
+		Status: http.StatusForbidden, Heading: locale.New("No workspace available"),
+		Message: locale.New("All your workspaces are disabled, or you can only view them. Ask a workspace owner or an " +
+			"administrator of this server."),
 	}
 }
 
@@ -95,7 +95,7 @@ func choiceOf(form url.Values) string {
 // showConsent renders the consent page. checked are the scopes that are checked; nil: all.
 func (s *Handlers) showConsent(
 	w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *consentContext, sealed string,
-	checked []string, fault string,
+	checked []string, fault locale.Text,
 ) error {
 	host, loopback := redirecturi.Host(a.RedirectURI)
 	view := templates.ConsentView{
@@ -105,16 +105,18 @@ func (s *Handlers) showConsent(
 			Verified: a.Client.Verified, Operator: management.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
 		},
 		SwitchURL: switchURL(sealed), ResourceName: a.Resource.Name, Error: fault,
-		NotGranted: "It will not see your password or get any permissions beyond those listed here.",
+		NotGranted: locale.New("It will not see your password or get any permissions beyond those listed here."),
 	}
+	lifetimes := s.oauth.Lifetimes()
 	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
-		view.Lasts = "Access expires after " + input.DurationInWords(s.oauth.Lifetimes().RefreshAbsolute) + ", or after " +
-			input.DurationInWords(s.oauth.Lifetimes().Refresh) + " without use."
+		view.Lasts = append(view.Lasts, locale.New("Access expires after %s, or after %s without use.",
+			locale.Span(lifetimes.RefreshAbsolute), locale.Span(lifetimes.Refresh)))
 	} else {
-		view.Lasts = "Access expires after " + input.DurationInWords(s.oauth.Lifetimes().Access) + "."
+		view.Lasts = append(view.Lasts, locale.New("Access expires after %s.", locale.Span(lifetimes.Access)))
 	}
 	if a.Client.Manages && slices.Contains(a.Scopes, catalog.ScopeAdmin) {
-		view.Lasts += " API keys, apps and members that it adds for you remain after you revoke its access."
+		view.Lasts = append(view.Lasts,
+			locale.New("API keys, apps and members that it adds for you remain after you revoke its access."))
 	}
 	// What was allowed before is folded. With a choice of workspaces it is not: in another one it may be new.
 	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1
@@ -164,9 +166,9 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !s.secrets.FormTokenFits(form.Get("token"), s.consentBinding(&a.Flow, v)...) {
-		e := page.NotVerified("This page is for another account, or you have signed in again since. No access was granted. " +
-			"Reload the page and answer again.")
-		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), "Reload the page"
+		e := page.NotVerified(locale.New("This page is for another account, or you have signed in again since. No access " +
+			"was granted. Reload the page and answer again."))
+		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), locale.New("Reload the page")
 		return e
 	}
 	switch form.Get("decision") {
@@ -183,7 +185,8 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	case "approve":
 	default:
 		return &page.Error{
-			Status: http.StatusBadRequest, Heading: "We couldn't read this form", Message: "Choose Allow or Deny.",
+			Status: http.StatusBadRequest, Heading: locale.New("We couldn't read this form"),
+			Message: locale.New("Choose Allow or Deny."),
 		}
 	}
 	p, err := s.findConsentContext(r.Context(), a, v)
@@ -197,8 +200,8 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	slug := form.Get("workspace")
 	if (slug != "" || len(p.workspaces) > 1) && !p.choose(func(ws storage.Workspace) bool { return ws.Slug == slug }) {
 		return &page.Error{
-			Status: http.StatusBadRequest, Heading: "You cannot choose this workspace",
-			Message: "You cannot allow apps in this workspace. No access was granted. Start again from the app.",
+			Status: http.StatusBadRequest, Heading: locale.New("You cannot choose this workspace"),
+			Message: locale.New("You cannot allow apps in this workspace. No access was granted. Start again from the app."),
 		}
 	}
 	var granted []string
@@ -208,16 +211,17 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	for _, name := range granted {
 		if !slices.Contains(a.Scopes, name) {
 			return &page.Error{
-				Status: http.StatusBadRequest, Heading: "We couldn't read this form",
-				Message: "It contains a permission that the app did not request. No access was granted. Start again from the " +
-					"app.",
+				Status: http.StatusBadRequest, Heading: locale.New("We couldn't read this form"),
+				Message: locale.New("It contains a permission that the app did not request. No access was granted. Start again " +
+					"from the app."),
 			}
 		}
 	}
 	if len(a.Granted(granted, p.workspace.Role)) == 0 {
-		fault := "Choose at least one permission, or deny the request."
+		fault := locale.New("Choose at least one permission, or deny the request.")
 		if len(granted) > 0 {
-			fault += " If you clear a permission, permissions that include it are denied as well."
+			fault = page.Sentences(fault,
+				locale.New("If you clear a permission, permissions that include it are denied as well."))
 		}
 		return s.showConsent(w, r, http.StatusBadRequest, a, p, sealed, []string{}, fault)
 	}

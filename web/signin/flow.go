@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/storage"
@@ -42,8 +43,8 @@ func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, deci
 	f, opened := s.oauth.OpenFlow(sealed)
 	if opened != nil && !errors.Is(opened, oauth.ErrFlowExpired) {
 		return nil, false, &page.Error{
-			Status: http.StatusBadRequest, Heading: "We couldn't read this request",
-			Message: "The address is damaged or incomplete. Start again from the app.", Cause: opened,
+			Status: http.StatusBadRequest, Heading: locale.New("We couldn't read this request"),
+			Message: locale.New("The address is damaged or incomplete. Start again from the app."), Cause: opened,
 		}
 	}
 	_, err = s.store.FlowAnswer(storage.System(r.Context()), f.ID)
@@ -55,26 +56,28 @@ func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, deci
 	}
 	if opened != nil {
 		return nil, false, s.startAgain(r, f, &page.Error{
-			Status: http.StatusBadRequest, Heading: "This request has expired",
-			Message: "It was open for more than ten minutes. Start again from the app.", Cause: opened,
-		})
+			Status: http.StatusBadRequest, Heading: locale.New("This request has expired"),
+			Message: locale.New("It was open for more than ten minutes. Start again from the app."), Cause: opened,
+		}, locale.New("It was open for more than ten minutes. Sign in again."))
 	}
 	if _, ok := s.boundSlot(r, f); !ok {
 		return nil, false, s.startAgain(r, f, &page.Error{
-			Status: http.StatusForbidden, Heading: "This sign-in started in another browser",
-			Message: "For your security, it can only be completed in the browser where it started, with cookies enabled. " +
-				"Start again from the app.",
-		})
+			Status: http.StatusForbidden, Heading: locale.New("This sign-in started in another browser"),
+			Message: locale.New("For your security, it can only be completed in the browser where it started, with cookies " +
+				"enabled. Start again from the app."),
+		}, locale.New("For your security, it can only be completed in the browser where it started, with cookies enabled. "+
+			"Sign in again."))
 	}
 	return f, false, nil
 }
 
 // startAgain adds a link to the page for a flow that cannot be finished: to the app, or, without one, to the sign-in
-// page.
-func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *page.Error {
+// page. The message is then withoutApp.
+func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error, withoutApp locale.Text) *page.Error {
 	if f.ReturnTo != "" {
-		e.Message = strings.Replace(e.Message, "Start again from the app.", "Sign in again.", 1)
-		e.BackURL, e.BackText = "/login?return_to="+url.QueryEscape(page.SafeReturn(f.ReturnTo)), "Sign in"
+		e.Message = withoutApp
+		e.BackURL = "/login?return_to=" + url.QueryEscape(page.SafeReturn(f.ReturnTo))
+		e.BackText = locale.New("Sign in")
 		return e
 	}
 	if a, err := s.oauth.ReopenAuthorize(r.Context(), f); err == nil {
@@ -86,7 +89,7 @@ func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error) *pa
 // linkToApp adds a link to the app, if it is safe to send users there: the operator registered the app, or an
 // administrator verified it, or the user has just answered it on a page that named its host.
 func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
-	text := "Go back to " + a.Client.Name
+	text := locale.New("Go back to %s", a.Client.Name)
 	known := a.Client.Verified || management.RegisteredByOperator(&a.Client)
 	if known && a.Client.Site != "" {
 		e.BackURL, e.BackText = a.Client.Site, text
@@ -95,7 +98,7 @@ func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
 	u, err := url.Parse(a.RedirectURI)
 	if (known || answered) && err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http") {
 		if !known {
-			text = "Go to " + u.Host
+			text = locale.New("Go to %s", u.Host)
 		}
 		e.BackURL, e.BackText = u.Scheme+"://"+u.Host+"/", text
 	}
@@ -124,8 +127,8 @@ func (s *Handlers) sameAnswer(
 // used it yet; otherwise to the app.
 func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) error {
 	e := &page.Error{
-		Status: http.StatusConflict, Heading: "You already answered this request",
-		Message: "Your first answer stands. To answer differently, start again from the app.",
+		Status: http.StatusConflict, Heading: locale.New("You already answered this request"),
+		Message: locale.New("Your first answer stands. To answer differently, start again from the app."),
 	}
 	a, err := s.oauth.ReopenAuthorize(r.Context(), f)
 	var refused *oauth.AuthorizeError
@@ -144,7 +147,7 @@ func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) err
 		return err
 	}
 	if to != "" {
-		e.AnswerURL, e.BackText = to, "Continue to "+a.Client.Name
+		e.AnswerURL, e.BackText = to, locale.New("Continue to %s", a.Client.Name)
 	}
 	return e
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/seal"
 	"doorward/storage"
@@ -18,10 +19,10 @@ import (
 // noInvitation is the page for a link that cannot be used. It does not say why, so that it reveals nothing.
 func noInvitation(err error) *page.Error {
 	return &page.Error{
-		Status: http.StatusNotFound, Heading: "This invitation is not valid", Cause: err, BackURL: "/",
-		BackText: "Go to your settings",
-		Message: "It was used or revoked, it has expired, or its link is incomplete. Ask the person who invited you " +
-			"for a new one.",
+		Status: http.StatusNotFound, Heading: locale.New("This invitation is not valid"), Cause: err, BackURL: "/",
+		BackText: locale.New("Go to your settings"),
+		Message: locale.New("It was used or revoked, it has expired, or its link is incomplete. Ask the person who invited " +
+			"you for a new one."),
 	}
 }
 
@@ -43,8 +44,8 @@ func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request) error {
 			return page.Redirect(w, signIn)
 		}
 		e := noInvitation(err)
-		e.Message += " If you have already joined with this link, sign in."
-		e.BackURL, e.BackText = signIn, "Sign in"
+		e.Message = page.Sentences(e.Message, locale.New("If you have already joined with this link, sign in."))
+		e.BackURL, e.BackText = signIn, locale.New("Sign in")
 		return e
 	}
 	if err != nil {
@@ -152,7 +153,7 @@ func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor)
 		}
 		return s.showJoin(w, r, http.StatusForbidden, v, i, ws)
 	case errors.Is(err, storage.ErrExists):
-		return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), "You are already a member of "+ws.Name+".")
+		return s.RedirectWithNotice(w, r, v, page.WorkspacePath(ws), locale.New("You are already a member of %s.", ws.Name))
 	case errors.Is(err, storage.ErrNotFound), errors.Is(err, storage.ErrConsumed):
 		before, joined, lookup := s.joinedBy(r.Context(), v, token)
 		if lookup != nil {
@@ -166,6 +167,6 @@ func (s *Handlers) Join(w http.ResponseWriter, r *http.Request, v *page.Visitor)
 		return err
 	}
 	return s.RedirectWithNotice(
-		w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, "You are now a member of "+ws.Name+".",
+		w, r, v, page.WorkspacePath(ws)+"/"+templates.TabMembers, locale.New("You are now a member of %s.", ws.Name),
 	)
 }

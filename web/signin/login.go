@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"doorward/locale"
 	"doorward/oauth"
 	"doorward/oauth/identity"
 	"doorward/storage"
@@ -89,7 +90,7 @@ func switchURL(sealed string) string { return "/login?switch=1&flow=" + sealed }
 func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.PostForm.Get("flow")
 	if sealed == "" {
-		return page.NotVerified("Reload the sign-in page and try again.")
+		return page.NotVerified(locale.New("Reload the sign-in page and try again."))
 	}
 	old, err := s.Visitor(r)
 	if err != nil {
@@ -130,7 +131,7 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case errors.Is(err, identity.ErrWrong):
 		s.countLogin("wrong")
-		view.Error = "Incorrect email address or password."
+		view.Error = locale.New("Incorrect email address or password.")
 		return s.showLogin(w, r, http.StatusUnauthorized, f, a, view)
 	case errors.As(err, &throttled):
 		s.countLogin("throttled")
@@ -164,10 +165,10 @@ func (s *Handlers) selectAccount(
 ) error {
 	slot, bound := s.boundSlot(r, f)
 	if !bound || !v.SignedIn() || !s.secrets.FormTokenFits(token, selectBinding(f, v)...) {
-		e := page.NotVerified(
+		e := page.NotVerified(locale.New(
 			"This page is for another account, or you have signed in again since. Reload the page and choose again.",
-		)
-		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), "Reload the page"
+		))
+		e.BackURL, e.BackText = "/login?flow="+url.QueryEscape(r.PostForm.Get("flow")), locale.New("Reload the page")
 		return e
 	}
 	cookie, err := s.Cookie(r, s.flowCookie(slot))

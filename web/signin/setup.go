@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"doorward/locale"
 	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
@@ -19,14 +20,16 @@ func (s *Handlers) setupClosed(r *http.Request) error {
 	}
 	if !has {
 		return &page.Error{
-			Status: http.StatusNotFound, Heading: "This server has users, but no administrator", BackURL: "/login",
-			BackText: "Sign in",
-			Message:  "The operator can make a user an administrator with: doorward user update ADDRESS --admin",
+			Status: http.StatusNotFound, Heading: locale.New("This server has users, but no administrator"), BackURL: "/login",
+			BackText: locale.New("Sign in"),
+			Message: locale.New("The operator can make a user an administrator with: %s",
+				"doorward user update ADDRESS --admin"),
 		}
 	}
 	return &page.Error{
-		Status: http.StatusNotFound, Heading: "This server is already set up",
-		Message: "An administrator can create more accounts.", BackURL: "/login", BackText: "Sign in",
+		Status: http.StatusNotFound, Heading: locale.New("This server is already set up"),
+		Message: locale.New("An administrator can create more accounts."), BackURL: "/login",
+		BackText: locale.New("Sign in"),
 	}
 }
 
@@ -64,8 +67,8 @@ func (s *Handlers) Setup(w http.ResponseWriter, r *http.Request) error {
 		if has, lookup := s.store.HasUser(storage.System(r.Context())); lookup == nil && has {
 			return s.setUpAlready(w, r) // the same form was faster
 		}
-		view.Token, view.Errors = "", map[string]string{
-			"word": "This token is no longer valid. Run doorward setup-link to get a new one.",
+		view.Token, view.Errors = "", map[string]locale.Text{
+			"word": locale.New("This token is no longer valid. Run %s to get a new one.", "doorward setup-link"),
 		}
 		return s.Render(w, r, http.StatusForbidden, view.Nonce, templates.SetupPage(view))
 	}
@@ -89,7 +92,8 @@ func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.
 	if err != nil {
 		return err
 	}
-	return s.RedirectWithNotice(w, r, v, page.DefaultPage, "Welcome. You are the first administrator of this server.")
+	return s.RedirectWithNotice(w, r, v, page.DefaultPage,
+		locale.New("Welcome. You are the first administrator of this server."))
 }
 
 // setupRetryWindow is how long after the set-up its form can be sent again.

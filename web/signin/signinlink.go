@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"doorward/locale"
 	"doorward/oauth"
 	"doorward/storage"
 	"doorward/templates"
@@ -43,7 +44,8 @@ func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	oauth.LogFieldsOf(r.Context()).Subject = user.ID
-	return s.RedirectWithNotice(w, r, v, page.DefaultPage, "You are signed in. The link cannot be used again.")
+	return s.RedirectWithNotice(w, r, v, page.DefaultPage,
+		locale.New("You are signed in. The link cannot be used again."))
 }
 
 // userOfLink finds the user whom a sign-in link is for.
@@ -58,9 +60,9 @@ func (s *Handlers) userOfLink(r *http.Request, token string) (storage.User, erro
 // linkInvalid is the page for a sign-in link that does not work.
 func linkInvalid(cause error) *page.Error {
 	return &page.Error{
-		Status: http.StatusForbidden, Heading: "This link no longer works",
-		Message: "It was already used, is more than 15 minutes old, or was replaced by a newer link. Ask the server's " +
-			"administrator for a new one.",
-		BackURL: "/login", BackText: "Sign in", Cause: cause,
+		Status: http.StatusForbidden, Heading: locale.New("This link no longer works"),
+		Message: locale.New("It was already used, is more than 15 minutes old, or was replaced by a newer link. Ask the " +
+			"server's administrator for a new one."),
+		BackURL: "/login", BackText: locale.New("Sign in"), Cause: cause,
 	}
 }

@@ -22,11 +22,12 @@ import (
 // pageSize is how many rows are read at a time.
 const pageSize = 500
 
-// Report lists faults, which keep the server from working as configured, and risks, with which it works but which the
-// operator may not have intended.
+// Report lists faults, which keep the server from working as configured, risks, with which it works but which the
+// operator may not have intended, and notes on what users cannot do.
 type Report struct {
 	Faults []string `json:"faults"`
 	Risks  []string `json:"risks"`
+	Notes  []string `json:"notes"`
 }
 
 // Fault adds a fault. Its arguments are those of fmt.Sprintf.

@@ -1,0 +1,44 @@
+package page
+
+import (
+	"net/http"
+	"time"
+
+	"doorward/locale"
+	"doorward/storage"
+	"doorward/templates"
+)
+
+// localized returns the request with the brand and a locale in its context: the language that the browser asks for, and
+// UTC.
+func (s *Pages) localized(r *http.Request) *http.Request {
+	if locale.From(r.Context()).Language != nil {
+		return r
+	}
+	ctx := templates.WithBrand(r.Context(), s.brand)
+	return r.WithContext(locale.With(ctx, locale.Locale{Language: s.language(r)}))
+}
+
+// language returns the first of the preferred languages that there is, or else the one that the browser asks for.
+func (s *Pages) language(r *http.Request, preferred ...string) *locale.Language {
+	return s.languages.Match(r.Header.Get("Accept-Language"), preferred...)
+}
+
+// writeFor changes the locale of a page to what a user has chosen in their settings.
+func (s *Pages) writeFor(r *http.Request, u *storage.User) {
+	if locale.From(r.Context()).Language == nil {
+		return // not a page: a request to the management API
+	}
+	var l locale.Locale
+	if u.Language != "" {
+		l.Language = s.language(r, u.Language)
+	} else {
+		l.Language = s.language(r)
+	}
+	if u.TimeZone != "" {
+		if zone, err := time.LoadLocation(u.TimeZone); err == nil {
+			l.Zone = zone
+		}
+	}
+	locale.Change(r.Context(), l)
+}
