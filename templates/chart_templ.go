@@ -755,8 +755,7 @@ var shortMonths = [...]locale.Text{
 // shortDay is a short form of a date, in UTC.
 func shortDay(ctx context.Context, t time.Time) string {
 	t = t.UTC()
-	return tr(ctx, "date", strconv.Itoa(t.Day()), shortMonths[t.Month()-1], strconv.Itoa(t.Year()),
-		strconv.Itoa(int(t.Month())))
+	return tr(ctx, "date", strconv.Itoa(t.Day()), shortMonths[t.Month()-1], strconv.Itoa(t.Year()))
 }
 
 var _ = templruntime.GeneratedTemplate

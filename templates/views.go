@@ -87,7 +87,26 @@ type LoginView struct {
 	SetupHint bool
 	// Invitation is the invitation that the sign-in is for; nil: none.
 	Invitation *InvitedTo
+	// Step is what the page asks for. It is the same for every address, with or without an account.
+	Step LoginStep
+	// LinkFirst offers the link before the password, because it was used last in this browser.
+	LinkFirst bool
+	// OtherAddressURL goes back from the methods to the address.
+	OtherAddressURL string
+	// ForgotURL and SignUpURL are the pages for a new password and for a new account; empty: there is none.
+	ForgotURL, SignUpURL string
 }
+
+// LoginStep is what a sign-in page asks for.
+type LoginStep string
+
+// The steps of a sign-in. Where users have one method only, there is one step.
+const (
+	LoginPassword LoginStep = ""        // address and password at once
+	LoginAddress  LoginStep = "address" // the address, before the methods
+	LoginMethods  LoginStep = "methods"
+	LoginLink     LoginStep = "link" // the address, for a link and a code
+)
 
 // InvitedTo is an invitation as the sign-in page shows it. It does not say whether there is an account for the address.
 type InvitedTo struct {
@@ -117,6 +136,8 @@ type SignInLinkView struct {
 
 	Token string // of the link; the value of word
 	Email string
+	// Elsewhere says that the link was asked for in another browser.
+	Elsewhere bool
 }
 
 // SetupView creates the first administrator. It posts word, name, email and password to /setup.

@@ -75,6 +75,7 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 		return errors.Join(err, appSocket.Close(), apiSocket.Close())
 	}
 	c.Resources[0].Name = "Notes"
+	c.SignUp = config.SignUpOpen
 	c.Mail.URL, c.Mail.From = "dir:"+filepath.Join(dir, "mail"), "Doorward <no-reply@example.com>"
 	log := slog.New(slog.DiscardHandler)
 	if d.Verbose {

@@ -150,7 +150,7 @@ func serve(
 		Languages:  server.languages,
 		Brand:      server.brand,
 		Accounts: signin.Accounts{
-			SignUp: c.SignUp, Passwords: c.SignIn.Password, Emails: c.SendsEmail(), Links: c.LinksByEmail(),
+			SignUp: c.SignUp, NoPasswords: !c.SignIn.Password, Emails: c.SendsEmail(), Links: c.LinksByEmail(),
 			TermsURL: c.Brand.TermsURL,
 		},
 		APIs:           c.APIs(),

@@ -245,8 +245,11 @@ const (
 	methodLifetime = 180 * 24 * time.Hour
 )
 
-// rememberMethod notes by which method this browser signs in.
+// rememberMethod notes by which method this browser signs in, if there are several.
 func (s *Handlers) rememberMethod(w http.ResponseWriter, method string) {
+	if s.accounts.NoPasswords || !s.accounts.Links {
+		return
+	}
 	s.SetCookie(w, methodCookie, method, methodLifetime)
 }
 

@@ -30,13 +30,13 @@ type Config struct {
 }
 
 // Accounts says how visitors sign in and who may create an account. The zero value is for users who were created by an
-// administrator and sign in by nothing.
+// administrator and sign in with a password.
 type Accounts struct {
-	SignUp    string // SignUpClosed, SignUpInvited or SignUpOpen
-	Passwords bool   // users sign in with passwords
-	Emails    bool   // the server sends email
-	Links     bool   // users sign in with a link or code by email
-	TermsURL  string // what a user has to accept to create an account; empty: nothing
+	SignUp      string // SignUpClosed, SignUpInvited or SignUpOpen; empty means closed
+	NoPasswords bool   // users do not sign in with passwords
+	Emails      bool   // the server sends email
+	Links       bool   // users sign in with a link or code by email
+	TermsURL    string // what a user has to accept to create an account; empty: nothing
 }
 
 // Values of Accounts.SignUp.

@@ -13,7 +13,7 @@ import (
 
 // ForgotPage serves GET /forgot, for a new password.
 func (s *Handlers) ForgotPage(w http.ResponseWriter, r *http.Request) error {
-	if !s.accounts.Emails || !s.accounts.Passwords {
+	if !s.accounts.Emails || s.accounts.NoPasswords {
 		return page.NotFound()
 	}
 	return s.showForgot(w, r, http.StatusOK, templates.ForgotView{
@@ -27,7 +27,7 @@ func (s *Handlers) showForgot(w http.ResponseWriter, r *http.Request, status int
 
 // Forgot serves POST /forgot: it sends a link to choose a new password. The answer is the same for every address.
 func (s *Handlers) Forgot(w http.ResponseWriter, r *http.Request) error {
-	if !s.accounts.Emails || !s.accounts.Passwords {
+	if !s.accounts.Emails || s.accounts.NoPasswords {
 		return page.NotFound()
 	}
 	email := r.PostForm.Get("email")

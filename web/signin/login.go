@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"doorward/locale"
 	"doorward/oauth"
 	"doorward/oauth/identity"
+	"doorward/oauth/input"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -80,7 +82,30 @@ func (s *Handlers) showLogin(
 	} else {
 		view.AppName = a.Client.Name
 	}
+	s.chooseStep(r, &view)
 	return s.Render(w, r, status, view.Nonce, templates.LoginPage(view), formTarget(f)...)
+}
+
+// chooseStep sets what the sign-in page asks for, and where it links to.
+func (s *Handlers) chooseStep(r *http.Request, view *templates.LoginView) {
+	flow := "?flow=" + url.QueryEscape(view.Flow)
+	both := !s.accounts.NoPasswords && s.accounts.Links
+	switch {
+	case both && (view.Step == templates.LoginMethods || view.Reauth):
+		view.Step, view.LinkFirst, view.OtherAddressURL = templates.LoginMethods, s.prefersLink(r), "/login"+flow
+	case both:
+		view.Step = templates.LoginAddress
+	case s.accounts.Links:
+		view.Step = templates.LoginLink
+	default:
+		view.Step = templates.LoginPassword
+	}
+	if !s.accounts.NoPasswords && s.accounts.Emails && view.Step != templates.LoginAddress {
+		view.ForgotURL = "/forgot"
+	}
+	if s.maySignUp(view.Invitation != nil) && view.Step != templates.LoginMethods && !view.Reauth {
+		view.SignUpURL = "/signup" + flow
+	}
 }
 
 // switchURL is the sign-in page of a flow for another account.
@@ -121,12 +146,20 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	if token := r.PostForm.Get("select"); token != "" && a != nil {
 		return s.selectAccount(w, r, f, a, old, token)
 	}
+	view := templates.LoginView{
+		Page: s.NewPage(nil, ""), Flow: sealed, Email: page.Clean(email, 320), Step: templates.LoginMethods,
+	}
+	if !r.PostForm.Has("password") {
+		return s.showMethods(w, r, f, a, view)
+	}
+	if s.accounts.NoPasswords {
+		return page.NotVerified(locale.New("Reload the sign-in page and try again."))
+	}
 	attempt, err := s.Attempt(r, email, r.PostForm.Get("password"))
 	if err != nil {
 		return err
 	}
 	user, err := s.identity.Login(r.Context(), attempt)
-	view := templates.LoginView{Page: s.NewPage(nil, ""), Flow: sealed, Email: page.Clean(email, 320)}
 	var throttled *identity.Throttled
 	switch {
 	case errors.Is(err, identity.ErrWrong):
@@ -142,6 +175,7 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.countLogin("ok")
+	s.rememberMethod(w, methodPassword)
 	oauth.LogFieldsOf(r.Context()).Subject = user.ID
 	v, err := s.StartSession(w, r, old, user)
 	if err != nil {
@@ -152,6 +186,18 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 		return page.Redirect(w, page.SafeReturn(f.ReturnTo))
 	}
 	return s.resume(w, r, a, v, sealed)
+}
+
+// showMethods answers the address with the methods. It looks nothing up, so it reveals nothing about the address.
+func (s *Handlers) showMethods(
+	w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, view templates.LoginView,
+) error {
+	if !input.IsEmail(strings.TrimSpace(view.Email)) {
+		view.Step = templates.LoginAddress
+		view.Error = locale.New("Enter one email address, such as name@example.com, in Latin letters only.")
+		return s.showLogin(w, r, http.StatusBadRequest, f, a, view)
+	}
+	return s.showLogin(w, r, http.StatusOK, f, a, view)
 }
 
 // selectBinding returns the values to which the token in the form of SelectPage is bound.

@@ -7,6 +7,7 @@ import (
 
 	"doorward/locale"
 	"doorward/oauth"
+	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -15,17 +16,49 @@ import (
 // SignInLinkPage serves GET /login/link: a page with a button, because programs that check links must not use one up.
 func (s *Handlers) SignInLinkPage(w http.ResponseWriter, r *http.Request) error {
 	token := r.URL.Query().Get("word")
-	user, err := s.userOfLink(r, token)
-	if err != nil {
+	proof, err := s.identity.Link(r.Context(), token, storage.ProofSignIn)
+	view := templates.SignInLinkView{Page: s.NewPage(nil, ""), Token: token, Email: proof.Email}
+	switch {
+	case errors.Is(err, identity.ErrLink):
+		user, err := s.userOfLink(r, token)
+		if err != nil {
+			return err
+		}
+		view.Email = user.Email
+	case err != nil:
 		return err
+	default:
+		view.Elsewhere = !proof.AskedBy(storage.Digest(s.browser(r)))
 	}
-	view := templates.SignInLinkView{Page: s.NewPage(nil, ""), Token: token, Email: user.Email}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SignInLinkPage(view))
 }
 
-// SignInLink serves POST /login/link.
+// SignInLink serves POST /login/link. In the browser that asked for the link, what it asked for goes on; in another one,
+// an app's flow does not.
 func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 	token := r.PostForm.Get("word")
+	proof, err := s.identity.Link(r.Context(), token, storage.ProofSignIn)
+	switch {
+	case errors.Is(err, identity.ErrLink):
+		return s.operatorLink(w, r, token)
+	case err != nil:
+		return err
+	}
+	same := proof.AskedBy(storage.Digest(s.browser(r)))
+	v, err := s.signInByProof(w, r, proof, "", "email_link")
+	if err != nil {
+		return err
+	}
+	if same {
+		return s.continueAfter(w, r, v, proof.Detail["flow"])
+	}
+	return s.RedirectWithNotice(
+		w, r, v, page.DefaultPage, locale.New("You are signed in. The link cannot be used again."),
+	)
+}
+
+// operatorLink signs a user in with a link that an operator created.
+func (s *Handlers) operatorLink(w http.ResponseWriter, r *http.Request, token string) error {
 	user, err := s.userOfLink(r, token)
 	if err != nil {
 		return err
@@ -44,8 +77,9 @@ func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	oauth.LogFieldsOf(r.Context()).Subject = user.ID
-	return s.RedirectWithNotice(w, r, v, page.DefaultPage,
-		locale.New("You are signed in. The link cannot be used again."))
+	return s.RedirectWithNotice(
+		w, r, v, page.DefaultPage, locale.New("You are signed in. The link cannot be used again."),
+	)
 }
 
 // userOfLink finds the user whom a sign-in link is for.
@@ -60,7 +94,7 @@ func (s *Handlers) userOfLink(r *http.Request, token string) (storage.User, erro
 // linkInvalid is the page for a sign-in link that does not work.
 func linkInvalid(cause error) *page.Error {
 	return &page.Error{
-		Status: http.StatusForbidden, Heading: locale.New("This link no longer works"),
+		Status: http.StatusBadRequest, Heading: locale.New("This link no longer works"),
 		Message: locale.New("It was already used, is more than 15 minutes old, or was replaced by a newer link. Ask the " +
 			"server's administrator for a new one."),
 		BackURL: "/login", BackText: locale.New("Sign in"), Cause: cause,

@@ -230,7 +230,7 @@ func (s *Handlers) showComplete(
 	w http.ResponseWriter, r *http.Request, status int, proof storage.EmailProof, view templates.CompleteView,
 ) error {
 	view.Email, view.Token = proof.Email, s.secrets.FormToken(completeBinding(&proof)...)
-	view.Password = s.accounts.Passwords
+	view.Password = !s.accounts.NoPasswords
 	return s.Render(w, r, status, view.Nonce, templates.CompletePage(view))
 }
 
