@@ -203,15 +203,15 @@ func TestV33_AnAdministratorCanAlwaysSignIn(t *testing.T) {
 				t.Error("a GET signed the user in")
 			}
 		}
-		wantPage(t, r.Browser().Get(first), http.StatusForbidden) // replaced by the newer one
+		wantPage(t, r.Browser().Get(first), http.StatusBadRequest) // replaced by the newer one
 		page := b.Get(link)
 		a := b.PostForm("/login/link", b.Form(page, "/login/link"))
 		if a.Status != http.StatusSeeOther {
 			t.Fatalf("%d %s", a.Status, a.Body)
 		}
 		wantPage(t, b.Follow(a), http.StatusOK)
-		wantPage(t, r.Browser().Get(link), http.StatusForbidden)
-		wantPage(t, b.PostForm("/login/link", b.Form(page, "/login/link")), http.StatusForbidden)
+		wantPage(t, r.Browser().Get(link), http.StatusBadRequest)
+		wantPage(t, b.PostForm("/login/link", b.Form(page, "/login/link")), http.StatusBadRequest)
 		// The link counts as a correct password: failed attempts are forgotten.
 		fresh := r.Browser()
 		if a := fresh.LogIn(fresh.Get("/login"), admin.Email); a.Status != http.StatusSeeOther {
@@ -266,9 +266,9 @@ func TestV33_ASignInLinkExpires(t *testing.T) {
 			wantPage(t, r.Browser().Get(link), http.StatusOK)
 			end(u)
 			b := r.Browser()
-			wantPage(t, b.Get(link), http.StatusForbidden)
+			wantPage(t, b.Get(link), http.StatusBadRequest)
 			wantPage(t, b.PostForm("/login/link", url.Values{"word": {strings.TrimPrefix(link, "/login/link?word=")}}),
-				http.StatusForbidden)
+				http.StatusBadRequest)
 		}
 		disabled := r.User("disabled@example.com", "Disabled", false)
 		if err := r.Store.DisableUser(r.System(), disabled.ID); err != nil {
