@@ -56,7 +56,7 @@ func mustLoad(t *testing.T, text string, vars map[string]string) Config {
 func sameConfig(t *testing.T, got, want any) {
 	t.Helper()
 	secrets := cmp.Comparer(func(a, b input.Secret) bool { return bytes.Equal(a, b) })
-	if diff := cmp.Diff(want, got, secrets, cmpopts.EquateComparable(netip.Prefix{}), cmpopts.IgnoreUnexported(gateway.API{})); diff != "" {
+	if diff := cmp.Diff(want, got, secrets, cmpopts.EquateComparable(netip.Prefix{}), cmpopts.IgnoreUnexported(gateway.API{}, Config{})); diff != "" {
 		t.Errorf("configuration differs (-want +got):\n%s", diff)
 	}
 }

@@ -45,24 +45,31 @@ func (s *Set) Match(acceptLanguage string, preferred ...string) *Language {
 			if err != nil {
 				continue
 			}
-			// A language that its speakers only often know too would win over what else they prefer.
-			if l := s.match(language.High, tag); l != nil {
+			// Another language that its speakers often know too would win over what else they prefer.
+			if l := s.match(tag); l != nil && sameBase(l.tag, tag) {
 				return l
 			}
 		}
 	}
-	if l := s.match(language.Low, accepted(acceptLanguage)...); l != nil {
+	if l := s.match(accepted(acceptLanguage)...); l != nil {
 		return l
 	}
 	return s.languages[0]
 }
 
-// match returns the best language for tags, the most important first; nil: there is none that fits at least so well.
-func (s *Set) match(least language.Confidence, tags ...language.Tag) *Language {
-	if _, i, confidence := s.matcher.Match(tags...); confidence >= least {
+// match returns the best language for tags, the most important first; nil: there is none that fits.
+func (s *Set) match(tags ...language.Tag) *Language {
+	if _, i, confidence := s.matcher.Match(tags...); confidence > language.No {
 		return s.languages[i]
 	}
 	return nil
+}
+
+// sameBase reports whether two tags are variants of one language, such as pt-BR and pt-PT.
+func sameBase(a, b language.Tag) bool {
+	x, _ := a.Base()
+	y, _ := b.Base()
+	return x == y
 }
 
 // accepted returns the languages of an Accept-Language header, the most important first.

@@ -64,6 +64,7 @@ func TestV68_DemoShowsTheWholeCircle(t *testing.T) {
 	tab.Click(`form[action="/connect"] button`)
 	shot(t, tab, "demo-2-login")
 	tab.Fill(`[name=email]`, email)
+	tab.Click(`form[action="/login"] [type=submit]`)
 	tab.Fill(`[name=password]`, password)
 	tab.Click(`form[action="/login"] [type=submit]`)
 	shot(t, tab, "demo-3-consent")

@@ -229,22 +229,23 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"POST /setup": {
 				{page, func() *rig.Answer { return r.Browser().PostForm("/setup", url.Values{"word": {"x"}}) }},
 			},
-			"GET /{$}":               {{page, get("/")}},
-			"GET /settings/{$}":      {{page, get("/settings/")}},
-			"GET /settings/profile":  {{page, get("/settings/profile")}},
-			"POST /settings/profile": {{page, post("/settings/profile", url.Values{"name": {"New"}})}},
-			"GET /settings/security": {{page, get("/settings/security")}},
-			"GET /admin/{$}":         {{page, get("/admin/")}},
-			"GET /admin/users":       {{page, get("/admin/users")}},
-			"POST /admin/users":      {{page, post("/admin/users", with(password, "email", "a@example.com"))}},
-			"GET /healthz":           {{works, get("/healthz")}},
-			"/gateway/forward":       {{turned, get("/gateway/forward")}}, // not a trusted proxy; F-12 tests trusted ones
-			"/gateway/nginx":         {{turned, get("/gateway/nginx")}},
-			"GET /oauth/jwks":        {{machine, get("/oauth/jwks")}},
-			"GET /readyz":            {{probe, get("/readyz")}},
-			"GET /assets/":           {{works, get("/assets/doorward.css")}},
-			"GET /favicon.ico":       {{works, get("/favicon.ico")}},
-			"/":                      nil, // no page here, with or without storage
+			"GET /{$}":                 {{page, get("/")}},
+			"GET /settings/{$}":        {{page, get("/settings/")}},
+			"GET /settings/profile":    {{page, get("/settings/profile")}},
+			"POST /settings/profile":   {{page, post("/settings/profile", url.Values{"name": {"New"}})}},
+			"GET /settings/security":   {{page, get("/settings/security")}},
+			"GET /admin/{$}":           {{page, get("/admin/")}},
+			"GET /admin/users":         {{page, get("/admin/users")}},
+			"POST /admin/users":        {{page, post("/admin/users", with(password, "email", "a@example.com"))}},
+			"GET /healthz":             {{works, get("/healthz")}},
+			"/gateway/forward":         {{turned, get("/gateway/forward")}}, // not a trusted proxy; F-12 tests trusted ones
+			"/gateway/nginx":           {{turned, get("/gateway/nginx")}},
+			"GET /oauth/jwks":          {{machine, get("/oauth/jwks")}},
+			"GET /assets/brand/{name}": nil, // it needs no storage
+			"GET /readyz":              {{probe, get("/readyz")}},
+			"GET /assets/":             {{works, get("/assets/doorward.css")}},
+			"GET /favicon.ico":         {{works, get("/favicon.ico")}},
+			"/":                        nil, // no page here, with or without storage
 			"GET /.well-known/oauth-authorization-server":             {{works, get("/.well-known/oauth-authorization-server")}},
 			"OPTIONS /.well-known/oauth-authorization-server":         nil, // no storage is used, here and below
 			"OPTIONS /oauth/jwks":                                     nil,
@@ -284,6 +285,15 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"POST /admin/users/{id}/sign-out": {
 				{page, post("/admin/users/"+r.Alice.ID+"/sign-out", url.Values{"confirmed": {"yes"}})},
 			},
+			"GET /login/code":   {{page, get("/login/code?flow=" + url.QueryEscape(consent.Get("flow")))}},
+			"POST /login/code":  {{page, post("/login/code", url.Values{"flow": {consent.Get("flow")}, "code": {"12345678"}})}},
+			"GET /signup/link":  {{page, get("/signup/link?word=x")}},
+			"POST /signup/link": {{page, post("/signup/link", url.Values{"word": {"x"}})}},
+			"GET /reset":        {{page, get("/reset?word=x")}},
+			"POST /reset":       {{page, post("/reset", url.Values{"word": {"x"}, "password": {"another river under stones"}})}},
+			// This server sends no email, and visitors do not sign up.
+			"POST /login/email": nil, "GET /signup": nil, "POST /signup": nil, "GET /signup/code": nil, "POST /signup/code": nil,
+			"GET /signup/complete": nil, "POST /signup/complete": nil, "GET /forgot": nil, "POST /forgot": nil,
 			"GET /login/link":                            {{page, get("/login/link?word=x")}},
 			"POST /login/link":                           {{page, post("/login/link", url.Values{"word": {"x"}})}},
 			"POST /admin/workspaces/{id}/disable":        {{page, post("/admin/workspaces/x/disable", nil)}},

@@ -47,7 +47,7 @@ func (s *Handlers) showSignUp(
 		return err
 	}
 	if !s.maySignUp(invited != nil) {
-		return signUpClosed(view.Flow)
+		return s.signUpClosed(view.Flow)
 	}
 	if invited != nil && view.Email == "" {
 		view.Email = invited.For
@@ -65,9 +65,13 @@ func (s *Handlers) maySignUp(invited bool) bool {
 }
 
 // signUpClosed is the page for visitors who may not create an account.
-func signUpClosed(sealed string) *page.Error {
+func (s *Handlers) signUpClosed(sealed string) *page.Error {
+	status := http.StatusForbidden // an invitation would help
+	if s.accounts.SignUp != SignUpInvited {
+		status = http.StatusNotFound
+	}
 	e := &page.Error{
-		Status: http.StatusForbidden, Heading: locale.New("You cannot create an account here"),
+		Status: status, Heading: locale.New("You cannot create an account here"),
 		Message: locale.New("Accounts on this server are created by its administrators, or with an invitation. Ask them for one."),
 		BackURL: "/login", BackText: locale.New("Sign in"),
 	}
@@ -80,6 +84,9 @@ func signUpClosed(sealed string) *page.Error {
 // SignUp serves POST /signup: it sends an email that proves the address, or that says that there is an account. The
 // answer is the same.
 func (s *Handlers) SignUp(w http.ResponseWriter, r *http.Request) error {
+	if s.accounts.SignUp != SignUpOpen && s.accounts.SignUp != SignUpInvited {
+		return s.signUpClosed("")
+	}
 	sealed, email := r.PostForm.Get("flow"), r.PostForm.Get("email")
 	f, a, done, err := s.openSignIn(w, r, sealed)
 	if err != nil || done {
@@ -90,7 +97,7 @@ func (s *Handlers) SignUp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !s.maySignUp(invited != nil) {
-		return signUpClosed(sealed)
+		return s.signUpClosed(sealed)
 	}
 	if s.accounts.SignUp == SignUpInvited && storage.EmailKey(email) != storage.EmailKey(invited.For) {
 		return s.showSignUp(w, r, http.StatusBadRequest, f, a, templates.SignUpView{
