@@ -112,6 +112,13 @@ func (s *Handlers) openSignIn(w http.ResponseWriter, r *http.Request, sealed str
 func (s *Handlers) CodePage(w http.ResponseWriter, r *http.Request) error {
 	sealed := r.URL.Query().Get("flow")
 	f, _, done, err := s.openSignIn(w, r, sealed)
+	var over *page.Error
+	if errors.As(err, &over) {
+		// The link was opened in another tab of this browser, and what it asked for has gone on there.
+		if v, lookup := s.Visitor(r); lookup == nil && v.SignedIn() {
+			return page.Redirect(w, page.DefaultPage)
+		}
+	}
 	if err != nil || done {
 		return err
 	}
