@@ -49,12 +49,7 @@ func (b *bench) tail(
 			ours, bare, err = b.pair(ctx, name, configuration, keys)
 			return err
 		},
-		prepare: func(ctx context.Context, _ int) (err error) {
-			if peak == 0 {
-				peak, err = b.wrk(ctx, ours)
-			}
-			return err
-		},
+		prepare: func(ctx context.Context, _ int) (err error) { peak, err = b.wrk(ctx, ours); return err },
 		ours:    func(ctx context.Context, _ int) (float64, error) { return measure(ctx, ours) },
 		against: func(ctx context.Context, _ int) (float64, error) { return measure(ctx, bare) },
 		note:    func() string { return fmt.Sprintf("%.0f requests a second", peak/2) },
