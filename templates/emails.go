@@ -30,10 +30,10 @@ type EmailView struct {
 	URL, Code string
 	ExpiresAt time.Time // of the link
 	// Detail are further values, as storage.Email has them: "workspace", "inviter", "role", "key", "days", "address",
-	// "browser", "place" and "reason".
+	// "browser", "place", "reason", and "path" and "at", which become the URL and At.
 	Detail   map[string]string
-	SignUp   bool // visitors may create an account
-	At       time.Time
+	SignUp   bool          // visitors may create an account
+	At       time.Time     // when what it is about happens or happened
 	Duration time.Duration // of the link
 }
 

@@ -124,6 +124,9 @@ func newServer(
 		Grants:           oauth.GrantRules(),
 		RedirectSchemes:  c.RedirectSchemes,
 		OwnersSetPlans:   c.PlansBy == "owners",
+		KnownOnly:        c.SignUp == config.SignUpClosed,
+		SendsEmail:       c.SendsEmail(),
+		Secrets:          secrets,
 		UnlimitedChanges: c.TokenLimits.ClientRequests == 0,
 	})
 	protocol := oauth.New(oauth.Config{

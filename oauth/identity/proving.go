@@ -149,18 +149,9 @@ func (s *Service) notifyUntil(
 	if !s.sends {
 		return nil
 	}
-	values := map[string]string{"time_zone": u.TimeZone}
-	for k, v := range detail {
-		values[k] = v
-	}
-	e := storage.Email{
-		Kind: kind, Recipient: to, UserID: u.ID, Language: u.Language, Detail: values,
-		ExpiresAt: s.store.Now().Add(lifetime),
-	}
-	if url != "" {
-		s.secrets.SealEmail(&e, seal.EmailSecrets{URL: url})
-	}
-	return s.store.InsertEmail(ctx, e)
+	return s.store.InsertEmail(
+		ctx, s.secrets.NewEmail(kind, u, to, seal.EmailSecrets{URL: url}, detail, s.store.Now().Add(lifetime)),
+	)
 }
 
 // NotifyNewDevice tells a user that they signed in from a browser that was not known, in the transaction that starts the
