@@ -63,7 +63,7 @@ type Rig struct {
 	Alice      storage.User
 	Metrics    *prometheus.Registry
 	Log        *Log
-	Seen       *Secrets // by all clients of this rig
+	Seen       *Secrets     // by all clients of this rig
 	outbox     *mail.Outbox // writes emails, and sends none
 	offset     atomic.Int64
 	// oneOfSeveral: it catches up with the changes of other nodes before each request.
