@@ -152,6 +152,7 @@ func newServer(
 			Enabled: c.SendsEmail(), Hourly: c.Mail.Hourly, Allows: c.SignUpDomains.Allows,
 			Approval: c.SignUpApproval == config.ApprovalAdministrator,
 		},
+		NoPasswords: !c.SignIn.Password,
 	})
 	return &services{
 		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,

@@ -82,12 +82,12 @@ func (s *Service) TakeSignIn(ctx context.Context, proof storage.EmailProof, code
 	return s.store.ForgetPasswordFailures(ctx, proof.UserID)
 }
 
-// SignUp creates the account for a proven address. If accounts need an approval, it waits for one: it is disabled, and
-// WaitingSince says so. Wrong fields are *Invalid errors, joined. Of many calls with one proof, only one succeeds; the
+// SignUp creates the account for a proven address. If accounts need an approval, it waits for one, unless an administrator
+// invited the user: it is disabled, and WaitingSince says so. Wrong fields are *Invalid errors, joined. Of many calls with one proof, only one succeeds; the
 // others get ErrLink.
 func (s *Service) SignUp(ctx context.Context, proof storage.EmailProof, u NewUser) (storage.User, error) {
 	ctx = storage.System(ctx)
-	u.Email, u.Admin, u.Proven = proof.Email, false, true
+	u.Email, u.Admin, u.Proven, u.invited = proof.Email, false, true, isInvitation(&proof)
 	insert, err := s.prepare(ctx, u, func(ctx context.Context) error {
 		if err := s.store.UseEmailProof(ctx, proof.ID); errors.Is(err, storage.ErrConsumed) {
 			return ErrLink
@@ -101,7 +101,7 @@ func (s *Service) SignUp(ctx context.Context, proof storage.EmailProof, u NewUse
 		if held {
 			return storage.ErrExists
 		}
-		if s.approval {
+		if s.approval && !u.invited {
 			if err := s.tellAdministrators(ctx); err != nil {
 				return err
 			}
