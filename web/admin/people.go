@@ -52,7 +52,8 @@ func notDone(err error, u *storage.User) error {
 	case errors.Is(err, storage.ErrConflict):
 		answer.Message = lastAdministrator
 	case errors.Is(err, identity.ErrNotWaiting):
-		answer.Message = locale.New("The account does not wait for approval any more. Another administrator may have decided.")
+		answer.Message = locale.New("The account does not wait for approval. Another administrator may have " +
+			"decided already.")
 	case errors.Is(err, identity.ErrDisabled):
 		answer.Message = locale.New("The user is disabled. Enable them first.")
 	case errors.Is(err, identity.ErrNoEmail), errors.Is(err, identity.ErrNoPasswords):

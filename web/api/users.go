@@ -59,8 +59,8 @@ type UserFilter struct {
 	Filter string `query:"filter" doc:"Only users in this state." enum:"never_signed_in,disabled,administrator,waiting"`
 }
 
-// NewInvitation is the request to invite a user.
-type NewInvitation struct {
+// AccountInvitation is the request to invite a user.
+type AccountInvitation struct {
 	Email string `json:"email"`
 }
 
@@ -136,7 +136,7 @@ func (a *API) users() []operation {
 			text: "Sends an email with a link to set up an account, which works for 7 days. A newer invitation of the " +
 				"same address replaces it. Needs a sign-in within the last few minutes, or a personal access token that " +
 				"never expires and has no allowed IP addresses.",
-			request:  NewInvitation{Email: "carol@example.com"},
+			request:  AccountInvitation{Email: "carol@example.com"},
 			answer:   SentInvitation{ID: "proof_" + exampleUUID, Email: "carol@example.com", ExpiresAt: exampleTime},
 			conflict: "The address has an account, or the server sends no email.",
 		}), a.inviteUser),
@@ -328,7 +328,8 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 		in.Admin = in.Administrator
 	}
 	switch {
-	case in.Email == nil && in.Name == nil && in.Admin == nil && in.Disabled == nil && in.KeepWorkspaces == nil && !approve:
+	case in.Email == nil && in.Name == nil && in.Admin == nil && in.Disabled == nil && in.KeepWorkspaces == nil &&
+		!approve:
 		return ServerUser{}, badRequest("Nothing to change; send email, name, administrator, disabled or approved.")
 	case approve && !*in.Approved:
 		return ServerUser{}, badRequest(`The member "approved" can only be true; to refuse an account, delete the user.`)
@@ -404,11 +405,15 @@ func userFault(err error) error {
 	case errors.Is(err, identity.ErrDisabled):
 		return conflict("The user is disabled; enable them first.")
 	case errors.Is(err, identity.ErrNoEmail):
-		return conflict("This server sends no email; its operator can use the commands doorward user create and password.")
+		return conflict(
+			"This server sends no email; its operator can use the commands doorward user create and user password.",
+		)
 	case errors.Is(err, identity.ErrNoPasswords):
 		return conflict("Users of this server do not sign in with passwords.")
 	case errors.Is(err, identity.ErrOnlyWay):
-		return conflict("The user could not sign in without it, because this server sends no email; disable the user instead.")
+		return conflict(
+			"The user could not sign in without it, because this server sends no email; disable the user instead.",
+		)
 	case errors.Is(err, storage.ErrConflict):
 		return conflict(
 			"The server would have no enabled administrator; make or enable another administrator first. Nothing " +
@@ -447,7 +452,7 @@ func (a *API) signOutUser(ctx context.Context, c *call, _ *none, in *SignOut) (S
 	return out, nil
 }
 
-func (a *API) inviteUser(ctx context.Context, c *call, _ *none, in *NewInvitation) (SentInvitation, error) {
+func (a *API) inviteUser(ctx context.Context, c *call, _ *none, in *AccountInvitation) (SentInvitation, error) {
 	if err := c.by.MayGrantAccountAccess(); err != nil {
 		return SentInvitation{}, err
 	}
