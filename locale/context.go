@@ -15,6 +15,14 @@ func Change(ctx context.Context, l Locale) {
 	}
 }
 
+// TagOf returns the language tag of a context's reader; empty if there is none.
+func TagOf(ctx context.Context) string {
+	if _, ok := ctx.Value(key{}).(*Locale); !ok {
+		return ""
+	}
+	return From(ctx).Tag()
+}
+
 // From returns the locale of a context. It is English and UTC if there is none.
 func From(ctx context.Context) Locale {
 	if have, ok := ctx.Value(key{}).(*Locale); ok {

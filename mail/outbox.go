@@ -171,6 +171,9 @@ func (o *Outbox) Write(ctx context.Context, e *storage.Email) (Message, error) {
 		ExpiresAt: e.ExpiresAt.Time(), Detail: e.Detail, SignUp: o.SignUp, At: e.CreatedAt.Time(),
 		Duration: e.ExpiresAt.Sub(e.CreatedAt),
 	}
+	if at, err := time.Parse(time.RFC3339, e.Detail["at"]); err == nil {
+		view.At = at
+	}
 	if view.URL == "" {
 		view.URL = o.Issuer + e.Detail["path"]
 	}

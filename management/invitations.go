@@ -8,17 +8,20 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
-// Invite invites a user to a workspace, by a link that contains the returned token, which is not stored. It replaces an
-// earlier invitation for the same address. It returns storage.ErrConflict for a personal workspace.
+// Invite invites a user to a workspace, by a link that contains the returned token, which is not stored. If the server
+// sends email, the invitation is sent; its link is for the invited person alone then. It replaces an earlier invitation for the same
+// address. It returns storage.ErrConflict for a personal workspace.
 func (m *Manager) Invite(
 	ctx context.Context, by Authority, w storage.Workspace, email, role string,
 ) (storage.Invitation, string, error) {
@@ -90,6 +93,9 @@ func (m *Manager) Invite(
 			}
 		}
 		if err == nil {
+			err = m.sendInvitation(ctx, &by, &w, i, token)
+		}
+		if err == nil {
 			err = m.store.InsertInvitation(ctx, i)
 		}
 		if err != nil {
@@ -99,6 +105,58 @@ func (m *Manager) Invite(
 	})
 	i.CreatedAt = m.store.Now()
 	return i, token, err
+}
+
+// invitationsPerDay is how many invitations a workspace can send by email in a day.
+const invitationsPerDay = 50
+
+// SendsEmail reports whether invitations are sent by email, so that their links need not be shown.
+func (m *Manager) SendsEmail() bool { return m.sends }
+
+// sendInvitation sends an invitation by email, if the server sends email. It returns *input.Invalid if the workspace has
+// sent too many, or if the address has no account and could not get one.
+func (m *Manager) sendInvitation(
+	ctx context.Context, by *Authority, w *storage.Workspace, i storage.Invitation, token string,
+) error {
+	reader, err := m.store.UserByEmail(ctx, i.Email)
+	switch {
+	case errors.Is(err, storage.ErrNotFound) && m.knownOnly:
+		return &input.Invalid{
+			Field: "email",
+			Message: locale.New("There is no account with this address, and only an administrator of this server can create " +
+				"one. Ask them for it, then invite the person again."),
+		}
+	case errors.Is(err, storage.ErrNotFound):
+		reader = storage.User{}
+	case err != nil:
+		return err
+	}
+	if !m.sends {
+		return nil
+	}
+	allowed, err := m.store.CountEmail(ctx, "invitations "+w.ID, invitationsPerDay, 24*time.Hour)
+	if err != nil {
+		return err
+	}
+	if !allowed {
+		return &input.Invalid{
+			Field: "email",
+			Message: locale.New("The workspace has sent %s invitations within a day, the maximum; try again tomorrow",
+				strconv.Itoa(invitationsPerDay)),
+		}
+	}
+	inviter := ""
+	if id := by.person(); id != "" {
+		u, err := m.store.UserByID(ctx, id)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		inviter = cmp.Or(u.Name, u.Email)
+	}
+	e := m.secrets.NewEmail("invitation", &reader, i.Email, seal.EmailSecrets{URL: m.InvitationURL(token)},
+		map[string]string{"workspace": w.Name, "inviter": inviter, "role": i.Role}, i.ExpiresAt)
+	e.Language = cmp.Or(e.Language, locale.TagOf(ctx))
+	return m.store.InsertEmail(ctx, e)
 }
 
 // mayWithdraw returns *Forbidden if one of the invitations that match selects is for an owner, and the authority may

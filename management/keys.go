@@ -226,7 +226,19 @@ func (m *Manager) ResumeKey(
 func (m *Manager) RevokeKey(
 	ctx context.Context, by Authority, owner storage.KeyOwner, id string,
 ) (storage.APIKey, error) {
-	k, err := m.changeKey(ctx, by, owner, id, "revoked", keyAct, m.store.RevokeKey)
+	return m.revokeKey(ctx, by, owner, id, "")
+}
+
+func (m *Manager) revokeKey(
+	ctx context.Context, by Authority, owner storage.KeyOwner, id, reason string,
+) (storage.APIKey, error) {
+	var k storage.APIKey
+	err := m.store.InTx(ctx, func(ctx context.Context) (err error) {
+		if k, err = m.changeKey(ctx, by, owner, id, "revoked", keyAct, m.store.RevokeKey); err != nil {
+			return err
+		}
+		return m.tellRevoked(ctx, &by, &k, reason)
+	})
 	if errors.Is(err, storage.ErrNotFound) {
 		err = m.store.InTx(ctx, func(ctx context.Context) (err error) {
 			k, err = m.store.Key(ctx, owner, id)
@@ -326,7 +338,7 @@ func (m *Manager) RevokeBySecret(ctx context.Context, secret string) error {
 	if a := storage.ActorOf(ctx); a.Credential == "" {
 		a.UserID, a.Credential, a.KeyID = k.UserID, k.Kind, k.ID
 	}
-	_, err = m.RevokeKey(ctx, by, k.Owner(), k.ID)
+	_, err = m.revokeKey(ctx, by, k.Owner(), k.ID, "leaked")
 	if errors.Is(err, storage.ErrNotFound) {
 		err = nil // deleted meanwhile
 	}

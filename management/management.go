@@ -6,11 +6,12 @@ import (
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
-// Config holds what a Manager needs. Every field is required, except RedirectSchemes, OwnersSetPlans and
-// UnlimitedChanges.
+// Config holds what a Manager needs. Every field is required, except RedirectSchemes, OwnersSetPlans,
+// KnownOnly, SendsEmail and UnlimitedChanges.
 type Config struct {
 	Issuer  string // start of the links of invitations; no trailing slash
 	Store   *storage.Store
@@ -23,6 +24,11 @@ type Config struct {
 	RedirectSchemes []string
 	// OwnersSetPlans lets the owners of a workspace choose its plan; otherwise only administrators of this server do.
 	OwnersSetPlans bool
+	// KnownOnly says that only addresses with an account can be invited, because the others could not create one.
+	KnownOnly bool
+	// SendsEmail says that the server sends invitations and notices by email.
+	SendsEmail bool
+	Secrets    *seal.Secrets // seals the links in emails; needed only with SendsEmail
 	// UnlimitedChanges lifts the limits of TakeChange, TakeSignIn and TakeAnswer.
 	UnlimitedChanges bool
 }
@@ -36,6 +42,9 @@ type Manager struct {
 	limiter   limit.Limiter
 	clients   clientRules
 	ownPlans  bool // owners set the plan of their workspace
+	knownOnly bool
+	sends     bool
+	secrets   *seal.Secrets
 	unlimited bool
 }
 
@@ -44,6 +53,7 @@ func New(c Config) *Manager {
 	return &Manager{
 		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, limiter: c.Limiter,
 		clients:  clientRules{catalog: c.Catalog, grants: c.Grants, redirectSchemes: c.RedirectSchemes},
-		ownPlans: c.OwnersSetPlans, unlimited: c.UnlimitedChanges,
+		ownPlans: c.OwnersSetPlans, knownOnly: c.KnownOnly, sends: c.SendsEmail, secrets: c.Secrets,
+		unlimited: c.UnlimitedChanges,
 	}
 }

@@ -110,10 +110,28 @@ func (s *Store) SealedEmails(ctx context.Context, after string, limit int) ([]Em
 	return list, err
 }
 
-// ResealEmail replaces what is sealed in an email, unless it was sent or changed meanwhile.
+// ResealEmail replaces what is sealed in an email. It returns ErrConsumed if it was sent or changed meanwhile.
 func (s *Store) ResealEmail(ctx context.Context, id, before, after string) error {
-	_, err := s.exec(ctx, plain(`UPDATE emails SET sealed = $3 WHERE id = $1 AND sealed = $2`), id, before, after)
-	return err
+	return s.execOne(ctx, ErrConsumed, plain(`UPDATE emails SET sealed = $3 WHERE id = $1 AND sealed = $2`), id, before,
+		after)
+}
+
+// ExpiringKeys lists at most limit keys and personal access tokens that expire within left, were to live longer than that
+// when they were created, and are not rotated, revoked or counted (CountEmail) under the prefix and their id.
+func (s *Store) ExpiringKeys(ctx context.Context, left time.Duration, prefix string, limit int) ([]APIKey, error) {
+	now := s.Now()
+	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM `+keyTables+`
+		WHERE k.expires_at > $1 AND k.expires_at < $2 AND k.expires_at - k.created_at > $3 AND k.revoked_at IS NULL
+		AND k.rotated_into = '' AND NOT EXISTS (SELECT 1 FROM email_limits l WHERE l.key = $4 || k.id)
+		ORDER BY k.expires_at, k.id LIMIT $5`), now, now.Add(left), left.Microseconds(), prefix, limit)
+}
+
+// KeyReaders lists the users who are told what becomes of a key: the user of a personal access token, or the admins and
+// owners of an API key's workspace and, if they are still a member, the user who created it. Disabled users are left out.
+func (s *Store) KeyReaders(ctx context.Context, k *APIKey) ([]User, error) {
+	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumnsOf("u")+` FROM users u WHERE u.disabled_at IS NULL
+		AND (u.id = $1 OR u.id IN (SELECT m.user_id FROM memberships m WHERE m.workspace_id = $2
+			AND (m.role IN ('admin', 'owner') OR m.user_id = $3))) ORDER BY u.id`), k.UserID, k.WorkspaceID, k.CreatedBy)
 }
 
 // CountEmail counts one email under a key, and reports whether the key had fewer than limit within the time per. Nothing

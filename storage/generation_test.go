@@ -118,6 +118,7 @@ var unannounced = map[string]string{
 	"EndLaterUndos":          ofSessions,
 	"ForgetPasswordFailures": ofSessions,
 	"SetEmailProven":         ofSessions,
+	"EndWaiting":             notDecisive,
 	"SetUserLocale":          notDecisive,
 	"InsertEmail":            notDecisive,
 	"ClaimEmails":            notDecisive,

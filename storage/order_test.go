@@ -58,7 +58,7 @@ func TestV67_SortedListsPageEveryRowOnce(t *testing.T) {
 			}
 		}
 		check("users", []string{"name", "email", "created", "last_seen"}, func(o storage.Order) ([]string, []string, error) {
-			list, err := s.SortedUsers(ctx, "", o, 1000)
+			list, err := s.SortedUsers(ctx, storage.UserFilter{}, o, 1000)
 			return each(list, func(u *storage.User) string { return u.ID }),
 				each(list, func(u *storage.User) string { return u.OrderValue(o.By) }), err
 		})
@@ -87,7 +87,7 @@ func TestV67_SortedListsPageEveryRowOnce(t *testing.T) {
 				})
 				return ids, values, err
 			})
-		if list, err := s.SortedUsers(ctx, "", storage.Order{By: "no such column; DROP TABLE users"}, 10); err != nil ||
+		if list, err := s.SortedUsers(ctx, storage.UserFilter{}, storage.Order{By: "no such column; DROP TABLE users"}, 10); err != nil ||
 			len(list) < 5 {
 			t.Errorf("by an unknown column: %d users, %v", len(list), err)
 		}

@@ -387,6 +387,10 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"SetUserLocale": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.SetUserLocale(ctx, w.user.ID, "de", "Europe/Berlin")
 	},
+	"EndWaiting": func(ctx context.Context, s *storage.Store, w *world) error {
+		u := storage.User{ID: storage.NewID("user"), Email: "waiting@example.com", WaitingSince: 1}
+		return errors.Join(s.InsertUser(ctx, &u), s.EndWaiting(ctx, u.ID))
+	},
 	"SetEmailProven": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.SetEmailProven(ctx, w.user.ID)
 	},

@@ -107,18 +107,50 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 	return u, err
 }
 
+// The states by which users can be filtered.
+const (
+	UsersNeverSignedIn  = "never_signed_in"
+	UsersDisabled       = "disabled" // by an administrator; users who wait for approval are not among them
+	UsersAdministrators = "administrator"
+	UsersWaiting        = "waiting" // for approval
+)
+
+// UserFilter selects users. A zero field does not restrict them.
+type UserFilter struct {
+	Search string // part of the address or name, in any case
+	State  string // one of the Users constants; an unknown one selects none
+}
+
+// userStates are the conditions of the states.
+var userStates = map[string]string{
+	"":                  "TRUE",
+	UsersNeverSignedIn:  "seen_at IS NULL",
+	UsersDisabled:       "disabled_at IS NOT NULL AND waiting_since IS NULL",
+	UsersAdministrators: "admin",
+	UsersWaiting:        "waiting_since IS NOT NULL",
+}
+
+// UserStates lists the states by which users can be filtered.
+func UserStates() []string {
+	return []string{UsersNeverSignedIn, UsersDisabled, UsersAdministrators, UsersWaiting}
+}
+
 // Users lists at most limit users, in the order of their creation, from the one after the ID afterID; empty starts at
 // the first. search selects those whose address or name contains it, ignoring case.
 func (s *Store) Users(ctx context.Context, search, afterID string, limit int) ([]User, error) {
-	return s.SortedUsers(ctx, search, Order{After: afterID}, limit)
+	return s.SortedUsers(ctx, UserFilter{Search: search}, Order{After: afterID}, limit)
 }
 
-// SortedUsers is Users in another order: by name, email, created or last_seen.
-func (s *Store) SortedUsers(ctx context.Context, search string, o Order, limit int) ([]User, error) {
+// SortedUsers is Users with a filter and in another order: by name, email, created or last_seen.
+func (s *Store) SortedUsers(ctx context.Context, f UserFilter, o Order, limit int) ([]User, error) {
+	state, ok := userStates[f.State]
+	if !ok {
+		return nil, nil
+	}
 	after, order, args := o.clause(userOrders, "id", 3)
 	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumns+` FROM users
-		WHERE (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') AND `+after+` ORDER BY `+order+`
-		LIMIT $1`), append([]any{limit, likePattern(search)}, args...)...)
+		WHERE (email_key LIKE $2 ESCAPE '!' OR name_key LIKE $2 ESCAPE '!') AND `+state+` AND `+after+`
+		ORDER BY `+order+` LIMIT $1`), append([]any{limit, likePattern(f.Search)}, args...)...)
 }
 
 // likePattern returns a pattern for text that contains search, with its wildcards escaped.
@@ -255,6 +287,13 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 		}
 		return nil
 	})
+}
+
+// EndWaiting records that an administrator has decided about an account that waits for approval. It changes nothing else.
+// Of many requests at once, only one succeeds; the others get ErrConsumed.
+func (s *Store) EndWaiting(ctx context.Context, userID string) error {
+	return s.execOne(ctx, ErrConsumed, plain(`UPDATE users SET waiting_since = NULL WHERE id = $1
+		AND waiting_since IS NOT NULL`), userID)
 }
 
 // lockOwned blocks, until the transaction ends, other changes of the owners of a user's workspaces, and authorizations

@@ -7,11 +7,14 @@ import (
 )
 
 // AdminUsersView is /admin/users. It posts name, email, password, admin ("1"), and current_password if NeedPassword is
-// set, to /admin/users; nothing to /admin/users/{ID}/disable and /admin/users/{ID}/enable. The search is a GET of
-// /admin/users with q.
+// set, to /admin/users; if Invites is set, only email and current_password. It posts nothing to
+// /admin/users/{ID}/disable and /admin/users/{ID}/enable. The search is a GET of /admin/users with q and filter.
 type AdminUsersView struct {
 	Page
 	Query   string   // what was searched for; empty shows all
+	Filter  string   // the chosen one of Filters; empty: all users
+	Filters []Option // the first is for all users
+	Invites bool     // the server sends email, so an administrator invites users and sets no password
 	Columns []Column // name, email, created, last_seen and the actions
 	Users   []AdminUser
 	NextURL string // empty on the last page
@@ -38,16 +41,26 @@ type AdminUser struct {
 	Disabled bool
 	Created  time.Time
 	LastSeen time.Time // zero: never
+	Waiting  bool      // for approval; Disabled is set too
 	Self     bool      // the viewer, who cannot disable themselves
 }
 
-// AdminUserView is /admin/users/{ID}. It posts name, email and admin ("1") to that path; password, keep_apps ("1"),
-// tokens ("1") and, if NeedPassword is set, current_password to …/password; nothing to …/enable. It links to the
-// confirmation pages …/sign-out and …/disable.
+// AdminUserView is /admin/users/{ID}. It posts name, email and admin ("1") to that path; nothing to …/enable and
+// …/approve; nothing to …/reset if Resets is set; unless Invites is set, password, keep_apps ("1"), tokens ("1") and, if
+// NeedPassword is set, current_password to …/password. It links to the confirmation pages …/sign-out, …/disable,
+// …/delete, …/refuse, …/methods/{ID}/remove and …/sessions/{ID}/end.
 type AdminUserView struct {
 	Page
-	AdminUser         // Name, Email and Admin as they were typed
-	SavedEmail string // as stored
+	AdminUser          // Name, Email and Admin as they were typed
+	SavedEmail  string // as stored
+	EmailProven time.Time
+	// TermsURL are the terms that the user accepted at TermsAccepted; empty: none.
+	TermsURL      string
+	TermsAccepted time.Time
+	Methods       []AdminMethod
+	Sessions      []SessionRow
+	Invites       bool // the server sends email, so an administrator sets no password
+	Resets        bool // a reset email can be sent
 	// Workspaces are those without another enabled owner, in words.
 	Workspaces []locale.Text
 	// Tokens are the personal access tokens that are neither revoked nor expired, in words, in the reader's language.
@@ -57,6 +70,14 @@ type AdminUserView struct {
 	RevokeTokens bool
 	NeedPassword bool                   // the administrator's last sign-in is too old
 	Errors       map[string]locale.Text // one sentence per field, by field name
+}
+
+// AdminMethod is one way in which a user signs in.
+type AdminMethod struct {
+	ID     string // part of the path of its form
+	Name   locale.Text
+	Since  time.Time
+	Locked bool // after too many failures
 }
 
 // AdminAppsView is /admin/apps. It posts nothing to /admin/apps/{ID}/disable, …/enable, …/verify and …/unverify. The

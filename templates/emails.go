@@ -30,10 +30,10 @@ type EmailView struct {
 	URL, Code string
 	ExpiresAt time.Time // of the link
 	// Detail are further values, as storage.Email has them: "workspace", "inviter", "role", "key", "days", "address",
-	// "browser", "place" and "reason".
+	// "browser", "place", "reason", and "path" and "at", which become the URL and At.
 	Detail   map[string]string
-	SignUp   bool // visitors may create an account
-	At       time.Time
+	SignUp   bool          // visitors may create an account
+	At       time.Time     // when what it is about happens or happened
 	Duration time.Duration // of the link
 }
 
@@ -52,6 +52,7 @@ var emailKinds = map[string]func(ctx context.Context, v EmailView) Email{
 	"address_changed":    addressChangedEmail,
 	"new_device":         newDeviceEmail,
 	"password_changed":   passwordChangedEmail,
+	"password_removed":   passwordRemovedEmail,
 	"account_deleted":    accountDeletedEmail,
 	"account_invitation": accountInvitationEmail,
 	"invitation":         invitationEmail,
@@ -232,6 +233,16 @@ func passwordChangedEmail(ctx context.Context, v EmailView) Email {
 				locale.Moment(v.At)),
 			tr(ctx, "If this was not you, choose a new password now."),
 		},
+		Button: tr(ctx, "Choose a new password"), URL: v.Issuer + "/forgot",
+	}
+}
+
+func passwordRemovedEmail(ctx context.Context, v EmailView) Email {
+	return Email{
+		Subject: tr(ctx, "Your password for %s was removed", brandName(ctx)),
+		Heading: tr(ctx, "Your password was removed"),
+		Paragraphs: []string{tr(ctx, "An administrator removed the password of your account on %s, and your browsers were "+
+			"signed out. You can choose a new one.", locale.Moment(v.At))},
 		Button: tr(ctx, "Choose a new password"), URL: v.Issuer + "/forgot",
 	}
 }

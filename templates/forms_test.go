@@ -125,7 +125,21 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 		},
 		"admin-users-errors": {
 			{"post /admin/users", []string{"name", "email", "password", "admin", "current_password"}},
-			{"get /admin/users", []string{"q"}},
+			{"get /admin/users", []string{"q", "filter"}},
+		},
+		"admin-users-invite": {
+			{"post /admin/users", []string{"email"}},
+			{"get /admin/users", []string{"q", "filter"}},
+			{"post /admin/users/user_04/approve", nil},
+			{"post /admin/users/user_04/refuse", nil},
+		},
+		"admin-user-email": {
+			{"post /admin/users/user_01", []string{"name", "email", "admin"}},
+			{"post /admin/users/user_01/reset", nil},
+		},
+		"admin-user-waiting": {
+			{"post /admin/users/user_01/approve", nil},
+			{"post /admin/users/user_01", []string{"name", "email", "admin"}},
 		},
 		"admin-apps": {
 			{"get /admin/apps", []string{"q"}},

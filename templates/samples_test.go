@@ -415,6 +415,20 @@ func samples() []sample {
 			Columns: columns("name", "User", "email", "Email", "created", "Added", "last_seen", "Last signed in", "", "Actions"),
 			Page:    page(templates.SectionAdminUsers, admin), Users: users, NextURL: "/admin/users?after=user_03",
 		})},
+		{"admin-users-invite", templates.AdminUsersPage(templates.AdminUsersView{
+			Columns: columns("name", "User", "email", "Email", "created", "Added", "last_seen", "Last signed in", "", "Actions"),
+			Page:    page(templates.SectionAdminUsers, admin), Invites: true, Filter: "waiting",
+			Filters: []templates.Option{
+				{Text: locale.New("All users")},
+				{Value: "waiting", Text: locale.New("Waiting for approval"), Selected: true},
+			},
+			Users: []templates.AdminUser{{
+				ID: "user_04", Email: "new@example.com", Created: ago(time.Hour), Disabled: true, Waiting: true,
+			}},
+			NewEmail: "ada", Errors: map[string]locale.Text{
+				"email": locale.New("Enter one email address, such as name@example.com, in Latin letters only."),
+			},
+		})},
 		{"admin-users-errors", templates.AdminUsersPage(templates.AdminUsersView{
 			Columns: columns("name", "User", "email", "Email", "created", "Added", "last_seen",
 				"Last signed in", "", "Actions"),
@@ -432,6 +446,31 @@ func samples() []sample {
 			SavedEmail: "ada@example.com",
 			Workspaces: []locale.Text{templates.AsIs("Ada (ada)"), templates.AsIs("Engines (engines)")},
 			Tokens:     []string{"Laptop: pat_…x0Zb"},
+		})},
+		{"admin-user-email", templates.AdminUserPage(templates.AdminUserView{
+			Page: page(templates.SectionAdminUsers, admin),
+			AdminUser: templates.AdminUser{
+				ID: "user_01", Name: "Ada", Email: "ada@example.com", Created: ago(90 * aDay), LastSeen: ago(time.Hour),
+			},
+			SavedEmail: "ada@example.com", Invites: true, Resets: true, EmailProven: ago(90 * aDay),
+			TermsURL: "https://example.com/terms", TermsAccepted: ago(90 * aDay),
+			Methods: []templates.AdminMethod{
+				{ID: "password", Name: locale.New("Password"), Since: ago(9 * aDay), Locked: true},
+			},
+			Sessions: []templates.SessionRow{
+				{
+					ID: "session_1", Browser: templates.AsIs("Firefox on Linux"), Address: "192.0.2.1",
+					SignedInAt: ago(aDay), LastSeenAt: ago(time.Minute),
+				},
+				{ID: "session_2", Address: "192.0.2.2", Current: true, SignedInAt: ago(aDay), LastSeenAt: ago(time.Minute)},
+			},
+		})},
+		{"admin-user-waiting", templates.AdminUserPage(templates.AdminUserView{
+			Page: page(templates.SectionAdminUsers, admin),
+			AdminUser: templates.AdminUser{
+				ID: "user_01", Name: "Ada", Email: "ada@example.com", Disabled: true, Waiting: true, Created: ago(aDay),
+			},
+			SavedEmail: "ada@example.com", Invites: true, Resets: true,
 		})},
 		{"admin-user-errors", templates.AdminUserPage(templates.AdminUserView{
 			Page:         page(templates.SectionAdminUsers, admin),

@@ -80,7 +80,13 @@ func forms() []form {
 		{"POST /admin/users", "", "email={email}&password={password}", admin, true},
 		{"POST /admin/users/{id}", "another address", "name=User&email={email}", admin, true},
 		{"POST /admin/users/{id}", "an administrator", "name=User&email={email}&admin=on", admin, true},
-		{"POST /admin/users/{id}/password", "", "password={password}", admin, true},
+		{"POST /admin/users/{id}/password", "without email: see TestV06_PagesSignAUserOutAndSetAPassword", "", none, true},
+		{"POST /admin/users/{id}/reset", "", "", admin, false},
+		{"POST /admin/users/{id}/approve", "", "", admin, true},
+		{"POST /admin/users/{id}/refuse", "", "confirmed=yes", admin, false},
+		{"POST /admin/users/{id}/delete", "", "confirmed=yes", admin, false},
+		{"POST /admin/users/{id}/sessions/{session}/end", "", "confirmed=yes", admin, false},
+		{"POST /admin/users/{id}/methods/{method}/remove", "", "confirmed=yes", admin, false},
 		{"POST /admin/users/{id}/sign-out", "", "confirmed=yes&apps=on", admin, false},
 		{"POST /admin/users/{id}/disable", "", "confirmed=yes", admin, false},
 		{"POST /admin/users/{id}/enable", "", "", admin, true},
@@ -165,6 +171,16 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 		if strings.HasSuffix(path, "/enable") {
 			must(w.Identity.DisableUser(w.System(), u.ID))
 		}
+		if strings.HasSuffix(path, "/approve") || strings.HasSuffix(path, "/refuse") {
+			w.SQL(`UPDATE users SET disabled_at = 1, waiting_since = 1 WHERE id = $1`, u.ID)
+		}
+		if strings.Contains(path, "{session}") {
+			w.Browser().SignIn(u.Email)
+			sessions, err := w.Identity.Sessions(w.System(), u.ID)
+			must(err)
+			path = strings.Replace(path, "{session}", sessions[0].ID, 1)
+		}
+		path = strings.Replace(path, "{method}", "password", 1)
 		id = u.ID
 	case strings.HasPrefix(path, "/admin/workspaces/"):
 		ws := w.Workspace(fmt.Sprintf("ws%d", w.n), "", w.root)
@@ -227,7 +243,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 // session whose sign-in is more than five minutes old, such a form asks for the password and does nothing until it is
 // correct.
 func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
-	r := rig.Memory(t, rig.Options{})
+	r := rig.Memory(t, rig.Options{Emails: true})
 	w := &pagesWorld{Rig: r, root: r.User("root@example.com", "Root", true)}
 	w.ws = r.Workspace("engines", "", w.root)
 	r.Join(w.ws, r.Alice, catalog.RoleViewer)

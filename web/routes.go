@@ -150,6 +150,18 @@ func (s *Server) routes() http.Handler {
 	administrator("POST /admin/users/{id}/disable",
 		page.Confirmed(s.admin.ConfirmDisableUser, s.admin.SetUserDisabled))
 	administrator("POST /admin/users/{id}/enable", s.admin.SetUserDisabled)
+	administrator("POST /admin/users/{id}/reset", s.admin.SendReset)
+	administrator("POST /admin/users/{id}/approve", s.admin.Approve)
+	administrator("GET /admin/users/{id}/refuse", s.admin.ConfirmRefusal)
+	administrator("POST /admin/users/{id}/refuse", page.Confirmed(s.admin.ConfirmRefusal, s.admin.Refuse))
+	administrator("GET /admin/users/{id}/delete", s.admin.ConfirmDeletion)
+	administrator("POST /admin/users/{id}/delete", page.Confirmed(s.admin.ConfirmDeletion, s.admin.DeleteUser))
+	administrator("GET /admin/users/{id}/sessions/{session}/end", s.admin.ConfirmEndSession)
+	administrator("POST /admin/users/{id}/sessions/{session}/end",
+		page.Confirmed(s.admin.ConfirmEndSession, s.admin.EndUserSession))
+	administrator("GET /admin/users/{id}/methods/{method}/remove", s.admin.ConfirmRemoveMethod)
+	administrator("POST /admin/users/{id}/methods/{method}/remove",
+		page.Confirmed(s.admin.ConfirmRemoveMethod, s.admin.RemoveMethod))
 	administrator("GET /admin/workspaces", s.admin.WorkspacesPage)
 	administrator("GET /admin/workspaces/{id}/disable", s.admin.ConfirmDisableWorkspace)
 	administrator("POST /admin/workspaces/{id}/disable",

@@ -124,6 +124,9 @@ func newServer(
 		Grants:           oauth.GrantRules(),
 		RedirectSchemes:  c.RedirectSchemes,
 		OwnersSetPlans:   c.PlansBy == "owners",
+		KnownOnly:        c.SignUp == config.SignUpClosed,
+		SendsEmail:       c.SendsEmail(),
+		Secrets:          secrets,
 		UnlimitedChanges: c.TokenLimits.ClientRequests == 0,
 	})
 	protocol := oauth.New(oauth.Config{
@@ -149,6 +152,7 @@ func newServer(
 			Enabled: c.SendsEmail(), Hourly: c.Mail.Hourly, Allows: c.SignUpDomains.Allows,
 			Approval: c.SignUpApproval == config.ApprovalAdministrator,
 		},
+		NoPasswords: !c.SignIn.Password,
 	})
 	return &services{
 		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,

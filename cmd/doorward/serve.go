@@ -190,6 +190,9 @@ func serve(
 	})
 	if outbox != nil {
 		jobs.Go(func() {
+			runEvery(working, noticeInterval, log, "write expiry notices", server.management.NotifyExpiring)
+		})
+		jobs.Go(func() {
 			if err := outbox.Run(working); err != nil {
 				log.Error("emails are not sent", "error", err)
 			}
@@ -213,6 +216,8 @@ func serve(
 const (
 	touchInterval = 5 * time.Second
 	purgeInterval = time.Minute
+	// noticeInterval is how often the server looks for keys that expire soon.
+	noticeInterval = time.Minute
 )
 
 func (s *services) writeBuffers(ctx context.Context) error {

@@ -63,14 +63,16 @@ func (c secretReseal) Run(ctx context.Context, a *app) error {
 		row := struct {
 			SigningKeys int `json:"signing_keys"`
 			Answers     int `json:"answers"` // stored responses to requests with an Idempotency-Key
-		}{done.SigningKeys, done.Answers}
+			Emails      int `json:"emails"`  // that wait, with a link or a code
+		}{done.SigningKeys, done.Answers, done.Emails}
 		return c.print(a, row, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
 				w,
-				"Encrypted %d signing keys and %d stored responses with the first secret. The rest were already encrypted "+
-					"with it.\n",
+				"Encrypted %d signing keys, %d stored responses and %d emails to send with the first secret. The rest were "+
+					"already encrypted with it.\n",
 				row.SigningKeys,
 				row.Answers,
+				row.Emails,
 			)
 		})
 	})

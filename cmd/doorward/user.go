@@ -17,13 +17,20 @@ import (
 
 type userCommand struct {
 	Create   userCreate   `cmd:"" help:"Create a user with a personal workspace."`
-	List     userList     `cmd:"" help:"List all users."`
+	List     userList     `cmd:"" help:"List users."`
 	Update   userUpdate   `cmd:"" help:"Update a user. Settings that you leave out stay unchanged."`
 	SignOut  userSignOut  `cmd:"" name:"sign-out" help:"Sign a user out everywhere; --apps and --tokens also revoke app access and personal access tokens."`
 	Disable  userDisable  `cmd:"" help:"Disable a user and the workspaces that only they own, and revoke the access of apps."`
 	Enable   userEnable   `cmd:"" help:"Enable a disabled user and their workspaces."`
 	Delete   userDelete   `cmd:"" help:"Delete a user and everything they own."`
 	Password userPassword `cmd:"" help:"Set a user's password and revoke their sessions and app access."`
+
+	Invite   userInvite   `cmd:"" help:"Send an email with a link to set up an account."`
+	Sessions userSessions `cmd:"" help:"List the browsers in which a user is signed in; --end signs them all out."`
+	Reset    userReset    `cmd:"" help:"Send a user an email with a link to choose a new password."`
+	Role     userAdmin    `cmd:"" name:"admin" help:"Make a user an administrator of this server; --off removes the role."`
+	Approve  userApprove  `cmd:"" help:"Approve an account that waits for approval."`
+	Refuse   userRefuse   `cmd:"" help:"Refuse an account that waits for approval: it is deleted."`
 
 	SignInLink userSignInLink `cmd:"" help:"Print a one-time link that signs a user in without a password. It expires in 15 minutes."`
 }
@@ -64,14 +71,19 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 	})
 }
 
-type userList struct{ output }
+type userList struct {
+	output
+	Filter string `help:"Only users in this state: never_signed_in, disabled, administrator or waiting (for approval)." enum:",never_signed_in,disabled,administrator,waiting" default:"" placeholder:"STATE"`
+}
 
-// Run lists all users.
+// Run lists users.
 func (c userList) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		rows := []show.User{}
 		for after := ""; ; {
-			page, err := s.store.Users(ctx, "", after, pageSize)
+			page, err := s.store.SortedUsers(
+				ctx, storage.UserFilter{State: c.Filter}, storage.Order{After: after}, pageSize,
+			)
 			if err != nil {
 				return fmt.Errorf("list users: %w", err)
 			}
@@ -321,7 +333,7 @@ type userSignInLink struct {
 	Email string `arg:"" help:"Email address of the user."`
 }
 
-// Run prints a new sign-in link. It replaces the user's previous one.
+// Run prints a new sign-in link. It replaces the user's previous one, and the user is told by email.
 func (c userSignInLink) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		user, err := s.userByEmail(ctx, c.Email)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 )
@@ -158,4 +159,67 @@ func testUserCommands(t *testing.T, c *cli) {
 		!strings.Contains(text, "administrator") {
 		t.Errorf("list prints:\n%s", text)
 	}
+}
+
+// The commands by which administrators invite, approve, refuse, look at and reset users.
+func TestV64_CommandsAdministerUsers(t *testing.T) { onEachEngine(t, testCommandsAdministerUsers) }
+
+func testCommandsAdministerUsers(t *testing.T, c *cli) {
+	c.must("", "migrate")
+	c.must(goodPassword, "user", "create", "--email", "root@example.com", "--admin", "--password-stdin")
+	c.people("ann@example.com", "bob@example.com")
+	// Without email, nothing is sent, and the error names the other way.
+	c.fails(1, "doorward user create", "", "user", "invite", "new@example.com")
+	c.fails(1, "doorward user password", "", "user", "reset", "ann@example.com")
+
+	mail := "mail: {url: \"dir:.\", from: Northwind <no-reply@northwind.example>}\n"
+	c.vars["DOORWARD_CONFIG"] = "doorward.yaml"
+	if err := os.WriteFile("doorward.yaml", []byte(mail), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.object("", "user", "invite", "new@example.com"); got["email"] != "new@example.com" ||
+		got["expires_at"] == nil {
+		t.Errorf("invited: %v", got)
+	}
+	c.fails(2, "an account with this address", "", "user", "invite", "ann@example.com")
+	c.fails(2, "email: ", "", "user", "invite", "nonsense")
+	c.object("", "user", "reset", "ann@example.com")
+	if list := c.array("user", "sessions", "ann@example.com"); len(list) != 0 {
+		t.Errorf("sessions: %v", list)
+	}
+	if got := c.object("", "user", "sessions", "ann@example.com", "--end"); got["sessions_ended"] != 0.0 {
+		t.Errorf("ended: %v", got)
+	}
+	c.fails(1, "does not wait for approval", "", "user", "approve", "ann@example.com")
+	c.fails(1, "does not wait for approval", "", "user", "refuse", "ann@example.com")
+
+	// The last administrator stays.
+	for _, args := range [][]string{
+		{"user", "admin", "root@example.com", "--off"},
+		{"user", "disable", "root@example.com"},
+		{"user", "delete", "root@example.com"},
+		{"user", "update", "root@example.com", "--no-admin"},
+	} {
+		c.fails(1, "last enabled administrator", "", args...)
+	}
+	if got := c.object("", "user", "admin", "ann@example.com"); got["admin"] != true {
+		t.Errorf("made an administrator: %v", got)
+	}
+	if got := c.object("", "user", "admin", "root@example.com", "--off"); got["admin"] != false {
+		t.Errorf("unmade: %v", got)
+	}
+	c.object("", "user", "disable", "bob@example.com")
+	for filter, want := range map[string]string{
+		"administrator": "ann@example.com", "disabled": "bob@example.com", "waiting": "",
+		"never_signed_in": "root@example.com ann@example.com bob@example.com",
+	} {
+		var found []string
+		for _, u := range c.array("user", "list", "--filter", filter) {
+			found = append(found, text(t, u, "email"))
+		}
+		if strings.Join(found, " ") != want {
+			t.Errorf("%s: %v", filter, found)
+		}
+	}
+	c.fails(2, "filter", "", "user", "list", "--filter", "nonsense")
 }

@@ -148,7 +148,7 @@ type workspaceInvite struct {
 	Role  string `required:"" help:"Role: viewer, member, admin or owner." placeholder:"ROLE"`
 }
 
-// Run creates an invitation and prints its link, which is not shown again.
+// Run creates an invitation. It prints the link, which is not shown again, unless the invitation is sent by email.
 func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *services) error {
 		w, err := s.workspaceBySlug(ctx, c.Slug)
@@ -167,8 +167,10 @@ func (c workspaceInvite) Run(ctx context.Context, a *app) error {
 			Workspace: w.Slug,
 			Email:     i.Email,
 			Role:      i.Role,
-			Link:      s.management.InvitationURL(token),
 			ExpiresAt: show.Seconds(i.ExpiresAt),
+		}
+		if !s.management.SendsEmail() {
+			row.Link = s.management.InvitationURL(token)
 		}
 		return c.print(a, row, row.Write)
 	})

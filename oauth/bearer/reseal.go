@@ -5,17 +5,19 @@ import (
 	"errors"
 	"fmt"
 
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
 // Resealed counts the values in the database that Reseal has sealed under the first master secret.
-type Resealed struct{ SigningKeys, Answers int }
+type Resealed struct{ SigningKeys, Answers, Emails int }
 
-// resealBatch is how many answers one query reads.
+// resealBatch is how many answers or emails one query reads.
 const resealBatch = 500
 
 // Reseal seals, under the first master secret, the values in the database that are sealed under another one: the
-// private halves of signing keys, and the answers stored for an Idempotency-Key, whose purpose answerPurpose returns.
+// private halves of signing keys, the answers stored for an Idempotency-Key, whose purpose answerPurpose returns, and the
+// links and codes of emails that wait.
 // If a value is sealed under a secret that is not in the list, it does the others and returns an error.
 func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) string) (Resealed, error) {
 	ctx = storage.System(ctx)
@@ -68,6 +70,26 @@ func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) 
 				return done, fmt.Errorf("reseal answers: %w", err)
 			}
 			done.Answers += n
+		}
+		if len(page) < resealBatch {
+			break
+		}
+	}
+	for after := ""; ; {
+		page, err := r.store.SealedEmails(ctx, after, resealBatch)
+		if err != nil {
+			return done, fmt.Errorf("reseal emails: %w", err)
+		}
+		for i := range page {
+			e := &page[i]
+			after = e.ID
+			n, err := reseal(seal.EmailPurpose(e.ID), e.Sealed, func(sealed string) error {
+				return r.store.ResealEmail(ctx, e.ID, e.Sealed, sealed)
+			})
+			if err != nil {
+				return done, fmt.Errorf("reseal emails: %w", err)
+			}
+			done.Emails += n
 		}
 		if len(page) < resealBatch {
 			return done, errors.Join(lost...)

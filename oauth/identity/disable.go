@@ -161,9 +161,20 @@ func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string
 
 // EnableUser enables a user again, and unlocks a password that was locked after too many wrong ones. Their personal
 // access tokens and the workspaces that were disabled with them work again; sessions and grants of apps do not come
-// back. It returns storage.ErrNotFound if the user does not exist.
+// back. For an account that waits for approval it is the approval, of which the user is told by email. It returns
+// storage.ErrNotFound if the user does not exist.
 func (s *Service) EnableUser(ctx context.Context, userID string) error {
-	return s.change(ctx, "enable the user", "user.enabled", userID, s.withWorkspaces(s.store.EnableUser))
+	return s.change(ctx, "enable the user", "user.enabled", userID,
+		s.withWorkspaces(func(ctx context.Context, id string) error {
+			waited, err := s.endWaiting(ctx, id)
+			if err == nil && waited {
+				err = s.approved(ctx, id)
+			}
+			if err != nil {
+				return err
+			}
+			return s.store.EnableUser(ctx, id)
+		}))
 }
 
 // withWorkspaces returns act, extended to record in each workspace of the user's that it was disabled or enabled with
@@ -205,9 +216,23 @@ func (s *Service) withWorkspaces(
 	}
 }
 
-// DeleteUser deletes a user and all that belongs to them. It returns the errors of DisableUser.
+// DeleteUser deletes a user and all that belongs to them, and tells them by email. An account that waits for approval is
+// refused by it, as by RefuseUser. It returns the errors of DisableUser.
 func (s *Service) DeleteUser(ctx context.Context, userID string) error {
-	return s.change(ctx, "delete the user", "user.deleted", userID, s.store.DeleteUser)
+	return explain("delete the user", s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		user, err := s.store.UserByID(ctx, userID)
+		if err != nil {
+			return err
+		}
+		waited, err := s.endWaiting(ctx, userID)
+		if err != nil {
+			return err
+		}
+		if waited {
+			return s.delete(ctx, &user, "refused", "user.refused")
+		}
+		return s.delete(ctx, &user, "account_deleted", "user.deleted")
+	}))
 }
 
 func explain(what string, err error) error {

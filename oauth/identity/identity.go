@@ -30,6 +30,8 @@ type Config struct {
 	// Emails are the rules about email; the zero value: the server sends none.
 	//exhaustruct:optional
 	Emails Emails
+	//exhaustruct:optional
+	NoPasswords bool // users do not sign in with passwords
 	//exhaustruct:optional // no server sets it
 	Cost Cost // of new hashes
 }
@@ -64,6 +66,8 @@ type Service struct {
 	allows   func(email string) bool
 	approval bool
 	sends    bool
+
+	noPasswords bool
 }
 
 // New returns a Service. It computes and reads nothing yet.
@@ -76,7 +80,7 @@ func New(c Config) *Service {
 		store: c.Store, throttle: c.Throttle, hasher: newHasher(runtime.GOMAXPROCS(0), cost),
 		context: []string{"doorward"}, issuer: c.Issuer, secrets: c.Secrets, hourly: c.Emails.Hourly,
 		allows: c.Emails.Allows, approval: c.Emails.Approval,
-		sends: c.Emails.Enabled,
+		sends: c.Emails.Enabled, noPasswords: c.NoPasswords,
 	}
 	if s.allows == nil {
 		s.allows = func(string) bool { return true }

@@ -82,12 +82,12 @@ func (s *Service) TakeSignIn(ctx context.Context, proof storage.EmailProof, code
 	return s.store.ForgetPasswordFailures(ctx, proof.UserID)
 }
 
-// SignUp creates the account for a proven address. If accounts need an approval, it waits for one: it is disabled, and
-// WaitingSince says so. Wrong fields are *Invalid errors, joined. Of many calls with one proof, only one succeeds; the
+// SignUp creates the account for a proven address. If accounts need an approval, it waits for one, unless an administrator
+// invited the user: it is disabled, and WaitingSince says so. Wrong fields are *Invalid errors, joined. Of many calls with one proof, only one succeeds; the
 // others get ErrLink.
 func (s *Service) SignUp(ctx context.Context, proof storage.EmailProof, u NewUser) (storage.User, error) {
 	ctx = storage.System(ctx)
-	u.Email, u.Admin, u.Proven = proof.Email, false, true
+	u.Email, u.Admin, u.Proven, u.invited = proof.Email, false, true, isInvitation(&proof)
 	insert, err := s.prepare(ctx, u, func(ctx context.Context) error {
 		if err := s.store.UseEmailProof(ctx, proof.ID); errors.Is(err, storage.ErrConsumed) {
 			return ErrLink
@@ -101,7 +101,7 @@ func (s *Service) SignUp(ctx context.Context, proof storage.EmailProof, u NewUse
 		if held {
 			return storage.ErrExists
 		}
-		if s.approval {
+		if s.approval && !u.invited {
 			if err := s.tellAdministrators(ctx); err != nil {
 				return err
 			}
@@ -149,18 +149,9 @@ func (s *Service) notifyUntil(
 	if !s.sends {
 		return nil
 	}
-	values := map[string]string{"time_zone": u.TimeZone}
-	for k, v := range detail {
-		values[k] = v
-	}
-	e := storage.Email{
-		Kind: kind, Recipient: to, UserID: u.ID, Language: u.Language, Detail: values,
-		ExpiresAt: s.store.Now().Add(lifetime),
-	}
-	if url != "" {
-		s.secrets.SealEmail(&e, seal.EmailSecrets{URL: url})
-	}
-	return s.store.InsertEmail(ctx, e)
+	return s.store.InsertEmail(
+		ctx, s.secrets.NewEmail(kind, u, to, seal.EmailSecrets{URL: url}, detail, s.store.Now().Add(lifetime)),
+	)
 }
 
 // NotifyNewDevice tells a user that they signed in from a browser that was not known, in the transaction that starts the

@@ -26,6 +26,8 @@ type NewUser struct {
 	Proven             bool
 	Language, TimeZone string
 	TermsURL           string
+
+	invited bool // by an administrator, so the account needs no approval
 }
 
 // CreateUser creates a user with their personal workspace. Wrong fields are *Invalid errors, joined; for an address
@@ -81,7 +83,7 @@ func (s *Service) prepare(
 		now := s.store.Now()
 		if u.Proven {
 			user.EmailProvenAt = now
-			if s.approval {
+			if s.approval && !u.invited {
 				user.DisabledAt, user.WaitingSince = now, now
 			}
 		}
@@ -193,14 +195,26 @@ const SignInLinkLifetime = 15 * time.Minute
 
 // SignInLink creates a token of 256 random bits with which an existing user can sign in once, without a password, and
 // stores its digest. The user's earlier links stop working. It is for an operator to give to the user, and works even
-// while the password is locked. It returns ErrDisabled if the user is disabled.
+// while the password is locked. The user is told by email that there is such a link. It returns ErrDisabled if the user
+// is disabled.
 func (s *Service) SignInLink(ctx context.Context, userID string) (token string, err error) {
 	token = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
-	err = s.store.InsertSignInLink(
-		storage.System(ctx), userID, storage.Digest(token), s.store.Now().Add(SignInLinkLifetime),
-	)
-	if errors.Is(err, storage.ErrConflict) {
-		return "", ErrDisabled
+	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		if err := s.store.InsertSignInLink(
+			ctx, userID, storage.Digest(token), s.store.Now().Add(SignInLinkLifetime),
+		); errors.Is(err, storage.ErrConflict) {
+			return ErrDisabled
+		} else if err != nil {
+			return err
+		}
+		user, err := s.store.UserByID(ctx, userID)
+		if err != nil {
+			return err
+		}
+		return s.notify(ctx, "link_created", &user, user.Email, "", nil)
+	})
+	if errors.Is(err, ErrDisabled) {
+		return "", err
 	}
 	if err != nil {
 		return "", fmt.Errorf("create a sign-in link: %w", err)

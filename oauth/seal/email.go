@@ -3,6 +3,7 @@ package seal
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"doorward/storage"
 )
@@ -13,14 +14,30 @@ type EmailSecrets struct {
 	Code string `json:"code,omitempty"` // as it is written in the email
 }
 
-// emailPurpose binds what is sealed to its email.
-func emailPurpose(id string) string { return "email " + id }
+// EmailPurpose is the purpose of Seal for the secrets of an email: it binds them to it.
+func EmailPurpose(id string) string { return "email " + id }
 
 // SealEmail gives an email an id and seals its secrets.
 func (s *Secrets) SealEmail(e *storage.Email, x EmailSecrets) {
 	e.ID = storage.NewID("email")
 	text, _ := json.Marshal(x) // two strings
-	e.Sealed = s.Seal(emailPurpose(e.ID), text)
+	e.Sealed = s.Seal(EmailPurpose(e.ID), text)
+}
+
+// NewEmail returns an email of a kind to a user, in their language and time zone, to be tried until it expires. to is the
+// address; the user may have another one by now, or no account yet, and then only their ID is empty.
+func (s *Secrets) NewEmail(
+	kind string, u *storage.User, to string, x EmailSecrets, detail map[string]string, expires storage.Time,
+) storage.Email {
+	values := map[string]string{"time_zone": u.TimeZone}
+	maps.Copy(values, detail)
+	e := storage.Email{
+		Kind: kind, Recipient: to, UserID: u.ID, Language: u.Language, Detail: values, ExpiresAt: expires,
+	}
+	if x != (EmailSecrets{}) {
+		s.SealEmail(&e, x)
+	}
+	return e
 }
 
 // OpenEmail returns the secrets of an email; none if nothing is sealed.
@@ -28,7 +45,7 @@ func (s *Secrets) OpenEmail(e *storage.Email) (x EmailSecrets, err error) {
 	if e.Sealed == "" {
 		return x, nil
 	}
-	text, err := s.Open(emailPurpose(e.ID), e.Sealed)
+	text, err := s.Open(EmailPurpose(e.ID), e.Sealed)
 	if err == nil {
 		err = json.Unmarshal(text, &x)
 	}
@@ -36,9 +53,4 @@ func (s *Secrets) OpenEmail(e *storage.Email) (x EmailSecrets, err error) {
 		return x, fmt.Errorf("email %s: %w", e.ID, err)
 	}
 	return x, nil
-}
-
-// ResealEmail is Reseal for an email.
-func (s *Secrets) ResealEmail(e *storage.Email) (after string, changed bool, err error) {
-	return s.Reseal(emailPurpose(e.ID), e.Sealed)
 }

@@ -77,7 +77,7 @@ var arrows = map[string][]string{
 	},
 	"management": {
 		"locale", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi",
-		"storage",
+		"oauth/seal", "storage",
 	},
 	// Only the two packages that verify credentials answer from memory.
 	"oauth/bearer":      {"oauth/apikey", "oauth/cache", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/seal", "storage"},

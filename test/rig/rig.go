@@ -5,6 +5,7 @@ package rig
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -22,6 +23,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/locale"
+	"doorward/mail"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
@@ -31,9 +34,11 @@ import (
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
 	"doorward/storage"
+	"doorward/templates"
 	"doorward/test/stores"
 	"doorward/web"
 	"doorward/web/gateway"
+	"doorward/web/signin"
 )
 
 // Password is every rig user's.
@@ -58,7 +63,8 @@ type Rig struct {
 	Alice      storage.User
 	Metrics    *prometheus.Registry
 	Log        *Log
-	Seen       *Secrets // by all clients of this rig
+	Seen       *Secrets     // by all clients of this rig
+	outbox     *mail.Outbox // writes emails, and sends none
 	offset     atomic.Int64
 	// oneOfSeveral: it catches up with the changes of other nodes before each request.
 	oneOfSeveral atomic.Bool
@@ -78,6 +84,8 @@ type Options struct {
 	RedirectSchemes []string // without a dot
 	Secrets         []string // nil: one
 	LimitChanges    bool     // as a server does; tests of other things change more than people do
+	Emails          bool     // the server sends email: see Rig.Mail
+	SignUp          string   // closed, invited or open; empty: closed for visitors, but every address can be invited
 	NoUser          bool     // leave the database without a user
 	AtOnce          bool     // requests of the test meet, so it also runs under the race detector: see Each
 }
@@ -196,6 +204,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.Management = management.New(management.Config{
 		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Limiter: limiter, Grants: oauth.GrantRules(),
 		RedirectSchemes: o.RedirectSchemes, OwnersSetPlans: o.OwnersSetPlans, UnlimitedChanges: !o.LimitChanges,
+		KnownOnly: o.SignUp == signin.SignUpClosed, SendsEmail: o.Emails, Secrets: r.Secrets,
 	})
 	r.OAuth = oauth.New(oauth.Config{
 		Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, Bearer: r.Bearer, Keyring: r.Keyring,
@@ -205,11 +214,19 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.ok(r.Keyring.Maintain(r.System()))
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
+		Secrets: r.Secrets, Emails: identity.Emails{Enabled: o.Emails, Hourly: 1000},
 	})
+	r.outbox, err = mail.New(mail.Config{
+		Store: store, Secrets: r.Secrets, Languages: locale.NewSet(locale.English()),
+		Brand: templates.Brand{Name: "Doorward"}, Issuer: r.Issuer, From: "Doorward <no-reply@auth.example>",
+		SignUp: o.SignUp == signin.SignUpOpen,
+	})
+	r.ok(err)
 	r.Web, err = web.New(web.Config{
 		Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Management: r.Management, Bearer: r.Bearer, APIKeys: r.APIKeys,
 		Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies,
 		Log: log, Metrics: r.Metrics,
+		Accounts: signin.Accounts{SignUp: cmp.Or(o.SignUp, signin.SignUpClosed), Emails: o.Emails, Links: o.Emails},
 	})
 	r.ok(err)
 	listener.Start()

@@ -310,10 +310,28 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"GET /admin/users/{id}/disable":              {{page, get("/admin/users/" + r.Alice.ID + "/disable")}},
 			"GET /settings/developer/api-keys":           {{page, get("/settings/developer/api-keys")}},
 			"POST /admin/users/{id}/disable":             {{page, post("/admin/users/"+r.Alice.ID+"/disable", nil)}},
-			"POST /admin/users/{id}/enable":              {{page, post("/admin/users/"+r.Alice.ID+"/enable", nil)}},
-			"GET /admin/apps":                            {{page, get("/admin/apps")}},
-			"POST /admin/apps/{id}/verify":               {{page, post("/admin/apps/"+app.ID+"/verify", nil)}},
-			"POST /admin/apps/{id}/unverify":             {{page, post("/admin/apps/"+app.ID+"/unverify", nil)}},
+			"POST /admin/users/{id}/reset":               {{page, post("/admin/users/"+r.Alice.ID+"/reset", nil)}},
+			"POST /admin/users/{id}/approve":             {{page, post("/admin/users/"+r.Alice.ID+"/approve", nil)}},
+			"GET /admin/users/{id}/refuse":               {{page, get("/admin/users/" + r.Alice.ID + "/refuse")}},
+			"POST /admin/users/{id}/refuse":              {{page, post("/admin/users/"+r.Alice.ID+"/refuse", nil)}},
+			"GET /admin/users/{id}/delete":               {{page, get("/admin/users/" + r.Alice.ID + "/delete")}},
+			"POST /admin/users/{id}/delete":              {{page, post("/admin/users/"+r.Alice.ID+"/delete", nil)}},
+			"GET /admin/users/{id}/sessions/{session}/end": {
+				{page, get("/admin/users/" + r.Alice.ID + "/sessions/session_x/end")},
+			},
+			"POST /admin/users/{id}/sessions/{session}/end": {
+				{page, post("/admin/users/"+r.Alice.ID+"/sessions/session_x/end", nil)},
+			},
+			"GET /admin/users/{id}/methods/{method}/remove": {
+				{page, get("/admin/users/" + r.Alice.ID + "/methods/password/remove")},
+			},
+			"POST /admin/users/{id}/methods/{method}/remove": {
+				{page, post("/admin/users/"+r.Alice.ID+"/methods/password/remove", nil)},
+			},
+			"POST /admin/users/{id}/enable":  {{page, post("/admin/users/"+r.Alice.ID+"/enable", nil)}},
+			"GET /admin/apps":                {{page, get("/admin/apps")}},
+			"POST /admin/apps/{id}/verify":   {{page, post("/admin/apps/"+app.ID+"/verify", nil)}},
+			"POST /admin/apps/{id}/unverify": {{page, post("/admin/apps/"+app.ID+"/unverify", nil)}},
 		}
 		for base, at := range map[string]string{
 			"/settings/developer/apps":         "/settings/developer/apps",

@@ -79,6 +79,20 @@ func (s *Handlers) showUser(
 	ctx := storage.System(r.Context())
 	view.ID, view.SavedEmail, view.Disabled = u.ID, u.Email, !u.DisabledAt.IsZero()
 	view.Self, view.NeedPassword = u.ID == v.User.ID, !s.Fresh(v)
+	view.Waiting, view.Created, view.LastSeen = !u.WaitingSince.IsZero(), u.CreatedAt.Time(), u.SeenAt.Time()
+	view.Invites, view.Resets = s.identity.SendsEmail(), s.identity.Resets()
+	view.EmailProven, view.TermsURL, view.TermsAccepted = u.EmailProvenAt.Time(), u.TermsURL, u.TermsAcceptedAt.Time()
+	view.Methods = methodsOf(s.identity.MethodsOf(&u))
+	sessions, err := s.identity.Sessions(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	for _, x := range sessions {
+		view.Sessions = append(view.Sessions, templates.SessionRow{
+			ID: x.ID, Browser: page.BrowserName(x.UserAgent), Address: x.Address, Current: x.ID == v.Row.ID,
+			SignedInAt: x.AuthTime.Time(), LastSeenAt: x.SeenAt.Time(),
+		})
+	}
 	with, err := s.store.WorkspacesDisabledWith(ctx, u.ID)
 	if err != nil {
 		return err
@@ -166,8 +180,11 @@ func (s *Handlers) UpdateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 	return s.RedirectWithNotice(w, r, v, "/admin/users/"+u.ID, locale.New("Saved."))
 }
 
-// SetUserPassword serves POST /admin/users/{id}/password.
+// SetUserPassword serves POST /admin/users/{id}/password, on servers without email.
 func (s *Handlers) SetUserPassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	if s.identity.SendsEmail() {
+		return page.NotFound()
+	}
 	u, err := s.store.UserByID(storage.System(r.Context()), r.PathValue("id"))
 	if err != nil {
 		return err
@@ -300,30 +317,38 @@ func (s *Handlers) showUsers(
 	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.AdminUsersView,
 ) error {
 	query := page.Clean(r.URL.Query().Get("q"), 200)
-	rows := page.ReadList(r, "/admin/users", "created", url.Values{"q": {query}},
+	filter := r.URL.Query().Get("filter")
+	if !slices.Contains(storage.UserStates(), filter) {
+		filter = ""
+	}
+	rows := page.ReadList(r, "/admin/users", "created", url.Values{"q": {query}, "filter": {filter}},
 		templates.Column{By: "name", Text: locale.New("User")},
 		templates.Column{By: "email", Text: locale.New("Email")},
 		templates.Column{By: "created", Text: locale.New("Added"), Down: true},
 		templates.Column{By: "last_seen", Text: locale.New("Last signed in"), Down: true},
 		templates.Column{Text: locale.New("Actions")},
 	)
-	list, err := s.store.SortedUsers(storage.System(r.Context()), query, rows.Order, page.ListLength+1)
+	list, err := s.store.SortedUsers(
+		storage.System(r.Context()), storage.UserFilter{Search: query, State: filter}, rows.Order, page.ListLength+1,
+	)
 	if err != nil {
 		return err
 	}
 	list, view.NextURL, view.PrevURL = page.Paginate(&rows, list, func(u *storage.User) string { return u.ID })
 	view.Columns = rows.Head()
 	view.Query, view.NeedPassword = query, !s.Fresh(v)
+	view.Filter, view.Filters, view.Invites = filter, filters(filter), s.identity.SendsEmail()
 	for _, u := range list {
 		view.Users = append(view.Users, templates.AdminUser{
 			ID: u.ID, Name: u.Name, Email: u.Email, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(),
 			Created: u.CreatedAt.Time(), LastSeen: u.SeenAt.Time(), Self: u.ID == v.User.ID,
+			Waiting: !u.WaitingSince.IsZero(),
 		})
 	}
 	return s.Render(w, r, status, view.Nonce, templates.AdminUsersPage(view))
 }
 
-// CreateUser serves POST /admin/users.
+// CreateUser serves POST /admin/users: it invites a user, or on servers without email creates one with a password.
 func (s *Handlers) CreateUser(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	form := r.PostForm
 	v, fault, status, err := s.StepUp(w, r, v, form.Get("current_password"))
@@ -337,6 +362,9 @@ func (s *Handlers) CreateUser(w http.ResponseWriter, r *http.Request, v *page.Vi
 	if !fault.IsZero() {
 		view.Errors = map[string]locale.Text{"current_password": fault}
 		return s.showUsers(w, r, status, v, view)
+	}
+	if s.identity.SendsEmail() {
+		return s.invite(w, r, v, view)
 	}
 	var created page.OneTimeSecret
 	insert, err := s.identity.PrepareUser(r.Context(), identity.NewUser{

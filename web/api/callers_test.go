@@ -38,7 +38,8 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	const id = "https://api.example.com"
 	r := rig.Memory(t, rig.Options{
-		Plans: map[string]limit.Plan{"free": {Hour: 100_000}, "enterprise": {Hour: 1_000_000}},
+		Emails: true,
+		Plans:  map[string]limit.Plan{"free": {Hour: 100_000}, "enterprise": {Hour: 1_000_000}},
 		Resources: []catalog.Resource{{
 			ID: id, Name: "Example API", WorkspaceHeader: "X-Workspace",
 			Scopes: []catalog.Scope{

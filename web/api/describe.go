@@ -85,7 +85,9 @@ var idPrefixes = []struct{ path, prefix string }{
 }
 
 func (o *operation) pathExamples() map[string]string {
-	examples := map[string]string{"slug": "acme", "userId": "user_" + exampleUUID}
+	examples := map[string]string{
+		"slug": "acme", "userId": "user_" + exampleUUID, "method": "password", "session": "session_" + exampleUUID,
+	}
 	for _, x := range idPrefixes {
 		if strings.Contains(o.path, x.path) {
 			examples["id"] = x.prefix + "_" + exampleUUID

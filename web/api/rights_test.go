@@ -253,6 +253,15 @@ var matrix = []asked{
 	{"updateUser", "administrator", "PATCH", "/v1/users/{user}", `{"admin":true}`, "-----------------+"},
 	{"updateUser", "disable them", "PATCH", "/v1/users/{user}", `{"disabled":true}`, "-----------------+"},
 	{"updateUser", "enable them", "PATCH", "/v1/users/{user}", `{"disabled":false}`, "-----------------+"},
+	{"updateUser", "approve them", "PATCH", "/v1/users/{waiting}", `{"approved":true}`, "-----------------+"},
+	{"inviteUser", "", "POST", "/v1/users", `{"email":"{email}"}`, "-----------------+"},
+	{"deleteUser", "", "DELETE", "/v1/users/{user}", "", "-----------------+"},
+	{"listUserSessions", "", "GET", "/v1/users/{user}/sessions", "", "-----------------+"},
+	{"endUserSessions", "", "DELETE", "/v1/users/{user}/sessions", "", "-----------------+"},
+	{"endUserSession", "", "DELETE", "/v1/users/{user}/sessions/{session}", "", "-----------------+"},
+	{"sendReset", "", "POST", "/v1/users/{user}/reset", "", "-----------------+"},
+	{"listSignInMethods", "", "GET", "/v1/users/{user}/methods", "", "-----------------+"},
+	{"removeSignInMethod", "", "DELETE", "/v1/users/{user}/methods/password", "", "-----------------+"},
 	{"signOutUser", "", "POST", "/v1/users/{user}/sign-out", `{"apps":true,"tokens":true}`, "-----------------+"},
 
 	{
@@ -313,6 +322,18 @@ func (w *world) fill(text string) string {
 			return u.ID
 		},
 		"user": func() string { return w.User(fmt.Sprintf("user%d@example.com", w.n), "User", false).ID },
+		"waiting": func() string {
+			u := w.User(fmt.Sprintf("waiting%d@example.com", w.n), "User", false)
+			w.SQL(`UPDATE users SET disabled_at = 1, waiting_since = 1 WHERE id = $1`, u.ID)
+			return u.ID
+		},
+		"session": func() string {
+			u := w.User(fmt.Sprintf("user%d@example.com", w.n), "User", false)
+			w.Browser().SignIn(u.Email)
+			sessions, err := w.Identity.Sessions(w.System(), u.ID)
+			must(err)
+			return sessions[0].ID
+		},
 		"invitation": func() string {
 			i, word, err := w.Management.Invite(w.System(), management.CLI(w.acme.ID), w.acme, fmt.Sprintf("open%d@example.com", w.n), "member")
 			must(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"doorward/oauth/identity"
 	"doorward/oauth/input"
@@ -13,16 +14,21 @@ import (
 
 // ServerUser is a user, for administrators of this server.
 type ServerUser struct {
-	ID           string         `json:"id"`
-	Email        string         `json:"email"`
-	Name         string         `json:"name"`
-	Admin        bool           `json:"admin" doc:"An administrator of this server."`
-	Disabled     bool           `json:"disabled" doc:"The user cannot sign in, and no app or token can act on their behalf."`
-	DisabledAt   *Moment        `json:"disabledAt"`
-	CreatedAt    Moment         `json:"createdAt"`
-	LastSignInAt *Moment        `json:"lastSignInAt" doc:"null: never signed in."`
-	Workspaces   []StoppingWith `json:"workspaces,omitzero" doc:"Only for a single user: the workspaces that stop working if the user is disabled, because they have no other enabled owner."`
-	Tokens       []Token        `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
+	ID              string         `json:"id"`
+	Email           string         `json:"email"`
+	Name            string         `json:"name"`
+	Administrator   bool           `json:"administrator" doc:"An administrator of this server."`
+	Admin           bool           `json:"admin" doc:"The same as administrator, under its earlier name."`
+	Disabled        bool           `json:"disabled" doc:"The user cannot sign in, and no app or token can act on their behalf."`
+	DisabledAt      *Moment        `json:"disabledAt"`
+	Approved        bool           `json:"approved" doc:"false: the account waits for an administrator's approval, and is disabled until then."`
+	CreatedAt       Moment         `json:"createdAt"`
+	LastSignInAt    *Moment        `json:"lastSignInAt" doc:"null: never signed in."`
+	EmailProvenAt   *Moment        `json:"emailProvenAt" doc:"When the user proved the address by an email; null: an administrator entered it."`
+	TermsURL        *string        `json:"termsUrl" doc:"The terms that the user accepted; null: none."`
+	TermsAcceptedAt *Moment        `json:"termsAcceptedAt"`
+	Workspaces      []StoppingWith `json:"workspaces,omitzero" doc:"Only for a single user: the workspaces that stop working if the user is disabled, because they have no other enabled owner."`
+	Tokens          []Token        `json:"personalAccessTokens,omitzero" doc:"Only for a single user: their personal access tokens that are neither revoked nor expired."`
 }
 
 // StoppingWith is a workspace that is disabled with a user.
@@ -38,7 +44,9 @@ type StoppingWith struct {
 type ServerUserChange struct {
 	Email          *string  `json:"email,omitempty" doc:"Signs them out of every browser."`
 	Name           *string  `json:"name,omitempty" doc:"Empty: no name."`
-	Admin          *bool    `json:"admin,omitempty" doc:"Administrator of this server. The last enabled administrator cannot be changed."`
+	Administrator  *bool    `json:"administrator,omitempty" doc:"Administrator of this server. The last enabled administrator cannot be changed."`
+	Admin          *bool    `json:"admin,omitempty" doc:"The same as administrator, under its earlier name."`
+	Approved       *bool    `json:"approved,omitempty" doc:"true: approves an account that waits for approval, and tells the user by email. To refuse it, delete the user."`
 	Disabled       *bool    `json:"disabled,omitempty" doc:"true: signs the user out and revokes app access permanently. Until the user is enabled again, their personal access tokens, and workspaces without another enabled owner, do not work."`
 	KeepWorkspaces []string `json:"keepWorkspaces,omitempty" doc:"Only with disabled true: slugs of shared workspaces that keep working although they have no other enabled owner."`
 }
@@ -46,7 +54,39 @@ type ServerUserChange struct {
 // UserFilter holds the query parameters that filter users.
 type UserFilter struct {
 	Page
-	Search string `query:"search" doc:"Part of the name or email address."`
+	Query  string `query:"q" doc:"Part of the name or email address."`
+	Search string `query:"search" doc:"The same as q, under its earlier name."`
+	Filter string `query:"filter" doc:"Only users in this state." enum:"never_signed_in,disabled,administrator,waiting"`
+}
+
+// AccountInvitation is the request to invite a user.
+type AccountInvitation struct {
+	Email string `json:"email"`
+}
+
+// SentInvitation is an invitation to set up an account.
+type SentInvitation struct {
+	ID        string `json:"id"`
+	Email     string `json:"email"`
+	ExpiresAt Moment `json:"expiresAt" doc:"When its link stops working."`
+}
+
+// UserSession is a browser in which a user is signed in.
+type UserSession struct {
+	ID         string  `json:"id"`
+	UserAgent  *string `json:"userAgent"`
+	IPAddress  *string `json:"ipAddress"`
+	SignedInAt Moment  `json:"signedInAt"`
+	LastSeenAt Moment  `json:"lastSeenAt"`
+	ExpiresAt  Moment  `json:"expiresAt" doc:"It ends earlier if it is not used for a day."`
+}
+
+// SignInMethod is a way in which a user signs in.
+type SignInMethod struct {
+	ID     string `json:"id"`
+	Kind   string `json:"kind" enum:"password"`
+	Since  Moment `json:"since" doc:"When the password was set."`
+	Locked bool   `json:"locked" doc:"It does not work after too many failures. Enabling the user again unlocks it, and so does a sign-in in another way."`
 }
 
 // SignOut says what to revoke when a user is signed out.
@@ -67,6 +107,7 @@ func (a *API) users() []operation {
 	with := func(o operation) operation { o.tag, o.server = "Users", true; return o }
 	listed := ServerUser{
 		ID:           "user_" + exampleUUID,
+		Approved:     true,
 		Email:        "bob@example.com",
 		Name:         "Bob",
 		CreatedAt:    exampleTime,
@@ -87,6 +128,19 @@ func (a *API) users() []operation {
 			answer:  List[ServerUser]{Data: []ServerUser{listed}},
 		}), a.listUsers),
 		on(with(operation{
+			method:  post,
+			path:    "/v1/users",
+			id:      "inviteUser",
+			summary: "Invite a user",
+			status:  201,
+			text: "Sends an email with a link to set up an account, which works for 7 days. A newer invitation of the " +
+				"same address replaces it. Needs a sign-in within the last few minutes, or a personal access token that " +
+				"never expires and has no allowed IP addresses.",
+			request:  AccountInvitation{Email: "carol@example.com"},
+			answer:   SentInvitation{ID: "proof_" + exampleUUID, Email: "carol@example.com", ExpiresAt: exampleTime},
+			conflict: "The address has an account, or the server sends no email.",
+		}), a.inviteUser),
+		on(with(operation{
 			method:  get,
 			path:    "/v1/users/{id}",
 			id:      "showUser",
@@ -99,15 +153,82 @@ func (a *API) users() []operation {
 			method:  patch,
 			path:    "/v1/users/{id}",
 			id:      "updateUser",
-			summary: "Update, disable or enable a user",
+			summary: "Update, disable, enable or approve a user",
 			status:  200,
 			text: "All changes are applied, or none. Making a user an administrator, changing an email address and " +
-				"enabling a user need a sign-in within the last few minutes, or a personal access token that never " +
+				"enabling or approving a user need a sign-in within the last few minutes, or a personal access token that never " +
 				"expires and has no allowed IP addresses.",
-			request:  ServerUserChange{Name: ptr("Bob")},
-			answer:   shown,
-			conflict: "The email address is taken, or the server would have no enabled administrator.",
+			request: ServerUserChange{Name: ptr("Bob")},
+			answer:  shown,
+			conflict: "The email address is taken, the server would have no enabled administrator, or the account " +
+				"does not wait for approval.",
 		}), a.updateUser),
+		on(with(operation{
+			method:  remove,
+			path:    "/v1/users/{id}",
+			id:      "deleteUser",
+			summary: "Delete a user",
+			status:  204,
+			text: "Also deletes their tokens, and the workspaces that have no other owner. The user is told by email. An " +
+				"account that waits for approval is refused by this.",
+			conflict: "The server would have no enabled administrator.",
+		}), a.deleteUser),
+		on(with(operation{
+			method:  get,
+			path:    "/v1/users/{id}/sessions",
+			id:      "listUserSessions",
+			summary: "List a user's sessions",
+			status:  200,
+			text:    "Oldest first: the browsers in which the user is signed in.",
+			answer: List[UserSession]{Data: []UserSession{{
+				ID: "session_" + exampleUUID, UserAgent: ptr("Mozilla/5.0"), IPAddress: ptr("192.0.2.1"),
+				SignedInAt: exampleTime, LastSeenAt: exampleTime, ExpiresAt: exampleTime,
+			}}},
+		}), a.listUserSessions),
+		on(with(operation{
+			method:  remove,
+			path:    "/v1/users/{id}/sessions",
+			id:      "endUserSessions",
+			summary: "End all sessions of a user",
+			status:  204,
+			text:    "Also ends the sign-in links that were sent to them.",
+		}), a.endUserSessions),
+		on(with(operation{
+			method:  remove,
+			path:    "/v1/users/{id}/sessions/{session}",
+			id:      "endUserSession",
+			summary: "End a session of a user",
+			status:  204,
+		}), a.endUserSession),
+		on(with(operation{
+			method:   post,
+			path:     "/v1/users/{id}/reset",
+			id:       "sendReset",
+			summary:  "Send a user a reset email",
+			status:   204,
+			text:     "It has a link with which they choose a new password. The one they have works until then.",
+			conflict: "The user is disabled, or the server sends no email, or users do not sign in with passwords.",
+		}), a.sendReset),
+		on(with(operation{
+			method:  get,
+			path:    "/v1/users/{id}/methods",
+			id:      "listSignInMethods",
+			summary: "List a user's sign-in methods",
+			status:  200,
+			text:    "Links and codes by email, which every user has if they are allowed, are not listed.",
+			answer: List[SignInMethod]{Data: []SignInMethod{
+				{ID: identity.MethodPassword, Kind: identity.MethodPassword, Since: exampleTime},
+			}},
+		}), a.listSignInMethods),
+		on(with(operation{
+			method:   remove,
+			path:     "/v1/users/{id}/methods/{method}",
+			id:       "removeSignInMethod",
+			summary:  "Remove a sign-in method of a user",
+			status:   204,
+			text:     "Signs the user out of every browser and tells them by email.",
+			conflict: "The user could not sign in without it, because the server sends no email.",
+		}), a.removeSignInMethod),
 		on(with(operation{
 			method:  post,
 			path:    "/v1/users/{id}/sign-out",
@@ -123,14 +244,19 @@ func (a *API) users() []operation {
 
 func listUser(u *storage.User) ServerUser {
 	return ServerUser{
-		ID:           u.ID,
-		Email:        u.Email,
-		Name:         u.Name,
-		Admin:        u.Admin,
-		Disabled:     !u.DisabledAt.IsZero(),
-		DisabledAt:   momentOrNil(u.DisabledAt),
-		CreatedAt:    Moment(u.CreatedAt),
-		LastSignInAt: momentOrNil(u.SeenAt),
+		ID:              u.ID,
+		Email:           u.Email,
+		Name:            u.Name,
+		Administrator:   u.Admin,
+		Admin:           u.Admin,
+		Approved:        u.WaitingSince.IsZero(),
+		EmailProvenAt:   momentOrNil(u.EmailProvenAt),
+		TermsURL:        stringOrNil(u.TermsURL),
+		TermsAcceptedAt: momentOrNil(u.TermsAcceptedAt),
+		Disabled:        !u.DisabledAt.IsZero(),
+		DisabledAt:      momentOrNil(u.DisabledAt),
+		CreatedAt:       Moment(u.CreatedAt),
+		LastSignInAt:    momentOrNil(u.SeenAt),
 	}
 }
 
@@ -139,7 +265,12 @@ func (a *API) listUsers(ctx context.Context, c *call, q *UserFilter, _ *none) (L
 	if err != nil {
 		return List[ServerUser]{}, err
 	}
-	rows, err := a.store.Users(ctx, q.Search, after, q.size()+1)
+	if q.Query != "" && q.Search != "" {
+		return List[ServerUser]{}, badRequest("The query parameters q and search mean the same; send one of them.")
+	}
+	rows, err := a.store.SortedUsers(
+		ctx, storage.UserFilter{Search: q.Query + q.Search, State: q.Filter}, storage.Order{After: after}, q.size()+1,
+	)
 	if err != nil {
 		return List[ServerUser]{}, fmt.Errorf("list users: %w", err)
 	}
@@ -189,15 +320,27 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 		return ServerUser{}, err
 	}
 	disable, enable := in.Disabled != nil && *in.Disabled, in.Disabled != nil && !*in.Disabled
+	approve := in.Approved != nil
 	switch {
-	case in.Email == nil && in.Name == nil && in.Admin == nil && in.Disabled == nil && in.KeepWorkspaces == nil:
-		return ServerUser{}, badRequest("Nothing to change; send email, name, admin or disabled.")
+	case in.Administrator != nil && in.Admin != nil:
+		return ServerUser{}, badRequest(`The members "administrator" and "admin" mean the same; send one of them.`)
+	case in.Administrator != nil:
+		in.Admin = in.Administrator
+	}
+	switch {
+	case in.Email == nil && in.Name == nil && in.Admin == nil && in.Disabled == nil && in.KeepWorkspaces == nil &&
+		!approve:
+		return ServerUser{}, badRequest("Nothing to change; send email, name, administrator, disabled or approved.")
+	case approve && !*in.Approved:
+		return ServerUser{}, badRequest(`The member "approved" can only be true; to refuse an account, delete the user.`)
+	case approve && in.Disabled != nil:
+		return ServerUser{}, badRequest(`Send "approved" or "disabled", not both.`)
 	case in.KeepWorkspaces != nil && !disable:
 		return ServerUser{}, badRequest(`The member "keepWorkspaces" is allowed only with "disabled": true.`)
 	case disable && id == c.by.UserID:
 		return ServerUser{}, badRequest("You cannot disable yourself. Ask another administrator, or use the CLI.")
 	}
-	if in.Email != nil || in.Admin != nil && *in.Admin || enable {
+	if in.Email != nil || in.Admin != nil && *in.Admin || enable || approve {
 		if err := c.by.MayGrantAccountAccess(); err != nil {
 			return ServerUser{}, err
 		}
@@ -216,6 +359,8 @@ func (a *API) updateUser(ctx context.Context, c *call, _ *none, in *ServerUserCh
 		switch {
 		case enable:
 			err = a.identity.EnableUser(ctx, id)
+		case approve:
+			err = a.identity.ApproveUser(ctx, id)
 		case disable:
 			err = c.disableUser(ctx, id, in.KeepWorkspaces)
 		}
@@ -255,6 +400,20 @@ func (c *call) disableUser(ctx context.Context, id string, slugs []string) error
 func userFault(err error) error {
 	var invalid *identity.Invalid
 	switch {
+	case errors.Is(err, identity.ErrNotWaiting):
+		return conflict("The account does not wait for approval.")
+	case errors.Is(err, identity.ErrDisabled):
+		return conflict("The user is disabled; enable them first.")
+	case errors.Is(err, identity.ErrNoEmail):
+		return conflict(
+			"This server sends no email; its operator can use the commands doorward user create and user password.",
+		)
+	case errors.Is(err, identity.ErrNoPasswords):
+		return conflict("Users of this server do not sign in with passwords.")
+	case errors.Is(err, identity.ErrOnlyWay):
+		return conflict(
+			"The user could not sign in without it, because this server sends no email; disable the user instead.",
+		)
 	case errors.Is(err, storage.ErrConflict):
 		return conflict(
 			"The server would have no enabled administrator; make or enable another administrator first. Nothing " +
@@ -291,4 +450,104 @@ func (a *API) signOutUser(ctx context.Context, c *call, _ *none, in *SignOut) (S
 		out.Tokens = append(out.Tokens, c.showToken(&k))
 	}
 	return out, nil
+}
+
+func (a *API) inviteUser(ctx context.Context, c *call, _ *none, in *AccountInvitation) (SentInvitation, error) {
+	if err := c.by.MayGrantAccountAccess(); err != nil {
+		return SentInvitation{}, err
+	}
+	proof, err := a.identity.Invite(ctx, in.Email, "")
+	if err != nil {
+		return SentInvitation{}, userFault(err)
+	}
+	return SentInvitation{ID: proof.ID, Email: proof.Email, ExpiresAt: Moment(proof.ExpiresAt)}, nil
+}
+
+func (a *API) deleteUser(ctx context.Context, c *call, _, _ *none) (none, error) {
+	id, err := c.id("id", "user")
+	switch {
+	case err != nil:
+		return none{}, err
+	case id == c.by.UserID:
+		return none{}, badRequest("You cannot delete yourself. Ask another administrator, or use the CLI.")
+	}
+	return none{}, userFault(a.identity.DeleteUser(ctx, id))
+}
+
+func (a *API) listUserSessions(ctx context.Context, c *call, q *Page, _ *none) (List[UserSession], error) {
+	after, err := c.after(q)
+	if err != nil {
+		return List[UserSession]{}, err
+	}
+	id, err := c.id("id", "user")
+	if err != nil {
+		return List[UserSession]{}, err
+	}
+	rows, err := a.identity.Sessions(ctx, id)
+	if err != nil {
+		return List[UserSession]{}, err
+	}
+	slices.SortFunc(rows, func(x, y storage.Session) int { return strings.Compare(x.ID, y.ID) })
+	place := func(x *storage.Session) string { return x.ID }
+	return listOf(c, q, cut(q, rows, after, place), place, func(x *storage.Session) UserSession {
+		return UserSession{
+			ID: x.ID, UserAgent: stringOrNil(x.UserAgent), IPAddress: stringOrNil(x.Address),
+			SignedInAt: Moment(x.AuthTime), LastSeenAt: Moment(x.SeenAt), ExpiresAt: Moment(x.ExpiresAt),
+		}
+	}), nil
+}
+
+func (a *API) endUserSessions(ctx context.Context, c *call, _, _ *none) (none, error) {
+	id, err := c.id("id", "user")
+	if err == nil {
+		_, err = a.identity.SignOut(ctx, id, identity.SignOutOptions{})
+	}
+	return none{}, err
+}
+
+func (a *API) endUserSession(ctx context.Context, c *call, _, _ *none) (none, error) {
+	id, err := c.id("id", "user")
+	if err != nil {
+		return none{}, err
+	}
+	session, err := c.id("session", "session")
+	if err == nil {
+		err = a.identity.EndSession(ctx, id, session)
+	}
+	return none{}, err
+}
+
+func (a *API) sendReset(ctx context.Context, c *call, _, _ *none) (none, error) {
+	id, err := c.id("id", "user")
+	if err == nil {
+		err = userFault(a.identity.SendReset(ctx, id))
+	}
+	return none{}, err
+}
+
+func (a *API) listSignInMethods(ctx context.Context, c *call, q *Page, _ *none) (List[SignInMethod], error) {
+	after, err := c.after(q)
+	if err != nil {
+		return List[SignInMethod]{}, err
+	}
+	id, err := c.id("id", "user")
+	if err != nil {
+		return List[SignInMethod]{}, err
+	}
+	u, err := a.store.UserByID(ctx, id)
+	if err != nil {
+		return List[SignInMethod]{}, fmt.Errorf("list sign-in methods: %w", err)
+	}
+	place := func(m *identity.Method) string { return m.ID }
+	return listOf(c, q, cut(q, a.identity.MethodsOf(&u), after, place), place, func(m *identity.Method) SignInMethod {
+		return SignInMethod{ID: m.ID, Kind: m.Kind, Since: Moment(m.Since), Locked: m.Locked}
+	}), nil
+}
+
+func (a *API) removeSignInMethod(ctx context.Context, c *call, _, _ *none) (none, error) {
+	id, err := c.id("id", "user")
+	if err == nil {
+		err = userFault(a.identity.RemoveMethod(ctx, id, c.r.PathValue("method")))
+	}
+	return none{}, err
 }

@@ -230,3 +230,84 @@ func TestV06_SignOutByTheAPIEndsWhatItSays(t *testing.T) {
 		}
 	})
 }
+
+// The list of users is searched with q and filtered by state; the two exclude each other's synonyms and unknown states.
+func TestV64_UsersAreFilteredByTheAPI(t *testing.T) {
+	rig.Each(t, rig.Options{Emails: true}, func(t *testing.T, r *rig.Rig) {
+		root := r.User("root@example.com", "Root", true)
+		_, admin := r.PersonalToken(root, apikey.Spec{Scopes: []string{"admin"}})
+		off, waiting := r.User("off@example.com", "", false), r.User("waiting@example.com", "", false)
+		r.SQL(`UPDATE users SET disabled_at = 1 WHERE id = $1`, off.ID)
+		r.SQL(`UPDATE users SET disabled_at = 1, waiting_since = 1 WHERE id = $1`, waiting.ID)
+		r.Browser().SignIn(r.Alice.Email)
+		for query, emails := range map[string]string{
+			"filter=administrator":            "root@example.com",
+			"filter=disabled":                 "off@example.com",
+			"filter=waiting":                  "waiting@example.com",
+			"filter=never_signed_in":          "root@example.com off@example.com waiting@example.com",
+			"filter=never_signed_in&q=WAIT":   "waiting@example.com",
+			"filter=administrator&q=alice":    "",
+			"q=alice":                         "alice@example.com",
+			"search=alice":                    "alice@example.com",
+			"filter=never_signed_in&search=o": "root@example.com off@example.com waiting@example.com",
+		} {
+			list := want(t, r.JSON("GET", "/v1/users?"+query, admin, ""), http.StatusOK)
+			var found []string
+			for _, x := range list["data"].([]any) {
+				u := x.(map[string]any)
+				found = append(found, fmt.Sprint(u["email"]))
+				if u["approved"] != (u["email"] != waiting.Email) || u["administrator"] != u["admin"] {
+					t.Errorf("%s: %v", query, u)
+				}
+			}
+			if strings.Join(found, " ") != emails {
+				t.Errorf("%s: %v, want %s", query, found, emails)
+			}
+		}
+		for _, query := range []string{"filter=nonsense", "filter=", "q=a&search=a", "filter=waiting&filter=disabled"} {
+			want(t, r.JSON("GET", "/v1/users?"+query, admin, ""), http.StatusBadRequest)
+		}
+		for body, status := range map[string]int{
+			`{"approved":false}`: http.StatusBadRequest, `{"approved":true,"disabled":false}`: http.StatusBadRequest,
+			`{"administrator":true,"admin":true}`: http.StatusBadRequest, `{"approved":true}`: http.StatusOK,
+		} {
+			want(t, r.JSON("PATCH", "/v1/users/"+waiting.ID, admin, body), status)
+		}
+		want(t, r.JSON("POST", "/v1/users", admin, `{"email":"`+waiting.Email+`"}`), http.StatusConflict)
+		want(t, r.JSON("POST", "/v1/users", admin, `{"email":"x"}`), http.StatusBadRequest)
+		want(t, r.JSON("POST", "/v1/users", admin, `{"email":"x@example.com","password":"y"}`), http.StatusBadRequest)
+		for range 2 { // the same request once more sends nothing
+			want(t, r.JSON("POST", "/v1/users", admin, `{"email":"x@example.com"}`, "Idempotency-Key", "once"),
+				http.StatusCreated)
+		}
+		sent := 0
+		for _, m := range r.Mail() {
+			if m.To == "x@example.com" {
+				sent++
+			}
+		}
+		if sent != 1 {
+			t.Errorf("%d invitations were sent", sent)
+		}
+	})
+}
+
+// Without email the API answers what cannot be done, and does nothing.
+func TestV64_WithoutEmailTheAPIInvitesNobody(t *testing.T) {
+	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		_, admin := r.PersonalToken(r.User("root@example.com", "Root", true), apikey.Spec{Scopes: []string{"admin"}})
+		path := "/v1/users/" + r.Alice.ID
+		for _, q := range [][3]string{
+			{"POST", "/v1/users", `{"email":"x@example.com"}`},
+			{"POST", path + "/reset", ""},
+			{"DELETE", path + "/methods/password", ""},
+		} {
+			want(t, r.JSON(q[0], q[1], admin, q[2]), http.StatusConflict)
+		}
+		methods := want(t, r.JSON("GET", path+"/methods", admin, ""), http.StatusOK)
+		if data := methods["data"].([]any); len(data) != 1 || data[0].(map[string]any)["id"] != "password" {
+			t.Errorf("methods: %v", methods)
+		}
+		r.Browser().SignIn(r.Alice.Email)
+	})
+}

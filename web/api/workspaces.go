@@ -54,7 +54,7 @@ type MemberChange struct {
 // Invitation is an offer to join a workspace.
 type Invitation struct {
 	ID        string  `json:"id"`
-	URL       string  `json:"url,omitempty" doc:"The link to send. Returned only when the invitation is created."`
+	URL       string  `json:"url,omitempty" doc:"The link to send. Returned only when the invitation is created, by a server that sends no email."`
 	Email     string  `json:"email" doc:"Email address of the person who is invited."`
 	Role      string  `json:"role" enum:"viewer,member,admin,owner"`
 	CreatedAt Moment  `json:"createdAt"`
@@ -342,7 +342,9 @@ func (a *API) createInvitation(ctx context.Context, c *call, _ *none, in *NewInv
 		return Invitation{}, err
 	}
 	shown := a.showInvitation(&i)
-	shown.URL = a.management.InvitationURL(token)
+	if !a.management.SendsEmail() {
+		shown.URL = a.management.InvitationURL(token)
+	}
 	return shown, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 
 	"doorward/locale"
 	"doorward/management"
@@ -127,7 +128,8 @@ func (s *Workspaces) RemoveMember(w http.ResponseWriter, r *http.Request, p plac
 	return s.memberChanged(w, r, p, locale.New("The member was removed. API keys and apps they created remain."), err)
 }
 
-// Invite serves POST …/invitations. It redirects to a page that shows the link, once.
+// Invite serves POST …/invitations. It redirects to a page that shows the link, once, unless
+// the invitation is sent by email.
 func (s *Workspaces) Invite(w http.ResponseWriter, r *http.Request, p place) error {
 	email, role := r.PostForm.Get("email"), r.PostForm.Get("role")
 	_, once, err := s.CreateOnce(storage.System(r.Context()), r, p.v, p.ws.ID,
@@ -135,6 +137,9 @@ func (s *Workspaces) Invite(w http.ResponseWriter, r *http.Request, p place) err
 			var i storage.Invitation
 			i, x.Secret, err = s.management.Invite(ctx, p.by, p.ws, email, role)
 			x.ID = i.ID
+			if s.management.SendsEmail() {
+				x.Secret = "" // only who reads the email may have it
+			}
 			return x, err
 		})
 	if errors.Is(err, storage.ErrConflict) {
@@ -147,6 +152,10 @@ func (s *Workspaces) Invite(w http.ResponseWriter, r *http.Request, p place) err
 	}
 	if err != nil {
 		return err
+	}
+	if s.management.SendsEmail() {
+		return s.RedirectWithNotice(w, r, p.v, p.path(templates.TabMembers),
+			locale.New("The invitation is on its way to %s.", strings.TrimSpace(email)))
 	}
 	return page.Redirect(w, p.path(templates.TabMembers)+"/shown?view="+once)
 }

@@ -50,6 +50,7 @@ func (s *Pages) StepUp(
 // keep them from changing the password.
 var uncounted = []string{
 	"revoke", "delete", "remove", "withdraw", "leave", "end", "end-others", "end-all", "password", "search",
+	"refuse",
 }
 
 // proven serves h. If h returns management.ErrStale, in which case it has changed nothing, proven asks for the password

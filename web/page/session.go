@@ -13,16 +13,17 @@ import (
 
 	"doorward/locale"
 	"doorward/oauth/bearer"
+	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/templates"
 )
 
 // How long sessions and the cookies beside them last.
 const (
-	SessionIdle     = 24 * time.Hour      // without a request
-	sessionAbsolute = 14 * 24 * time.Hour // since the sign-in
-	freshness       = 5 * time.Minute     // since the password was entered; after that, creating a secret asks for it
-	deviceLifetime  = 90 * 24 * time.Hour // of the cookie that marks a known browser
+	SessionIdle     = identity.SessionIdle // without a request
+	sessionAbsolute = 14 * 24 * time.Hour  // since the sign-in
+	freshness       = 5 * time.Minute      // since the password was entered; after that, creating a secret asks for it
+	deviceLifetime  = 90 * 24 * time.Hour  // of the cookie that marks a known browser
 )
 
 // sessionStore implements gorilla's sessions.Store on package storage. The cookie holds a random value; its digest and

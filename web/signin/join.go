@@ -26,8 +26,8 @@ func noInvitation(err error) *page.Error {
 	}
 }
 
-// JoinPage serves GET /join/{word}. A visitor who is not signed in is asked to sign in first, if the invitation is
-// still open. Users who joined with the link go on to the workspace.
+// JoinPage serves GET /join/{word}. A visitor who is not signed in is asked to sign in first, if the invitation is still
+// open, or to create the account that the invited address does not have. Users who joined with the link go on to the workspace.
 func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.Visitor(r)
 	if err != nil {
@@ -39,7 +39,17 @@ func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !v.SignedIn() {
-		signIn := "/login?return_to=" + url.QueryEscape(r.URL.RequestURI())
+		query := "?return_to=" + url.QueryEscape(r.URL.RequestURI())
+		signIn := "/login" + query
+		if err == nil && s.maySignUp(true) {
+			_, err := s.store.UserByEmail(storage.System(r.Context()), i.Email)
+			if errors.Is(err, storage.ErrNotFound) {
+				return page.Redirect(w, "/signup"+query)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		if err == nil {
 			return page.Redirect(w, signIn)
 		}

@@ -184,7 +184,7 @@ func (s *Handlers) SignUpLinkPage(w http.ResponseWriter, r *http.Request) error 
 			locale.New("You are creating an account with the address %s.", proof.Email),
 		},
 	}
-	if !proof.AskedBy(storage.Digest(s.browser(r))) {
+	if proof.Browser != nil && !proof.AskedBy(storage.Digest(s.browser(r))) {
 		view.Paragraphs = append(view.Paragraphs, locale.New("You started in another browser. If you continue here, this "+
 			"browser is signed in, not that one."))
 	}

@@ -15,6 +15,7 @@ type User struct {
 	Name      string    `json:"name"`
 	Admin     bool      `json:"admin"`
 	Disabled  bool      `json:"disabled"`
+	Waiting   bool      `json:"waiting"` // for approval; Disabled is set too
 	CreatedAt time.Time `json:"created_at"`
 	// Workspaces are those that were deleted or disabled with the user.
 	Workspaces []Workspace `json:"workspaces,omitempty"`
@@ -28,6 +29,7 @@ func NewUser(u storage.User) User {
 		Name:      u.Name,
 		Admin:     u.Admin,
 		Disabled:  !u.DisabledAt.IsZero(),
+		Waiting:   !u.WaitingSince.IsZero(),
 		CreatedAt: Seconds(u.CreatedAt),
 	}
 }
@@ -40,7 +42,36 @@ func Users(w io.Writer, users []User) {
 		if u.Admin {
 			role = "administrator"
 		}
-		rows = append(rows, []string{u.Email, u.Name, role, enabled(u.Disabled), u.ID})
+		state := enabled(u.Disabled)
+		if u.Waiting {
+			state = "waiting for approval"
+		}
+		rows = append(rows, []string{u.Email, u.Name, role, state, u.ID})
+	}
+	Table(w, rows...)
+}
+
+// Session is a browser in which a user is signed in, for scripts.
+type Session struct {
+	ID         string    `json:"id"`
+	UserAgent  string    `json:"user_agent"`
+	Address    string    `json:"address"`
+	SignedInAt time.Time `json:"signed_in_at"`
+	SeenAt     time.Time `json:"seen_at"`
+}
+
+// NewSession describes a session.
+func NewSession(x *storage.Session) Session {
+	return Session{
+		ID: x.ID, UserAgent: x.UserAgent, Address: x.Address, SignedInAt: Seconds(x.AuthTime), SeenAt: Seconds(x.SeenAt),
+	}
+}
+
+// Sessions writes a table of sessions.
+func Sessions(w io.Writer, sessions []Session) {
+	rows := [][]string{{"LAST SEEN", "ADDRESS", "BROWSER", "ID"}}
+	for _, x := range sessions {
+		rows = append(rows, []string{x.SeenAt.Format(time.RFC3339), x.Address, x.UserAgent, x.ID})
 	}
 	Table(w, rows...)
 }

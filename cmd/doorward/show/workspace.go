@@ -88,12 +88,19 @@ type Invitation struct {
 	Workspace string    `json:"workspace"`
 	Email     string    `json:"email"`
 	Role      string    `json:"role"`
-	Link      string    `json:"link"`
+	Link      string    `json:"link,omitempty"` // empty: it is sent by email
 	ExpiresAt time.Time `json:"expires_at"`
 }
 
-// Write shows the link.
+// Write shows the link, or says that it is sent.
 func (i Invitation) Write(w io.Writer) {
+	if i.Link == "" {
+		_, _ = fmt.Fprintf(
+			w, "The server sends the invitation to %s. With it they can join %s as %s until %s.\n",
+			i.Email, i.Workspace, i.Role, i.ExpiresAt.Format(time.RFC3339),
+		)
+		return
+	}
 	_, _ = fmt.Fprintf(
 		w,
 		"Send this link to %s. With it they can join %s as %s until %s. The link is not shown again:\n\n%s\n",
