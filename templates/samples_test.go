@@ -286,9 +286,23 @@ func samples() []sample {
 		{"profile", templates.ProfilePage(templates.ProfileView{
 			Page: noticed(page(templates.SectionProfile, ada), "Your name was saved."),
 			Name: "Ada Lovelace", Email: "ada@example.com", UserID: "user_0195a0c0example", MemberSince: ago(400 * aDay),
+			MayChange: true, Languages: []templates.Option{
+				{Text: locale.New("As the browser asks"), Selected: true}, {Value: "de", Text: templates.AsIs("Deutsch")},
+			},
+			Zones: []templates.Option{
+				{Text: locale.New("UTC, the same everywhere"), Selected: true},
+				{Value: "Europe/Berlin", Text: templates.AsIs("Europe/Berlin")},
+			},
+		})},
+		{"profile-errors", templates.ProfilePage(templates.ProfileView{
+			Page: page(templates.SectionProfile, ada), Name: "Ada", Email: "ada@example.com", UserID: "user_0195a0c0example",
+			MemberSince: ago(400 * aDay), MayChange: true, NewEmail: "ada@",
+			Errors: map[string]locale.Text{"email": locale.New(
+				"Enter one email address, such as name@example.com, in Latin letters only.",
+			)},
 		})},
 		{"security", templates.SecurityPage(templates.SecurityView{
-			Page: page(templates.SectionSecurity, admin),
+			Page: page(templates.SectionSecurity, admin), Password: true,
 			Sessions: []templates.SessionRow{
 				{
 					ID:         "s1",
@@ -309,7 +323,7 @@ func samples() []sample {
 			},
 		})},
 		{"security-errors", templates.SecurityPage(templates.SecurityView{
-			Page: page(templates.SectionSecurity, ada),
+			Page: page(templates.SectionSecurity, ada), Password: true,
 			Sessions: []templates.SessionRow{
 				{
 					ID:         "s1",

@@ -205,9 +205,18 @@ func (s *Service) withWorkspaces(
 	}
 }
 
-// DeleteUser deletes a user and all that belongs to them. It returns the errors of DisableUser.
+// DeleteUser deletes a user and all that belongs to them, and tells them by email. It returns the errors of DisableUser.
 func (s *Service) DeleteUser(ctx context.Context, userID string) error {
-	return s.change(ctx, "delete the user", "user.deleted", userID, s.store.DeleteUser)
+	return s.change(ctx, "delete the user", "user.deleted", userID, func(ctx context.Context, id string) error {
+		user, err := s.store.UserByID(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := s.notify(ctx, "account_deleted", &user, user.Email, "", nil); err != nil {
+			return err
+		}
+		return s.store.DeleteUser(ctx, id)
+	})
 }
 
 func explain(what string, err error) error {

@@ -34,6 +34,7 @@ import (
 	"doorward/test/stores"
 	"doorward/web"
 	"doorward/web/gateway"
+	"doorward/web/signin"
 )
 
 // Password is every rig user's.
@@ -78,6 +79,8 @@ type Options struct {
 	RedirectSchemes []string // without a dot
 	Secrets         []string // nil: one
 	LimitChanges    bool     // as a server does; tests of other things change more than people do
+	Accounts        signin.Accounts // the zero value: passwords, and neither sign-up nor email
+	Emails          identity.Emails
 	NoUser          bool     // leave the database without a user
 	AtOnce          bool     // requests of the test meet, so it also runs under the race detector: see Each
 }
@@ -205,11 +208,12 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.ok(r.Keyring.Maintain(r.System()))
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
+		Secrets: r.Secrets, Emails: o.Emails,
 	})
 	r.Web, err = web.New(web.Config{
 		Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Management: r.Management, Bearer: r.Bearer, APIKeys: r.APIKeys,
 		Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies,
-		Log: log, Metrics: r.Metrics,
+		Log: log, Metrics: r.Metrics, Accounts: o.Accounts,
 	})
 	r.ok(err)
 	listener.Start()

@@ -78,7 +78,7 @@ func (s *Handlers) showUser(
 ) error {
 	ctx := storage.System(r.Context())
 	view.ID, view.SavedEmail, view.Disabled = u.ID, u.Email, !u.DisabledAt.IsZero()
-	view.Self, view.NeedPassword = u.ID == v.User.ID, !s.Fresh(v)
+	view.Self, view.NeedPassword = u.ID == v.User.ID, s.AsksPassword(v)
 	with, err := s.store.WorkspacesDisabledWith(ctx, u.ID)
 	if err != nil {
 		return err
@@ -313,7 +313,7 @@ func (s *Handlers) showUsers(
 	}
 	list, view.NextURL, view.PrevURL = page.Paginate(&rows, list, func(u *storage.User) string { return u.ID })
 	view.Columns = rows.Head()
-	view.Query, view.NeedPassword = query, !s.Fresh(v)
+	view.Query, view.NeedPassword = query, s.AsksPassword(v)
 	for _, u := range list {
 		view.Users = append(view.Users, templates.AdminUser{
 			ID: u.ID, Name: u.Name, Email: u.Email, Admin: u.Admin, Disabled: !u.DisabledAt.IsZero(),
