@@ -232,7 +232,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 // session whose sign-in is more than five minutes old, such a form asks for the password and does nothing until it is
 // correct.
 func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
-	r := rig.Memory(t, rig.Options{})
+	r := rig.Memory(t, rig.WithEmail())
 	w := &pagesWorld{Rig: r, root: r.User("root@example.com", "Root", true)}
 	w.ws = r.Workspace("engines", "", w.root)
 	r.Join(w.ws, r.Alice, catalog.RoleViewer)
