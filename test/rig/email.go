@@ -26,7 +26,7 @@ type Email struct {
 }
 
 // Path is the path of the link, with its query; empty without one.
-func (e *Email) Path() string {
+func (e Email) Path() string {
 	u, err := url.Parse(e.URL)
 	if err != nil || e.URL == "" {
 		return ""
@@ -35,7 +35,7 @@ func (e *Email) Path() string {
 }
 
 // Token is the secret in the link.
-func (e *Email) Token() string {
+func (e Email) Token() string {
 	_, token, _ := strings.Cut(e.URL, "?word=")
 	return token
 }
@@ -58,16 +58,19 @@ func (r *Rig) Emails() (list []Email) {
 	}
 }
 
-// Email takes the only email that waits to be sent.
+// Email takes the emails that wait to be sent, and returns the only one of a kind.
 func (r *Rig) Email(kind string) Email {
 	r.T.Helper()
-	list := r.Emails()
-	if len(list) != 1 || list[0].Kind != kind {
-		var kinds []string
-		for _, e := range list {
-			kinds = append(kinds, e.Kind+" to "+e.Recipient)
+	var found []Email
+	var kinds []string
+	for _, e := range r.Emails() {
+		kinds = append(kinds, e.Kind+" to "+e.Recipient)
+		if e.Kind == kind {
+			found = append(found, e)
 		}
+	}
+	if len(found) != 1 {
 		r.T.Fatalf("the emails are %q, want one of kind %s", kinds, kind)
 	}
-	return list[0]
+	return found[0]
 }

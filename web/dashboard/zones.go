@@ -84,8 +84,7 @@ func zoneOptions(chosen string) []templates.Option {
 	known := chosen == ""
 	for _, zone := range zones {
 		known = known || zone == chosen
-		text := strings.ReplaceAll(zone, "_", " ")
-		list = append(list, templates.Option{Value: zone, Text: templates.AsIs(text), Selected: zone == chosen})
+		list = append(list, templates.Option{Value: zone, Text: templates.AsIs(zone), Selected: zone == chosen})
 	}
 	if !known {
 		list = append(list, templates.Option{Value: chosen, Text: templates.AsIs(chosen), Selected: true})
