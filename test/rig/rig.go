@@ -76,13 +76,13 @@ type Options struct {
 	Tokens          *oauth.TokenLimits       // nil: the defaults
 	Issuer          string                   // empty: the URL it listens on
 	TrustedProxies  []netip.Prefix
-	RedirectSchemes []string // without a dot
-	Secrets         []string // nil: one
-	LimitChanges    bool     // as a server does; tests of other things change more than people do
+	RedirectSchemes []string        // without a dot
+	Secrets         []string        // nil: one
+	LimitChanges    bool            // as a server does; tests of other things change more than people do
 	Accounts        signin.Accounts // the zero value: passwords, and neither sign-up nor email
 	Emails          identity.Emails
-	NoUser          bool     // leave the database without a user
-	AtOnce          bool     // requests of the test meet, so it also runs under the race detector: see Each
+	NoUser          bool // leave the database without a user
+	AtOnce          bool // requests of the test meet, so it also runs under the race detector: see Each
 }
 
 // Log collects what the server logs, at every level.
