@@ -134,6 +134,25 @@ func TestV13_AUserWithoutAPasswordSignsInAgain(t *testing.T) {
 			t.Errorf("the browser counts as new: %q", kindsOf(list))
 		}
 	})
+	rig.Each(t, o, func(t *testing.T, r *rig.Rig) { // consent to a dangerous scope goes on after the new sign-in
+		app := r.App(management.ClientSpec{Scopes: []string{"read", "admin"}})
+		b := r.Browser()
+		askLink(b, r.Alice.Email)
+		useLink(b, r.Email("sign_in"))
+		r.Advance(5*time.Minute + time.Second)
+		asked := b.Decide(b.Authorize(app.Params("read admin")), "approve")
+		_, rest, _ := strings.Cut(asked.Body, `href="/login?again=1&amp;flow=`)
+		flow, _, _ := strings.Cut(rest, `"`)
+		if asked.Status != http.StatusForbidden || flow == "" {
+			t.Fatalf("consent is answered %d %s", asked.Status, rig.Plain(asked.Body))
+		}
+		page := b.Get("/login?again=1&flow=" + flow)
+		b.PostForm("/login/email", b.Form(page, "/login/email"))
+		consent := b.Follow(useLink(b, r.Email("sign_in")))
+		if a := b.Decide(consent, "approve"); a.Param("code") == "" {
+			t.Errorf("after signing in again, consent is answered %d %s", a.Status, rig.Plain(a.Body))
+		}
+	})
 	rig.Each(t, withEmail(), func(t *testing.T, r *rig.Rig) {
 		r.SQL(`UPDATE users SET password_hash = '' WHERE email_key = 'alice@example.com'`)
 		for _, password := range []string{"", " ", rig.Password, "$argon2id$"} {
