@@ -14,8 +14,8 @@ import (
 // WithEmail are options of a server that sends email and lets visitors sign up, sign in by link and reset passwords.
 func WithEmail() Options {
 	return Options{
-		Accounts: signin.Accounts{SignUp: signin.SignUpOpen, Emails: true, Links: true},
-		Emails:   identity.Emails{Enabled: true, Hourly: 1000},
+		Accounts:   signin.Accounts{SignUp: signin.SignUpOpen, Emails: true, Links: true},
+		EmailRules: identity.Emails{Enabled: true, Hourly: 1000},
 	}
 }
 

@@ -80,7 +80,7 @@ type Options struct {
 	Secrets         []string        // nil: one
 	LimitChanges    bool            // as a server does; tests of other things change more than people do
 	Accounts        signin.Accounts // the zero value: passwords, and neither sign-up nor email
-	Emails          identity.Emails
+	EmailRules      identity.Emails
 	NoUser          bool // leave the database without a user
 	AtOnce          bool // requests of the test meet, so it also runs under the race detector: see Each
 }
@@ -208,7 +208,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.ok(r.Keyring.Maintain(r.System()))
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
-		Secrets: r.Secrets, Emails: o.Emails,
+		Secrets: r.Secrets, Emails: o.EmailRules,
 	})
 	r.Web, err = web.New(web.Config{
 		Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Management: r.Management, Bearer: r.Bearer, APIKeys: r.APIKeys,

@@ -291,7 +291,7 @@ func TestG13_OneNetworkCausesFewEmails(t *testing.T) {
 // The server sends only so many emails an hour to addresses without an account, from all networks together.
 func TestG13_FewEmailsToAddressesWithoutAnAccount(t *testing.T) {
 	o := withEmail()
-	o.Emails.Hourly = 30
+	o.EmailRules.Hourly = 30
 	o.Accounts.SignUp = signin.SignUpOpen
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		b := r.Browser()
