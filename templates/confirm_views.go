@@ -15,6 +15,7 @@ type ConfirmView struct {
 	CancelURL   string
 	ChoicesText locale.Text     // heading of the choices
 	Choices     []ConfirmChoice // none: the page has no choices
+	Fields      []FormField     // what the page has shown, so that the form can be refused if it has changed
 }
 
 // ConfirmChoice is a checkbox of a confirmation page.

@@ -42,7 +42,11 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 		"consent":            {{"post /oauth/consent", []string{"flow", "token", "scope", "decision"}}},
 		"consent-unverified": {{"post /oauth/consent", []string{"flow", "token", "scope", "workspace", "decision"}}},
 		"consent-again":      {{"post /oauth/consent", []string{"flow", "token", "scope", "workspace", "decision"}}},
-		"profile":            {{"post /settings/profile", []string{"name"}}},
+		"profile": {
+			{"post /settings/profile", []string{"name", "language", "time_zone"}},
+			{"post /settings/profile/address", []string{"email"}},
+			{"post /settings/profile/export", nil},
+		},
 		"security": {
 			{"post /settings/security/password", []string{"current_password", "new_password"}},
 			{"post /settings/security/sessions/s2/end", nil},

@@ -2,14 +2,17 @@ package templates
 
 import "doorward/locale"
 
-// ProofView asks for the password before an action that needs a recent sign-in. It posts the form that was sent, with
-// the field current_password added, to Action.
+// ProofView asks for a proof of who the user is before an action that needs a recent sign-in. With the password, it posts
+// the form that was sent, with the field current_password added, to Action.
 type ProofView struct {
 	Page
 	Action  string // the path that the form was sent to
 	Fields  []FormField
 	Fault   locale.Text // what is wrong with the password; empty: not entered yet
 	BackURL string
+	// Password says that the user has a password, and AgainURL leads to the sign-in page; empty: it is not offered.
+	Password bool
+	AgainURL string
 }
 
 // FormField is a field of the form that was sent.

@@ -286,9 +286,23 @@ func samples() []sample {
 		{"profile", templates.ProfilePage(templates.ProfileView{
 			Page: noticed(page(templates.SectionProfile, ada), "Your name was saved."),
 			Name: "Ada Lovelace", Email: "ada@example.com", UserID: "user_0195a0c0example", MemberSince: ago(400 * aDay),
+			MayChange: true, Languages: []templates.Option{
+				{Text: locale.New("As the browser asks"), Selected: true}, {Value: "de", Text: templates.AsIs("Deutsch")},
+			},
+			Zones: []templates.Option{
+				{Text: locale.New("UTC, the same everywhere"), Selected: true},
+				{Value: "Europe/Berlin", Text: templates.AsIs("Europe/Berlin")},
+			},
+		})},
+		{"profile-errors", templates.ProfilePage(templates.ProfileView{
+			Page: page(templates.SectionProfile, ada), Name: "Ada", Email: "ada@example.com", UserID: "user_0195a0c0example",
+			MemberSince: ago(400 * aDay), MayChange: true, NewEmail: "ada@",
+			Errors: map[string]locale.Text{"email": locale.New(
+				"Enter one email address, such as name@example.com, in Latin letters only.",
+			)},
 		})},
 		{"security", templates.SecurityPage(templates.SecurityView{
-			Page: page(templates.SectionSecurity, admin),
+			Page: page(templates.SectionSecurity, admin), Password: true,
 			Sessions: []templates.SessionRow{
 				{
 					ID:         "s1",
@@ -302,14 +316,18 @@ func samples() []sample {
 					ID:         "s2",
 					Browser:    locale.New("%s on %s", "Safari", "iPhone"),
 					Address:    "2001:db8:85a3:8d3:1319:8a2e:370:7348",
+					NewDevice:  true,
 					SignedInAt: ago(5 * aDay),
 					LastSeenAt: ago(3 * time.Hour),
 				},
 				{ID: "s3", Address: "198.51.100.7", SignedInAt: ago(13 * aDay), LastSeenAt: ago(aDay)},
 			},
 		})},
+		{"security-no-password", templates.SecurityPage(templates.SecurityView{
+			Page: page(templates.SectionSecurity, ada), ResetURL: "/forgot",
+		})},
 		{"security-errors", templates.SecurityPage(templates.SecurityView{
-			Page: page(templates.SectionSecurity, ada),
+			Page: page(templates.SectionSecurity, ada), Password: true,
 			Sessions: []templates.SessionRow{
 				{
 					ID:         "s1",
@@ -395,13 +413,20 @@ func samples() []sample {
 		{"secret-service", templates.SecretPage(secret(templates.KindService))},
 		{"secret-resource-server", templates.SecretPage(secret(templates.KindResourceServer))},
 		{"proof", templates.ProofPage(templates.ProofView{
-			Page:    page("", ada),
-			Action:  "/settings/workspaces/engines/invitations",
-			BackURL: "/settings/workspaces/engines/members",
-			Fields:  []templates.FormField{{Name: "email", Value: "new@example.com"}, {Name: "role", Value: "admin"}},
+			Page:     page("", ada),
+			Action:   "/settings/workspaces/engines/invitations",
+			BackURL:  "/settings/workspaces/engines/members",
+			Fields:   []templates.FormField{{Name: "email", Value: "new@example.com"}, {Name: "role", Value: "admin"}},
+			Password: true,
+		})},
+		{"proof-link", templates.ProofPage(templates.ProofView{
+			Page:     page("", ada),
+			Action:   "/settings/profile/delete",
+			BackURL:  "/settings/profile",
+			AgainURL: "/login?again=1&return_to=%2Fsettings%2Fprofile",
 		})},
 		{"proof-error", templates.ProofPage(templates.ProofView{
-			Page:    page("", ada),
+			Page: page("", ada), Password: true, AgainURL: "/login?again=1&return_to=%2F",
 			Action:  "/settings/workspaces/engines/invitations",
 			BackURL: "/settings/workspaces/engines/members",
 			Fault:   locale.New("Incorrect password."),

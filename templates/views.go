@@ -225,19 +225,25 @@ type ErrorView struct {
 // ProfileView is /settings/profile. It posts name there.
 type ProfileView struct {
 	Page
-	Name        string // as typed, or as stored
-	Email       string // cannot be changed here
+	Name        string   // as typed, or as stored
+	Languages   []Option // none: there is only one
+	Zones       []Option
+	Email       string
+	MayChange   bool   // the server sends email, so the user can change the address
+	NewEmail    string // as typed
 	UserID      string
 	MemberSince time.Time
-	// Errors holds one sentence per field: name.
+	// Errors holds one sentence per field: name, language, time_zone, email.
 	Errors map[string]locale.Text
 }
 
 // SecurityView is /settings/security: password and sessions. It posts current_password and new_password to
-// /settings/security/password, and nothing to /settings/security/sessions/{ID}/end and …/end-others.
+// /settings/security/password if the user has a password, and nothing to /settings/security/sessions/{ID}/end and …/end-others.
 type SecurityView struct {
 	Page
 	Sessions []SessionRow
+	Password bool   // the user has a password
+	ResetURL string // page on which a user without one chooses one; empty: they cannot
 	// Errors holds one sentence per field: current_password, new_password.
 	Errors map[string]locale.Text
 }
@@ -248,6 +254,7 @@ type SessionRow struct {
 	Browser    locale.Text // such as "Firefox on Linux"; empty: unknown
 	Address    string      // IP address
 	Current    bool        // the viewer's own session; has no form
+	NewDevice  bool        // the user had not signed in in this browser before
 	SignedInAt time.Time
 	LastSeenAt time.Time
 }

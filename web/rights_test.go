@@ -53,12 +53,17 @@ func forms() []form {
 		{"POST /signup/complete", "the browser in which the address was proven has a cookie", "", none, false},
 		{"POST /forgot", "it sends an email to an address, within bounds", "", none, false},
 		{"POST /reset", "it contains a secret token", "", none, false},
+		{"POST /address", "it contains a secret token", "", none, false},
+		{"POST /undo", "it contains a secret token", "", none, false},
 		{"POST /logout", "", "", none, false},
 		{"POST /setup", "it contains a secret token", "", none, false},
 		{"POST /oauth/consent", "see TestV13_ConsentToADangerousScope", "", none, false},
 		{"POST /join/{word}", "checks the sender's rights", "", none, false},
 
 		{"POST /settings/profile", "", "name=Other", own, false},
+		{"POST /settings/profile/address", "", "email={email}", own, true},
+		{"POST /settings/profile/export", "", "", own, true},
+		{"POST /settings/profile/delete", "asks first", "", own, false},
 		{"POST /settings/security/password", "it always contains the old password", "", none, false},
 		{"POST /settings/security/sessions/{id}/end", "", "", none, false},
 		{"POST /settings/security/sessions/end-others", "", "confirmed=yes", own, false},
@@ -243,7 +248,7 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 // session whose sign-in is more than five minutes old, such a form asks for the password and does nothing until it is
 // correct.
 func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
-	r := rig.Memory(t, rig.Options{Emails: true})
+	r := rig.Memory(t, rig.WithEmail())
 	w := &pagesWorld{Rig: r, root: r.User("root@example.com", "Root", true)}
 	w.ws = r.Workspace("engines", "", w.root)
 	r.Join(w.ws, r.Alice, catalog.RoleViewer)

@@ -34,6 +34,8 @@ const (
 	emailsPerNetwork  = 20 // from one IP address, or the /64 of an IPv6 address
 	signUpsPerNetwork = 5
 	networkWindow     = time.Hour
+	// addressChanges is how often a user may ask for a change of address in networkWindow: each may go to another reader.
+	addressChanges = 10
 	// wrongCodes in codesWindow end the codes of an account: its emails then contain links only.
 	wrongCodes  = 10
 	codesWindow = 24 * time.Hour
@@ -125,13 +127,15 @@ func (s *Service) ask(ctx context.Context, kind, email string, a Asker, lifetime
 	})
 }
 
+// emailBound allows as many emails as limit within the time per, counted under key.
+type emailBound struct {
+	key   string
+	limit int64
+	per   time.Duration
+}
+
 // mayEmail counts an email that a visitor asks for, under each bound. The same statements run for every address.
 func (s *Service) mayEmail(ctx context.Context, kind, key string, a Asker, exists bool) (bool, error) {
-	type bound struct {
-		key   string
-		limit int64
-		per   time.Duration
-	}
 	known, unlimited := "known", int64(1)<<40
 	hourly := unlimited
 	if !exists {
@@ -141,13 +145,13 @@ func (s *Service) mayEmail(ctx context.Context, kind, key string, a Asker, exist
 	if a.KnownDevice {
 		network = unlimited
 	}
-	bounds := []bound{
+	bounds := []emailBound{
 		{"address " + kind + " " + key, emailsPerAddress, addressWindow},
 		{"network " + a.Network, network, networkWindow},
 		{known, hourly, time.Hour},
 	}
 	if kind == storage.ProofSignUp {
-		bounds = append(bounds, bound{"sign-ups " + a.Network, signUpsPerNetwork, networkWindow})
+		bounds = append(bounds, emailBound{"sign-ups " + a.Network, signUpsPerNetwork, networkWindow})
 	}
 	for _, b := range bounds {
 		ok, err := s.store.CountEmail(ctx, b.key, b.limit, b.per)

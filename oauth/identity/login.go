@@ -35,8 +35,8 @@ func boundOf(knownDevice bool) int64 {
 	return failuresBound
 }
 
-// Login returns the user with this address and password. Its errors are ErrWrong, *Throttled, ErrBusy, or one that
-// wraps storage.ErrUnavailable.
+// Login returns the user with this address and password. Their SeenAt is that of the sign-in before. Its errors are
+// ErrWrong, *Throttled, ErrBusy, or one that wraps storage.ErrUnavailable.
 func (s *Service) Login(ctx context.Context, a Attempt) (storage.User, error) {
 	return s.check(ctx, storage.EmailKey(a.Email), a, func(ctx context.Context) (storage.User, error) {
 		return s.store.UserByEmail(ctx, a.Email)
@@ -110,7 +110,7 @@ func (s *Service) check(
 		return storage.User{}, fmt.Errorf("record a sign-in: %w", err)
 	}
 	settle = s.throttle.Succeed
-	user.PasswordFailures, user.SeenAt = 0, s.store.Now()
+	user.PasswordFailures = 0
 	if s.hasher.outdated(user.PasswordHash) {
 		// An error is not worth failing a sign-in for: the next one tries again.
 		if hash, err := s.hasher.hash(ctx, a.Password); err == nil {

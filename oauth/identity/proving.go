@@ -241,12 +241,18 @@ func (s *Service) AskAddress(ctx context.Context, userID, email string, a Asker)
 		if err != nil {
 			return err
 		}
-		allowed, err := s.mayEmail(ctx, storage.ProofAddress, storage.EmailKey(email), a, taken)
-		if err != nil {
-			return err
-		}
-		if !allowed {
-			return ErrNotSent
+		// A signed-in user asks, so the bounds on visitors do not apply.
+		for _, b := range []emailBound{
+			{"address " + storage.ProofAddress + " " + storage.EmailKey(email), emailsPerAddress, addressWindow},
+			{"changes of " + user.ID, addressChanges, networkWindow},
+		} {
+			ok, err := s.store.CountEmail(ctx, b.key, b.limit, b.per)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return ErrNotSent
+			}
 		}
 		token := newToken()
 		if err := s.store.InsertEmailProof(ctx, storage.EmailProof{
@@ -262,7 +268,7 @@ func (s *Service) AskAddress(ctx context.Context, userID, email string, a Asker)
 			}
 			return s.notifyUntil(ctx, "address_taken", &reader, email, "", nil, SignUpLifetime)
 		}
-		return s.notifyUntil(ctx, "address", &user, email, s.issuer+"/settings/profile/address?word="+token,
+		return s.notifyUntil(ctx, "address", &user, email, s.issuer+"/address?word="+token,
 			map[string]string{"address": user.Email}, SignUpLifetime)
 	})
 	if err != nil {
@@ -272,18 +278,16 @@ func (s *Service) AskAddress(ctx context.Context, userID, email string, a Asker)
 }
 
 // ChangeAddress changes a user's address to the one that a link of AskAddress proves. The address before gets an email
-// with a link that undoes the change for a week. Only the user themselves may do it. Errors are ErrLink, and *Invalid if
-// the address was taken meanwhile.
-func (s *Service) ChangeAddress(ctx context.Context, userID, token string) (storage.User, error) {
+// with a link that undoes the change for a week. It needs no session: the user asked for the link with a fresh proof.
+// Errors are ErrLink, and *Invalid if the address was taken meanwhile.
+func (s *Service) ChangeAddress(ctx context.Context, token string) (storage.User, error) {
 	ctx = storage.System(ctx)
 	var user storage.User
 	proof, err := s.Link(ctx, token, storage.ProofAddress)
 	if err != nil {
 		return user, err
 	}
-	if proof.UserID != userID {
-		return user, ErrLink
-	}
+	userID := proof.UserID
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		if err := s.store.UseEmailProof(ctx, proof.ID); errors.Is(err, storage.ErrConsumed) {
 			return ErrLink
@@ -291,6 +295,9 @@ func (s *Service) ChangeAddress(ctx context.Context, userID, token string) (stor
 			return err
 		}
 		before, err := s.store.UserByID(ctx, userID)
+		if errors.Is(err, storage.ErrNotFound) || err == nil && !before.DisabledAt.IsZero() {
+			return ErrLink
+		}
 		if err != nil {
 			return err
 		}

@@ -20,7 +20,9 @@ type NewUser struct {
 	Email    string
 	Name     string // may be empty
 	Password string
-	Admin    bool // an administrator of this server
+	// NoPassword creates the account without a password, for users who sign in by email. Password is ignored.
+	NoPassword bool
+	Admin      bool // an administrator of this server
 	// Proven says that the address was proven by an email, and Language and TimeZone are how the user reads pages; TermsURL
 	// are the terms that the user accepted. They are optional.
 	Proven             bool
@@ -69,12 +71,19 @@ func (s *Service) prepare(
 ) (func(context.Context) (storage.User, error), error) {
 	email, emailErr := checkEmail(u.Email)
 	name, nameErr := checkName(u.Name)
-	if err := errors.Join(emailErr, nameErr, checkPassword(u.Password, s.forbiddenWords(email, name))); err != nil {
+	var passwordErr error
+	if !u.NoPassword {
+		passwordErr = checkPassword(u.Password, s.forbiddenWords(email, name))
+	}
+	if err := errors.Join(emailErr, nameErr, passwordErr); err != nil {
 		return nil, err
 	}
-	hash, err := s.hasher.hash(ctx, u.Password)
-	if err != nil {
-		return nil, err
+	var hash string // an empty one matches no password
+	if !u.NoPassword {
+		var err error
+		if hash, err = s.hasher.hash(ctx, u.Password); err != nil {
+			return nil, err
+		}
 	}
 	return func(ctx context.Context) (storage.User, error) {
 		user := storage.User{
@@ -250,6 +259,9 @@ func (s *Service) ChangePassword(
 		if _, err := s.store.EndOtherSessions(ctx, user.ID, sessionID); err != nil {
 			return err
 		}
+		if err := s.notify(ctx, "password_changed", &user, user.Email, "", nil); err != nil {
+			return err
+		}
 		return s.audit(ctx, "user.password_changed", user.ID)
 	})
 	if errors.Is(
@@ -286,6 +298,9 @@ func (s *Service) SetPassword(
 			return err
 		}
 		if ended, err = s.signOut(ctx, user.ID, options); err != nil {
+			return err
+		}
+		if err := s.notify(ctx, "password_changed", &user, user.Email, "", nil); err != nil {
 			return err
 		}
 		return s.store.Audit(

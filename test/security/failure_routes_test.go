@@ -229,23 +229,31 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"POST /setup": {
 				{page, func() *rig.Answer { return r.Browser().PostForm("/setup", url.Values{"word": {"x"}}) }},
 			},
-			"GET /{$}":                 {{page, get("/")}},
-			"GET /settings/{$}":        {{page, get("/settings/")}},
-			"GET /settings/profile":    {{page, get("/settings/profile")}},
-			"POST /settings/profile":   {{page, post("/settings/profile", url.Values{"name": {"New"}})}},
-			"GET /settings/security":   {{page, get("/settings/security")}},
-			"GET /admin/{$}":           {{page, get("/admin/")}},
-			"GET /admin/users":         {{page, get("/admin/users")}},
-			"POST /admin/users":        {{page, post("/admin/users", with(password, "email", "a@example.com"))}},
-			"GET /healthz":             {{works, get("/healthz")}},
-			"/gateway/forward":         {{turned, get("/gateway/forward")}}, // not a trusted proxy; F-12 tests trusted ones
-			"/gateway/nginx":           {{turned, get("/gateway/nginx")}},
-			"GET /oauth/jwks":          {{machine, get("/oauth/jwks")}},
-			"GET /assets/brand/{name}": nil, // it needs no storage
-			"GET /readyz":              {{probe, get("/readyz")}},
-			"GET /assets/":             {{works, get("/assets/doorward.css")}},
-			"GET /favicon.ico":         {{works, get("/favicon.ico")}},
-			"/":                        nil, // no page here, with or without storage
+			"GET /{$}":                       {{page, get("/")}},
+			"GET /settings/{$}":              {{page, get("/settings/")}},
+			"GET /settings/profile":          {{page, get("/settings/profile")}},
+			"POST /settings/profile/address": {{page, post("/settings/profile/address", url.Values{"email": {"c@example.com"}})}},
+			"POST /settings/profile/export":  {{page, post("/settings/profile/export", nil)}},
+			"GET /settings/profile/delete":   {{page, get("/settings/profile/delete")}},
+			"POST /settings/profile/delete":  {{page, post("/settings/profile/delete", url.Values{"confirmed": {"yes"}})}},
+			"GET /address":                   {{page, get("/address?word=x")}},
+			"POST /address":                  {{page, post("/address", url.Values{"word": {"x"}})}},
+			"GET /undo":                      {{page, get("/undo?word=x")}},
+			"POST /undo":                     {{page, post("/undo", url.Values{"word": {"x"}})}},
+			"POST /settings/profile":         {{page, post("/settings/profile", url.Values{"name": {"New"}})}},
+			"GET /settings/security":         {{page, get("/settings/security")}},
+			"GET /admin/{$}":                 {{page, get("/admin/")}},
+			"GET /admin/users":               {{page, get("/admin/users")}},
+			"POST /admin/users":              {{page, post("/admin/users", with(password, "email", "a@example.com"))}},
+			"GET /healthz":                   {{works, get("/healthz")}},
+			"/gateway/forward":               {{turned, get("/gateway/forward")}}, // not a trusted proxy; F-12 tests trusted ones
+			"/gateway/nginx":                 {{turned, get("/gateway/nginx")}},
+			"GET /oauth/jwks":                {{machine, get("/oauth/jwks")}},
+			"GET /assets/brand/{name}":       nil, // it needs no storage
+			"GET /readyz":                    {{probe, get("/readyz")}},
+			"GET /assets/":                   {{works, get("/assets/doorward.css")}},
+			"GET /favicon.ico":               {{works, get("/favicon.ico")}},
+			"/":                              nil, // no page here, with or without storage
 			"GET /.well-known/oauth-authorization-server":             {{works, get("/.well-known/oauth-authorization-server")}},
 			"OPTIONS /.well-known/oauth-authorization-server":         nil, // no storage is used, here and below
 			"OPTIONS /oauth/jwks":                                     nil,

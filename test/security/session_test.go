@@ -117,7 +117,10 @@ func TestG20_Cookies(t *testing.T) {
 			if c := jar[prefix+"doorward-device"]; c == nil || c.MaxAge != 90*24*3600 {
 				t.Errorf("cookies of a device: %v", jar)
 			}
-			if len(jar) != 3 {
+			if c := jar[prefix+"doorward-known"]; c == nil || c.MaxAge != 400*24*3600 {
+				t.Errorf("cookies of a known browser: %v", jar)
+			}
+			if len(jar) != 4 {
 				t.Errorf("%d cookies: %v", len(jar), jar)
 			}
 			form = b.Form(send(http.MethodGet, a.Location.RequestURI(), nil), "/oauth/consent")

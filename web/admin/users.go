@@ -78,7 +78,7 @@ func (s *Handlers) showUser(
 ) error {
 	ctx := storage.System(r.Context())
 	view.ID, view.SavedEmail, view.Disabled = u.ID, u.Email, !u.DisabledAt.IsZero()
-	view.Self, view.NeedPassword = u.ID == v.User.ID, !s.Fresh(v)
+	view.Self, view.NeedPassword = u.ID == v.User.ID, s.AsksPassword(v)
 	view.Waiting, view.Created, view.LastSeen = !u.WaitingSince.IsZero(), u.CreatedAt.Time(), u.SeenAt.Time()
 	view.Invites, view.Resets = s.identity.SendsEmail(), s.identity.Resets()
 	view.EmailProven, view.TermsURL, view.TermsAccepted = u.EmailProvenAt.Time(), u.TermsURL, u.TermsAcceptedAt.Time()
@@ -336,7 +336,7 @@ func (s *Handlers) showUsers(
 	}
 	list, view.NextURL, view.PrevURL = page.Paginate(&rows, list, func(u *storage.User) string { return u.ID })
 	view.Columns = rows.Head()
-	view.Query, view.NeedPassword = query, !s.Fresh(v)
+	view.Query, view.NeedPassword = query, s.AsksPassword(v)
 	view.Filter, view.Filters, view.Invites = filter, filters(filter), s.identity.SendsEmail()
 	for _, u := range list {
 		view.Users = append(view.Users, templates.AdminUser{

@@ -94,7 +94,7 @@ func (s *Apps) showApp(
 	view.AuthorizeURL, view.TokenURL = issuer+"/oauth/authorize", issuer+"/oauth/token"
 	view.IntrospectURL = issuer + "/oauth/introspect"
 	view.MetadataURL = issuer + "/.well-known/oauth-authorization-server"
-	view.NeedPassword = !s.Fresh(at.v)
+	view.NeedPassword = s.AsksPassword(at.v)
 	if view.Disabled = !c.DisabledAt.IsZero(); view.Disabled {
 		view.Why = management.WhoDisabled(&c)
 		view.WhyNotResume = page.WhyNotResume(at.by.MayEnable(&c, management.ChangeAndEnable))

@@ -209,7 +209,7 @@ func (s *Apps) FormPage(w http.ResponseWriter, r *http.Request, at appPlace) err
 		Page: s.NewPage(at.v, at.section), Base: at.base, Workspace: at.bar,
 		AppFields: s.fields(at.v, management.ClientSpec{}, templates.KindWeb),
 	}
-	view.NeedPassword = !s.Fresh(at.v)
+	view.NeedPassword = s.AsksPassword(at.v)
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
 }
 
@@ -225,7 +225,7 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, at appPlace) error
 		view := templates.AppFormView{
 			Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind),
 		}
-		view.Errors, view.NeedPassword = faults, !s.Fresh(v)
+		view.Errors, view.NeedPassword = faults, s.AsksPassword(v)
 		return s.Render(w, r, status, view.Nonce, templates.AppFormPage(view))
 	}
 	if !fault.IsZero() {

@@ -141,7 +141,7 @@ func (s *Keys) showKey(
 	}
 	view.KeyFields = templates.KeyFields{
 		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses,
-		NeedPassword: !s.Fresh(p.v), Errors: faults,
+		NeedPassword: s.AsksPassword(p.v), Errors: faults,
 	}
 	if res, ok := s.catalog.Resource(k.Resource); ok {
 		view.Resource = res.Name

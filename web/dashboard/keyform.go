@@ -137,7 +137,7 @@ func (s *Keys) expiries(chosen string) (list []templates.Option) {
 func (s *Keys) keyFields(ctx context.Context, p *keyPlace, f keyForm) templates.KeyFields {
 	fields := templates.KeyFields{
 		Name: page.Clean(f.Name, 300), Note: f.Note, RateLimit: page.Clean(f.rateLimit, 20), Addresses: f.addresses,
-		Expiries: s.expiries(f.expires), NeedPassword: !s.Fresh(p.v),
+		Expiries: s.expiries(f.expires), NeedPassword: s.AsksPassword(p.v),
 	}
 	for i, res := range s.keyResources(p) {
 		chosen := f.Resource == res.ID || f.Resource == "" && i == 0

@@ -18,37 +18,6 @@ import (
 // Account are the pages about the visitor's own account.
 type Account struct{ *base }
 
-// ProfilePage serves GET /settings/profile.
-func (s *Account) ProfilePage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-	head, err := s.PageWithNotice(w, r, v, templates.SectionProfile)
-	if err != nil {
-		return err
-	}
-	return s.showProfile(w, r, http.StatusOK, v, templates.ProfileView{Page: head, Name: v.User.Name})
-}
-
-func (s *Account) showProfile(
-	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, view templates.ProfileView,
-) error {
-	view.Email, view.UserID, view.MemberSince = v.User.Email, v.User.ID, v.User.CreatedAt.Time()
-	return s.Render(w, r, status, view.Nonce, templates.ProfilePage(view))
-}
-
-// Profile serves POST /settings/profile.
-func (s *Account) Profile(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-	name := r.PostForm.Get("name")
-	err := s.identity.Rename(r.Context(), v.User.ID, name)
-	if faults := page.FieldErrors(err); faults != nil {
-		return s.showProfile(w, r, http.StatusBadRequest, v, templates.ProfileView{
-			Page: s.NewPage(v, templates.SectionProfile), Name: page.Clean(name, 300), Errors: faults,
-		})
-	}
-	if err != nil {
-		return err
-	}
-	return s.RedirectWithNotice(w, r, v, "/settings/profile", locale.New("Saved."))
-}
-
 // SecurityPage serves GET /settings/security: the password and the browsers that are signed in.
 func (s *Account) SecurityPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionSecurity)
@@ -65,10 +34,14 @@ func (s *Account) showSecurity(
 	if err != nil {
 		return err
 	}
+	view.Password = s.HasPassword(&v.User)
+	if !view.Password && s.TakesPasswords() && s.SendsEmail() {
+		view.ResetURL = "/forgot"
+	}
 	for _, x := range list {
 		view.Sessions = append(view.Sessions, templates.SessionRow{
 			ID: x.ID, Browser: page.BrowserName(x.UserAgent), Address: x.Address, Current: x.ID == v.Row.ID,
-			SignedInAt: x.AuthTime.Time(), LastSeenAt: x.SeenAt.Time(),
+			NewDevice: page.NewDevice(&x), SignedInAt: x.AuthTime.Time(), LastSeenAt: x.SeenAt.Time(),
 		})
 	}
 	return s.Render(w, r, status, view.Nonce, templates.SecurityPage(view))

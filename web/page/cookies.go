@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"doorward/oauth/identity"
@@ -54,9 +56,11 @@ func (s *Pages) SetCookie(w http.ResponseWriter, name, value string, lifetime ti
 // access: it only lets the user try a password while attempts from elsewhere keep the account throttled. It becomes
 // invalid when the password changes.
 func (s *Pages) deviceMark(user storage.User) string {
-	return s.secrets.FormToken(
-		"device", storage.EmailKey(user.Email), user.PasswordChangedAt.Time().Format(time.RFC3339Nano),
-	)
+	return s.secrets.FormToken(deviceBinding(&user)...)
+}
+
+func deviceBinding(u *storage.User) []string {
+	return []string{"device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano)}
 }
 
 // knownDevice reports whether the browser holds the deviceMark of the user with an email address.
@@ -72,9 +76,55 @@ func (s *Pages) knownDevice(ctx context.Context, r *http.Request, email string) 
 	if err != nil {
 		return false, fmt.Errorf("known device: %w", err)
 	}
-	return s.secrets.FormTokenFits(
-		c.Value, "device", storage.EmailKey(u.Email), u.PasswordChangedAt.Time().Format(time.RFC3339Nano),
-	), nil
+	return s.secrets.FormTokenFits(c.Value, deviceBinding(&u)...), nil
+}
+
+// The cookie that marks the browsers in which accounts were signed in to before, for the notice about new ones. Unlike
+// deviceMark it outlives a change of the password, and it allows nothing.
+const (
+	knownCookie   = "doorward-known"
+	knownLifetime = 400 * 24 * time.Hour // browsers keep no cookie longer
+	maxKnown      = 10                   // accounts in one browser
+)
+
+// newDeviceData are the values of a session that started in a browser that was not known (Visitor, NewDevice).
+const newDeviceData = `{"` + valueDevice + `":"yes"}`
+
+// NewDevice reports whether a session started in a browser in which its user had not signed in before.
+func NewDevice(x *storage.Session) bool {
+	var data map[string]string
+	return json.Unmarshal([]byte(x.Data), &data) == nil && data[valueDevice] != ""
+}
+
+// knownMarks are the marks in the browser's cookie, one for each account, the latest first.
+func (s *Pages) knownMarks(r *http.Request) []string {
+	c, err := s.Cookie(r, knownCookie)
+	if err != nil || len(c.Value) > maxKnown*(cookieLength+1) {
+		return nil
+	}
+	return strings.Split(c.Value, ".")
+}
+
+// remembers reports whether the user has signed in in this browser before.
+func (s *Pages) remembers(r *http.Request, u *storage.User) bool {
+	for _, mark := range s.knownMarks(r) {
+		if s.secrets.FormTokenFits(mark, "known browser", u.ID) {
+			return true
+		}
+	}
+	c, err := s.Cookie(r, "doorward-device") // a browser from before there was the other cookie
+	return err == nil && s.secrets.FormTokenFits(c.Value, deviceBinding(u)...)
+}
+
+// remember adds the user to the browser's cookie.
+func (s *Pages) remember(w http.ResponseWriter, r *http.Request, u *storage.User) {
+	marks := []string{s.secrets.FormToken("known browser", u.ID)}
+	for _, mark := range s.knownMarks(r) {
+		if len(mark) == cookieLength && mark != marks[0] && len(marks) < maxKnown {
+			marks = append(marks, mark)
+		}
+	}
+	s.SetCookie(w, knownCookie, strings.Join(marks, "."), knownLifetime)
 }
 
 // Attempt describes an attempt to sign in with a password.

@@ -24,8 +24,8 @@ func (s *Pages) language(r *http.Request, preferred ...string) *locale.Language 
 	return s.languages.Match(r.Header.Get("Accept-Language"), preferred...)
 }
 
-// writeFor changes the locale of a page to what a user has chosen in their settings.
-func (s *Pages) writeFor(r *http.Request, u *storage.User) {
+// WriteFor changes the locale of a page to what a user has chosen in their settings.
+func (s *Pages) WriteFor(r *http.Request, u *storage.User) {
 	if locale.From(r.Context()).Language == nil {
 		return // not a page: a request to the management API
 	}

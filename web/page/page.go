@@ -37,6 +37,9 @@ type Config struct {
 	Brand         templates.Brand                // of the pages; the zero value is the default look
 	ClientAddress func(*http.Request) netip.Addr // the IP address of the client
 	Secure        bool                           // the issuer is https: cookies are Secure
+	Emails        bool                           // the server sends email
+	Links         bool                           // users sign in with a link or code by email
+	NoPasswords   bool                           // users do not sign in with passwords
 }
 
 // Pages is what every page needs. The handlers of other packages embed it.
@@ -51,6 +54,9 @@ type Pages struct {
 	brand      templates.Brand
 	address    func(*http.Request) netip.Addr
 	secure     bool
+	emails     bool
+	links      bool
+	passwords  bool
 	sessions   *sessionStore
 }
 
@@ -59,12 +65,24 @@ func New(c Config) *Pages {
 	return &Pages{
 		store: c.Store, oauth: c.OAuth, management: c.Management, apikey: c.APIKeys, secrets: c.Secrets,
 		identity: c.Identity, languages: c.Languages, brand: c.Brand, address: c.ClientAddress, secure: c.Secure,
-		sessions: newSessionStore(c.Store, c.Secure),
+		sessions: newSessionStore(c.Store, c.Secure), emails: c.Emails, links: c.Links, passwords: !c.NoPasswords,
 	}
 }
 
 // SessionCookie is the name of the session cookie.
 func (s *Pages) SessionCookie() string { return s.sessions.name }
+
+// SendsEmail reports whether the server sends email.
+func (s *Pages) SendsEmail() bool { return s.emails }
+
+// HasPassword reports whether a user can sign in with a password.
+func (s *Pages) HasPassword(u *storage.User) bool { return s.passwords && u.PasswordHash != "" }
+
+// TakesPasswords reports whether users of this server sign in with passwords.
+func (s *Pages) TakesPasswords() bool { return s.passwords }
+
+// Languages lists the languages of the pages.
+func (s *Pages) Languages() []*locale.Language { return s.languages.Languages() }
 
 // Now is the server's clock, which tests move.
 func (s *Pages) Now() time.Time { return s.store.Now().Time() }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 
@@ -13,14 +14,21 @@ import (
 	"doorward/templates"
 )
 
-// StepUp checks password unless the visitor entered theirs recently, and returns the visitor with a renewed session. If
+// StepUp checks password unless the visitor authenticated recently, and returns the visitor with a renewed session. If
 // the password is missing or wrong, fault is a sentence for its field, and status that of the response. Otherwise fault
-// is empty.
+// is empty. For a visitor without a password, err is a page that leads to the sign-in page.
 func (s *Pages) StepUp(
 	w http.ResponseWriter, r *http.Request, v *Visitor, password string,
 ) (_ *Visitor, fault locale.Text, status int, err error) {
 	if s.Fresh(v) {
 		return v, fault, 0, nil
+	}
+	if !s.HasPassword(&v.User) {
+		return v, fault, 0, &Error{
+			Status: http.StatusForbidden, Heading: locale.New("Sign in again"),
+			Message: locale.New("You signed in a while ago, and this action needs a recent sign-in. Nothing has changed yet."),
+			BackURL: againURL(r), BackText: locale.New("Sign in again"),
+		}
 	}
 	if password == "" {
 		return v, locale.New("Confirm your password. You signed in a while ago."), http.StatusForbidden, nil
@@ -80,11 +88,20 @@ const ProofField = "current_password"
 func (s *Pages) Prove(
 	w http.ResponseWriter, r *http.Request, v *Visitor, formTargets ...string,
 ) (_ *Visitor, done bool, err error) {
+	view := templates.ProofView{
+		Page: s.NewPage(v, ""), Action: r.URL.Path, BackURL: SafeReturn(path.Dir(r.URL.Path)),
+		Password: s.HasPassword(&v.User),
+	}
+	if !view.Password || s.links {
+		view.AgainURL = againURL(r)
+	}
+	if !view.Password && !s.Fresh(v) {
+		return v, true, s.Render(w, r, http.StatusForbidden, view.Nonce, templates.ProofPage(view), formTargets...)
+	}
 	v, fault, status, err := s.StepUp(w, r, v, r.PostForm.Get(ProofField))
 	if err != nil || fault.IsZero() {
 		return v, false, err
 	}
-	view := templates.ProofView{Page: s.NewPage(v, ""), Action: r.URL.Path, BackURL: SafeReturn(path.Dir(r.URL.Path))}
 	if r.PostForm.Get(ProofField) != "" {
 		view.Fault = fault
 	}
@@ -98,7 +115,18 @@ func (s *Pages) Prove(
 	return v, true, s.Render(w, r, status, view.Nonce, templates.ProofPage(view), formTargets...)
 }
 
-// Fresh reports whether the visitor entered their password recently enough to create a secret.
+// againURL is the sign-in page for the same user, which leads back to where the form of a request was.
+func againURL(r *http.Request) string {
+	if flow := r.PostForm.Get("flow"); flow != "" {
+		return "/login?again=1&flow=" + url.QueryEscape(flow)
+	}
+	return "/login?again=1&return_to=" + url.QueryEscape(SafeReturn(path.Dir(r.URL.Path)))
+}
+
+// AsksPassword reports whether a form needs a field for the visitor's password, because they signed in a while ago.
+func (s *Pages) AsksPassword(v *Visitor) bool { return s.HasPassword(&v.User) && !s.Fresh(v) }
+
+// Fresh reports whether the visitor authenticated recently enough to create a secret.
 func (s *Pages) Fresh(v *Visitor) bool {
 	return s.store.Now().Sub(v.Row.AuthTime) <= freshness
 }

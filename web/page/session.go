@@ -22,7 +22,7 @@ import (
 const (
 	SessionIdle     = identity.SessionIdle // without a request
 	sessionAbsolute = 14 * 24 * time.Hour  // since the sign-in
-	freshness       = 5 * time.Minute      // since the password was entered; after that, creating a secret asks for it
+	freshness       = 5 * time.Minute      // since the user authenticated; after that, creating a secret asks for a proof
 	deviceLifetime  = 90 * 24 * time.Hour  // of the cookie that marks a known browser
 )
 
@@ -44,6 +44,7 @@ const (
 	valueUser   = "user"
 	valueNotice = "notice"
 	valueUndo   = "undo" // path that undoes what the notice says
+	valueDevice = "new_device"
 )
 
 // Get implements sessions.Store: one lookup for each request.
@@ -131,7 +132,7 @@ type Visitor struct {
 // SignedIn reports whether the visitor is signed in.
 func (v *Visitor) SignedIn() bool { return v.User.ID != "" }
 
-// AuthTime is when the password was last entered in this session; zero if the visitor is not signed in.
+// AuthTime is when the user last authenticated in this session; zero if the visitor is not signed in.
 func (v *Visitor) AuthTime() storage.Time { return v.Row.AuthTime }
 
 // Visitor finds the session of a request. A session's former cookie, from before renewSession, does not open it.
@@ -173,7 +174,7 @@ func (s *Pages) act(r *http.Request, v *Visitor) {
 	if v.SignedIn() {
 		a := storage.ActorOf(r.Context())
 		a.UserID, a.Credential = v.User.ID, "session"
-		s.writeFor(r, &v.User)
+		s.WriteFor(r, &v.User)
 	}
 }
 
@@ -212,7 +213,12 @@ func (s *Pages) StartSessionBy(
 		UserAgent: Clean(bearer.Redacted(r.UserAgent()), 300), Address: s.address(r).String(),
 		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
 	}
-	if old.SignedIn() && old.User.ID == user.ID {
+	same := old.SignedIn() && old.User.ID == user.ID
+	newDevice := !same && !user.SeenAt.IsZero() && !s.remembers(r, &user)
+	if newDevice {
+		row.Data = newDeviceData
+	}
+	if same {
 		// The user entered the password again: the session gets a new id, but does not last longer.
 		row.CreatedAt, row.ExpiresAt = old.Row.CreatedAt, old.Row.ExpiresAt
 	}
@@ -220,15 +226,25 @@ func (s *Pages) StartSessionBy(
 		if err := use(ctx); err != nil {
 			return err
 		}
+		if newDevice {
+			browser := BrowserName(row.UserAgent).String()
+			if err := s.identity.NotifyNewDevice(ctx, &user, browser, row.Address); err != nil {
+				return err
+			}
+		}
 		return s.store.ReplaceSession(ctx, old.Row.ID, row)
 	})
 	if err != nil {
 		return nil, err
 	}
+	s.remember(w, r, &user)
 	session := sessions.NewSession(s.sessions, s.sessions.name)
 	session.ID = row.ID
 	session.Values[valueRow], session.Values[valueUser] = row, user
-	s.writeFor(r, &user)
+	if newDevice {
+		session.Values[valueDevice] = "yes"
+	}
+	s.WriteFor(r, &user)
 	return &Visitor{session: session, Row: row, User: user}, nil
 }
 

@@ -23,16 +23,19 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	query := r.URL.Query()
-	sealed := query.Get("flow")
+	sealed, again := query.Get("flow"), query.Get("again") != "" // again: a fresh proof is needed
 	if sealed == "" {
 		to := page.SafeReturn(query.Get("return_to"))
+		view := templates.LoginView{Page: s.NewPage(nil, "")}
 		if v.SignedIn() {
-			return page.Redirect(w, to)
+			if !again {
+				return page.Redirect(w, to)
+			}
+			view.Email, view.Step = v.User.Email, templates.LoginMethods
 		}
 		f := &oauth.Flow{ID: oauth.NewFlowID(), CreatedAt: s.store.Now(), ReturnTo: to}
-		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{
-			Page: s.NewPage(nil, ""), Flow: s.sealFlow(w, r, f),
-		})
+		view.Flow = s.sealFlow(w, r, f)
+		return s.showLogin(w, r, http.StatusOK, f, nil, view)
 	}
 	f, decided, err := s.openFlow(r, sealed)
 	if err != nil {
@@ -45,7 +48,7 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || done {
 		return err
 	}
-	if query.Get("switch") == "" && v.SignedIn() && a.NeedsSelection(v.AuthTime()) {
+	if query.Get("switch") == "" && !again && v.SignedIn() && a.NeedsSelection(v.AuthTime()) {
 		head := s.NewPage(v, "")
 		view := templates.SelectView{
 			Page: head, Flow: sealed, Token: s.secrets.FormToken(selectBinding(f, v)...), AppName: a.Client.Name,
@@ -53,7 +56,7 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 		}
 		return s.Render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
 	}
-	if !a.NeedsLogin(v.AuthTime()) && query.Get("switch") == "" {
+	if !a.NeedsLogin(v.AuthTime()) && query.Get("switch") == "" && !again {
 		return s.resume(w, r, a, v, sealed)
 	}
 	view := templates.LoginView{Page: s.NewPage(nil, ""), Flow: sealed}

@@ -258,7 +258,7 @@ func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 		return s.showComplete(w, r, http.StatusBadRequest, proof, view)
 	}
 	user, err := s.identity.SignUp(r.Context(), proof, identity.NewUser{
-		Name: form.Get("name"), Password: form.Get("password"), Language: s.ownLanguage(r), TermsURL: s.accounts.TermsURL,
+		Name: form.Get("name"), Password: form.Get("password"), NoPassword: s.accounts.NoPasswords, Language: s.ownLanguage(r), TermsURL: s.accounts.TermsURL,
 	})
 	if errors.Is(err, identity.ErrLink) {
 		return emailLinkInvalid(err)
