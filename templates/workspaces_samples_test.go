@@ -89,6 +89,8 @@ func workspaceSamples() []sample {
 			Since: ago(20 * aDay),
 		},
 	}
+	mailed := members
+	mailed.ByEmail = true
 	created := members
 	created.Created = &templates.CreatedInvitation{
 		Email:   "mary@example.com",
