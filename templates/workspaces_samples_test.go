@@ -293,6 +293,7 @@ func workspaceSamples() []sample {
 		{"workspace-apps", templates.AppsPage(apps)},
 		{"members", templates.MembersPage(members)},
 		{"members-seen", templates.MembersPage(seen)},
+		{"members-mailed", templates.MembersPage(mailed)},
 		{"members-created", templates.MembersPage(created)},
 		{"members-errors", templates.MembersPage(wrong)},
 		{"members-personal", templates.MembersPage(templates.MembersView{

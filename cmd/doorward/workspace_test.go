@@ -224,6 +224,7 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 		t.Errorf("member add prints %q", out)
 	}
 
+	c.must(goodPassword, "user", "create", "--email", "new@example.com", "--password-stdin")
 	invited := c.object("", "workspace", "invite", "acme", "new@example.com", "--role", "admin")
 	link := text(t, invited, "link")
 	if !strings.HasPrefix(link, "http://localhost:8080/join/dw_in_") || invited["email"] != "new@example.com" ||
