@@ -91,7 +91,7 @@ func TestO01_MailFaultsShowNoPassword(t *testing.T) {
 }
 
 // A domain is compared whole and in any case; deny wins.
-func TestG12_SignUpDomainsAreComparedWhole(t *testing.T) {
+func TestSignUpDomainsAreComparedWhole(t *testing.T) {
 	d := Domains{Allow: []string{"example.com", "both.example"}, Deny: []string{"both.example"}}
 	for email, want := range map[string]bool{
 		"a@example.com": true, "a@EXAMPLE.com": true, "a@sub.example.com": false, "a@example.com.evil.example": false,

@@ -31,7 +31,7 @@ func sender(t *testing.T, url string, more ...gomail.Option) Sender {
 }
 
 // An email arrives with both bodies and its headers, over a connection as safe as the URL promises.
-func TestG06_EmailIsEncryptedUnlessItStaysOnThisMachine(t *testing.T) {
+func TestMailIsEncryptedUnlessItStaysOnThisMachine(t *testing.T) {
 	for name, x := range map[string]struct {
 		mode, url string // HOST is the server's address
 		host      string // reach it under this name; empty: by its address

@@ -302,7 +302,7 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 	)
 
 	if list := c.must("", "workspace", "list"); !strings.Contains(list, "acme") || !strings.Contains(list, "personal") ||
-		strings.Count(list, "\n") != 5 {
+		strings.Count(list, "\n") != 6 {
 		t.Errorf("list prints:\n%s", list)
 	}
 	if out := c.must("", "workspace", "delete", "acme"); out != "Deleted acme ("+id+").\n" {

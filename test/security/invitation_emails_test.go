@@ -61,7 +61,7 @@ func TestG34_AnInvitationIsSentToItsAddressAlone(t *testing.T) {
 }
 
 // A workspace sends at most 50 invitations a day, however many are asked for at once, and each workspace has its own.
-func TestG13_AWorkspaceSendsFiftyInvitationsADay(t *testing.T) {
+func TestAWorkspaceSendsFiftyInvitationsADay(t *testing.T) {
 	rig.Each(t, rig.Options{Emails: true, SignUp: "open", AtOnce: true}, func(t *testing.T, r *rig.Rig) {
 		r.StopClock()
 		w, other := r.Workspace("acme", "", r.Alice), r.Workspace("other", "", r.Alice)
