@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"doorward/brand"
 	"doorward/oauth"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
@@ -71,7 +72,10 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 		Listen:      []string{"127.0.0.1:8080"},
 		AdminListen: "127.0.0.1:8081",
 		DatabaseURL: "sqlite:data/doorward.db",
-		SignUp:      "closed",
+		Languages:   []string{"en", "de", "fr", "es", "ja"},
+		Mail:        Mail{Hourly: 1000},
+		SignUp:      "closed", SignUpApproval: "none",
+		SignIn: SignIn{Password: true, EmailLink: true},
 		Lifetimes: oauth.Lifetimes{
 			Access:             time.Hour,
 			Refresh:            168 * time.Hour,
@@ -122,7 +126,22 @@ database_url: postgres://doorward:p%40ss@db.example.com/doorward?sslmode=verify-
 database_migrate_url: env:MIGRATE_URL
 secret: [env:SECRET_ONE, ABCDEFGHIJKLMNOPQRSTUVWXYZ012345]
 trusted_proxies: [10.0.0.0/8, "::1"]
-sign_up: closed
+brand:
+  name: Northwind
+  logo: env:LOGO
+  logo_dark: env:LOGO
+  accent: "#1f5f4c"
+  support_url: mailto:help@northwind.example
+  terms_url: https://northwind.example/terms
+  privacy_url: https://northwind.example/privacy
+  stylesheet: env:STYLESHEET
+  messages: env:MESSAGES
+languages: [de, en]
+mail: {url: "smtp://app:p%40ss@mail.example.com:587", from: Northwind <no-reply@northwind.example>, hourly: 50}
+sign_up: open
+sign_up_domains: {allow: [northwind.example, example.com], deny: [example.org]}
+sign_up_approval: administrator
+sign_in: {password: false, email_link: true}
 tokens:
   access_lifetime: 30m
   refresh_lifetime: 1d12h
@@ -177,7 +196,18 @@ resources:
 `
 
 func TestConfigReadsEveryKey(t *testing.T) {
+	dir := t.TempDir()
+	logo, style := filepath.Join(dir, "logo.svg"), filepath.Join(dir, "brand.css")
+	for name, text := range map[string]string{
+		logo: `<svg xmlns="http://www.w3.org/2000/svg"/>`, style: "a { color: red }",
+		filepath.Join(dir, "de.yaml"): "'Sign in': Einloggen\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c := mustLoad(t, fullConfig, map[string]string{
+		"LOGO": logo, "STYLESHEET": style, "MESSAGES": dir,
 		"MIGRATE_URL": "postgresql://owner@db.example.com/doorward", "SECRET_ONE": testSecret, "JWT_SECRET": testSecret + "!",
 	})
 	other := defaultResource("urn:example:other")
@@ -190,7 +220,19 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		DatabaseMigrateURL: "postgresql://owner@db.example.com/doorward",
 		Secret:             []input.Secret{input.Secret(testSecret), input.Secret("ABCDEFGHIJKLMNOPQRSTUVWXYZ012345")},
 		TrustedProxies:     []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
-		SignUp:             "closed",
+		Brand: brand.Config{
+			Name: "Northwind", Logo: logo, LogoDark: logo, Accent: "#1f5f4c", SupportURL: "mailto:help@northwind.example",
+			TermsURL: "https://northwind.example/terms", PrivacyURL: "https://northwind.example/privacy", Stylesheet: style,
+		},
+		Messages:  dir,
+		Languages: []string{"de", "en"},
+		Mail: Mail{
+			URL: "smtp://app:p%40ss@mail.example.com:587", From: "Northwind <no-reply@northwind.example>", Hourly: 50,
+		},
+		SignUp:         "open",
+		SignUpDomains:  Domains{Allow: []string{"northwind.example", "example.com"}, Deny: []string{"example.org"}},
+		SignUpApproval: "administrator",
+		SignIn:         SignIn{Password: false, EmailLink: true},
 		Lifetimes: oauth.Lifetimes{
 			Access:          30 * time.Minute,
 			Refresh:         36 * time.Hour,

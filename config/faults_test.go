@@ -40,7 +40,7 @@ resources:
 		`c.yaml:1: issuer: is http, which is allowed only for localhost, 127.0.0.1 and [::1]; use https://auth.example.com, and terminate TLS at a proxy`,
 		`c.yaml:2: listen[0]: "127.0.0.1" is not host:port; include both, such as 127.0.0.1:8080`,
 		`c.yaml:3: databse_url: is not a known key; did you mean database_url?`,
-		`c.yaml:4: sign_up: open needs email, which this version does not send; use closed, and create users with: doorward user create`,
+		`c.yaml:4: sign_up: is open, which proves addresses by email, but email is not configured; set mail.url and mail.from, or use closed`,
 		`c.yaml:6: tokens.access_lifetime: has no unit; use 3600d for days, 3600h for hours, or 3600s for seconds`,
 		`c.yaml:7: tokens.code_lifetime: is longer than 10m, the maximum that RFC 6749 recommends; use 60s`,
 		`c.yaml:8: tokens: is written twice, first on line 5; keep one`,

@@ -70,6 +70,10 @@ func (r *risks) checkConfig(c Config) {
 		r.add("limits: is memory; if several servers use this database, each allows a caller the whole limit, so set " +
 			"database")
 	}
+	if dir, ok := strings.CutPrefix(c.Mail.URL, "dir:"); ok && issuer.Scheme == "https" {
+		r.add("mail.url: emails are written to %s, with links to sign in and to reset passwords; use smtp or smtps, or let "+
+			"only their sender read the folder", dir)
+	}
 	if len(c.Secret) == 0 {
 		r.add("secret: is empty, so it is stored in %s; back up that file", c.SecretFile())
 	}

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	netmail "net/mail"
@@ -30,11 +31,11 @@ type Sender interface {
 	Close()
 }
 
-// Rejected means that the server does not accept a message for this recipient, so that sending it again is useless.
+// Rejected means that a message for this recipient is not accepted, so that sending it again is useless.
 type Rejected struct{ Cause error }
 
 // Error implements error.
-func (r *Rejected) Error() string { return "the mail server rejected the message: " + r.Cause.Error() }
+func (r *Rejected) Error() string { return "the message was rejected: " + r.Cause.Error() }
 
 // Unwrap returns the cause.
 func (r *Rejected) Unwrap() error { return r.Cause }
@@ -47,7 +48,10 @@ func (m Message) build() (*gomail.Msg, error) {
 		return nil, fmt.Errorf("sender: %w", err)
 	}
 	msg.FromMailAddress(from)
-	// The address was checked when it was entered. Parsing it again here would accept a list or a display name.
+	// The address was checked when it was entered. If it is read in another way here, it is sent to no one.
+	if to, err := netmail.ParseAddress(m.To); err != nil || to.Address != m.To {
+		return nil, &Rejected{Cause: errors.New("the recipient is not one plain address")}
+	}
 	msg.SetAddrHeaderFromMailAddress(gomail.HeaderTo, &netmail.Address{Address: m.To})
 	msg.Subject(m.Subject)
 	msg.SetDateWithValue(m.Date)

@@ -49,8 +49,6 @@ const (
 	lease = 5 * time.Minute
 	// interval is how often an idle process looks for emails.
 	interval = 500 * time.Millisecond
-	// KeepTrying is how long an email without a link is sent again after failures.
-	KeepTrying = 24 * time.Hour
 )
 
 // New returns an Outbox.

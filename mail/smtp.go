@@ -28,6 +28,11 @@ func NewSender(to, hello string, sent func(Message)) (Sender, error) {
 	if dir, ok := strings.CutPrefix(to, "dir:"); ok {
 		return dirSender{dir, sent}, nil
 	}
+	return newSMTPSender(to, hello)
+}
+
+// newSMTPSender returns a Sender for an SMTP server. more are options for tests.
+func newSMTPSender(to, hello string, more ...gomail.Option) (Sender, error) {
 	u, err := url.Parse(to)
 	if err != nil {
 		return nil, errors.New("mail.url is not a URL") // the error of url.Parse would show the password
@@ -51,7 +56,7 @@ func NewSender(to, hello string, sent func(Message)) (Sender, error) {
 		options = append(options, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(u.User.Username()),
 			gomail.WithPassword(password))
 	}
-	client, err := gomail.NewClient(u.Hostname(), options...)
+	client, err := gomail.NewClient(u.Hostname(), append(options, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("mail.url: %w", err)
 	}

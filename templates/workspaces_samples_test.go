@@ -89,6 +89,8 @@ func workspaceSamples() []sample {
 			Since: ago(20 * aDay),
 		},
 	}
+	mailed := members
+	mailed.ByEmail = true
 	created := members
 	created.Created = &templates.CreatedInvitation{
 		Email:   "mary@example.com",
@@ -291,6 +293,7 @@ func workspaceSamples() []sample {
 		{"workspace-apps", templates.AppsPage(apps)},
 		{"members", templates.MembersPage(members)},
 		{"members-seen", templates.MembersPage(seen)},
+		{"members-mailed", templates.MembersPage(mailed)},
 		{"members-created", templates.MembersPage(created)},
 		{"members-errors", templates.MembersPage(wrong)},
 		{"members-personal", templates.MembersPage(templates.MembersView{

@@ -113,6 +113,7 @@ type MembersView struct {
 	PrevURL   string // empty on the first page
 	// MayInvite shows the pending invitations and the form for a new one. It is false for a personal workspace.
 	MayInvite   bool
+	ByEmail     bool // invitations are sent by email, so that the page shows no link
 	Invitations []InvitationRow
 	NewEmail    string   // as typed
 	Roles       []Option // choices for the role of a new member

@@ -117,11 +117,22 @@ func testSecretReseal(t *testing.T, c *cli) {
 			t.Fatal(err)
 		}
 	})
-	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 {
+	email := ""
+	c.onServer(func(s *services) {
+		e := s.secrets.NewEmail("sign_in", &storage.User{}, "ann@example.com", seal.EmailSecrets{URL: "https://a.example/x"},
+			nil, s.store.Now().Add(time.Hour))
+		email = e.ID
+		if err := s.store.InsertEmail(storage.System(t.Context()), e); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 ||
+		done["emails"] != 0.0 {
 		t.Errorf("under its own secret: %v", done)
 	}
 	set(fresh, old)
-	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 2.0 || done["answers"] != 1.0 {
+	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 2.0 || done["answers"] != 1.0 ||
+		done["emails"] != 1.0 {
 		t.Errorf("under another one: %v", done)
 	}
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 {
@@ -138,6 +149,13 @@ func testSecretReseal(t *testing.T, c *cli) {
 		}
 		if body, err := s.secrets.Open(seal.AnswerPurpose(digest), kept.Answer); string(body) != "kept" || err != nil {
 			t.Errorf("the answer is %q, %v", body, err)
+		}
+		waiting, err := s.store.ClaimEmails(storage.System(t.Context()), time.Minute, 10)
+		if err != nil || len(waiting) != 1 || waiting[0].ID != email {
+			t.Fatalf("waiting emails: %v, %v", waiting, err)
+		}
+		if x, err := s.secrets.OpenEmail(&waiting[0]); x.URL != "https://a.example/x" || err != nil {
+			t.Errorf("the link of the email is %q, %v", x.URL, err)
 		}
 	})
 }

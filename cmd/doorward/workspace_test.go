@@ -224,6 +224,7 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 		t.Errorf("member add prints %q", out)
 	}
 
+	c.must(goodPassword, "user", "create", "--email", "new@example.com", "--password-stdin")
 	invited := c.object("", "workspace", "invite", "acme", "new@example.com", "--role", "admin")
 	link := text(t, invited, "link")
 	if !strings.HasPrefix(link, "http://localhost:8080/join/dw_in_") || invited["email"] != "new@example.com" ||
@@ -301,7 +302,7 @@ func testWorkspaceCommands(t *testing.T, c *cli) {
 	)
 
 	if list := c.must("", "workspace", "list"); !strings.Contains(list, "acme") || !strings.Contains(list, "personal") ||
-		strings.Count(list, "\n") != 5 {
+		strings.Count(list, "\n") != 6 {
 		t.Errorf("list prints:\n%s", list)
 	}
 	if out := c.must("", "workspace", "delete", "acme"); out != "Deleted acme ("+id+").\n" {

@@ -106,7 +106,7 @@ func TestConfigurationExamplesHold(t *testing.T) {
 func defaults(t *testing.T, binary, yaml string) {
 	t.Helper()
 	help := regexp.MustCompile(`\s+`).ReplaceAllString(output(t, ".", binary, "serve", "--help"), " ")
-	found := regexp.MustCompile(`--([a-z-]+)=\S+ [^=]*?Default: (\S+)`).FindAllStringSubmatch(help, -1)
+	found := regexp.MustCompile(`--([a-z-]+)=\S+ [^=]*?Default: ([^\s,]+(?:, [^\s,]+)*)`).FindAllStringSubmatch(help, -1)
 	if len(found) < 5 {
 		t.Errorf("the help of serve names %d defaults", len(found))
 	}

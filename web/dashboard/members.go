@@ -55,7 +55,7 @@ func (s *Workspaces) showMembers(
 		view.Members = append(view.Members, row)
 	}
 	if manages {
-		view.MayInvite = true
+		view.MayInvite, view.ByEmail = true, s.management.SendsEmail()
 		if role == "" {
 			role = catalog.RoleMember
 		}
