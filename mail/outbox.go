@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"doorward/locale"
@@ -26,7 +25,7 @@ type Config struct {
 	Issuer    string // the links begin with it, and the Message-IDs end with its host
 	From      string // a name and an address
 	SignUp    bool   // visitors may create an account
-	// Open opens a Sender. It is called once for each connection.
+	// Open opens a Sender.
 	Open  func() (Sender, error)
 	Count func(kind, outcome string) // "sent", "retried" or "given_up"
 	Log   *slog.Logger
@@ -40,10 +39,9 @@ type Outbox struct {
 }
 
 const (
-	// connections is how many emails are sent at once.
-	connections = 4
-	// batch is how many emails a connection sends before the next are claimed.
-	batch = 8
+	// batch is how many emails a process claims at once. It sends one after the other, so that a process that is killed
+	// sends at most one of them twice.
+	batch = 32
 	// lease is how long a process may take for a batch. If it ends meanwhile, others send what is left after that. It is
 	// longer than the mail server may take before a Sender gives up.
 	lease = 5 * time.Minute
@@ -63,25 +61,20 @@ func New(c Config) (*Outbox, error) {
 // Run sends emails until ctx ends. An email that is being sent then is sent to its end; those that were claimed with it
 // are left to the next process.
 func (o *Outbox) Run(ctx context.Context) error {
-	senders := make([]Sender, connections)
-	for i := range senders {
-		var err error
-		if senders[i], err = o.Open(); err != nil {
-			return err
-		}
-		defer senders[i].Close()
+	sender, err := o.Open()
+	if err != nil {
+		return err
 	}
+	defer sender.Close()
 	for {
-		n, err := o.sendDue(ctx, senders)
+		n, err := o.sendDue(ctx, sender)
 		if err != nil && ctx.Err() == nil {
 			o.Log.Warn("could not read the emails to send", "error", err)
 		}
 		if n > 0 && ctx.Err() == nil {
 			continue
 		}
-		for _, s := range senders {
-			s.Close()
-		}
+		sender.Close()
 		select {
 		case <-ctx.Done():
 			return nil
@@ -90,23 +83,13 @@ func (o *Outbox) Run(ctx context.Context) error {
 	}
 }
 
-// sendDue sends the emails that are due, at most batch on each connection, and returns how many it claimed.
-func (o *Outbox) sendDue(ctx context.Context, senders []Sender) (int, error) {
-	list, err := o.Store.ClaimEmails(storage.System(ctx), lease, batch*len(senders))
+// sendDue sends the emails that are due, at most batch, and returns how many it claimed.
+func (o *Outbox) sendDue(ctx context.Context, s Sender) (int, error) {
+	list, err := o.Store.ClaimEmails(storage.System(ctx), lease, batch)
 	if err != nil {
 		return 0, err
 	}
-	var all sync.WaitGroup
-	for i, s := range senders {
-		var mine []storage.Email
-		for j := i; j < len(list); j += len(senders) {
-			mine = append(mine, list[j])
-		}
-		if len(mine) > 0 {
-			all.Go(func() { o.sendEach(ctx, s, mine) })
-		}
-	}
-	all.Wait()
+	o.sendEach(ctx, s, list)
 	return len(list), nil
 }
 

@@ -96,10 +96,10 @@ func (p *post) add(to string, change ...func(e *storage.Email)) string {
 	return e.ID
 }
 
-// send sends what is due, on each of several connections.
-func (p *post) send(connections int) int {
+// send sends what is due.
+func (p *post) send() int {
 	p.t.Helper()
-	n, err := p.sendDue(p.t.Context(), slices.Repeat([]Sender{p.out}, connections))
+	n, err := p.sendDue(p.t.Context(), p.out)
 	must(p.t, err)
 	return n
 }
@@ -136,12 +136,12 @@ func TestMailIsRetriedAsTheSameEmail(t *testing.T) {
 		for _, wait := range []time.Duration{0, 30 * time.Second, 2 * time.Minute, 5 * time.Minute} {
 			if wait > 0 {
 				p.now = p.now.Add(wait - time.Second)
-				if n := p.send(1); n != 0 {
+				if n := p.send(); n != 0 {
 					t.Errorf("%v after a failure, less a second, %d emails are due", wait, n)
 				}
 				p.now = p.now.Add(time.Second)
 			}
-			if n := p.send(1); n != 1 {
+			if n := p.send(); n != 1 {
 				t.Errorf("after %v, %d emails are due", wait, n)
 			}
 		}
@@ -197,7 +197,7 @@ func TestMailIsGivenUp(t *testing.T) {
 					id = "email_other"
 				}
 				for end := p.now.Add(x.after); !p.now.After(end); p.now = p.now.Add(30 * time.Second) {
-					p.send(1)
+					p.send()
 				}
 				if len(p.out.got) != x.tries || p.waiting() != 0 || p.sealedLeft() {
 					t.Errorf("%d tries, %d wait, sealed left: %v", len(p.out.got), p.waiting(), p.sealedLeft())
@@ -231,7 +231,7 @@ func TestMailOfTwoOutboxesIsSentOnce(t *testing.T) {
 		for _, o := range []*Outbox{p.Outbox, other, p.Outbox, other} {
 			both.Go(func() {
 				for {
-					n, err := o.sendDue(t.Context(), slices.Repeat([]Sender{p.out}, 2))
+					n, err := o.sendDue(t.Context(), p.out)
 					if err != nil {
 						t.Error(err)
 					}
@@ -259,11 +259,11 @@ func TestMailOfAnEndedProcessIsSent(t *testing.T) {
 		p.add("ann@example.com")
 		claimed, err := s.ClaimEmails(storage.System(t.Context()), lease, 10)
 		must(t, err)
-		if len(claimed) != 1 || p.send(1) != 0 {
+		if len(claimed) != 1 || p.send() != 0 {
 			t.Fatalf("claimed %d, and another process claimed it too", len(claimed))
 		}
 		p.now = p.now.Add(lease)
-		if p.send(1) != 1 || len(p.out.got) != 1 || p.waiting() != 0 {
+		if p.send() != 1 || len(p.out.got) != 1 || p.waiting() != 0 {
 			t.Errorf("after the lease: %d sent, %d wait", len(p.out.got), p.waiting())
 		}
 	})
@@ -284,7 +284,7 @@ func TestMailIsInTheReadersLanguage(t *testing.T) {
 				"ann@example.com", seal.EmailSecrets{}, nil, s.Now().Add(time.Hour))
 			must(t, s.InsertEmail(storage.System(t.Context()), e))
 			p.out.got = nil
-			p.send(1)
+			p.send()
 			if len(p.out.got) != 1 {
 				t.Fatalf("%d emails", len(p.out.got))
 			}
@@ -313,12 +313,12 @@ func TestMailBatchAfterAFailure(t *testing.T) {
 				p.add(fmt.Sprintf("n%d@example.com", i))
 			}
 			p.out.fail = func(Message) error { return x.fail }
-			if p.send(1); len(p.out.got) != x.tries {
+			if p.send(); len(p.out.got) != x.tries {
 				t.Errorf("%s: %d tries", name, len(p.out.got))
 			}
 			p.out.fail = nil
 			p.now = p.now.Add(time.Minute)
-			p.send(1)
+			p.send()
 			if p.waiting() != 0 {
 				t.Errorf("%s: %d wait", name, p.waiting())
 			}
