@@ -3,9 +3,14 @@ package interop
 import (
 	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -32,6 +37,11 @@ type document struct {
 	kinds    int      // operations called
 }
 
+// withEmail lets every operation work: some send an email. The emails are only written to a folder.
+const withEmail = `mail: {url: "dir:mail", from: Doorward <no-reply@example.com>}
+sign_up: invited
+`
+
 // vendor is a configuration that has every setting that changes the document.
 const vendor = `plans: {small: {hour: 5000, day: 90000}, large: {hour: 1000000, burst: 1000000}}
 resources:
@@ -55,11 +65,12 @@ func managementAPI(t *testing.T) document {
 		setup.Need(t, err)
 		d.versions[name] = nodePackage(name)(t)
 	}
-	plain := start(t, "sqlite:data/doorward.db", "")
+	plain, sending := start(t, "sqlite:data/doorward.db", ""), start(t, "sqlite:data/doorward.db", withEmail)
 	other := start(t,
-		loginOf(t, postgres.Private(t, postgres.Options{}), postgres.Login{CreateRole: true, Database: true}), vendor)
-	on := func(name string, fn func(t *testing.T, s *server)) {
-		for _, s := range []*server{plain, other} {
+		loginOf(t, postgres.Private(t, postgres.Options{}), postgres.Login{CreateRole: true, Database: true}),
+		withEmail+vendor)
+	on := func(name string, first *server, fn func(t *testing.T, s *server)) {
+		for _, s := range []*server{first, other} {
 			t.Run(name, func(t *testing.T) {
 				own := *s
 				own.t = t
@@ -67,13 +78,13 @@ func managementAPI(t *testing.T) document {
 			})
 		}
 	}
-	on("validators", func(t *testing.T, s *server) { validate(t, program, s) })
+	on("validators", plain, func(t *testing.T, s *server) { validate(t, program, s) })
 	t.Run("openapi-fetch", func(t *testing.T) {
 		s := *plain
 		s.t = t
 		d.steps, d.mistakes = lifeOfAKey(t, program, &s)
 	})
-	on("calls", func(t *testing.T, s *server) { d.calls, d.kinds = callAll(t, program, s) })
+	on("calls", sending, func(t *testing.T, s *server) { d.calls, d.kinds = callAll(t, program, s) })
 	return d
 }
 
@@ -121,6 +132,7 @@ func callAll(t *testing.T, program string, s *server) (calls, kinds int) {
 		users = append(users,
 			s.command(password, "user", "create", "--email", name+"@example.com", "--name", name, "--password-stdin")["id"])
 		s.command("", "workspace", "member", "add", slug, name+"@example.com", "--role", "viewer")
+		s.signIn(name+"@example.com", password)
 	}
 	var got struct{ Calls, Operations, Succeeded int }
 	nodeScript(t, program, "openapi-calls.js", map[string]any{
@@ -134,6 +146,36 @@ func callAll(t *testing.T, program string, s *server) (calls, kinds int) {
 	}, &got)
 	t.Logf("%+v, seed %d", got, callsSeed)
 	return got.Calls, got.Operations
+}
+
+// signIn signs a user in, in a browser of its own.
+func (s *server) signIn(email, password string) {
+	s.t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar}
+	page, err := browser.Get(s.issuer + "/login")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text, err := io.ReadAll(page.Body)
+	_ = page.Body.Close()
+	flow := regexp.MustCompile(`name="flow" value="([^"]+)"`).FindSubmatch(text)
+	if err != nil || flow == nil {
+		s.t.Fatalf("the sign-in page: %v\n%s", err, text)
+	}
+	answer, err := browser.PostForm(s.issuer+"/login", url.Values{
+		"flow": {string(flow[1])}, "email": {email}, "password": {password},
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.Request.URL.Path != "/settings/profile" {
+		s.t.Fatalf("signing in leads to %s, %d", answer.Request.URL, answer.StatusCode)
+	}
 }
 
 // lifeOfAKey generates a client from the document, has the compiler check a program that uses it, and runs the program.

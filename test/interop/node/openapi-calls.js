@@ -267,7 +267,8 @@ function gather(o, path, answer, pool) {
   const body = answer && JSON.parse(answer)
   for (const next of operations) {
     const name = next.path.startsWith(`${o.path}/{`) && next.path.slice(o.path.length + 2).split('}')[0]
-    for (const { [name]: value } of (name && (body.data ?? [body])) || []) {
+    for (const one of (name && (body.data ?? [body])) || []) {
+      const value = one[name] ?? one.id // a session is {session} in the path, and has an id
       if (!pool.get(`${path}/`)?.includes(value)) {
         pool.set(`${path}/`, [...(pool.get(`${path}/`) ?? []), value])
       }
@@ -293,7 +294,11 @@ const newPool = () => new Map([['/v1/workspaces/', [workspace]], ['/v1/users/', 
 
 // The examples of the document, all of which work.
 const examples = newPool()
-for (const o of operations) {
+// Sessions come first, and one of them before all: other operations end the sessions of a user.
+const ofSessions = operations.filter((o) => o.path.includes('/sessions'))
+ofSessions.sort((a, b) => (a.method === 'GET' ? -1 : b.method === 'GET' ? 1 : b.path.length - a.path.length))
+const inOrder = [...ofSessions, ...operations.filter((o) => !ofSessions.includes(o))]
+for (const o of inOrder) {
   await send(usual(o), 'token', examples)
 }
 const failed = operations.filter((o) => !o.succeeded).map((o) => o.name)
