@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // users choose their time zone, and the image has no list of them
 
 	"github.com/alecthomas/kong"
 
