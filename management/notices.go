@@ -102,7 +102,7 @@ func (m *Manager) tellReaders(
 }
 
 // tellRevoked writes the emails about an API key that was revoked, unless the members of its workspace did it
-// themselves, in the transaction of its context. reason is "leaked" or empty.
+// themselves, in the transaction of its context. reason is "leaked", for someone who showed the key, or empty.
 func (m *Manager) tellRevoked(ctx context.Context, by *Authority, k *storage.APIKey, reason string) error {
 	if !m.sends || !by.Administrator || k.Kind != bearer.KindAPIKey {
 		return nil

@@ -316,8 +316,8 @@ func keyRevokedEmail(ctx context.Context, v EmailView) Email {
 		Button: tr(ctx, "See the API keys"), URL: v.URL,
 	}
 	if v.Detail["reason"] == "leaked" {
-		e.Paragraphs = append(e.Paragraphs, tr(ctx, "It was found in a public place, so anyone could have used it. Create a new "+
-			"key, and check what was done with the old one."))
+		e.Paragraphs = append(e.Paragraphs, tr(ctx, "Someone who had the key revoked it, without signing in. If that was "+
+			"not one of you, others know the key: check what was done with it, and create a new one."))
 	}
 	return e
 }
