@@ -76,7 +76,7 @@ type Config struct {
 	// Resources are the APIs that tokens and keys are for; the first is the default. There is at least one.
 	Resources []Resource
 
-	catalogues []*locale.Language // of Languages
+	catalogues []*locale.Language // of Languages; none in a configuration that was not read
 }
 
 // Default returns the default configuration, without resources, because the default resource depends on the issuer.
@@ -90,9 +90,12 @@ func Default() Config {
 		Secret:             nil,
 		TrustedProxies:     nil,
 		RedirectSchemes:    nil,
+		Brand:              brand.Config{},
+		Messages:           "",
 		Languages:          slices.Clone(locale.Shipped),
 		Mail:               Mail{Hourly: 1000},
 		SignUp:             SignUpClosed,
+		SignUpDomains:      Domains{},
 		SignUpApproval:     ApprovalNone,
 		SignIn:             SignIn{Password: true, EmailLink: true},
 		Lifetimes: oauth.Lifetimes{
@@ -110,6 +113,7 @@ func Default() Config {
 		Cache:          "on",
 		Limits:         "",
 		Resources:      nil,
+		catalogues:     nil,
 	}
 }
 

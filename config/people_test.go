@@ -140,19 +140,27 @@ func TestCheckSaysWhatUsersCannotDo(t *testing.T) {
 			"Invitations are not sent: email is not configured; the inviting member passes the link on.",
 			"Visitors cannot create an account: sign_up is closed; an administrator creates or invites users.",
 		}, []string{"folder", "sign_in.password is false"}},
-		"a folder": {withMail, []string{"Users get no email: mail.url is a folder, and emails are only written there."},
-			[]string{"not configured"}},
+		"a folder": {
+			withMail,
+			[]string{"Users get no email: mail.url is a folder, and emails are only written there."},
+			[]string{"not configured"},
+		},
 		"open": {"mail: {url: 'smtps://u:p@mail.example.com', from: a@example.com}\nsign_up: open\n" +
 			"sign_up_domains: {allow: [example.com], deny: [example.org]}\nsign_up_approval: administrator", []string{
 			"unless their address is at example.com", "with an address at example.org cannot",
 			"until an administrator approves them",
 		}, []string{"not configured", "sign_up is"}},
-		"links alone": {withMail + "sign_in: {password: false}", []string{"sign_in.password is false"},
-			[]string{"reset their password"}},
+		"links alone": {
+			withMail + "sign_in: {password: false}",
+			[]string{"sign_in.password is false"},
+			[]string{"reset their password"},
+		},
 		"passwords alone": {withMail + "sign_in: {email_link: false}", []string{"sign_in.email_link is false"}, nil},
 		"invited":         {withMail + "sign_up: invited", []string{"without an invitation to a workspace: sign_up is invited"}, nil},
-		"all": {"mail: {url: 'smtps://u:p@mail.example.com', from: a@example.com}\nsign_up: open", nil,
-			[]string{"cannot", "not"}},
+		"all": {
+			"mail: {url: 'smtps://u:p@mail.example.com', from: a@example.com}\nsign_up: open", nil,
+			[]string{"cannot", "not"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			said := strings.Join(mustLoad(t, tc.text, nil).Cannot(), "\n")

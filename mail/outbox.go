@@ -25,10 +25,13 @@ type Config struct {
 	Issuer    string // the links begin with it, and the Message-IDs end with its host
 	From      string // a name and an address
 	SignUp    bool   // visitors may create an account
-	// Open opens a Sender.
-	Open  func() (Sender, error)
+	// Open opens a Sender. It, Count and Log are for Run only.
+	//exhaustruct:optional
+	Open func() (Sender, error)
+	//exhaustruct:optional
 	Count func(kind, outcome string) // "sent", "retried" or "given_up"
-	Log   *slog.Logger
+	//exhaustruct:optional
+	Log *slog.Logger
 }
 
 // Outbox sends emails until its context ends. Several processes may send from one database at once.
@@ -183,8 +186,8 @@ func write(ctx context.Context, kind string, view templates.EmailView) (Message,
 }
 
 // Test returns the email with which an operator tries out the configuration.
-func Test(b templates.Brand, languages *locale.Set, issuer, from, to string, now time.Time) (Message, error) {
-	ctx := locale.With(context.Background(), locale.Locale{Language: languages.Match("")})
+func Test(ctx context.Context, b templates.Brand, languages *locale.Set, issuer, from, to string, now time.Time) (Message, error) {
+	ctx = locale.With(ctx, locale.Locale{Language: languages.Match("")})
 	m, err := write(templates.WithBrand(ctx, b), "test", templates.EmailView{Now: now, Issuer: issuer, Recipient: to})
 	if err != nil {
 		return m, err

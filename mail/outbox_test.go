@@ -87,8 +87,10 @@ func must(t *testing.T, err error) {
 func (p *post) add(to string, change ...func(e *storage.Email)) string {
 	p.t.Helper()
 	u := &storage.User{ID: "user_1", Language: "en"}
-	e := p.Secrets.NewEmail("sign_in", u, to, seal.EmailSecrets{URL: "https://auth.example.com/login/link?word=secret-word",
-		Code: "1234 5678"}, nil, p.Store.Now().Add(15*time.Minute))
+	e := p.Secrets.NewEmail("sign_in", u, to, seal.EmailSecrets{
+		URL:  "https://auth.example.com/login/link?word=secret-word",
+		Code: "1234 5678",
+	}, nil, p.Store.Now().Add(15*time.Minute))
 	for _, c := range change {
 		c(&e)
 	}
@@ -331,8 +333,7 @@ func TestMailRunSendsUntilItIsStopped(t *testing.T) {
 	store := stores.Open(t, "sqlite:"+filepath.Join(t.TempDir(), "run.db"))
 	p := newPost(t, store)
 	arrived := make(chan string, 100)
-	var s *server
-	s = startServer(t, "plain", &server{})
+	s := startServer(t, "plain", &server{})
 	p.Open = func() (Sender, error) {
 		out, err := newSMTPSender("smtp://"+s.address, "auth.example.com")
 		return tell{out, arrived}, err

@@ -8,7 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"log"
+	"log/slog"
 	"math/big"
 	"net"
 	netmail "net/mail"
@@ -38,9 +38,9 @@ type server struct {
 	address string
 	roots   *x509.CertPool
 
-	mu            sync.Mutex
-	tries, conns  int
-	got, password []received
+	mu           sync.Mutex
+	tries, conns int
+	got          []received
 }
 
 // startServer starts a mail server on loopback. mode is "plain", "starttls" or "tls".
@@ -53,7 +53,7 @@ func startServer(t *testing.T, mode string, s *server) *server {
 		return &session{s: s, c: c}, nil
 	}))
 	back.Domain, back.AllowInsecureAuth, back.EnableSMTPUTF8 = "mail.example.com", true, true
-	back.ErrorLog = log.New(io.Discard, "", 0)
+	back.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	config, roots := certificate(t)
 	s.roots = roots
 	var l net.Listener

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -94,8 +95,9 @@ func (s *smtpSender) Send(ctx context.Context, m Message) error {
 	s.Close() // whatever the connection expects next
 	var sending *gomail.SendError
 	if errors.As(err, &sending) && !sending.IsTemp() && sending.ErrorCode() >= 500 {
-		switch sending.Reason {
-		case gomail.ErrSMTPRcptTo, gomail.ErrSMTPData, gomail.ErrSMTPDataClose:
+		// What comes earlier, such as MAIL FROM, is about the sender or the connection, which an operator can correct.
+		final := []gomail.SendErrReason{gomail.ErrSMTPRcptTo, gomail.ErrSMTPData, gomail.ErrSMTPDataClose}
+		if slices.Contains(final, sending.Reason) {
 			return &Rejected{Cause: err}
 		}
 	}

@@ -32,17 +32,20 @@ import (
 // Config has the dependencies and settings of a Server. All fields are required except TrustedProxies, APIs,
 // Languages (English) and Brand (the default look).
 type Config struct {
-	Issuer         string
-	Store          *storage.Store
-	OAuth          *oauth.Server
-	Management     *management.Manager
-	Bearer         *bearer.Verifier
-	APIKeys        *apikey.Keys
-	Catalog        *catalog.Catalog
-	Identity       *identity.Service
-	Secrets        *seal.Secrets
-	Languages      *locale.Set  // of the pages
-	Brand          *brand.Brand // of the pages
+	Issuer     string
+	Store      *storage.Store
+	OAuth      *oauth.Server
+	Management *management.Manager
+	Bearer     *bearer.Verifier
+	APIKeys    *apikey.Keys
+	Catalog    *catalog.Catalog
+	Identity   *identity.Service
+	Secrets    *seal.Secrets
+	//exhaustruct:optional
+	Languages *locale.Set // of the pages
+	//exhaustruct:optional
+	Brand *brand.Brand // of the pages
+	//exhaustruct:optional
 	Accounts       signin.Accounts
 	APIs           []gateway.API  // the gateway's settings of resources; a resource without any has the flat error shape
 	TrustedProxies []netip.Prefix // peers whose X-Forwarded-* headers are trusted

@@ -52,7 +52,7 @@ func sendTestEmail(ctx context.Context, c config.Config, to string) error {
 		return err
 	}
 	defer sender.Close()
-	m, err := mail.Test(emailBrand(look), c.LanguageSet(), c.Issuer, c.Mail.From, to, time.Now())
+	m, err := mail.Test(ctx, emailBrand(look), c.LanguageSet(), c.Issuer, c.Mail.From, to, time.Now())
 	if err != nil {
 		return err
 	}

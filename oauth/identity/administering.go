@@ -168,7 +168,7 @@ func (s *Service) approved(ctx context.Context, userID string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.notify(ctx, "approved", &user, user.Email, "", nil); err != nil {
+	if err := s.notify(ctx, "approved", &user, nil); err != nil {
 		return err
 	}
 	return s.audit(ctx, "user.approved", userID)
@@ -212,7 +212,7 @@ func (s *Service) delete(ctx context.Context, user *storage.User, kind, action s
 	if err := s.audit(ctx, action, user.ID); err != nil {
 		return err
 	}
-	if err := s.notify(ctx, kind, user, user.Email, "", nil); err != nil {
+	if err := s.notify(ctx, kind, user, nil); err != nil {
 		return err
 	}
 	return s.store.DeleteUser(ctx, user.ID)
@@ -292,7 +292,7 @@ func (s *Service) RemoveMethod(ctx context.Context, userID, method string) error
 		if err != nil {
 			return err
 		}
-		if err := s.notify(ctx, "password_removed", &user, user.Email, "", nil); err != nil {
+		if err := s.notify(ctx, "password_removed", &user, nil); err != nil {
 			return err
 		}
 		return s.store.Audit(

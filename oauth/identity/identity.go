@@ -26,7 +26,9 @@ type Config struct {
 	Store    *storage.Store
 	Throttle Throttle
 	Issuer   string // passwords must not be derived from its name, and links in emails begin with it
-	Secrets  *seal.Secrets
+	// Secrets seal the links and codes in emails. Only a Service that sends some needs it.
+	//exhaustruct:optional
+	Secrets *seal.Secrets
 	// Emails are the rules about email; the zero value: the server sends none.
 	//exhaustruct:optional
 	Emails Emails

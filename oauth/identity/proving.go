@@ -125,7 +125,7 @@ func (s *Service) tellAdministrators(ctx context.Context) error {
 		return err
 	}
 	for i := range list {
-		if err := s.notify(ctx, "approval_waiting", &list[i], list[i].Email, "", nil); err != nil {
+		if err := s.notify(ctx, "approval_waiting", &list[i], nil); err != nil {
 			return err
 		}
 	}
@@ -135,14 +135,12 @@ func (s *Service) tellAdministrators(ctx context.Context) error {
 // noticeLifetime is how long an email without a link that expires is tried.
 const noticeLifetime = 24 * time.Hour
 
-// notify inserts an email to a user about their account, in the transaction of its context. url is a secret link; empty:
-// none.
-func (s *Service) notify(
-	ctx context.Context, kind string, u *storage.User, to, url string, detail map[string]string,
-) error {
-	return s.notifyUntil(ctx, kind, u, to, url, detail, noticeLifetime)
+// notify inserts an email to a user about their account, in the transaction of its context.
+func (s *Service) notify(ctx context.Context, kind string, u *storage.User, detail map[string]string) error {
+	return s.notifyUntil(ctx, kind, u, u.Email, "", detail, noticeLifetime)
 }
 
+// notifyUntil is notify for another address, and with a link. url is a secret link; empty: none.
 func (s *Service) notifyUntil(
 	ctx context.Context, kind string, u *storage.User, to, url string, detail map[string]string, lifetime time.Duration,
 ) error {
@@ -157,7 +155,7 @@ func (s *Service) notifyUntil(
 // NotifyNewDevice tells a user that they signed in from a browser that was not known, in the transaction that starts the
 // session. browser is its name in English, which may be empty, and place is its IP address.
 func (s *Service) NotifyNewDevice(ctx context.Context, u *storage.User, browser, place string) error {
-	return s.notify(ctx, "new_device", u, u.Email, "", map[string]string{"browser": browser, "place": place})
+	return s.notify(ctx, "new_device", u, map[string]string{"browser": browser, "place": place})
 }
 
 // ResetPassword sets a new password with the link of AskReset, which it uses up. It signs the user out of every browser,
@@ -203,7 +201,7 @@ func (s *Service) ResetPassword(
 		if err := s.store.EndEmailProofs(ctx, user.ID, storage.ProofAddress); err != nil {
 			return err
 		}
-		if err := s.notify(ctx, "password_changed", &user, user.Email, "", nil); err != nil {
+		if err := s.notify(ctx, "password_changed", &user, nil); err != nil {
 			return err
 		}
 		return s.store.Audit(

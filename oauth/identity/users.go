@@ -220,7 +220,7 @@ func (s *Service) SignInLink(ctx context.Context, userID string) (token string, 
 		if err != nil {
 			return err
 		}
-		return s.notify(ctx, "link_created", &user, user.Email, "", nil)
+		return s.notify(ctx, "link_created", &user, nil)
 	})
 	if errors.Is(err, ErrDisabled) {
 		return "", err
@@ -259,7 +259,7 @@ func (s *Service) ChangePassword(
 		if _, err := s.store.EndOtherSessions(ctx, user.ID, sessionID); err != nil {
 			return err
 		}
-		if err := s.notify(ctx, "password_changed", &user, user.Email, "", nil); err != nil {
+		if err := s.notify(ctx, "password_changed", &user, nil); err != nil {
 			return err
 		}
 		return s.audit(ctx, "user.password_changed", user.ID)
@@ -300,7 +300,7 @@ func (s *Service) SetPassword(
 		if ended, err = s.signOut(ctx, user.ID, options); err != nil {
 			return err
 		}
-		if err := s.notify(ctx, "password_changed", &user, user.Email, "", nil); err != nil {
+		if err := s.notify(ctx, "password_changed", &user, nil); err != nil {
 			return err
 		}
 		return s.store.Audit(

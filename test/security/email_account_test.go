@@ -121,9 +121,9 @@ func TestV13_AUserWithoutAPasswordSignsInAgain(t *testing.T) {
 		if page.Status != http.StatusOK || !strings.Contains(page.Body, `value="new@example.com"`) {
 			t.Fatalf("%s is answered %d %s", again, page.Status, rig.Plain(page.Body))
 		}
-		a := b.PostForm("/login/email", b.Form(page, "/login/email"))
+		b.PostForm("/login/email", b.Form(page, "/login/email"))
 		e := r.Email("sign_in")
-		a = useLink(b, e)
+		a := useLink(b, e)
 		if a.Status != http.StatusSeeOther || a.Location.Path != "/settings/profile" {
 			t.Errorf("signing in again leads to %v", a.Location)
 		}
