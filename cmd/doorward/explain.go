@@ -71,7 +71,7 @@ func (e explainCommand) Run(ctx context.Context, a *app) error {
 		header.Add("Authorization", "Bearer "+credential)
 	}
 	return a.administer(ctx, func(ctx context.Context, s *services) error {
-		g, err := gateway.New(gateway.Config{ //nolint:contextcheck // requests bring their own
+		g, err := gateway.New(gateway.Config{
 			OAuth:         s.oauth,
 			Bearer:        s.bearer,
 			Catalog:       s.catalog,

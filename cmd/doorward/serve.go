@@ -137,7 +137,7 @@ func serve(
 		defer server.saveLimits(log) //nolint:contextcheck // ctx is done by then
 	}
 	metrics := prometheus.NewRegistry()
-	pages, err := web.New(web.Config{ //nolint:contextcheck // requests bring their own
+	pages, err := web.New(web.Config{
 		Issuer:     c.Issuer,
 		Store:      store,
 		OAuth:      server.oauth,
