@@ -129,7 +129,7 @@ func TestK07_ARevocationFromOutsideIsAnnounced(t *testing.T) {
 		if got := subjects(list); !maps.Equal(got, map[string]int{"alice@example.com: API key “theirs” was revoked": 1}) {
 			t.Fatalf("an administrator revokes a key: %v", got)
 		}
-		if strings.Contains(list[0].Text, "public place") || r.Link(list[0]) != "/settings/workspaces/acme/api-keys/"+theirs.ID {
+		if strings.Contains(list[0].Text, "without signing in") || r.Link(list[0]) != "/settings/workspaces/acme/api-keys/"+theirs.ID {
 			t.Errorf("the email says %s", list[0].Text)
 		}
 		_, secret := key("leaked")
@@ -140,7 +140,7 @@ func TestK07_ARevocationFromOutsideIsAnnounced(t *testing.T) {
 		if got := subjects(list); !maps.Equal(got, map[string]int{"alice@example.com: API key “leaked” was revoked": 1}) {
 			t.Fatalf("a stranger revokes a key: %v", got)
 		}
-		if !strings.Contains(list[0].Text, "public place") || strings.Contains(list[0].Text, secret) {
+		if !strings.Contains(list[0].Text, "without signing in") || strings.Contains(list[0].Text, secret) {
 			t.Errorf("the email says %s", list[0].Text)
 		}
 	})
