@@ -16,7 +16,7 @@ import (
 	"doorward/templates"
 )
 
-// Config holds what an Outbox needs. Every field is required.
+// Config holds what an Outbox needs.
 type Config struct {
 	Store     *storage.Store
 	Secrets   *seal.Secrets
@@ -186,7 +186,9 @@ func write(ctx context.Context, kind string, view templates.EmailView) (Message,
 }
 
 // Test returns the email with which an operator tries out the configuration.
-func Test(ctx context.Context, b templates.Brand, languages *locale.Set, issuer, from, to string, now time.Time) (Message, error) {
+func Test(
+	ctx context.Context, b templates.Brand, languages *locale.Set, issuer, from, to string, now time.Time,
+) (Message, error) {
 	ctx = locale.With(ctx, locale.Locale{Language: languages.Match("")})
 	m, err := write(templates.WithBrand(ctx, b), "test", templates.EmailView{Now: now, Issuer: issuer, Recipient: to})
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// EmailProof is a link, with or without a code, that is sent by email: using it proves that the user reads the emails of
-// an address.
+// EmailProof is a link, with or without a code, that is sent by email: using it proves that the user reads the emails
+// of an address.
 type EmailProof struct {
 	ID      string
 	Kind    string // what it is for: one of the Proof constants
@@ -76,8 +76,8 @@ func (s *Store) EmailProofOfBrowser(ctx context.Context, kind string, browser []
 	return s.emailProof(ctx, `p.kind = $2 AND p.browser = $3`, kind, browser)
 }
 
-// EmailProofOfProver finds the newest proof that was used in a browser and that has not expired. It returns ErrNotFound if
-// there is none.
+// EmailProofOfProver finds the newest proof that was used in a browser and that has not expired. It returns ErrNotFound
+// if there is none.
 func (s *Store) EmailProofOfProver(ctx context.Context, kind string, browser []byte) (EmailProof, error) {
 	return s.emailProof(ctx, `p.kind = $2 AND p.prover = $3`, kind, browser)
 }
@@ -100,8 +100,9 @@ func (s *Store) emailProof(ctx context.Context, where, kind string, key []byte) 
 // maxCodeTries is how many wrong codes end a code.
 const maxCodeTries = 5
 
-// TakeCodeTry counts a try of the code of a proof, and returns the keyed hash of the code to compare with. It is empty if
-// there is no code, or if it was used, has expired or was tried five times. Of many tries at once, each is counted.
+// TakeCodeTry counts a try of the code of a proof, and returns the keyed hash of the code to compare with. It is empty
+// if the proof has no code, or if it was used, has expired or was tried five times. Of many tries at once, each is
+// counted.
 func (s *Store) TakeCodeTry(ctx context.Context, id string) (code string, err error) {
 	_, err = s.execReturning(ctx, []any{&code}, plain(`UPDATE email_proofs SET tries = tries + 1 WHERE id = $1
 		AND tries < $2 AND proven_at IS NULL AND used_at IS NULL AND expires_at > $3 RETURNING code`), id, maxCodeTries,
@@ -109,8 +110,8 @@ func (s *Store) TakeCodeTry(ctx context.Context, id string) (code string, err er
 	return code, err
 }
 
-// ProveEmail records that the link or code of a proof was used in a browser. Of many requests at once, only one succeeds;
-// the others get ErrConsumed. code is the keyed hash of the code that was entered; empty: the link was used.
+// ProveEmail records that the link or code of a proof was used in a browser. Of many requests at once, only one
+// succeeds; the others get ErrConsumed. code is the keyed hash of the code that was entered; empty: the link was used.
 func (s *Store) ProveEmail(ctx context.Context, id, code string, browser []byte) error {
 	return s.execOne(ctx, ErrConsumed, plain(`UPDATE email_proofs SET proven_at = $2, prover = $3 WHERE id = $1
 		AND proven_at IS NULL AND used_at IS NULL AND expires_at > $2 AND ($4 = '' OR code = $4)`), id, s.Now(), browser,
@@ -154,4 +155,9 @@ func (s *Store) AddressHeld(ctx context.Context, email, userID string) (bool, er
 // AskedBy reports whether the browser with a cookie of this digest asked for the proof.
 func (p *EmailProof) AskedBy(browser []byte) bool {
 	return p.Browser != nil && bytes.Equal(p.Browser, browser)
+}
+
+// ProvenBy reports whether the proof was used in the browser with a cookie of this digest.
+func (p *EmailProof) ProvenBy(browser []byte) bool {
+	return p.Prover != nil && bytes.Equal(p.Prover, browser)
 }

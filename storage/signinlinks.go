@@ -47,7 +47,6 @@ func (s *Store) TakeSignInLink(ctx context.Context, digest []byte, userID string
 			AND l.user_id = $3`), digest, s.Now(), userID); err != nil {
 			return err
 		}
-		_, err := s.exec(ctx, plain(`UPDATE users SET password_failures = 0 WHERE id = $1`), userID)
-		return err
+		return s.ForgetPasswordFailures(ctx, userID)
 	})
 }

@@ -101,7 +101,7 @@ func New(c Config) (*Server, error) {
 	s.pages = page.New(page.Config{
 		Store: c.Store, OAuth: c.OAuth, Management: c.Management, APIKeys: c.APIKeys, Secrets: c.Secrets, Identity: c.Identity,
 		Languages: languages, Brand: s.brandOfPages(), ClientAddress: s.proxies.ClientAddress, Secure: secure,
-		Emails: c.Accounts.Emails, Links: c.Accounts.Links, NoPasswords: c.Accounts.NoPasswords,
+		Links: c.Accounts.Links,
 	})
 	s.signIn = signin.New(signin.Config{
 		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Management: c.Management, Secrets: c.Secrets, Identity: c.Identity,

@@ -17,8 +17,8 @@ type checkCommand struct {
 	MailTo string `help:"Send a test email to this address, as configured." placeholder:"ADDRESS"`
 }
 
-// Run reports all faults, risks and what users cannot do, and fails if there are faults. With --mail-to it sends an email
-// first.
+// Run reports all faults, risks and what users cannot do, and fails if there are faults. With --mail-to it sends an
+// email first.
 func (o checkCommand) Run(ctx context.Context, a *app) error {
 	r := &inspect.Report{Faults: []string{}, Risks: []string{}, Notes: []string{}}
 	c, risks, err := config.Check(a.configFile, a.getenv)

@@ -11,19 +11,23 @@ import (
 
 	"doorward/brand"
 	"doorward/config"
+	"doorward/locale"
 	"doorward/mail"
 	"doorward/oauth/input"
 	"doorward/templates"
 )
 
-// newOutbox returns what sends the emails of the database. sent, unless it is nil, gets each email that was sent.
-func (s *services) newOutbox(log *slog.Logger, metrics *prometheus.Registry, sent func(mail.Message)) (*mail.Outbox, error) {
+// newOutbox returns what sends the emails of the database. sent, unless it is nil, gets each email that was written to
+// a folder.
+func (s *services) newOutbox(
+	log *slog.Logger, metrics *prometheus.Registry, languages *locale.Set, look templates.Brand, sent func(mail.Message),
+) (*mail.Outbox, error) {
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "doorward_emails_total", Help: "Attempts to send an email, by kind and outcome: sent, retried or given_up.",
 	}, []string{"kind", "outcome"})
 	metrics.MustRegister(counter)
 	outbox, err := mail.New(mail.Config{
-		Store: s.store, Secrets: s.secrets, Languages: s.languages, Brand: emailBrand(s.brand), Issuer: s.config.Issuer,
+		Store: s.store, Secrets: s.secrets, Languages: languages, Brand: look, Issuer: s.config.Issuer,
 		From: s.config.Mail.From, SignUp: s.config.SignUp == config.SignUpOpen,
 		Open:  func() (mail.Sender, error) { return mail.NewSender(s.config.Mail.URL, s.config.MailHello(), sent) },
 		Count: func(kind, outcome string) { counter.WithLabelValues(kind, outcome).Inc() },

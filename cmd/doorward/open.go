@@ -13,9 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"doorward/brand"
 	"doorward/config"
-	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
@@ -43,8 +41,6 @@ type services struct {
 	catalog    *catalog.Catalog
 	identity   *identity.Service
 	limits     *limit.Memory // counts in memory, to be saved; nil if the database counts
-	brand      *brand.Brand
-	languages  *locale.Set
 }
 
 // openStore connects to the configured database without migrating it.
@@ -83,10 +79,6 @@ func newServer(
 	secrets, err := bindSecret(ctx, c, store)
 	if err != nil {
 		return nil, err
-	}
-	look, err := brand.Load(c.Brand)
-	if err != nil {
-		return nil, fmt.Errorf("brand: %w", err)
 	}
 	var limiter limit.Limiter = limit.NewSQL(store)
 	var limits *limit.Memory
@@ -156,8 +148,7 @@ func newServer(
 	})
 	return &services{
 		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,
-		keyring: keyring, management: manager, identity: people, limits: limits, brand: look,
-		languages: c.LanguageSet(),
+		keyring: keyring, management: manager, identity: people, limits: limits,
 	}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/brand"
 	"doorward/cmd/doorward/process"
 	"doorward/config"
 	"doorward/mail"
@@ -97,7 +98,8 @@ func (s serveCommand) Run(ctx context.Context, a *app) error {
 }
 
 // serve migrates the database, wires the server, opens the sockets, calls ready with the addresses it listens on, and
-// serves until ctx is done and the running requests have finished. sent, unless it is nil, gets each email that was sent.
+// serves until ctx is done and the running requests have finished. sent, unless it is nil, gets each email that was
+// written to a folder.
 func serve(
 	ctx context.Context,
 	c config.Config,
@@ -136,6 +138,11 @@ func serve(
 		}
 		defer server.saveLimits(log) //nolint:contextcheck // ctx is done by then
 	}
+	look, err := brand.Load(c.Brand)
+	if err != nil {
+		return fmt.Errorf("brand: %w", err)
+	}
+	languages := c.LanguageSet()
 	metrics := prometheus.NewRegistry()
 	pages, err := web.New(web.Config{
 		Issuer:     c.Issuer,
@@ -147,11 +154,10 @@ func serve(
 		APIKeys:    server.apikey,
 		Identity:   server.identity,
 		Secrets:    server.secrets,
-		Languages:  server.languages,
-		Brand:      server.brand,
+		Languages:  languages,
+		Brand:      look,
 		Accounts: signin.Accounts{
-			SignUp: c.SignUp, NoPasswords: !c.SignIn.Password, Emails: c.SendsEmail(), Links: c.LinksByEmail(),
-			TermsURL: c.Brand.TermsURL,
+			SignUp: c.SignUp, Links: c.LinksByEmail(), TermsURL: c.Brand.TermsURL,
 		},
 		APIs:           c.APIs(),
 		TrustedProxies: proxies,
@@ -163,7 +169,7 @@ func serve(
 	}
 	var outbox *mail.Outbox
 	if c.SendsEmail() {
-		if outbox, err = server.newOutbox(log, metrics, sent); err != nil {
+		if outbox, err = server.newOutbox(log, metrics, languages, emailBrand(look), sent); err != nil {
 			return err
 		}
 	}

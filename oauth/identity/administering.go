@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"doorward/locale"
-	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -19,7 +17,7 @@ const SessionIdle = 24 * time.Hour
 var (
 	// ErrNoEmail means that the server sends no email.
 	ErrNoEmail = errors.New("the server sends no email; set mail.url and mail.from in the configuration")
-	// ErrNoPasswords means that there is no password to reset.
+	// ErrNoPasswords means that users do not sign in with passwords, so none can be reset.
 	ErrNoPasswords = errors.New("users do not sign in with passwords: sign_in.password is false in the configuration")
 	// ErrNotWaiting means that an account does not wait for approval: it never did, or the decision was made.
 	ErrNotWaiting = errors.New("the account does not wait for approval")
@@ -32,6 +30,9 @@ var (
 // SendsEmail reports whether the server sends email. If it does, administrators invite users and send reset emails, and
 // pages and API do not let them set a password.
 func (s *Service) SendsEmail() bool { return s.sends }
+
+// TakesPasswords reports whether users sign in with passwords.
+func (s *Service) TakesPasswords() bool { return !s.noPasswords }
 
 // Resets reports whether SendReset can work: the server sends email, and users sign in with passwords.
 func (s *Service) Resets() bool { return s.sends && !s.noPasswords }
@@ -79,19 +80,16 @@ func (s *Service) Invite(ctx context.Context, email, language string) (storage.E
 		if err := s.store.InsertEmailProof(ctx, proof); err != nil {
 			return err
 		}
-		e := storage.Email{
-			Kind: "account_invitation", Recipient: email, Language: language, ExpiresAt: proof.ExpiresAt,
-		}
-		s.secrets.SealEmail(&e, seal.EmailSecrets{URL: s.issuer + "/signup/link?word=" + token})
-		if err := s.store.InsertEmail(ctx, e); err != nil {
+		reader := storage.User{Language: language}
+		if err := s.notifyUntil(
+			ctx, "account_invitation", &reader, email, s.issuer+"/signup/link?word="+token, nil, InvitationLifetime,
+		); err != nil {
 			return err
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{Action: "user.invited", Target: proof.ID}, "")
 	})
 	if errors.Is(err, storage.ErrExists) {
-		return proof, &Invalid{
-			Field: "email", Message: locale.New("There is an account with this address already."), cause: storage.ErrExists,
-		}
+		return proof, addressTaken()
 	}
 	if err != nil {
 		return proof, fmt.Errorf("invite a user: %w", err)
@@ -116,12 +114,8 @@ func (s *Service) SendReset(ctx context.Context, userID string) error {
 		if !user.DisabledAt.IsZero() {
 			return ErrDisabled
 		}
-		token := newToken()
-		if err := s.store.InsertEmailProof(ctx, storage.EmailProof{
-			ID: storage.NewID("proof"), Kind: storage.ProofReset, Subject: storage.EmailKey(user.Email),
-			Digest: storage.Digest(token), UserID: user.ID, Email: user.Email,
-			ExpiresAt: s.store.Now().Add(ResetLifetime),
-		}); err != nil {
+		token, err := s.newReset(ctx, user.ID, user.Email)
+		if err != nil {
 			return err
 		}
 		if err := s.notifyUntil(

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -27,7 +28,7 @@ const (
 	UndoLifetime = 7 * 24 * time.Hour
 )
 
-// Bounds on the emails that visitors without a session cause. Beyond them the answer stays the same, and no email is sent.
+// Bounds on the emails that visitors cause. Beyond them the answer stays the same, and no email is sent.
 const (
 	emailsPerAddress  = 3 // of one kind to one email address
 	addressWindow     = 15 * time.Minute
@@ -46,23 +47,24 @@ type Asker struct {
 	Address netip.Addr // of the user's machine, behind any proxy
 	// Network is the key under which the address is counted (limit.AddressKey).
 	Network string
-	// Browser is the value of a cookie that binds the code to the browser, and by which it is told what became of the link.
+	// Browser is the value of a cookie that binds the code to the browser, and by which the browser is told what became of
+	// the link.
 	Browser string
 	// KnownDevice says that this browser has signed in to the account before. What it asks for is not counted under its
 	// network.
 	KnownDevice bool
 	Language    string // language tag of the page; the account's own setting wins
-	// Continue is where the browser goes on after the link or code: values of the web package, which only this browser gets
-	// back.
+	// Continue is where the browser goes on after the link or code: values of the web package, which only this browser
+	// gets back.
 	Continue map[string]string
 }
 
 // ErrNotSent means that an email was not sent because a bound was reached. The page must not show it.
 var ErrNotSent = errors.New("too many emails were asked for")
 
-// ask sends an email with a link, and with a code if code is set, to an address. It does the same work for every address,
-// with or without an account, so that neither the answer nor its timing reveals which: one look-up, the same counts, and
-// two rows. known and unknown are the emails for an address with and without an account.
+// ask sends an email to an address: one of the kind that choose returns, with a link and a code if choose says so. It
+// does the same work for every address, with or without an account, so that neither the answer nor its timing reveals
+// which: the same statements, and two rows, also if no link leads to the proof.
 func (s *Service) ask(ctx context.Context, kind, email string, a Asker, lifetime time.Duration, path string,
 	choose func(user storage.User, exists bool) (email string, hasLink, hasCode bool),
 ) error {
@@ -89,10 +91,6 @@ func (s *Service) ask(ctx context.Context, kind, email string, a Asker, lifetime
 		if !allowed {
 			return ErrNotSent
 		}
-		language := a.Language
-		if user.Language != "" {
-			language = user.Language
-		}
 		which, hasLink, hasCode := choose(user, exists || held)
 		// Codes of an account that were tried too often are left out; its links still work.
 		tried, err := s.store.EmailCount(ctx, "wrong codes "+key, codesWindow)
@@ -104,25 +102,19 @@ func (s *Service) ask(ctx context.Context, kind, email string, a Asker, lifetime
 			ID: storage.NewID("proof"), Kind: kind, Subject: key, Digest: storage.Digest(token), UserID: user.ID, Email: email,
 			Browser: storage.Digest(a.Browser), Detail: a.Continue, ExpiresAt: s.store.Now().Add(lifetime),
 		}
-		hash := s.codeHash(proof.ID, code)
+		hash := s.codeHash(proof.ID, code) // also if it is not sent, since it takes time
 		if hasLink {
 			secrets.URL = s.issuer + path + token
 		}
-		if hasLink && hasCode && tried < wrongCodes {
+		if hasCode && tried < wrongCodes {
 			secrets.Code, proof.Code = spaced(code), hash
-		}
-		if !hasLink {
-			// The row takes as long to write as one that works.
-			proof.Digest = storage.Digest(newToken())
 		}
 		if err := s.store.InsertEmailProof(ctx, proof); err != nil {
 			return err
 		}
-		e := storage.Email{
-			Kind: which, Recipient: email, UserID: user.ID, Language: language, ExpiresAt: proof.ExpiresAt,
-			Detail: map[string]string{"time_zone": user.TimeZone},
-		}
-		s.secrets.SealEmail(&e, secrets)
+		user.Language = cmp.Or(user.Language, a.Language)
+		e := s.secrets.NewEmail(which, &user, email, seal.EmailSecrets{}, nil, proof.ExpiresAt)
+		s.secrets.SealEmail(&e, secrets) // also if there are none
 		return s.store.InsertEmail(ctx, e)
 	})
 }
@@ -153,9 +145,13 @@ func (s *Service) mayEmail(ctx context.Context, kind, key string, a Asker, exist
 	if kind == storage.ProofSignUp {
 		bounds = append(bounds, emailBound{"sign-ups " + a.Network, signUpsPerNetwork, networkWindow})
 	}
+	return s.countEmail(ctx, bounds...)
+}
+
+// countEmail counts an email under each bound, until one is reached.
+func (s *Service) countEmail(ctx context.Context, bounds ...emailBound) (allowed bool, err error) {
 	for _, b := range bounds {
-		ok, err := s.store.CountEmail(ctx, b.key, b.limit, b.per)
-		if err != nil || !ok {
+		if allowed, err = s.store.CountEmail(ctx, b.key, b.limit, b.per); err != nil || !allowed {
 			return false, err
 		}
 	}
@@ -165,21 +161,31 @@ func (s *Service) mayEmail(ctx context.Context, kind, key string, a Asker, exist
 // AskSignIn sends a link and a code to sign in. Errors are *Invalid for an address that is not one, and ErrNotSent.
 func (s *Service) AskSignIn(ctx context.Context, email string, a Asker) error {
 	return s.ask(ctx, storage.ProofSignIn, email, a, SignInLifetime, "/login/link?word=",
-		func(u storage.User, exists bool) (string, bool, bool) {
-			switch {
-			case !exists || u.ID == "":
-				return "sign_in_unknown", false, false
-			case !u.WaitingSince.IsZero():
-				return "waiting", false, false
-			case !u.DisabledAt.IsZero():
-				return "disabled", false, false
+		func(u storage.User, _ bool) (string, bool, bool) {
+			if why := cannotUse(&u, "sign_in_unknown"); why != "" {
+				return why, false, false
 			}
 			return "sign_in", true, true
 		})
 }
 
-// AskSignUp sends a link and a code that prove an address, so that an account can be created for it. An address that has
-// an account gets an email that says so. Errors are *Invalid, also for a domain that may not sign up, and ErrNotSent.
+// cannotUse returns the kind of the email that says why an account cannot be used, unknown if there is none; empty: it
+// can be used.
+func cannotUse(u *storage.User, unknown string) string {
+	switch {
+	case u.ID == "":
+		return unknown
+	case !u.WaitingSince.IsZero():
+		return "waiting"
+	case !u.DisabledAt.IsZero():
+		return "disabled"
+	}
+	return ""
+}
+
+// AskSignUp sends a link and a code that prove an address, so that an account can be created for it. An address that
+// has an account gets an email that says so. Errors are *Invalid, also for a domain that may not sign up, and
+// ErrNotSent.
 func (s *Service) AskSignUp(ctx context.Context, email string, a Asker) error {
 	if checked, err := checkEmail(email); err == nil && !s.allows(checked) {
 		return &Invalid{Field: "email", Message: locale.New("Addresses of this domain cannot create an account here.")}
@@ -196,14 +202,9 @@ func (s *Service) AskSignUp(ctx context.Context, email string, a Asker) error {
 // AskReset sends a link to choose a new password. Errors are *Invalid for an address that is not one, and ErrNotSent.
 func (s *Service) AskReset(ctx context.Context, email string, a Asker) error {
 	return s.ask(ctx, storage.ProofReset, email, a, ResetLifetime, "/reset?word=",
-		func(u storage.User, exists bool) (string, bool, bool) {
-			switch {
-			case !exists || u.ID == "":
-				return "reset_unknown", false, false
-			case !u.WaitingSince.IsZero():
-				return "waiting", false, false
-			case !u.DisabledAt.IsZero():
-				return "disabled", false, false
+		func(u storage.User, _ bool) (string, bool, bool) {
+			if why := cannotUse(&u, "reset_unknown"); why != "" {
+				return why, false, false
 			}
 			return "reset", true, false
 		})
@@ -235,9 +236,9 @@ func (s *Service) codeHash(proofID, code string) string {
 // asked for in another browser. Neither the error nor its timing reveals which.
 var ErrWrongCode = errors.New("the code is wrong or no longer works")
 
-// CheckCode finds the proof whose code a visitor entered in the browser that asked for it. Every try counts, before it is
-// compared; after the fifth the code is dead. A wrong one also counts as a failed sign-in. Errors are ErrWrongCode and
-// *Throttled.
+// CheckCode finds the proof whose code a visitor entered in the browser that asked for it. Every try counts, before it
+// is compared; after the fifth the code is dead. A wrong one also counts as a failed sign-in. Errors are ErrWrongCode
+// and *Throttled.
 func (s *Service) CheckCode(ctx context.Context, kind, code string, a Asker) (storage.EmailProof, error) {
 	ctx = storage.System(ctx)
 	proof, err := s.store.EmailProofOfBrowser(ctx, kind, storage.Digest(a.Browser))

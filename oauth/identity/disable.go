@@ -78,9 +78,7 @@ func (s *Service) UpdateUser(ctx context.Context, userID string, c UserChange) (
 	})
 	switch {
 	case errors.Is(err, storage.ErrExists):
-		return user, &Invalid{
-			Field: "email", Message: locale.New("There is an account with this address already."), cause: storage.ErrExists,
-		}
+		return user, addressTaken()
 	case err != nil:
 		return user, explain("update the user", err)
 	}
@@ -161,7 +159,7 @@ func (s *Service) DisableUser(ctx context.Context, userID string, keep ...string
 
 // EnableUser enables a user again, and unlocks a password that was locked after too many wrong ones. Their personal
 // access tokens and the workspaces that were disabled with them work again; sessions and grants of apps do not come
-// back. For an account that waits for approval it is the approval, of which the user is told by email. It returns
+// back. For an account that waits for approval it is the approval, and the user is told by email. It returns
 // storage.ErrNotFound if the user does not exist.
 func (s *Service) EnableUser(ctx context.Context, userID string) error {
 	return s.change(ctx, "enable the user", "user.enabled", userID,
@@ -216,8 +214,8 @@ func (s *Service) withWorkspaces(
 	}
 }
 
-// DeleteUser deletes a user and all that belongs to them, and tells them by email. An account that waits for approval is
-// refused by it, as by RefuseUser. It returns the errors of DisableUser.
+// DeleteUser deletes a user and all that belongs to them, and tells them by email. An account that waits for approval
+// is refused by it, as by RefuseUser. It returns the errors of DisableUser.
 func (s *Service) DeleteUser(ctx context.Context, userID string) error {
 	return explain("delete the user", s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		user, err := s.store.UserByID(ctx, userID)

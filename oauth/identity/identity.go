@@ -128,3 +128,10 @@ func (i *Invalid) Error() string { return i.Field + ": " + i.Message.String() }
 
 // Unwrap returns the error of storage that caused it, such as storage.ErrExists for an address that is taken.
 func (i *Invalid) Unwrap() error { return i.cause }
+
+// addressTaken is the error for an address that has an account.
+func addressTaken() *Invalid {
+	return &Invalid{
+		Field: "email", Message: locale.New("There is an account with this address already."), cause: storage.ErrExists,
+	}
+}

@@ -39,8 +39,8 @@ func (s *Service) Asked(ctx context.Context, kind, browser string) (storage.Emai
 	return found(s.store.EmailProofOfBrowser(storage.System(ctx), kind, storage.Digest(browser)))
 }
 
-// Proven returns the proof of an address that was proven in a browser and is not used yet. It returns ErrLink if there is
-// none.
+// Proven returns the proof of an address that was proven in a browser and is not used yet. It returns ErrLink if there
+// is none.
 func (s *Service) Proven(ctx context.Context, kind, browser string) (storage.EmailProof, error) {
 	p, err := found(s.store.EmailProofOfProver(storage.System(ctx), kind, storage.Digest(browser)))
 	if err == nil && !p.UsedAt.IsZero() {
@@ -62,16 +62,25 @@ func found(p storage.EmailProof, err error) (storage.EmailProof, error) {
 // Prove records that an address is proven: its link, or its code if proof.Code is set, was used in the browser with a
 // cookie. Of many calls at once, only one succeeds; the others get ErrLink.
 func (s *Service) Prove(ctx context.Context, proof storage.EmailProof, code, browser string) error {
-	err := s.store.ProveEmail(storage.System(ctx), proof.ID, code, storage.Digest(browser))
+	return linkError(s.store.ProveEmail(storage.System(ctx), proof.ID, code, storage.Digest(browser)))
+}
+
+// use records that what a proof is for was done. It returns ErrLink if that was recorded before, or if it has expired.
+func (s *Service) use(ctx context.Context, proof *storage.EmailProof) error {
+	return linkError(s.store.UseEmailProof(ctx, proof.ID))
+}
+
+// linkError is ErrLink for a proof that was used meanwhile, and otherwise err.
+func linkError(err error) error {
 	if errors.Is(err, storage.ErrConsumed) {
 		return ErrLink
 	}
 	return err
 }
 
-// TakeSignIn uses up a proof with which a user signs in, in the transaction of its context. code is the keyed hash of the
-// code that was entered; empty: the link was opened. It resets the count of wrong passwords, since it proves as much as
-// the right one. Of many calls at once, only one succeeds; the others get storage.ErrConsumed.
+// TakeSignIn uses up a proof with which a user signs in, in the transaction of its context. code is the keyed hash of
+// the code that was entered; empty: the link was opened. It resets the count of wrong passwords, since it proves as
+// much as the right one. Of many calls at once, only one succeeds; the others get storage.ErrConsumed.
 func (s *Service) TakeSignIn(ctx context.Context, proof storage.EmailProof, code, browser string) error {
 	if err := s.store.ProveEmail(ctx, proof.ID, code, storage.Digest(browser)); err != nil {
 		return err
@@ -82,16 +91,15 @@ func (s *Service) TakeSignIn(ctx context.Context, proof storage.EmailProof, code
 	return s.store.ForgetPasswordFailures(ctx, proof.UserID)
 }
 
-// SignUp creates the account for a proven address. If accounts need an approval, it waits for one, unless an administrator
-// invited the user: it is disabled, and WaitingSince says so. Wrong fields are *Invalid errors, joined. Of many calls with one proof, only one succeeds; the
-// others get ErrLink.
+// SignUp creates the account for a proven address. If accounts need an approval, it waits for one, unless an
+// administrator invited the user: it is disabled, and WaitingSince says so. Wrong fields are *Invalid errors, joined.
+// Of many calls with one proof, only one succeeds; the others get ErrLink.
 func (s *Service) SignUp(ctx context.Context, proof storage.EmailProof, u NewUser) (storage.User, error) {
 	ctx = storage.System(ctx)
-	u.Email, u.Admin, u.Proven, u.invited = proof.Email, false, true, isInvitation(&proof)
+	u.Email, u.Admin, u.Proven = proof.Email, false, true
+	u.invited, u.noPassword = isInvitation(&proof), s.noPasswords
 	insert, err := s.prepare(ctx, u, func(ctx context.Context) error {
-		if err := s.store.UseEmailProof(ctx, proof.ID); errors.Is(err, storage.ErrConsumed) {
-			return ErrLink
-		} else if err != nil {
+		if err := s.use(ctx, &proof); err != nil {
 			return err
 		}
 		held, err := s.store.AddressHeld(ctx, proof.Email, "")
@@ -152,15 +160,15 @@ func (s *Service) notifyUntil(
 	)
 }
 
-// NotifyNewDevice tells a user that they signed in from a browser that was not known, in the transaction that starts the
-// session. browser is its name in English, which may be empty, and place is its IP address.
+// NotifyNewDevice tells a user that they signed in from a browser that was not known, in the transaction that starts
+// the session. browser is its name in English, which may be empty, and place is its IP address.
 func (s *Service) NotifyNewDevice(ctx context.Context, u *storage.User, browser, place string) error {
 	return s.notify(ctx, "new_device", u, map[string]string{"browser": browser, "place": place})
 }
 
-// ResetPassword sets a new password with the link of AskReset, which it uses up. It signs the user out of every browser,
-// and revokes what options asks for. It does not sign in. Errors are ErrLink, and *Invalid for the password, which leaves
-// the link as it is.
+// ResetPassword sets a new password with the link of AskReset, which it uses up. It signs the user out of every
+// browser, and revokes what options asks for. It does not sign in. Errors are ErrLink, and *Invalid for the password,
+// which leaves the link as it is.
 func (s *Service) ResetPassword(
 	ctx context.Context, token, password string, options SignOutOptions,
 ) (storage.User, error) {
@@ -186,9 +194,7 @@ func (s *Service) ResetPassword(
 		return user, err
 	}
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.UseEmailProof(ctx, proof.ID); errors.Is(err, storage.ErrConsumed) {
-			return ErrLink
-		} else if err != nil {
+		if err := s.use(ctx, &proof); err != nil {
 			return err
 		}
 		if err := s.store.SetPasswordHash(ctx, user.ID, hash); err != nil {
@@ -214,9 +220,18 @@ func (s *Service) ResetPassword(
 	return user, nil
 }
 
-// AskAddress sends a link to a new address of a user; opening it changes the address. An address that has an account gets
-// an email that says so. Errors are *Invalid for an address that is not one, and ErrNotSent.
-func (s *Service) AskAddress(ctx context.Context, userID, email string, a Asker) error {
+// newReset adds the proof with which a user chooses a new password, and returns the token of its link.
+func (s *Service) newReset(ctx context.Context, userID, email string) (token string, err error) {
+	token = newToken()
+	return token, s.store.InsertEmailProof(ctx, storage.EmailProof{
+		ID: storage.NewID("proof"), Kind: storage.ProofReset, Subject: storage.EmailKey(email),
+		Digest: storage.Digest(token), UserID: userID, Email: email, ExpiresAt: s.store.Now().Add(ResetLifetime),
+	})
+}
+
+// AskAddress sends a link to a new address of a user; opening it changes the address. An address that has an account
+// gets an email that says so. Errors are *Invalid for an address that is not one, and ErrNotSent.
+func (s *Service) AskAddress(ctx context.Context, userID, email string) error {
 	ctx = storage.System(ctx)
 	email, err := checkEmail(email)
 	if err != nil {
@@ -239,23 +254,20 @@ func (s *Service) AskAddress(ctx context.Context, userID, email string, a Asker)
 		if err != nil {
 			return err
 		}
-		// A signed-in user asks, so the bounds on visitors do not apply.
-		for _, b := range []emailBound{
-			{"address " + storage.ProofAddress + " " + storage.EmailKey(email), emailsPerAddress, addressWindow},
-			{"changes of " + user.ID, addressChanges, networkWindow},
-		} {
-			ok, err := s.store.CountEmail(ctx, b.key, b.limit, b.per)
-			if err != nil {
-				return err
-			}
-			if !ok {
-				return ErrNotSent
-			}
+		// A signed-in user asks, so the bounds on networks and on the server do not apply.
+		allowed, err := s.countEmail(ctx,
+			emailBound{"address " + storage.ProofAddress + " " + storage.EmailKey(email), emailsPerAddress, addressWindow},
+			emailBound{"changes of " + user.ID, addressChanges, networkWindow})
+		if err != nil {
+			return err
+		}
+		if !allowed {
+			return ErrNotSent
 		}
 		token := newToken()
 		if err := s.store.InsertEmailProof(ctx, storage.EmailProof{
 			ID: storage.NewID("proof"), Kind: storage.ProofAddress, Subject: user.ID, Digest: storage.Digest(token),
-			UserID: user.ID, Email: email, Browser: storage.Digest(a.Browser), ExpiresAt: s.store.Now().Add(SignUpLifetime),
+			UserID: user.ID, Email: email, ExpiresAt: s.store.Now().Add(SignUpLifetime),
 		}); err != nil {
 			return err
 		}
@@ -287,9 +299,7 @@ func (s *Service) ChangeAddress(ctx context.Context, token string) (storage.User
 	}
 	userID := proof.UserID
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.UseEmailProof(ctx, proof.ID); errors.Is(err, storage.ErrConsumed) {
-			return ErrLink
-		} else if err != nil {
+		if err := s.use(ctx, &proof); err != nil {
 			return err
 		}
 		before, err := s.store.UserByID(ctx, userID)
@@ -334,9 +344,7 @@ func (s *Service) ChangeAddress(ctx context.Context, token string) (storage.User
 		return s.audit(ctx, "user.email_changed", userID)
 	})
 	if errors.Is(err, storage.ErrExists) {
-		return user, &Invalid{
-			Field: "email", Message: locale.New("There is an account with this address already."), cause: storage.ErrExists,
-		}
+		return user, addressTaken()
 	}
 	if err != nil {
 		return user, fmt.Errorf("change the address: %w", err)
@@ -345,19 +353,16 @@ func (s *Service) ChangeAddress(ctx context.Context, token string) (storage.User
 }
 
 // UndoAddress gives a user the address back that they had before a change, with the link of the email to that address.
-// Every session ends, and so do all links to later addresses. It returns the token of a link with which the user chooses a
-// new password. Errors are ErrLink, and *Invalid if another account has the address now.
+// Every session ends, and so do all links to later addresses. It returns the token of a link with which the user
+// chooses a new password. Errors are ErrLink, and *Invalid if another account has the address now.
 func (s *Service) UndoAddress(ctx context.Context, token string) (reset string, err error) {
 	ctx = storage.System(ctx)
 	proof, err := s.Link(ctx, token, storage.ProofUndo)
 	if err != nil {
 		return "", err
 	}
-	reset = newToken()
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
-		if err := s.store.UseEmailProof(ctx, proof.ID); errors.Is(err, storage.ErrConsumed) {
-			return ErrLink
-		} else if err != nil {
+		if err := s.use(ctx, &proof); err != nil {
 			return err
 		}
 		if err := s.store.EndLaterUndos(ctx, proof.UserID, proof.CreatedAt); err != nil {
@@ -373,11 +378,7 @@ func (s *Service) UndoAddress(ctx context.Context, token string) (reset string, 
 		if err := s.store.EndEmailProofs(ctx, proof.UserID, storage.ProofAddress, storage.ProofReset); err != nil {
 			return err
 		}
-		if err := s.store.InsertEmailProof(ctx, storage.EmailProof{
-			ID: storage.NewID("proof"), Kind: storage.ProofReset, Subject: storage.EmailKey(proof.Email),
-			Digest: storage.Digest(reset), UserID: proof.UserID, Email: proof.Email,
-			ExpiresAt: s.store.Now().Add(ResetLifetime),
-		}); err != nil {
+		if reset, err = s.newReset(ctx, proof.UserID, proof.Email); err != nil {
 			return err
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{
@@ -388,9 +389,7 @@ func (s *Service) UndoAddress(ctx context.Context, token string) (reset string, 
 	case errors.Is(err, storage.ErrNotFound):
 		return "", ErrLink // the account was deleted
 	case errors.Is(err, storage.ErrExists):
-		return "", &Invalid{
-			Field: "email", Message: locale.New("There is an account with this address already."), cause: storage.ErrExists,
-		}
+		return "", addressTaken()
 	case err != nil:
 		return "", fmt.Errorf("undo the change of address: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"doorward/locale"
 	"doorward/storage"
 )
 
@@ -20,16 +19,15 @@ type NewUser struct {
 	Email    string
 	Name     string // may be empty
 	Password string
-	// NoPassword creates the account without a password, for users who sign in by email. Password is ignored.
-	NoPassword bool
-	Admin      bool // an administrator of this server
-	// Proven says that the address was proven by an email, and Language and TimeZone are how the user reads pages; TermsURL
-	// are the terms that the user accepted. They are optional.
+	Admin    bool // an administrator of this server
+	// Proven says that the address was proven by an email, and Language and TimeZone are how the user reads pages;
+	// TermsURL are the terms that the user accepted. They are optional.
 	Proven             bool
 	Language, TimeZone string
 	TermsURL           string
 
-	invited bool // by an administrator, so the account needs no approval
+	invited    bool // by an administrator, so the account needs no approval
+	noPassword bool // users sign in by email, so Password is ignored
 }
 
 // CreateUser creates a user with their personal workspace. Wrong fields are *Invalid errors, joined; for an address
@@ -72,14 +70,14 @@ func (s *Service) prepare(
 	email, emailErr := checkEmail(u.Email)
 	name, nameErr := checkName(u.Name)
 	var passwordErr error
-	if !u.NoPassword {
+	if !u.noPassword {
 		passwordErr = checkPassword(u.Password, s.forbiddenWords(email, name))
 	}
 	if err := errors.Join(emailErr, nameErr, passwordErr); err != nil {
 		return nil, err
 	}
 	var hash string // an empty one matches no password
-	if !u.NoPassword {
+	if !u.noPassword {
 		var err error
 		if hash, err = s.hasher.hash(ctx, u.Password); err != nil {
 			return nil, err
@@ -118,9 +116,7 @@ func (s *Service) insert(
 	})
 	switch {
 	case errors.Is(err, storage.ErrExists):
-		return storage.User{}, &Invalid{
-			Field: "email", Message: locale.New("There is an account with this address already."), cause: storage.ErrExists,
-		}
+		return storage.User{}, addressTaken()
 	case err != nil:
 		return storage.User{}, fmt.Errorf("create the user: %w", err)
 	}

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"doorward/oauth/identity"
 	"doorward/oauth/seal"
 	"doorward/storage"
 	"doorward/web/signin"
@@ -13,10 +12,7 @@ import (
 
 // WithEmail are options of a server that sends email and lets visitors sign up, sign in by link and reset passwords.
 func WithEmail() Options {
-	return Options{
-		Accounts:   signin.Accounts{SignUp: signin.SignUpOpen, Emails: true, Links: true},
-		EmailRules: identity.Emails{Enabled: true, Hourly: 1000},
-	}
+	return Options{Emails: true, SignUp: signin.SignUpOpen}
 }
 
 // Email is an email that the server would send.

@@ -81,15 +81,15 @@ type Options struct {
 	Tokens          *oauth.TokenLimits       // nil: the defaults
 	Issuer          string                   // empty: the URL it listens on
 	TrustedProxies  []netip.Prefix
-	RedirectSchemes []string        // without a dot
-	Secrets         []string        // nil: one
-	LimitChanges    bool            // as a server does; tests of other things change more than people do
-	Emails          bool            // the server sends email: see Rig.Mail
-	SignUp          string          // closed, invited or open; empty: closed for visitors, but every address can be invited
-	Accounts        signin.Accounts // the zero value: passwords, and neither sign-up nor email
-	EmailRules      identity.Emails
-	NoUser          bool // leave the database without a user
-	AtOnce          bool // requests of the test meet, so it also runs under the race detector: see Each
+	RedirectSchemes []string // without a dot
+	Secrets         []string // nil: one
+	LimitChanges    bool     // as a server does; tests of other things change more than people do
+	Emails          bool     // the server sends email: see Rig.Mail
+	SignUp          string   // closed, invited or open; empty: closed for visitors, but every address can be invited
+	Hourly          int64    // emails to addresses without an account; zero: 1,000
+	NoPasswords     bool     // users sign in by email
+	NoUser          bool     // leave the database without a user
+	AtOnce          bool     // requests of the test meet, so it also runs under the race detector: see Each
 }
 
 // Log collects what the server logs, at every level.
@@ -214,14 +214,10 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		ClientAddress: proxies.ClientAddress,
 	})
 	r.ok(r.Keyring.Maintain(r.System()))
-	if o.Emails {
-		o.EmailRules.Enabled, o.Accounts.Emails, o.Accounts.Links = true, true, true
-		o.EmailRules.Hourly = cmp.Or(o.EmailRules.Hourly, 1000)
-		o.Accounts.SignUp = cmp.Or(o.SignUp, o.Accounts.SignUp, signin.SignUpClosed)
-	}
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
-		Secrets: r.Secrets, Emails: o.EmailRules,
+		Secrets: r.Secrets, Emails: identity.Emails{Enabled: o.Emails, Hourly: cmp.Or(o.Hourly, 1000)},
+		NoPasswords: o.NoPasswords,
 	})
 	r.outbox, err = mail.New(mail.Config{
 		Store: store, Secrets: r.Secrets, Languages: locale.NewSet(locale.English()),
@@ -232,7 +228,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.Web, err = web.New(web.Config{
 		Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Management: r.Management, Bearer: r.Bearer, APIKeys: r.APIKeys,
 		Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies,
-		Log: log, Metrics: r.Metrics, Accounts: o.Accounts,
+		Log: log, Metrics: r.Metrics, Accounts: signin.Accounts{SignUp: o.SignUp, Links: o.Emails},
 	})
 	r.ok(err)
 	listener.Start()

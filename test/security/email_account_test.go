@@ -86,7 +86,7 @@ func TestG05_ANewBrowserIsToldOnce(t *testing.T) {
 // sign-in page, and no password is right for them.
 func TestV13_AUserWithoutAPasswordSignsInAgain(t *testing.T) {
 	o := withEmail()
-	o.Accounts.NoPasswords = true
+	o.NoPasswords = true
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		b := r.Browser()
 		askSignUp(b, "new@example.com")

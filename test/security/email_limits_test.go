@@ -11,7 +11,6 @@ import (
 
 	"doorward/storage"
 	"doorward/test/rig"
-	"doorward/web/signin"
 )
 
 func TestG12_OnlyOnePlainAddressGetsAnEmail(t *testing.T) {
@@ -291,8 +290,7 @@ func TestG13_OneNetworkCausesFewEmails(t *testing.T) {
 // The server sends only so many emails an hour to addresses without an account, from all networks together.
 func TestG13_FewEmailsToAddressesWithoutAnAccount(t *testing.T) {
 	o := withEmail()
-	o.EmailRules.Hourly = 30
-	o.Accounts.SignUp = signin.SignUpOpen
+	o.Hourly = 30
 	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
 		b := r.Browser()
 		for i := range 60 {

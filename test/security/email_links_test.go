@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"doorward/management"
-	"doorward/oauth/identity"
 	"doorward/storage"
 	"doorward/test/rig"
 )
@@ -237,7 +236,7 @@ func TestG06_EveryLinkAndCodeWorksOnce(t *testing.T) {
 		once("reset", "/reset", url.Values{"word": {e.Token()}, "password": {"an entirely other harbour"}}, nil, done)
 		r.Email("password_changed")
 
-		ok(t, r.Identity.AskAddress(r.System(), r.Alice.ID, "alice@new.example", identity.Asker{}))
+		ok(t, r.Identity.AskAddress(r.System(), r.Alice.ID, "alice@new.example"))
 		e = r.Email("address")
 		once("address", "/address", url.Values{"word": {e.Token()}}, nil, done)
 		e = r.Email("address_changed")
@@ -309,12 +308,12 @@ func TestG09_ALinkIsUsedByTheButtonOnly(t *testing.T) {
 			},
 			"address": func() (rig.Email, *rig.Browser) {
 				carla := r.User("carla@example.com", "Carla", false)
-				ok(t, r.Identity.AskAddress(r.System(), carla.ID, "carla@new.example", identity.Asker{}))
+				ok(t, r.Identity.AskAddress(r.System(), carla.ID, "carla@new.example"))
 				return r.Email("address"), r.Browser()
 			},
 			"undo": func() (rig.Email, *rig.Browser) {
 				bob := r.User("bob@example.com", "Bob", false)
-				ok(t, r.Identity.AskAddress(r.System(), bob.ID, "bob@new.example", identity.Asker{}))
+				ok(t, r.Identity.AskAddress(r.System(), bob.ID, "bob@new.example"))
 				_, err := r.Identity.ChangeAddress(r.System(), r.Email("address").Token())
 				ok(t, err)
 				return r.Email("address_changed"), r.Browser()

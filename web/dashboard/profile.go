@@ -10,7 +10,6 @@ import (
 	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/identity"
-	"doorward/oauth/limit"
 	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
@@ -89,13 +88,7 @@ func (s *Account) AskAddress(w http.ResponseWriter, r *http.Request, v *page.Vis
 		return management.ErrStale
 	}
 	email := r.PostForm.Get("email")
-	attempt, err := s.Attempt(r, v.User.Email, "")
-	if err != nil {
-		return err
-	}
-	err = s.identity.AskAddress(r.Context(), v.User.ID, email, identity.Asker{
-		Address: attempt.Address, Network: limit.AddressKey(attempt.Address), Language: locale.From(r.Context()).Tag(),
-	})
+	err := s.identity.AskAddress(r.Context(), v.User.ID, email)
 	if faults := page.FieldErrors(err); faults != nil {
 		return s.showProfile(w, r, http.StatusBadRequest, v, templates.ProfileView{
 			Page: s.NewPage(v, templates.SectionProfile), Name: v.User.Name, NewEmail: page.Clean(email, 320), Errors: faults,

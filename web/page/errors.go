@@ -82,6 +82,12 @@ func asPageError(err error) *Error {
 			Status: http.StatusTooManyRequests, Heading: locale.New("Too many attempts"), Message: TooManyAttempts(throttled),
 			RetryAfter: throttled.RetryAfter, Cause: err,
 		}
+	case errors.Is(err, identity.ErrLink):
+		return &Error{
+			Status: http.StatusBadRequest, Heading: locale.New("This link no longer works"), Cause: err,
+			Message: locale.New("It was already used, has expired, or was replaced by a newer email. Ask for another email."),
+			BackURL: "/login", BackText: locale.New("Sign in"),
+		}
 	case errors.As(err, &tooMany):
 		return &Error{
 			Status: http.StatusTooManyRequests, Heading: locale.New("Too many changes"), RetryAfter: tooMany.RetryAfter,

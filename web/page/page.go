@@ -37,9 +37,7 @@ type Config struct {
 	Brand         templates.Brand                // of the pages; the zero value is the default look
 	ClientAddress func(*http.Request) netip.Addr // the IP address of the client
 	Secure        bool                           // the issuer is https: cookies are Secure
-	Emails        bool                           // the server sends email
 	Links         bool                           // users sign in with a link or code by email
-	NoPasswords   bool                           // users do not sign in with passwords
 }
 
 // Pages is what every page needs. The handlers of other packages embed it.
@@ -54,9 +52,7 @@ type Pages struct {
 	brand      templates.Brand
 	address    func(*http.Request) netip.Addr
 	secure     bool
-	emails     bool
 	links      bool
-	passwords  bool
 	sessions   *sessionStore
 }
 
@@ -65,7 +61,7 @@ func New(c Config) *Pages {
 	return &Pages{
 		store: c.Store, oauth: c.OAuth, management: c.Management, apikey: c.APIKeys, secrets: c.Secrets,
 		identity: c.Identity, languages: c.Languages, brand: c.Brand, address: c.ClientAddress, secure: c.Secure,
-		sessions: newSessionStore(c.Store, c.Secure), emails: c.Emails, links: c.Links, passwords: !c.NoPasswords,
+		sessions: newSessionStore(c.Store, c.Secure), links: c.Links,
 	}
 }
 
@@ -73,13 +69,13 @@ func New(c Config) *Pages {
 func (s *Pages) SessionCookie() string { return s.sessions.name }
 
 // SendsEmail reports whether the server sends email.
-func (s *Pages) SendsEmail() bool { return s.emails }
+func (s *Pages) SendsEmail() bool { return s.identity.SendsEmail() }
 
 // HasPassword reports whether a user can sign in with a password.
-func (s *Pages) HasPassword(u *storage.User) bool { return s.passwords && u.PasswordHash != "" }
+func (s *Pages) HasPassword(u *storage.User) bool { return s.TakesPasswords() && u.PasswordHash != "" }
 
 // TakesPasswords reports whether users of this server sign in with passwords.
-func (s *Pages) TakesPasswords() bool { return s.passwords }
+func (s *Pages) TakesPasswords() bool { return s.identity.TakesPasswords() }
 
 // Languages lists the languages of the pages.
 func (s *Pages) Languages() []*locale.Language { return s.languages.Languages() }

@@ -316,14 +316,9 @@ func (s *Pages) openSession(
 // EndSession signs the browser out.
 func (s *Pages) EndSession(w http.ResponseWriter, r *http.Request, v *Visitor) error {
 	if v.SignedIn() {
-		err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
-			if err := s.store.EndSession(ctx, v.User.ID, v.Row.ID); err != nil {
-				return err
-			}
-			return s.store.Audit(ctx, storage.AuditEvent{Action: "session.ended", Target: v.Row.ID}, v.User.ID)
-		})
+		err := s.identity.EndSession(r.Context(), v.User.ID, v.Row.ID)
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
-			return fmt.Errorf("end session: %w", err)
+			return err
 		}
 	}
 	http.SetCookie(w, sessions.NewCookie(s.sessions.name, "", &sessions.Options{

@@ -67,16 +67,14 @@ func (s *Handlers) EmailLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	asker.Continue = map[string]string{"flow": sealed}
-	err = s.identity.AskSignIn(r.Context(), email, asker)
-	switch faults := page.FieldErrors(err); {
-	case faults != nil:
+	faults, err := s.asked(r, "sign_in", s.identity.AskSignIn(r.Context(), email, asker))
+	if err != nil {
+		return err
+	}
+	if faults != nil {
 		return s.showLogin(w, r, http.StatusBadRequest, f, a, templates.LoginView{
 			Page: s.NewPage(nil, ""), Flow: sealed, Email: page.Clean(email, 320), Error: page.Joined(faults),
 		})
-	case errors.Is(err, identity.ErrNotSent):
-		s.noteNotSent(r, "sign_in")
-	case err != nil:
-		return err
 	}
 	s.rememberMethod(w, methodLink)
 	return page.Redirect(w, "/login/code?flow="+url.QueryEscape(sealed))
@@ -136,18 +134,13 @@ func (s *Handlers) showCode(
 		return err
 	}
 	if err == nil {
-		view.Elsewhere = !asked.ProvenAt.IsZero() && !samePerson(asked, s.browser(r))
+		view.Elsewhere = !asked.ProvenAt.IsZero() && !asked.ProvenBy(storage.Digest(s.browser(r)))
 	}
 	var targets []string
 	if f != nil {
 		targets = formTarget(f)
 	}
 	return s.Render(w, r, status, view.Nonce, templates.CodePage(view), targets...)
-}
-
-// samePerson reports whether a proof was used in the browser with a cookie.
-func samePerson(p storage.EmailProof, browser string) bool {
-	return browser != "" && string(p.Prover) == string(storage.Digest(browser))
 }
 
 // Code serves POST /login/code.
@@ -171,6 +164,14 @@ func (s *Handlers) Code(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return s.goOn(w, r, f, a, v, sealed)
+}
+
+// goOn continues after a sign-in: with the app's authorization, or, if a is nil, on the page that asked for the
+// sign-in.
+func (s *Handlers) goOn(
+	w http.ResponseWriter, r *http.Request, f *oauth.Flow, a *oauth.AuthorizeRequest, v *page.Visitor, sealed string,
+) error {
 	if a == nil {
 		s.endFlow(w, r, f)
 		return page.Redirect(w, page.SafeReturn(f.ReturnTo))
@@ -238,10 +239,18 @@ func (s *Handlers) signInByProof(
 	return v, nil
 }
 
-// noteNotSent tells the operator that an email was not sent because of a bound. The visitor is not told.
-func (s *Handlers) noteNotSent(r *http.Request, kind string) {
-	oauth.LogFieldsOf(r.Context()).Cause = identity.ErrNotSent
-	s.countNotSent(kind)
+// asked sorts the error of asking for an email of a kind: faults of the form, or another error. The operator is told of
+// an email that was not sent because of a bound, and the visitor is not.
+func (s *Handlers) asked(r *http.Request, kind string, err error) (faults map[string]locale.Text, other error) {
+	if faults = page.FieldErrors(err); faults != nil {
+		return faults, nil
+	}
+	if errors.Is(err, identity.ErrNotSent) {
+		oauth.LogFieldsOf(r.Context()).Cause = identity.ErrNotSent
+		s.countNotSent(kind)
+		return nil, nil
+	}
+	return nil, err
 }
 
 // The methods that a browser remembers, to offer the one used last first.
@@ -254,7 +263,7 @@ const (
 
 // rememberMethod notes by which method this browser signs in, if there are several.
 func (s *Handlers) rememberMethod(w http.ResponseWriter, method string) {
-	if s.accounts.NoPasswords || !s.accounts.Links {
+	if !s.TakesPasswords() || !s.accounts.Links {
 		return
 	}
 	s.SetCookie(w, methodCookie, method, methodLifetime)

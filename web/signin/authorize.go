@@ -29,14 +29,12 @@ type Config struct {
 	Accounts     Accounts
 }
 
-// Accounts says how visitors sign in and who may create an account. The zero value is for users who were created by an
-// administrator and sign in with a password.
+// Accounts says how visitors sign in and who may create an account, beyond what the Identity says. The zero value is
+// for users who were created by an administrator and sign in with a password.
 type Accounts struct {
-	SignUp      string // SignUpClosed, SignUpInvited or SignUpOpen; empty means closed
-	NoPasswords bool   // users do not sign in with passwords
-	Emails      bool   // the server sends email
-	Links       bool   // users sign in with a link or code by email
-	TermsURL    string // what a user has to accept to create an account; empty: nothing
+	SignUp   string // SignUpClosed, SignUpInvited or SignUpOpen; empty means closed
+	Links    bool   // users sign in with a link or code by email
+	TermsURL string // what a user has to accept to create an account; empty: nothing
 }
 
 // Values of Accounts.SignUp.

@@ -1,7 +1,6 @@
 package signin
 
 import (
-	"errors"
 	"net/http"
 
 	"doorward/locale"
@@ -13,7 +12,7 @@ import (
 
 // ForgotPage serves GET /forgot, for a new password.
 func (s *Handlers) ForgotPage(w http.ResponseWriter, r *http.Request) error {
-	if !s.accounts.Emails || s.accounts.NoPasswords {
+	if !s.identity.Resets() {
 		return page.NotFound()
 	}
 	return s.showForgot(w, r, http.StatusOK, templates.ForgotView{
@@ -27,7 +26,7 @@ func (s *Handlers) showForgot(w http.ResponseWriter, r *http.Request, status int
 
 // Forgot serves POST /forgot: it sends a link to choose a new password. The answer is the same for every address.
 func (s *Handlers) Forgot(w http.ResponseWriter, r *http.Request) error {
-	if !s.accounts.Emails || s.accounts.NoPasswords {
+	if !s.identity.Resets() {
 		return page.NotFound()
 	}
 	email := r.PostForm.Get("email")
@@ -35,16 +34,14 @@ func (s *Handlers) Forgot(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = s.identity.AskReset(r.Context(), email, asker)
-	switch faults := page.FieldErrors(err); {
-	case faults != nil:
+	faults, err := s.asked(r, "reset", s.identity.AskReset(r.Context(), email, asker))
+	if err != nil {
+		return err
+	}
+	if faults != nil {
 		return s.showForgot(w, r, http.StatusBadRequest, templates.ForgotView{
 			Page: s.NewPage(nil, ""), Email: page.Clean(email, 320), Errors: faults,
 		})
-	case errors.Is(err, identity.ErrNotSent):
-		s.noteNotSent(r, "reset")
-	case err != nil:
-		return err
 	}
 	return page.Redirect(w, "/forgot?sent=1")
 }
@@ -53,9 +50,6 @@ func (s *Handlers) Forgot(w http.ResponseWriter, r *http.Request) error {
 func (s *Handlers) ResetPage(w http.ResponseWriter, r *http.Request) error {
 	token := r.URL.Query().Get("word")
 	proof, err := s.identity.Link(r.Context(), token, storage.ProofReset)
-	if errors.Is(err, identity.ErrLink) {
-		return emailLinkInvalid(err)
-	}
 	if err != nil {
 		return err
 	}
@@ -70,9 +64,6 @@ func (s *Handlers) Reset(w http.ResponseWriter, r *http.Request) error {
 	user, err := s.identity.ResetPassword(r.Context(), token, form.Get("password"), identity.SignOutOptions{
 		Apps: form.Get("apps") == "yes", Tokens: form.Get("tokens") == "yes",
 	})
-	if errors.Is(err, identity.ErrLink) {
-		return emailLinkInvalid(err)
-	}
 	if faults := page.FieldErrors(err); faults != nil {
 		view := templates.ResetView{
 			Page: s.NewPage(nil, ""), Token: token, Email: user.Email, Apps: form.Get("apps") == "yes",

@@ -26,8 +26,9 @@ func noInvitation(err error) *page.Error {
 	}
 }
 
-// JoinPage serves GET /join/{word}. A visitor who is not signed in is asked to sign in first, if the invitation is still
-// open, or to create the account that the invited address does not have. Users who joined with the link go on to the workspace.
+// JoinPage serves GET /join/{word}. A visitor who is not signed in is asked to sign in first, if the invitation is
+// still open, or to create the account that the invited address does not have. Users who joined with the link go on to
+// the workspace.
 func (s *Handlers) JoinPage(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.Visitor(r)
 	if err != nil {

@@ -92,7 +92,7 @@ func (s *Handlers) showLogin(
 // chooseStep sets what the sign-in page asks for, and where it links to.
 func (s *Handlers) chooseStep(r *http.Request, view *templates.LoginView) {
 	flow := "?flow=" + url.QueryEscape(view.Flow)
-	both := !s.accounts.NoPasswords && s.accounts.Links
+	both := s.TakesPasswords() && s.accounts.Links
 	switch {
 	case both && (view.Step == templates.LoginMethods || view.Reauth):
 		view.Step, view.LinkFirst, view.OtherAddressURL = templates.LoginMethods, s.prefersLink(r), "/login"+flow
@@ -103,7 +103,7 @@ func (s *Handlers) chooseStep(r *http.Request, view *templates.LoginView) {
 	default:
 		view.Step = templates.LoginPassword
 	}
-	if !s.accounts.NoPasswords && s.accounts.Emails && view.Step != templates.LoginAddress {
+	if s.identity.Resets() && view.Step != templates.LoginAddress {
 		view.ForgotURL = "/forgot"
 	}
 	if s.maySignUp(view.Invitation != nil) && view.Step != templates.LoginMethods && !view.Reauth {
@@ -155,7 +155,7 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	if !r.PostForm.Has("password") {
 		return s.showMethods(w, r, f, a, view)
 	}
-	if s.accounts.NoPasswords {
+	if !s.TakesPasswords() {
 		return page.NotVerified(locale.New("Reload the sign-in page and try again."))
 	}
 	attempt, err := s.Attempt(r, email, r.PostForm.Get("password"))
@@ -184,11 +184,7 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if a == nil {
-		s.endFlow(w, r, f)
-		return page.Redirect(w, page.SafeReturn(f.ReturnTo))
-	}
-	return s.resume(w, r, a, v, sealed)
+	return s.goOn(w, r, f, a, v, sealed)
 }
 
 // showMethods answers the address with the methods. It looks nothing up, so it reveals nothing about the address.

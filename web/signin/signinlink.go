@@ -33,8 +33,8 @@ func (s *Handlers) SignInLinkPage(w http.ResponseWriter, r *http.Request) error 
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.SignInLinkPage(view))
 }
 
-// SignInLink serves POST /login/link. In the browser that asked for the link, what it asked for goes on; in another one,
-// an app's flow does not.
+// SignInLink serves POST /login/link. In the browser that asked for the link, what it asked for goes on; in another
+// one, an app's flow does not.
 func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 	token := r.PostForm.Get("word")
 	proof, err := s.identity.Link(r.Context(), token, storage.ProofSignIn)

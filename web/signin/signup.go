@@ -84,7 +84,7 @@ func (s *Handlers) signUpClosed(sealed string) *page.Error {
 // SignUp serves POST /signup: it sends an email that proves the address, or that says that there is an account. The
 // answer is the same.
 func (s *Handlers) SignUp(w http.ResponseWriter, r *http.Request) error {
-	if s.accounts.SignUp != SignUpOpen && s.accounts.SignUp != SignUpInvited {
+	if !s.maySignUp(true) {
 		return s.signUpClosed("")
 	}
 	sealed, email := r.PostForm.Get("flow"), r.PostForm.Get("email")
@@ -111,16 +111,14 @@ func (s *Handlers) SignUp(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	asker.Continue = map[string]string{"flow": sealed}
-	err = s.identity.AskSignUp(r.Context(), email, asker)
-	switch faults := page.FieldErrors(err); {
-	case faults != nil:
+	faults, err := s.asked(r, "sign_up", s.identity.AskSignUp(r.Context(), email, asker))
+	if err != nil {
+		return err
+	}
+	if faults != nil {
 		return s.showSignUp(w, r, http.StatusBadRequest, f, a, templates.SignUpView{
 			Page: s.NewPage(nil, ""), Flow: sealed, Email: page.Clean(email, 320), Errors: faults,
 		})
-	case errors.Is(err, identity.ErrNotSent):
-		s.noteNotSent(r, "sign_up")
-	case err != nil:
-		return err
 	}
 	return page.Redirect(w, "/signup/code?flow="+url.QueryEscape(sealed))
 }
@@ -158,9 +156,6 @@ func (s *Handlers) SignUpCode(w http.ResponseWriter, r *http.Request) error {
 // proven records that an address was proven in this browser, and goes on to the rest of the account.
 func (s *Handlers) proven(w http.ResponseWriter, r *http.Request, proof storage.EmailProof, code string) error {
 	err := s.identity.Prove(r.Context(), proof, code, s.askedFrom(w, r))
-	if errors.Is(err, identity.ErrLink) {
-		return emailLinkInvalid(err)
-	}
 	if err != nil {
 		return err
 	}
@@ -171,9 +166,6 @@ func (s *Handlers) proven(w http.ResponseWriter, r *http.Request, proof storage.
 func (s *Handlers) SignUpLinkPage(w http.ResponseWriter, r *http.Request) error {
 	token := r.URL.Query().Get("word")
 	proof, err := s.identity.Link(r.Context(), token, storage.ProofSignUp)
-	if errors.Is(err, identity.ErrLink) {
-		return emailLinkInvalid(err)
-	}
 	if err != nil {
 		return err
 	}
@@ -194,31 +186,15 @@ func (s *Handlers) SignUpLinkPage(w http.ResponseWriter, r *http.Request) error 
 // SignUpLink serves POST /signup/link.
 func (s *Handlers) SignUpLink(w http.ResponseWriter, r *http.Request) error {
 	proof, err := s.identity.Link(r.Context(), r.PostForm.Get("word"), storage.ProofSignUp)
-	if errors.Is(err, identity.ErrLink) {
-		return emailLinkInvalid(err)
-	}
 	if err != nil {
 		return err
 	}
 	return s.proven(w, r, proof, "")
 }
 
-// emailLinkInvalid is the page for a link from an email that does not work.
-func emailLinkInvalid(cause error) *page.Error {
-	return &page.Error{
-		Status: http.StatusBadRequest, Heading: locale.New("This link no longer works"), Cause: cause,
-		Message: locale.New("It was already used, has expired, or was replaced by a newer email. Ask for another email."),
-		BackURL: "/login", BackText: locale.New("Sign in"),
-	}
-}
-
 // openComplete finds the proof with which this browser completes an account.
 func (s *Handlers) openComplete(r *http.Request) (storage.EmailProof, error) {
-	proof, err := s.identity.Proven(r.Context(), storage.ProofSignUp, s.browser(r))
-	if errors.Is(err, identity.ErrLink) {
-		return proof, emailLinkInvalid(err)
-	}
-	return proof, err
+	return s.identity.Proven(r.Context(), storage.ProofSignUp, s.browser(r))
 }
 
 // completeBinding returns the values to which the token in the form of CompletePage is bound.
@@ -237,12 +213,12 @@ func (s *Handlers) showComplete(
 	w http.ResponseWriter, r *http.Request, status int, proof storage.EmailProof, view templates.CompleteView,
 ) error {
 	view.Email, view.Token = proof.Email, s.secrets.FormToken(completeBinding(&proof)...)
-	view.Password = !s.accounts.NoPasswords
+	view.Password = s.TakesPasswords()
 	return s.Render(w, r, status, view.Nonce, templates.CompletePage(view))
 }
 
-// Complete serves POST /signup/complete: it creates the account and signs the user in, in this browser. An app's flow goes
-// on only in the browser where it started.
+// Complete serves POST /signup/complete: it creates the account and signs the user in, in this browser. An app's flow
+// goes on only in the browser where it started.
 func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	proof, err := s.openComplete(r)
@@ -258,11 +234,9 @@ func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 		return s.showComplete(w, r, http.StatusBadRequest, proof, view)
 	}
 	user, err := s.identity.SignUp(r.Context(), proof, identity.NewUser{
-		Name: form.Get("name"), Password: form.Get("password"), NoPassword: s.accounts.NoPasswords, Language: s.ownLanguage(r), TermsURL: s.accounts.TermsURL,
+		Name: form.Get("name"), Password: form.Get("password"), Language: locale.From(r.Context()).Tag(),
+		TermsURL: s.accounts.TermsURL,
 	})
-	if errors.Is(err, identity.ErrLink) {
-		return emailLinkInvalid(err)
-	}
 	if faults := page.FieldErrors(err); faults != nil {
 		view.Errors = faults
 		return s.showComplete(w, r, http.StatusBadRequest, proof, view)
@@ -285,11 +259,8 @@ func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 	return s.continueAfter(w, r, v, proof.Detail["flow"])
 }
 
-// ownLanguage is the language that a new account keeps: the one of the page.
-func (s *Handlers) ownLanguage(r *http.Request) string { return locale.From(r.Context()).Tag() }
-
-// continueAfter goes on with the flow in which an email was asked for, if this is the browser where it started; otherwise
-// to the settings.
+// continueAfter goes on with the flow in which an email was asked for, if this is the browser where it started;
+// otherwise to the settings.
 func (s *Handlers) continueAfter(w http.ResponseWriter, r *http.Request, v *page.Visitor, sealed string) error {
 	if sealed == "" {
 		return page.Redirect(w, page.DefaultPage)
@@ -298,13 +269,12 @@ func (s *Handlers) continueAfter(w http.ResponseWriter, r *http.Request, v *page
 	if err != nil || decided {
 		return page.Redirect(w, page.DefaultPage) // it has expired, or started in another browser
 	}
-	if f.ClientID == "" {
-		s.endFlow(w, r, f)
-		return page.Redirect(w, page.SafeReturn(f.ReturnTo))
+	var a *oauth.AuthorizeRequest
+	if f.ClientID != "" {
+		var done bool
+		if a, done, err = s.reopen(w, r, f); err != nil || done {
+			return err
+		}
 	}
-	a, done, err := s.reopen(w, r, f)
-	if err != nil || done {
-		return err
-	}
-	return s.resume(w, r, a, v, sealed)
+	return s.goOn(w, r, f, a, v, sealed)
 }
