@@ -27,7 +27,7 @@ type Config struct {
 	Stylesheet string
 }
 
-// DefaultName is the name of the product, which pages carry if there is no other.
+// DefaultName is the name of the product, which pages carry unless the vendor sets one.
 const DefaultName = "Doorward"
 
 // Brand is the brand with the contents of its files.

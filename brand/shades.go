@@ -106,7 +106,8 @@ func (t theme) soft(c colour) colour {
 }
 
 // Shades returns a style sheet that sets the properties of the accent: the colour itself with black or white text on
-// it, whichever contrasts more, and for links and the focus, in each theme, shades of it with a contrast of at least 4.5.
+// it, whichever contrasts more, and for links and the focus, in each theme, shades of it with a contrast of at least
+// 4.5.
 func Shades(accent string) (string, error) {
 	c, err := parseColour(accent)
 	if err != nil {

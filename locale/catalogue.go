@@ -60,8 +60,8 @@ type entry struct {
 	forms *forms // nil: the message is named by its text
 }
 
-// NewLanguage returns the language with a tag (BCP 47): the shipped catalogue of the language, if there is one, with the
-// messages of the catalogue data (YAML) in place of its own. If the language is not shipped, data must have every
+// NewLanguage returns the language with a tag (BCP 47): the shipped catalogue of the language, if there is one, with
+// the messages of the catalogue data (YAML) in place of its own. If the language is not shipped, data must have every
 // message. Errors in data are Faults.
 func NewLanguage(tag string, data []byte) (*Language, error) {
 	parsed, err := language.Parse(tag)

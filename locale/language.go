@@ -124,8 +124,8 @@ func (l Locale) Text(format string, args ...any) string {
 }
 
 // Parts splits a message around its arguments, for a page that puts markup around them: text is called for each text
-// between them and arg for each argument, with its index, in the order of the reader's language. The first error ends it.
-// Numbers among args choose the plural form.
+// between them and arg for each argument, with its index, in the order of the reader's language. The first error ends
+// it. Numbers among args choose the plural form.
 func (l Locale) Parts(format string, args []any, text func(string) error, arg func(i int) error) error {
 	pieces, err := split(l.language().find(format, args))
 	if err != nil {

@@ -3,8 +3,8 @@ package locale
 import "time"
 
 // Text is a message with its arguments, for a reader whose language is not known yet: the text of an error, or an
-// argument of another message. Format is the English text. If there are arguments, it contains a verb of package fmt for
-// each: %d for an int or int64, and %s for anything else, that is a string, a Text or another type of this package.
+// argument of another message. Format is the English text. If there are arguments, it contains a verb of package fmt
+// for each: %d for an int or int64, and %s for anything else, that is a string, a Text or another type of this package.
 type Text struct {
 	Format string
 	Args   []any

@@ -25,7 +25,8 @@ type Message struct {
 
 // Sender passes messages on. Its methods are not safe for concurrent use.
 type Sender interface {
-	// Send passes one message on. An error that is a *Rejected is final; after any other, the same message may be sent again.
+	// Send passes one message on. An error that is a *Rejected is final; after any other, the same message may be sent
+	// again.
 	Send(ctx context.Context, m Message) error
 	// Close ends the connection that Send has opened; a later Send opens another.
 	Close()

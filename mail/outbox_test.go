@@ -272,7 +272,7 @@ func TestMailOfAnEndedProcessIsSent(t *testing.T) {
 }
 
 // A reader gets an email in their own language and time zone, whatever the language of the page that caused it, and in
-// the server's first language if there is no other.
+// the server's first language otherwise.
 func TestMailIsInTheReadersLanguage(t *testing.T) {
 	stores.OnEachEngine(t, func(t *testing.T, s *storage.Store) {
 		p := newPost(t, s)

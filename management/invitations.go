@@ -20,8 +20,8 @@ import (
 )
 
 // Invite invites a user to a workspace, by a link that contains the returned token, which is not stored. If the server
-// sends email, the invitation is sent; its link is for the invited person alone then. It replaces an earlier invitation for the same
-// address. It returns storage.ErrConflict for a personal workspace.
+// sends email, the invitation is sent; its link is for the invited person alone then. It replaces an earlier invitation
+// for the same address. It returns storage.ErrConflict for a personal workspace.
 func (m *Manager) Invite(
 	ctx context.Context, by Authority, w storage.Workspace, email, role string,
 ) (storage.Invitation, string, error) {
@@ -113,8 +113,8 @@ const invitationsPerDay = 50
 // SendsEmail reports whether invitations are sent by email, so that their links need not be shown.
 func (m *Manager) SendsEmail() bool { return m.sends }
 
-// sendInvitation sends an invitation by email, if the server sends email. It returns *input.Invalid if the workspace has
-// sent too many, or if the address has no account and could not get one.
+// sendInvitation sends an invitation by email, if the server sends email. It returns *input.Invalid if the workspace
+// has sent too many, or if the address has no account and could not get one.
 func (m *Manager) sendInvitation(
 	ctx context.Context, by *Authority, w *storage.Workspace, i storage.Invitation, token string,
 ) error {

@@ -22,8 +22,8 @@ const (
 	noticeLifetime = 24 * time.Hour
 )
 
-// NotifyExpiring writes the emails about API keys and personal access tokens that expire soon. Each is written once, also
-// if several processes call this at once. A key that is found late, because no server was running, gets one email.
+// NotifyExpiring writes the emails about API keys and personal access tokens that expire soon. Each is written once,
+// also if several processes call this at once. A key that is found late, because no server was running, gets one email.
 func (m *Manager) NotifyExpiring(ctx context.Context) error {
 	if !m.sends {
 		return nil
@@ -70,12 +70,13 @@ func (m *Manager) notifyExpiring(ctx context.Context, k *storage.APIKey, days []
 	})
 }
 
-// tellReaders writes an email about a key to each of its readers, in the transaction of its context. at is the moment that
-// the email names.
+// tellReaders writes an email about a key to each of its readers, in the transaction of its context. at is the moment
+// that the email names.
 func (m *Manager) tellReaders(
 	ctx context.Context, kind string, k *storage.APIKey, at storage.Time, detail map[string]string,
 ) error {
-	detail["key"], detail["at"], detail["path"] = k.Name, at.Time().Format(time.RFC3339), "/settings/developer/personal-access-tokens/"+k.ID
+	detail["key"], detail["at"] = k.Name, at.Time().Format(time.RFC3339)
+	detail["path"] = "/settings/developer/personal-access-tokens/" + k.ID
 	if k.WorkspaceID != "" {
 		w, err := m.store.WorkspaceByID(ctx, k.WorkspaceID)
 		if errors.Is(err, storage.ErrNotFound) {

@@ -31,8 +31,8 @@ func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
 	return err
 }
 
-// InsertOwnAccessTokenStatement is the statement of InsertOwnAccessToken. The first half, which finds nothing, gives the
-// arguments of the second the types of the columns.
+// InsertOwnAccessTokenStatement is the statement of InsertOwnAccessToken. The first half, which finds nothing, gives
+// the arguments of the second the types of the columns.
 var InsertOwnAccessTokenStatement = Statement{`INSERT INTO access_tokens (digest, client_id, resource, scopes,
 	created_at, expires_at)
 	SELECT digest, client_id, resource, scopes, created_at, expires_at FROM access_tokens WHERE FALSE
@@ -79,8 +79,8 @@ const bearerJoins = `
 	LEFT JOIN workspaces w ON w.id = COALESCE(g.workspace_id, c.workspace_id)
 	WHERE t.digest = $1`
 
-// bearerColumns count a client of a disabled workspace as disabled. On PostgreSQL, indexes answer the inner queries: the
-// few disabled users and workspaces are in small ones, so that the rows of a million others are not looked for.
+// bearerColumns count a client of a disabled workspace as disabled. On PostgreSQL, indexes answer the inner queries:
+// the few disabled users and workspaces are in small ones, so that the rows of a million others are not looked for.
 const bearerColumns = `c.disabled_at IS NOT NULL
 		OR EXISTS (SELECT 1 FROM workspaces o WHERE o.id = c.workspace_id AND o.disabled_at IS NOT NULL),
 	EXISTS (SELECT 1 FROM users u WHERE u.id = g.user_id AND u.disabled_at IS NOT NULL),

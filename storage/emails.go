@@ -51,8 +51,8 @@ func (s *Store) InsertEmail(ctx context.Context, e Email) error {
 	return err
 }
 
-// ClaimEmails takes at most limit emails that are due, and makes them due again after lease, when they count as not sent.
-// Of several workers, each gets other emails.
+// ClaimEmails takes at most limit emails that are due, and makes them due again after lease, when they count as not
+// sent. Of several workers, each gets other emails.
 func (s *Store) ClaimEmails(ctx context.Context, lease time.Duration, limit int) ([]Email, error) {
 	now := s.Now()
 	var list []Email
@@ -71,7 +71,8 @@ func (s *Store) ClaimEmails(ctx context.Context, lease time.Duration, limit int)
 	return list, err
 }
 
-// claimDueEmails repeats the condition on due_at, so that PostgreSQL leaves out a row that another worker has just claimed.
+// claimDueEmails repeats the condition on due_at, so that PostgreSQL leaves out a row that another worker has just
+// claimed.
 var claimDueEmails = plain(`UPDATE emails SET due_at = $2, attempts = attempts + 1 WHERE done_at IS NULL AND due_at <= $1
 	AND id IN (SELECT id FROM emails WHERE done_at IS NULL AND due_at <= $1 ORDER BY due_at, id LIMIT $3)
 	RETURNING ` + emailColumns)
@@ -81,8 +82,8 @@ func (s *Store) RetryEmail(ctx context.Context, id string, at Time) error {
 	return s.execOne(ctx, ErrConflict, plain(`UPDATE emails SET due_at = $2 WHERE id = $1 AND done_at IS NULL`), id, at)
 }
 
-// FinishEmail records that an email was sent, or given up, and removes what was in it. It returns ErrConflict if that was
-// recorded before.
+// FinishEmail records that an email was sent, or given up, and removes what was in it. It returns ErrConflict if that
+// was recorded before.
 func (s *Store) FinishEmail(ctx context.Context, id string, sent bool) error {
 	return s.execOne(ctx, ErrConflict, plain(`UPDATE emails SET done_at = $2, sent = $3, detail = '{}', sealed = ''
 		WHERE id = $1 AND done_at IS NULL`), id, s.Now(), sent)
@@ -95,7 +96,8 @@ func (s *Store) EmailBacklog(ctx context.Context) (waiting int64, oldest Time, e
 	return waiting, oldest, err
 }
 
-// SealedEmails lists at most limit emails that wait with something sealed, in the order of their ids, after the id after.
+// SealedEmails lists at most limit emails that wait with something sealed, in the order of their ids, after the id
+// after.
 func (s *Store) SealedEmails(ctx context.Context, after string, limit int) ([]Email, error) {
 	var list []Email
 	err := s.each(ctx, func(scan func(...any) error) error {
@@ -116,8 +118,8 @@ func (s *Store) ResealEmail(ctx context.Context, id, before, after string) error
 		after)
 }
 
-// ExpiringKeys lists at most limit keys and personal access tokens that expire within left, were to live longer than that
-// when they were created, and are not rotated, revoked or counted (CountEmail) under the prefix and their id.
+// ExpiringKeys lists at most limit keys and personal access tokens that expire within left, were to live longer than
+// that when they were created, and are not rotated, revoked or counted (CountEmail) under the prefix and their id.
 func (s *Store) ExpiringKeys(ctx context.Context, left time.Duration, prefix string, limit int) ([]APIKey, error) {
 	now := s.Now()
 	return collect(ctx, s, (*APIKey).fields, plain(`SELECT `+keyColumns+` FROM `+keyTables+`
@@ -127,15 +129,16 @@ func (s *Store) ExpiringKeys(ctx context.Context, left time.Duration, prefix str
 }
 
 // KeyReaders lists the users who are told what becomes of a key: the user of a personal access token, or the admins and
-// owners of an API key's workspace and, if they are still a member, the user who created it. Disabled users are left out.
+// owners of an API key's workspace and, if they are still a member, the user who created it. Disabled users are left
+// out.
 func (s *Store) KeyReaders(ctx context.Context, k *APIKey) ([]User, error) {
 	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumnsOf("u")+` FROM users u WHERE u.disabled_at IS NULL
 		AND (u.id = $1 OR u.id IN (SELECT m.user_id FROM memberships m WHERE m.workspace_id = $2
 			AND (m.role IN ('admin', 'owner') OR m.user_id = $3))) ORDER BY u.id`), k.UserID, k.WorkspaceID, k.CreatedBy)
 }
 
-// CountEmail counts one email under a key, and reports whether the key had fewer than limit within the time per. Nothing
-// is counted beyond the limit. Of many requests at once, exactly as many as allowed are counted.
+// CountEmail counts one email under a key, and reports whether the key had fewer than limit within the time per.
+// Nothing is counted beyond the limit. Of many requests at once, exactly as many as allowed are counted.
 func (s *Store) CountEmail(ctx context.Context, key string, limit int64, per time.Duration) (allowed bool, err error) {
 	now := s.Now()
 	n, err := s.exec(ctx, plain(`INSERT INTO email_limits AS l (key, since, count, expires_at)

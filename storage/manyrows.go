@@ -12,8 +12,8 @@ import (
 // rowBatch is how many rows one transaction of a background job writes: few enough that no request waits long.
 const rowBatch = 200
 
-// execMany runs a plain statement with each list of arguments, in the transaction in ctx, and returns the number of rows
-// that each changed. On PostgreSQL, all share a round trip, and on SQLite, the statement is compiled once.
+// execMany runs a plain statement with each list of arguments, in the transaction in ctx, and returns the number of
+// rows that each changed. On PostgreSQL, all share a round trip, and on SQLite, the statement is compiled once.
 func (s *Store) execMany(ctx context.Context, text string, lists [][]any) ([]int64, error) {
 	t := inside(ctx)
 	if t == nil {
@@ -91,8 +91,8 @@ func (s *Store) execOrElse(ctx context.Context, text, otherwise string, lists []
 }
 
 // beforeUses comes before what is written of the uses of keys. On PostgreSQL, those rows have no foreign key, because
-// each new one would lock, and so write, the row that it refers to. A trigger deletes them with the key or workspace; it
-// waits here for the transactions that may have found these just before, and those that come later do not find them.
+// each new one would lock, and so write, the row that it refers to. A trigger deletes them with the key or workspace;
+// it waits here for the transactions that may have found these just before, and those that come later do not find them.
 func (s *Store) beforeUses(ctx context.Context) error {
 	if s.engine != postgres {
 		return nil
@@ -109,8 +109,8 @@ func (s *Store) execOrElseOfUses(ctx context.Context, text, otherwise string, li
 	return s.execOrElse(ctx, text, otherwise, lists)
 }
 
-// batches yields consecutive parts of a list, each with at least one element and, if it has more, at most rowBatch rows.
-// size returns how many rows an element has.
+// batches yields consecutive parts of a list, each with at least one element and, if it has more, at most rowBatch
+// rows. size returns how many rows an element has.
 func batches[E any](list []E, size func(E) int) iter.Seq[[]E] {
 	return func(yield func([]E) bool) {
 		for len(list) > 0 {

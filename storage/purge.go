@@ -114,8 +114,8 @@ func (s *Store) PurgeHistory(ctx context.Context, audit, usage time.Duration) (i
 	return total, nil
 }
 
-// purgeOfKeys deletes the uses of the keys that were revoked or expired before a time. These rows have no foreign key to
-// their key, because each new one would lock, and so write, the key's row.
+// purgeOfKeys deletes the uses of the keys that were revoked or expired before a time. These rows have no foreign key
+// to their key, because each new one would lock, and so write, the key's row.
 func (s *Store) purgeOfKeys(ctx context.Context, before Time) (total int64, err error) {
 	for _, table := range []struct{ name, id string }{{"key_uses", "key_id"}, {"recent_requests", "id"}} {
 		for _, moment := range []string{"revoked_at", "expires_at"} {

@@ -23,8 +23,9 @@ func (st Statement) has(p policy) bool { return st.policy&p != 0 }
 type policy uint16
 
 const (
-	// shared statements of concurrent requests, outside transactions, run in one batch (batcher.go); on SQLite only
-	// those that write. Each must touch a row that no other request touches, since all statements of a batch wait for each other.
+	// shared statements of concurrent requests, outside transactions, run in one batch (batcher.go); on SQLite only those
+	// that write. Each must touch a row that no other request touches, since all statements of a batch wait for each
+	// other.
 	shared policy = 1 << iota
 	// ordered is for a shared statement whose row other requests write too. The first argument names the row, and every
 	// batch writes its rows in the order of their names, so that batches cannot deadlock.

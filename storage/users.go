@@ -289,8 +289,8 @@ func (s *Store) EnableUser(ctx context.Context, userID string) error {
 	})
 }
 
-// EndWaiting records that an administrator has decided about an account that waits for approval. It changes nothing else.
-// Of many requests at once, only one succeeds; the others get ErrConsumed.
+// EndWaiting records that an administrator has decided about an account that waits for approval. It changes nothing
+// else. Of many requests at once, only one succeeds; the others get ErrConsumed.
 func (s *Store) EndWaiting(ctx context.Context, userID string) error {
 	return s.execOne(ctx, ErrConsumed, plain(`UPDATE users SET waiting_since = NULL WHERE id = $1
 		AND waiting_since IS NOT NULL`), userID)

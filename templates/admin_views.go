@@ -46,8 +46,8 @@ type AdminUser struct {
 }
 
 // AdminUserView is /admin/users/{ID}. It posts name, email and admin ("1") to that path; nothing to …/enable and
-// …/approve; nothing to …/reset if Resets is set; unless Invites is set, password, keep_apps ("1"), tokens ("1") and, if
-// NeedPassword is set, current_password to …/password. It links to the confirmation pages …/sign-out, …/disable,
+// …/approve; nothing to …/reset if Resets is set; unless Invites is set, password, keep_apps ("1"), tokens ("1") and,
+// if NeedPassword is set, current_password to …/password. It links to the confirmation pages …/sign-out, …/disable,
 // …/delete, …/refuse, …/methods/{ID}/remove and …/sessions/{ID}/end.
 type AdminUserView struct {
 	Page

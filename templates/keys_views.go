@@ -154,7 +154,7 @@ type KeyView struct {
 	Revoked      time.Time   // zero: not revoked
 	Ranges       []string    // allowed IP addresses; none: any
 	LimitText    locale.Text // its rate limit; empty: none
-	Left         locale.Text // how much of the rate limit is left now; empty: there is no limit
+	Left         locale.Text // how much of the rate limit is left now; empty: unlimited
 	OldDays      int         // its age in days; zero: it is not old enough to suggest rotating it
 	Replaces     []RelatedKey
 	ReplacedBy   *RelatedKey // nil: it was not rotated

@@ -2,8 +2,8 @@ package templates
 
 import "doorward/locale"
 
-// ProofView asks for a proof of who the user is before an action that needs a recent sign-in. With the password, it posts
-// the form that was sent, with the field current_password added, to Action.
+// ProofView asks for a proof of who the user is before an action that needs a recent sign-in. With the password, it
+// posts the form that was sent, with the field current_password added, to Action.
 type ProofView struct {
 	Page
 	Action  string // the path that the form was sent to

@@ -369,7 +369,7 @@ func UsagePage(v UsageView) templ.Component {
 	})
 }
 
-// noCalls says that there is no usage to list, and what to do.
+// noCalls says that the workspace has had no calls yet, and what to do.
 func (v UsageView) noCalls(ctx context.Context) templ.Component {
 	create := link(templ.SafeURL(workspacePath(v.Workspace, "/"+TabKeys)), tr(ctx, "Create an API key, inside a sentence"))
 	if hourly(v.Days) {

@@ -238,7 +238,8 @@ type ProfileView struct {
 }
 
 // SecurityView is /settings/security: password and sessions. It posts current_password and new_password to
-// /settings/security/password if the user has a password, and nothing to /settings/security/sessions/{ID}/end and …/end-others.
+// /settings/security/password if the user has a password, and nothing to /settings/security/sessions/{ID}/end and
+// …/end-others.
 type SecurityView struct {
 	Page
 	Sessions []SessionRow

@@ -24,8 +24,8 @@ func (s *Secrets) SealEmail(e *storage.Email, x EmailSecrets) {
 	e.Sealed = s.Seal(EmailPurpose(e.ID), text)
 }
 
-// NewEmail returns an email of a kind to a user, in their language and time zone, to be tried until it expires. to is the
-// address; the user may have another one by now, or no account yet, and then only their ID is empty.
+// NewEmail returns an email of a kind to a user, in their language and time zone, to be tried until it expires. to is
+// the address; the user may have another one by now, or no account yet, and then only their ID is empty.
 func (s *Secrets) NewEmail(
 	kind string, u *storage.User, to string, x EmailSecrets, detail map[string]string, expires storage.Time,
 ) storage.Email {
