@@ -19,6 +19,7 @@ var modes = map[string]func(args []string) error{
 	"bare-proxy": serveBareProxy,
 	"guarded":    serveGuarded,
 	"commits":    commit,
+	"hashes":     hash,
 }
 
 // errArguments is returned for a mode's wrong arguments, which only this command passes.

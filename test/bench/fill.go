@@ -61,8 +61,8 @@ func (s *site) fill(ctx context.Context) error {
 	steps := []struct{ table, columns, values string }{
 		{
 			"users", `id, email, email_key, name, name_key, password_hash, password_changed_at, created_at`,
-			id("user", "i") + `, 'u' || i || '@example.com', 'u' || i || '@example.com', 'User', 'user', '', $1::bigint,
-				$1::bigint`,
+			id("user", "i") + `, 'u' || i || '@example.com', 'u' || i || '@example.com', 'User', 'user', $5::text,
+				$1::bigint, $1::bigint`,
 		},
 		{
 			"workspaces", `id, slug, name, name_key, personal_user_id, created_at`,
@@ -80,8 +80,8 @@ func (s *site) fill(ctx context.Context) error {
 	}
 	for _, step := range steps {
 		if err := s.insert(ctx, step.table, step.columns, `SELECT `+step.values+
-			fmt.Sprintf(` FROM generate_series(1, %d) i, (SELECT $1::bigint, $2::bigint, $3::text, $4::text) p`, s.users),
-			args...); err != nil {
+			fmt.Sprintf(` FROM generate_series(1, %d) i, (SELECT $1::bigint, $2::bigint, $3::text, $4::text, $5::text) p`, s.users),
+			append(args, s.user.PasswordHash)...); err != nil { // all have the same password
 			return err
 		}
 	}
@@ -248,7 +248,7 @@ func (s *site) single(ctx context.Context, table string, columns []string, prefi
 	return err
 }
 
-// fillSQLite gives the user of a site as many grants, tokens and keys as the site's size says.
+// fillSQLite gives the user of a site as many grants, tokens and keys as the site's size says, and adds other users.
 func (s *site) fillSQLite(ctx context.Context) error {
 	store, err := storage.Open(ctx, s.database, storage.Options{})
 	if err != nil {
@@ -270,6 +270,14 @@ func (s *site) fillSQLite(ctx context.Context) error {
 	}
 	var lines strings.Builder
 	err = store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		for i := range s.users {
+			if err := store.InsertUser(ctx, &storage.User{
+				ID: storage.NewID("user"), Email: fmt.Sprintf("u%d@example.com", i+1), Name: "User",
+				PasswordHash: s.user.PasswordHash, // all have the same password
+			}); err != nil {
+				return err
+			}
+		}
 		keys := apikey.New(apikey.Config{Store: store, Catalog: nil}) // it only creates keys
 		for range s.keys {
 			text, err := keys.Issue(ctx, &storage.APIKey{

@@ -26,7 +26,8 @@ const (
 	benchSecret = "a-master-secret-for-measuring-of-32-bytes-or-more"
 )
 
-// The databases of the rows, by name. Those that rows read are not written to, so that they keep their size.
+// The databases of the rows, by name. Those that rows read get only the sessions of sign-ins, so that they keep
+// their size.
 const (
 	reads      = "reads"      // PostgreSQL, a thousand of each thing
 	writes     = "writes"     // PostgreSQL, for what rows create
@@ -216,7 +217,7 @@ func (s *site) register(ctx context.Context) error {
 	}
 	people := identity.New(identity.Config{Store: store, Throttle: limit.NewSignIns(time.Now), Issuer: benchIssuer})
 	if s.user, err = people.CreateUser(ctx, identity.NewUser{
-		Email: "load@example.com", Name: "Load", Password: "seven lanterns by the canal",
+		Email: "load@example.com", Name: "Load", Password: password,
 	}); err != nil {
 		return err
 	}
