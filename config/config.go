@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"doorward/brand"
+	"doorward/config/yamlnode"
 	"doorward/locale"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
@@ -346,12 +347,28 @@ func (p *parser) scopes(dst *[]catalog.Scope) field {
 			}
 			s := catalog.Scope{Name: name}
 			p.mapping(map[string]field{
-				"text":      p.stringValue(&s.Text, checkText),
+				"text":      p.scopeText(&s),
 				"implies":   p.scopeNames(&s.Implies),
 				"user_only": p.flag(&s.UserOnly),
 				"dangerous": p.optionalFlag(&s.Dangerous),
 			})(n, key)
 			*dst = append(*dst, s)
+		})
+	}
+}
+
+// scopeText reads the text of a scope: one for all languages, or a text for each.
+func (p *parser) scopeText(s *catalog.Scope) field {
+	return func(n *yaml.Node, key string) {
+		if yamlnode.Deref(n).Kind != yaml.MappingNode {
+			p.stringValue(&s.Text, checkText)(n, key)
+			return
+		}
+		s.Texts = map[string]string{}
+		p.entries(n, key, func(tag string, n *yaml.Node, key string) {
+			text := ""
+			p.stringValue(&text, checkText)(n, key)
+			s.Texts[tag] = text
 		})
 	}
 }

@@ -92,12 +92,7 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 		Resources: []Resource{{
 			Resource: catalog.Resource{
 				ID: "http://localhost:8080", Name: "http://localhost:8080", WorkspaceHeader: "X-Workspace",
-				Scopes: []catalog.Scope{
-					{Name: "read", Text: "Read your data"},
-					{Name: "write", Text: "Create and change your data"},
-					{Name: "delete", Text: "Delete your data"},
-					{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
-				},
+				Scopes: catalog.DefaultScopes(),
 				Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
 			},
 			API: gateway.API{

@@ -1,11 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"doorward/locale"
 )
 
 const withMail = "mail: {url: 'dir:mail', from: a@example.com}\n"
@@ -175,5 +178,34 @@ func TestCheckSaysWhatUsersCannotDo(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The text of a scope may be one for all languages, or one for each, with that of the first language for the others.
+func TestTextsOfScopes(t *testing.T) {
+	text := func(scope string) string {
+		return "languages: [en, de, fr]\nresources: [{id: 'https://api.example.com', scopes: {read: " + scope + "}}]\n"
+	}
+	c, err := load(t, text("{text: {en: Read your data, de: Deine Daten lesen}}"), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scope := c.Resources[0].Scopes[0]
+	for _, l := range c.LanguageSet().Languages() {
+		want := map[string]string{"de": "Deine Daten lesen"}[l.Tag()]
+		if got := scope.For(locale.Locale{Language: l}); got != cmp.Or(want, "Read your data") {
+			t.Errorf("%s: the text is %q", l.Tag(), got)
+		}
+	}
+	for _, x := range []struct{ scope, fault string }{
+		{"{text: {de: Deine Daten lesen}}", "resources[0].scopes.read.text.en: is missing"},
+		{"{text: {en: Read, es: Leer}}", "resources[0].scopes.read.text.es: is for a language that the server does not offer"},
+		{"{text: {en: ''}}", "resources[0].scopes.read.text.en"},
+		{"{text: [Read]}", "resources[0].scopes.read.text"},
+		{"{text: {}}", "resources[0].scopes.read.text: is missing"},
+	} {
+		if _, err := load(t, text(x.scope), nil, nil); err == nil || !strings.Contains(err.Error(), x.fault) {
+			t.Errorf("%s: the fault is %v, want %s", x.scope, err, x.fault)
+		}
 	}
 }

@@ -41,13 +41,8 @@ func defaultResource(id string) Resource {
 	return Resource{
 		Resource: catalog.Resource{
 			ID: id, Name: id, WorkspaceHeader: "X-Workspace",
-			Scopes: []catalog.Scope{
-				{Name: "read", Text: "Read your data"},
-				{Name: "write", Text: "Create and change your data"},
-				{Name: "delete", Text: "Delete your data"},
-				{Name: catalog.ScopeAdmin, Text: "Everything", Implies: []string{"read", "write", "delete"}},
-			},
-			Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{apikey.Live, apikey.Test}},
+			Scopes: catalog.DefaultScopes(),
+			Keys:   catalog.KeyRules{Prefix: "sk", Environments: []string{apikey.Live, apikey.Test}},
 		},
 		API: gateway.API{
 			ID: id,

@@ -163,7 +163,7 @@ func (p *parser) checkResource(c *Config, r Resource, at string) {
 	p.checkPlan(c, at+".client_plan", r.ClientPlan)
 	p.checkPlan(c, at+".keys.default_plan", r.Keys.DefaultPlan)
 	p.checkPlan(c, at+".keys.test_plan", r.Keys.TestPlan)
-	p.checkScopes(r, at+".scopes")
+	p.checkScopes(c, r, at+".scopes")
 	p.checkRoutes(r, at+".routes")
 	for i, t := range r.TrustedIssuers {
 		key := fmt.Sprintf("%s.trusted_issuers[%d]", at, i)
@@ -211,7 +211,7 @@ func (p *parser) checkPlan(c *Config, key, name string) {
 	)
 }
 
-func (p *parser) checkScopes(r Resource, at string) {
+func (p *parser) checkScopes(c *Config, r Resource, at string) {
 	if len(r.Scopes) == 0 && p.clean(at) {
 		p.fault(at, "is empty; add at least one scope, or leave the key out for read, write, delete and admin")
 	}
@@ -220,15 +220,13 @@ func (p *parser) checkScopes(r Resource, at string) {
 	for _, s := range r.Scopes {
 		implies[s.Name] = s.Implies
 	}
-	for _, s := range r.Scopes {
+	for i, s := range r.Scopes {
 		key := at + "." + s.Name
-		if s.Text == "" {
-			p.fault(key+".text", "is missing; describe what the scope allows, for the consent page")
-		}
-		for i, name := range s.Implies {
+		p.checkScopeText(c, &r.Scopes[i], key+".text")
+		for j, name := range s.Implies {
 			if !slices.Contains(known, name) {
 				p.fault(
-					fmt.Sprintf("%s.implies[%d]", key, i),
+					fmt.Sprintf("%s.implies[%d]", key, j),
 					"%s is not a scope of this resource; use one of %s",
 					input.Quote(name),
 					strings.Join(known, ", "),
@@ -237,6 +235,28 @@ func (p *parser) checkScopes(r Resource, at string) {
 		}
 		if reaches(implies, s.Name, s.Name, map[string]bool{}) {
 			p.fault(key+".implies", "leads back to %s itself; remove one link of the cycle", s.Name)
+		}
+	}
+}
+
+// checkScopeText looks for faults of the texts of a scope, and takes that of the first language for readers of languages
+// without one.
+func (p *parser) checkScopeText(c *Config, s *catalog.Scope, key string) {
+	if len(s.Texts) == 0 {
+		if s.Text == "" && s.Message.IsZero() {
+			p.fault(key, "is missing; describe what the scope allows, for the consent page")
+		}
+		return
+	}
+	for _, tag := range slices.Sorted(maps.Keys(s.Texts)) {
+		if !slices.Contains(c.Languages, tag) && p.clean("languages") {
+			p.fault(key+"."+tag, "is for a language that the server does not offer; use one of %s, or add it to languages",
+				strings.Join(c.Languages, ", "))
+		}
+	}
+	if len(c.Languages) > 0 {
+		if s.Text = s.Texts[c.Languages[0]]; s.Text == "" && p.clean(key) {
+			p.fault(key+"."+c.Languages[0], "is missing; readers of a language without a text get that of the first language")
 		}
 	}
 }

@@ -84,6 +84,10 @@ func number(arg any) (int64, bool) {
 type Locale struct {
 	Language *Language
 	Zone     *time.Location
+	// Requested are the languages that an app asked for, as tags with spaces between them (ui_locales of OpenID Connect
+	// Core 1.0, section 3.1.2.1). They come before the reader's own choice.
+	//exhaustruct:optional
+	Requested string
 }
 
 func (l Locale) language() *Language {

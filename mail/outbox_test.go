@@ -87,7 +87,7 @@ func must(t *testing.T, err error) {
 func (p *post) add(to string, change ...func(e *storage.Email)) string {
 	p.t.Helper()
 	u := &storage.User{ID: "user_1", Language: "en"}
-	e := p.Secrets.NewEmail("sign_in", u, to, seal.EmailSecrets{
+	e := p.Secrets.NewEmail(p.t.Context(), "sign_in", u, to, seal.EmailSecrets{
 		URL:  "https://auth.example.com/login/link?word=secret-word",
 		Code: "1234 5678",
 	}, nil, p.Store.Now().Add(15*time.Minute))
@@ -282,7 +282,7 @@ func TestMailIsInTheReadersLanguage(t *testing.T) {
 			{"", "", "en", "12:00"},
 			{"xx", "No/Where", "en", "12:00"},
 		} {
-			e := p.Secrets.NewEmail("password_changed", &storage.User{ID: "user_1", Language: x.language, TimeZone: x.zone},
+			e := p.Secrets.NewEmail(t.Context(), "password_changed", &storage.User{ID: "user_1", Language: x.language, TimeZone: x.zone},
 				"ann@example.com", seal.EmailSecrets{}, nil, s.Now().Add(time.Hour))
 			must(t, s.InsertEmail(storage.System(t.Context()), e))
 			p.out.got = nil

@@ -55,6 +55,7 @@ type clientRules struct {
 	catalog         *catalog.Catalog
 	grants          []GrantRule
 	redirectSchemes []string
+	product         string
 }
 
 // check completes a spec and returns every fault of it, as joined *input.Invalid errors.
@@ -240,6 +241,9 @@ func (c *clientRules) checkAppName(p *ClientSpec, all *input.Faults) {
 	}
 	if why.IsZero() {
 		own := []string{"Doorward"}
+		if c.product != "" {
+			own = append(own, c.product)
+		}
 		for _, r := range c.catalog.Resources() {
 			own = append(own, r.Name, r.ID)
 			// Users know an API by its host as well.

@@ -153,9 +153,8 @@ func (m *Manager) sendInvitation(
 		}
 		inviter = cmp.Or(u.Name, u.Email)
 	}
-	e := m.secrets.NewEmail("invitation", &reader, i.Email, seal.EmailSecrets{URL: m.InvitationURL(token)},
+	e := m.secrets.NewEmail(ctx, "invitation", &reader, i.Email, seal.EmailSecrets{URL: m.InvitationURL(token)},
 		map[string]string{"workspace": w.Name, "inviter": inviter, "role": i.Role}, i.ExpiresAt)
-	e.Language = cmp.Or(e.Language, locale.TagOf(ctx))
 	return m.store.InsertEmail(ctx, e)
 }
 

@@ -20,6 +20,9 @@ type Config struct {
 	Limiter limit.Limiter
 	// Grants are the grant types that clients can register for.
 	Grants []GrantRule
+	// Product is the name that pages carry, which only the operator may give to an app; empty: Doorward.
+	//exhaustruct:optional
+	Product string
 	// RedirectSchemes are the private-use schemes without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
 	// OwnersSetPlans lets the owners of a workspace choose its plan; otherwise only administrators of this server do.
@@ -52,7 +55,7 @@ type Manager struct {
 func New(c Config) *Manager {
 	return &Manager{
 		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, limiter: c.Limiter,
-		clients:  clientRules{catalog: c.Catalog, grants: c.Grants, redirectSchemes: c.RedirectSchemes},
+		clients:  clientRules{catalog: c.Catalog, grants: c.Grants, redirectSchemes: c.RedirectSchemes, product: c.Product},
 		ownPlans: c.OwnersSetPlans, knownOnly: c.KnownOnly, sends: c.SendsEmail, secrets: c.Secrets,
 		unlimited: c.UnlimitedChanges,
 	}

@@ -94,7 +94,7 @@ func (m *Manager) tellReaders(
 	expires := m.store.Now().Add(noticeLifetime)
 	for i := range readers {
 		u := &readers[i]
-		e := m.secrets.NewEmail(kind, u, u.Email, seal.EmailSecrets{}, detail, expires)
+		e := m.secrets.NewEmail(ctx, kind, u, u.Email, seal.EmailSecrets{}, detail, expires)
 		if err := m.store.InsertEmail(ctx, e); err != nil {
 			return err
 		}

@@ -294,13 +294,27 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 	return nil
 }
 
+// promptValues are the values of prompt: those of OpenID Connect Core 1.0, section 3.1.2.1, and create, by which an app asks
+// for the sign-up page (Initiating User Registration via OpenID Connect 1.0).
+var promptValues = []string{"none", "login", "consent", promptSelectAccount, promptCreate}
+
+// promptCreate asks for the creation of an account.
+const promptCreate = "create"
+
+// maxLocales bounds ui_locales, in bytes. It becomes part of a URL, and what is longer is ignored, as are languages that
+// there are not.
+const maxLocales = 200
+
 // parsePrompt reads prompt and max_age (OpenID Connect Core, section 3.1.2.1), which plain OAuth requests may use too.
 func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
+	if tags := form.Get("ui_locales"); len(tags) <= maxLocales {
+		a.Locales = tags
+	}
 	prompts := strings.Fields(form.Get("prompt"))
 	for _, p := range prompts {
-		if !slices.Contains([]string{"none", "login", "consent", "select_account"}, p) {
+		if !slices.Contains(promptValues, p) {
 			return s.fail(
-				a, InvalidRequest, "prompt must be none, or one or more of login, consent and select_account.", nil,
+				a, InvalidRequest, "prompt must be none, or one or more of login, consent, select_account and create.", nil,
 			)
 		}
 	}
@@ -406,13 +420,16 @@ func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 	switch {
 	case authTime.IsZero():
 		return true
-	case slices.Contains(strings.Fields(f.Prompt), "login") && authTime < f.CreatedAt:
+	case (slices.Contains(strings.Fields(f.Prompt), "login") || f.AsksSignUp()) && authTime < f.CreatedAt:
 		return true
 	case f.HasMaxAge && authTime < f.CreatedAt.Add(-time.Duration(f.MaxAge)*time.Second):
 		return true
 	}
 	return false
 }
+
+// AsksSignUp reports whether the app asks for the sign-up page in place of the sign-in page.
+func (f *Flow) AsksSignUp() bool { return slices.Contains(strings.Fields(f.Prompt), promptCreate) }
 
 // promptSelectAccount asks for a choice of accounts (OpenID Connect Core, section 3.1.2.1).
 const promptSelectAccount = "select_account"

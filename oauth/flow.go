@@ -28,10 +28,13 @@ type Flow struct {
 	Scopes       []string     `json:"o,omitempty"`
 	Resource     string       `json:"a,omitempty"`
 	Challenge    string       `json:"p,omitempty"`
-	// Prompt is none, some of consent, login and select_account, or empty (OpenID Connect Core, section 3.1.2.1).
+	// Prompt is none, some of consent, create, login and select_account, or empty (OpenID Connect Core, section 3.1.2.1).
 	Prompt    string `json:"m,omitempty"`
 	MaxAge    int64  `json:"g,omitempty"` // seconds, when HasMaxAge
 	HasMaxAge bool   `json:"x,omitempty"`
+	// Locales are the languages that the app asks for on the pages: tags with spaces between them (OpenID Connect Core,
+	// section 3.1.2.1). Empty: none.
+	Locales string `json:"l,omitempty"`
 	// ReturnTo is the path on this server where a sign-in without an app continues. No other field is set then.
 	ReturnTo string `json:"u,omitempty"`
 }

@@ -37,6 +37,7 @@ func (s *Server) newMetadata() []byte {
 		"introspection_endpoint_auth_methods_supported":  methods,
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true, // RFC 9207
+		"prompt_values_supported":                        promptValues,
 		"request_parameter_supported":                    false,
 		"request_uri_parameter_supported":                false,
 	}

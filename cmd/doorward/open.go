@@ -114,6 +114,7 @@ func newServer(
 		APIKeys:          keys,
 		Limiter:          limiter,
 		Grants:           oauth.GrantRules(),
+		Product:          c.Brand.Name,
 		RedirectSchemes:  c.RedirectSchemes,
 		OwnersSetPlans:   c.PlansBy == "owners",
 		KnownOnly:        c.SignUp == config.SignUpClosed,
@@ -139,6 +140,7 @@ func newServer(
 		Store:    store,
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
 		Issuer:   c.Issuer,
+		Product:  c.Brand.Name,
 		Secrets:  secrets,
 		Emails: identity.Emails{
 			Enabled: c.SendsEmail(), Hourly: c.Mail.Hourly, Allows: c.SignUpDomains.Allows,

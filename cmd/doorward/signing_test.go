@@ -119,7 +119,7 @@ func testSecretReseal(t *testing.T, c *cli) {
 	})
 	email := ""
 	c.onServer(func(s *services) {
-		e := s.secrets.NewEmail("sign_in", &storage.User{}, "ann@example.com", seal.EmailSecrets{URL: "https://a.example/x"},
+		e := s.secrets.NewEmail(t.Context(), "sign_in", &storage.User{}, "ann@example.com", seal.EmailSecrets{URL: "https://a.example/x"},
 			nil, s.store.Now().Add(time.Hour))
 		email = e.ID
 		if err := s.store.InsertEmail(storage.System(t.Context()), e); err != nil {

@@ -20,7 +20,7 @@ type userInvite struct {
 // Run sends an invitation. The server that runs sends the email.
 func (c userInvite) Run(ctx context.Context, a *app) error {
 	return a.administer(ctx, func(ctx context.Context, s *services) error {
-		proof, err := s.identity.Invite(ctx, c.Email, "")
+		proof, err := s.identity.Invite(ctx, c.Email)
 		if errors.Is(err, identity.ErrNoEmail) {
 			return fmt.Errorf("%w; or create the user with: doorward user create", err)
 		}

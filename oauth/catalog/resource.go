@@ -1,10 +1,12 @@
 package catalog
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
 
+	"doorward/locale"
 	"doorward/oauth/input"
 )
 
@@ -69,13 +71,43 @@ type KeyRules struct {
 
 // Scope is one permission at a resource (RFC 6749, section 3.3).
 type Scope struct {
-	Name     string   // any that RFC 6749, section 3.3 allows; see SplitScope for object:action
-	Text     string   // a sentence for users: what the app may do
+	Name string // any that RFC 6749, section 3.3 allows; see SplitScope for object:action
+	// Text is a sentence for users: what the app may do. Texts has it in other languages, by tag (BCP 47).
+	Text  string
+	Texts map[string]string
+	// Message is the text of a scope that the operator did not configure; it comes before Text.
+	Message  locale.Text
+	Object   string   // to which the scope is narrowed; empty: it is not
 	Implies  []string // other scopes of the same resource that it includes
 	UserOnly bool     // counts only for credentials of a user
 	// Dangerous says that the scope allows lasting harm, so that users must confirm their password to allow it. nil: a
 	// scope is dangerous if it is named admin or implies at least two others.
 	Dangerous *bool
+}
+
+// DefaultScopes are the scopes of a resource for which the operator configures none.
+func DefaultScopes() []Scope {
+	return []Scope{
+		{Name: "read", Message: locale.New("Read your data")},
+		{Name: "write", Message: locale.New("Create and change your data")},
+		{Name: "delete", Message: locale.New("Delete your data")},
+		{Name: ScopeAdmin, Message: locale.New("Everything"), Implies: []string{"read", "write", "delete"}},
+	}
+}
+
+// For returns the text of the scope for a reader, or its name if it has none.
+func (x *Scope) For(reader locale.Locale) string {
+	text := cmp.Or(x.Texts[reader.Tag()], x.Text)
+	if !x.Message.IsZero() {
+		text = reader.Of(x.Message)
+	}
+	switch {
+	case text == "":
+		return x.Name
+	case x.Object != "":
+		return reader.Text("%s (%s only)", text, x.Object)
+	}
+	return text
 }
 
 // IsDangerous reports whether a scope by itself is dangerous; see Resource.Dangerous for what it implies.
@@ -118,8 +150,8 @@ func (r *Resource) Scope(name string) (Scope, bool) {
 		return Scope{}, false
 	}
 	narrowed := Scope{
-		Name: name, Text: r.Scopes[i].Text + " (" + object + " only)", UserOnly: r.Scopes[i].UserOnly,
-		Dangerous: r.Scopes[i].Dangerous,
+		Name: name, Text: r.Scopes[i].Text, Texts: r.Scopes[i].Texts, Message: r.Scopes[i].Message, Object: object,
+		UserOnly: r.Scopes[i].UserOnly, Dangerous: r.Scopes[i].Dangerous,
 	}
 	for _, implied := range r.Scopes[i].Implies {
 		if !strings.Contains(implied, ":") {

@@ -45,10 +45,9 @@ const invitationSubject = "invitation "
 func isInvitation(p *storage.EmailProof) bool { return strings.HasPrefix(p.Subject, invitationSubject) }
 
 // Invite sends an email with a link to set up an account. It ends an earlier invitation of the address. It is for an
-// administrator, so it works no matter who may sign up, and the account needs no approval. language is that of the
-// email; empty: the server's first one. Errors are ErrNoEmail, and *Invalid for an address that is not one or that has
-// an account; then the error also wraps storage.ErrExists.
-func (s *Service) Invite(ctx context.Context, email, language string) (storage.EmailProof, error) {
+// administrator, so it works no matter who may sign up, and the account needs no approval. Errors are ErrNoEmail,
+// and *Invalid for an address that is not one or that has an account; then the error also wraps storage.ErrExists.
+func (s *Service) Invite(ctx context.Context, email string) (storage.EmailProof, error) {
 	ctx = storage.System(ctx)
 	if !s.sends {
 		return storage.EmailProof{}, ErrNoEmail
@@ -80,9 +79,8 @@ func (s *Service) Invite(ctx context.Context, email, language string) (storage.E
 		if err := s.store.InsertEmailProof(ctx, proof); err != nil {
 			return err
 		}
-		reader := storage.User{Language: language}
 		if err := s.notifyUntil(
-			ctx, "account_invitation", &reader, email, s.issuer+"/signup/link?word="+token, nil, InvitationLifetime,
+			ctx, "account_invitation", &storage.User{}, email, s.issuer+"/signup/link?word="+token, nil, InvitationLifetime,
 		); err != nil {
 			return err
 		}

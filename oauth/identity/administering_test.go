@@ -31,10 +31,10 @@ func TestG34_InvitationIsTheAdministratorsDecision(t *testing.T) {
 		if err := s.AskSignUp(ctx, "carol@denied.example", Asker{Address: home, Network: "x"}); !errors.As(err, &invalid) {
 			t.Errorf("a visitor with a denied domain: %v", err)
 		}
-		if _, err := s.Invite(ctx, "carol@denied.example", ""); err != nil {
+		if _, err := s.Invite(ctx, "carol@denied.example"); err != nil {
 			t.Errorf("an administrator invites that address: %v", err)
 		}
-		proof, err := s.Invite(ctx, "dan@example.com", "de")
+		proof, err := s.Invite(ctx, "dan@example.com")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestWithoutEmailAdministratorsSendNothing(t *testing.T) {
 	stores.OnEachEngine(t, func(t *testing.T, store *storage.Store) {
 		r := newRig(store, false)
 		u := r.user(t, "ann@example.com")
-		_, err := r.Invite(t.Context(), "bob@example.com", "")
+		_, err := r.Invite(t.Context(), "bob@example.com")
 		mustBe(t, err, ErrNoEmail)
 		mustBe(t, r.SendReset(t.Context(), u.ID), ErrNoEmail)
 		mustBe(t, r.RemoveMethod(t.Context(), u.ID, MethodPassword), ErrOnlyWay)

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/base32"
@@ -53,7 +52,6 @@ type Asker struct {
 	// KnownDevice says that this browser has signed in to the account before. What it asks for is not counted under its
 	// network.
 	KnownDevice bool
-	Language    string // language tag of the page; the account's own setting wins
 	// Continue is where the browser goes on after the link or code: values of the web package, which only this browser
 	// gets back.
 	Continue map[string]string
@@ -112,8 +110,7 @@ func (s *Service) ask(ctx context.Context, kind, email string, a Asker, lifetime
 		if err := s.store.InsertEmailProof(ctx, proof); err != nil {
 			return err
 		}
-		user.Language = cmp.Or(user.Language, a.Language)
-		e := s.secrets.NewEmail(which, &user, email, seal.EmailSecrets{}, nil, proof.ExpiresAt)
+		e := s.secrets.NewEmail(ctx, which, &user, email, seal.EmailSecrets{}, nil, proof.ExpiresAt)
 		s.secrets.SealEmail(&e, secrets) // also if there are none
 		return s.store.InsertEmail(ctx, e)
 	})

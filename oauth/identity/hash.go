@@ -26,8 +26,9 @@ const (
 	// maxPasswordBytes bounds a password before any work is done: 256 characters have at most 1 KiB, and NFC makes no text
 	// three times as long.
 	maxPasswordBytes = 16 << 10
-	// hashWait is how long a request waits for a free slot.
-	hashWait = 3 * time.Second
+	// hashWait is how long a request waits for a free slot. Who would wait longer is better told to come back: the user
+	// has given up by then, and their next try would only lengthen the queue.
+	hashWait = 2 * time.Second
 )
 
 // wanted are the parameters of new hashes.

@@ -151,7 +151,7 @@ func TestZ21_WaitingForASlotEnds(t *testing.T) {
 		}
 
 		h.key = func(_, _ []byte, _, _ uint32, _ uint8, n uint32) []byte { return make([]byte, n) }
-		time.AfterFunc(2*time.Second, func() { <-h.slots })
+		time.AfterFunc(hashWait/2, func() { <-h.slots })
 		if _, err = h.hash(t.Context(), goodPassword); err != nil {
 			t.Errorf("a slot that came free was not taken: %v", err)
 		}

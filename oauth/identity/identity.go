@@ -26,6 +26,8 @@ type Config struct {
 	Store    *storage.Store
 	Throttle Throttle
 	Issuer   string // passwords must not be derived from its name, and links in emails begin with it
+	//exhaustruct:optional
+	Product string // the name that pages carry: passwords must not be derived from it either; empty: Doorward
 	// Secrets seal the links and codes in emails. Only a Service that sends some needs it.
 	//exhaustruct:optional
 	Secrets *seal.Secrets
@@ -80,7 +82,7 @@ func New(c Config) *Service {
 	}
 	s := &Service{
 		store: c.Store, throttle: c.Throttle, hasher: newHasher(runtime.GOMAXPROCS(0), cost),
-		context: []string{"doorward"}, issuer: c.Issuer, secrets: c.Secrets, hourly: c.Emails.Hourly,
+		context: []string{"doorward", c.Product}, issuer: c.Issuer, secrets: c.Secrets, hourly: c.Emails.Hourly,
 		allows: c.Emails.Allows, approval: c.Emails.Approval,
 		sends: c.Emails.Enabled, noPasswords: c.NoPasswords,
 	}
@@ -97,7 +99,8 @@ var (
 	// ErrWrong means that the address and the password do not sign in a user: the account is unknown, disabled or without
 	// a password, or the password is wrong. Neither the error nor its timing reveals which.
 	ErrWrong = errors.New("the address or the password is wrong")
-	// ErrBusy means that too many passwords are being checked; answer with 503.
+	// ErrBusy means that so many passwords are being checked that this one would wait for more than two seconds; answer
+	// with 429.
 	ErrBusy = errors.New("too many passwords are being checked; try again in a moment")
 	// ErrDisabled means that the user is disabled and cannot sign in.
 	ErrDisabled = errors.New("the user is disabled; enable them first with doorward user enable")

@@ -156,7 +156,7 @@ func (s *Service) notifyUntil(
 		return nil
 	}
 	return s.store.InsertEmail(
-		ctx, s.secrets.NewEmail(kind, u, to, seal.EmailSecrets{URL: url}, detail, s.store.Now().Add(lifetime)),
+		ctx, s.secrets.NewEmail(ctx, kind, u, to, seal.EmailSecrets{URL: url}, detail, s.store.Now().Add(lifetime)),
 	)
 }
 

@@ -1,10 +1,13 @@
 package seal
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 
+	"doorward/locale"
 	"doorward/storage"
 )
 
@@ -24,15 +27,17 @@ func (s *Secrets) SealEmail(e *storage.Email, x EmailSecrets) {
 	e.Sealed = s.Seal(EmailPurpose(e.ID), text)
 }
 
-// NewEmail returns an email of a kind to a user, in their language and time zone, to be tried until it expires. to is
-// the address; the user may have another one by now, or no account yet, and then only their ID is empty.
+// NewEmail returns an email of a kind to a user, in their language, else that of the page that caused it, and in their
+// time zone, to be tried until it expires. to is the address; the user may have another one by now, or no account yet,
+// and then only their ID is empty.
 func (s *Secrets) NewEmail(
-	kind string, u *storage.User, to string, x EmailSecrets, detail map[string]string, expires storage.Time,
+	ctx context.Context, kind string, u *storage.User, to string, x EmailSecrets, detail map[string]string, expires storage.Time,
 ) storage.Email {
 	values := map[string]string{"time_zone": u.TimeZone}
 	maps.Copy(values, detail)
 	e := storage.Email{
-		Kind: kind, Recipient: to, UserID: u.ID, Language: u.Language, Detail: values, ExpiresAt: expires,
+		Kind: kind, Recipient: to, UserID: u.ID, Language: cmp.Or(u.Language, locale.TagOf(ctx)), Detail: values,
+		ExpiresAt: expires,
 	}
 	if x != (EmailSecrets{}) {
 		s.SealEmail(&e, x)

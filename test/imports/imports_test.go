@@ -32,7 +32,8 @@ var arrows = map[string][]string{
 	"cmd/doorward/process": {"config"},
 	"cmd/doorward/show":    {"management", "oauth/bearer", "storage"},
 	"cmd/doorward/guide": {
-		"config", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway", "web/gateway/route",
+		"config", "locale", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway",
+		"web/gateway/route",
 	},
 	// It parses into the structs of the packages that use the settings.
 	"config": {
@@ -86,7 +87,7 @@ var arrows = map[string][]string{
 	"oauth/catalog":     {"locale", "oauth/input", "oauth/limit", "storage"},
 	"oauth/identity":    {"locale", "oauth/input", "oauth/seal", "storage"},
 	"oauth/redirecturi": {"locale", "oauth/input"},
-	"oauth/seal":        {"storage"},
+	"oauth/seal":        {"locale", "storage"},
 	"oauth/limit":       {"storage"},
 	"oauth/input":       {"locale"},
 	"oauth/resource":    {}, // a library for other APIs, which must not depend on the server

@@ -23,6 +23,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorward/brand"
 	"doorward/locale"
 	"doorward/mail"
 	"doorward/management"
@@ -88,6 +89,8 @@ type Options struct {
 	SignUp          string   // closed, invited or open; empty: closed for visitors, but every address can be invited
 	Hourly          int64    // emails to addresses without an account; zero: 1,000
 	NoPasswords     bool     // users sign in by email
+	Brand           brand.Config
+	Languages       []string // of pages and emails; nil: English
 	NoUser          bool     // leave the database without a user
 	AtOnce          bool     // requests of the test meet, so it also runs under the race detector: see Each
 }
@@ -205,6 +208,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	})
 	r.Management = management.New(management.Config{
 		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Limiter: limiter, Grants: oauth.GrantRules(),
+		Product:         o.Brand.Name,
 		RedirectSchemes: o.RedirectSchemes, OwnersSetPlans: o.OwnersSetPlans, UnlimitedChanges: !o.LimitChanges,
 		KnownOnly: o.SignUp == signin.SignUpClosed, SendsEmail: o.Emails, Secrets: r.Secrets,
 	})
@@ -216,19 +220,23 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.ok(r.Keyring.Maintain(r.System()))
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
+		Product: o.Brand.Name,
 		Secrets: r.Secrets, Emails: identity.Emails{Enabled: o.Emails, Hourly: cmp.Or(o.Hourly, 1000)},
 		NoPasswords: o.NoPasswords,
 	})
+	look, err := brand.Load(o.Brand)
+	r.ok(err)
+	languages := o.languages(t)
 	r.outbox, err = mail.New(mail.Config{
-		Store: store, Secrets: r.Secrets, Languages: locale.NewSet(locale.English()),
-		Brand: templates.Brand{Name: "Doorward"}, Issuer: r.Issuer, From: "Doorward <no-reply@auth.example>",
+		Store: store, Secrets: r.Secrets, Languages: languages, Brand: templates.Brand{Name: look.Name}, Issuer: r.Issuer, From: "Doorward <no-reply@auth.example>",
 		SignUp: o.SignUp == signin.SignUpOpen,
 	})
 	r.ok(err)
 	r.Web, err = web.New(web.Config{
 		Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Management: r.Management, Bearer: r.Bearer, APIKeys: r.APIKeys,
 		Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies,
-		Log: log, Metrics: r.Metrics, Accounts: signin.Accounts{SignUp: o.SignUp, Links: o.Emails},
+		Log: log, Metrics: r.Metrics, Languages: languages, Brand: look,
+		Accounts: signin.Accounts{SignUp: o.SignUp, Links: o.Emails, TermsURL: o.Brand.TermsURL},
 	})
 	r.ok(err)
 	listener.Start()
@@ -243,6 +251,20 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		r.Alice = r.User("alice@example.com", "Alice", false)
 	}
 	return r
+}
+
+// languages reads the shipped catalogues.
+func (o Options) languages(t testing.TB) *locale.Set {
+	t.Helper()
+	var list []*locale.Language
+	for _, tag := range o.Languages {
+		l, err := locale.NewLanguage(tag, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, l)
+	}
+	return locale.NewSet(list...)
 }
 
 // limiter counts as cmd/doorward's does.

@@ -56,7 +56,7 @@ func TestA42_PromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
 func TestA43_UnknownAndContradictingPromptsAreRefused(t *testing.T) {
 	var changes []url.Values
 	for _, prompt := range []string{
-		"none login", "login none", "none consent", "none none", "foo", "None", "login foo", "none foo", "create",
+		"none login", "login none", "none consent", "none none", "foo", "None", "login foo", "none foo", "create none",
 		"select_accounts", "none login select_account", "login,consent",
 	} {
 		changes = append(changes, url.Values{"prompt": {prompt}})

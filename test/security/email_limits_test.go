@@ -123,7 +123,8 @@ func TestG14_AResetNeedsTheTokenOfTheEmail(t *testing.T) {
 func TestG31_SignUpsInOtherLettersMakeOneAccount(t *testing.T) {
 	o := withEmail()
 	o.AtOnce = true
-	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
+	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
+		r := nodes[0]
 		const n = 64
 		spelling := func(i int) string {
 			email := []byte("carol@example.com")
@@ -137,7 +138,7 @@ func TestG31_SignUpsInOtherLettersMakeOneAccount(t *testing.T) {
 		browsers := make([]*rig.Browser, n)
 		forms := make([]url.Values, n)
 		for i := range browsers {
-			browsers[i] = r.Browser()
+			browsers[i] = nodes[i%len(nodes)].Browser()
 			forms[i] = url.Values{"email": {spelling(i)}, "flow": browsers[i].Form(browsers[i].Get("/signup"), "/signup")["flow"]}
 		}
 		rig.AtOnce(n, func(i int) {
@@ -161,7 +162,7 @@ func TestG31_SignUpsInOtherLettersMakeOneAccount(t *testing.T) {
 			form.Set("password", rig.Password)
 			twins := make([]*rig.Browser, n)
 			for i := range twins {
-				twins[i] = r.Browser()
+				twins[i] = nodes[i%len(nodes)].Browser()
 				for _, c := range b.Cookies() {
 					twins[i].SetCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/"})
 				}
@@ -183,7 +184,8 @@ func TestG31_SignUpsInOtherLettersMakeOneAccount(t *testing.T) {
 func TestG32_FiveWrongCodesEndTheCodeAndNotTheLink(t *testing.T) {
 	o := withEmail()
 	o.AtOnce = true
-	rig.Each(t, o, func(t *testing.T, r *rig.Rig) {
+	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
+		r := nodes[0]
 		wrong := func(code string) string {
 			return strings.Map(func(d rune) rune {
 				if d >= '0' && d <= '9' {
@@ -217,7 +219,9 @@ func TestG32_FiveWrongCodesEndTheCodeAndNotTheLink(t *testing.T) {
 		}
 
 		// Of 64 tries at once, the right one among them last, five count and the rest fail; the code is dead then.
-		r.Advance(20 * time.Minute)
+		for _, n := range nodes {
+			n.Advance(20 * time.Minute)
+		}
 		carla := r.User("carla@example.com", "Carla", false)
 		b = r.Browser()
 		askLink(b, carla.Email)
@@ -225,10 +229,11 @@ func TestG32_FiveWrongCodesEndTheCodeAndNotTheLink(t *testing.T) {
 		form, right = signInCode(b, wrong(e.Code)), signInCode(b, e.Code)
 		var tried, others atomic.Int64
 		rig.AtOnce(64, func(i int) {
-			q := b.Request(http.MethodPost, "/login/code", strings.NewReader(form.Encode()), "Content-Type",
+			node := nodes[i%len(nodes)]
+			q := node.Request(http.MethodPost, "/login/code", strings.NewReader(form.Encode()), "Content-Type",
 				"application/x-www-form-urlencoded", "Sec-Fetch-Site", "same-origin", "Cookie", cookieHeader(b),
 				"X-Forwarded-For", fmt.Sprintf("192.0.2.%d", i))
-			switch a := r.Send(r.Program(), q); a.Status {
+			switch a := node.Send(node.Program(), q); a.Status {
 			case http.StatusUnauthorized:
 				tried.Add(1)
 			case http.StatusTooManyRequests:
@@ -239,7 +244,9 @@ func TestG32_FiveWrongCodesEndTheCodeAndNotTheLink(t *testing.T) {
 		if others.Load() != 0 || tried.Load() < 5 {
 			t.Errorf("%d tries were counted, %d were answered otherwise", tried.Load(), others.Load())
 		}
-		r.Advance(2 * time.Minute)
+		for _, n := range nodes {
+			n.Advance(2 * time.Minute)
+		}
 		if a := b.PostForm("/login/code", right); a.Status < 400 {
 			t.Errorf("after 64 tries at once, the code is answered %d", a.Status)
 		}
@@ -251,12 +258,17 @@ func TestG32_FiveWrongCodesEndTheCodeAndNotTheLink(t *testing.T) {
 
 // One network causes at most 20 emails and 5 sign-ups an hour, however many addresses it names; the answer stays the same.
 func TestG13_OneNetworkCausesFewEmails(t *testing.T) {
-	rig.Each(t, withEmail(), func(t *testing.T, r *rig.Rig) {
+	rig.EachNodes(t, withEmail(), func(t *testing.T, nodes []*rig.Rig) {
+		r := nodes[0]
 		b := r.Browser()
 		flow := b.Form(b.Get("/login"), "/login")["flow"]
+		other := nodes[len(nodes)-1].Browser()
+		for _, c := range b.Cookies() {
+			other.SetCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/"})
+		}
 		from := func(i int) string { return fmt.Sprintf("2001:db8:1:2:%x::%x", i%7, i+1) }
 		for i := range 1000 {
-			a := b.PostForm("/login/email", url.Values{"flow": flow, "email": {fmt.Sprintf("user%d@example.com", i)}},
+			a := []*rig.Browser{b, other}[i%2].PostForm("/login/email", url.Values{"flow": flow, "email": {fmt.Sprintf("user%d@example.com", i)}},
 				"X-Forwarded-For", from(i))
 			if a.Status != http.StatusSeeOther || a.Location.Path != "/login/code" {
 				t.Fatalf("request %d is answered %d", i, a.Status)

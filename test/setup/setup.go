@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,16 +101,16 @@ func Chromium() (string, error) {
 	return program("Chromium", "chromium", "chromium-browser", "google-chrome")
 }
 
-// Python returns the interpreter that has authlib, flask, requests and requests_oauthlib. Debian's packages work only
+// Python returns the interpreter that has aiosmtpd, authlib, flask, requests and requests_oauthlib. Debian's packages work only
 // with Debian's own interpreter, and PATH may have another one first.
 func Python() (string, error) {
 	for _, path := range []string{"/usr/bin/python3", "python3"} {
 		//nolint:noctx // at once
-		if exec.Command(path, "-c", "import authlib, flask, requests, requests_oauthlib").Run() == nil {
+		if exec.Command(path, "-c", "import aiosmtpd, authlib, flask, requests, requests_oauthlib").Run() == nil {
 			return exec.LookPath(path)
 		}
 	}
-	return "", errors.New("no Python 3 with authlib, flask, requests and requests_oauthlib: run `make setup`")
+	return "", errors.New("no Python 3 with aiosmtpd, authlib, flask, requests and requests_oauthlib: run `make setup`")
 }
 
 // Apache returns the Apache HTTP server, and in modules the folder of its modules with mod_oauth2.so.
@@ -138,6 +139,22 @@ func PHP() (string, error) {
 
 // Ruby returns the interpreter.
 func Ruby() (string, error) { return program("Ruby", "ruby") }
+
+// JapaneseFont returns an error if browsers have no font for Japanese. Systems other than Linux come with one.
+func JapaneseFont() error {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	path, err := program("fontconfig", "fc-list")
+	if err != nil {
+		return err
+	}
+	found, err := exec.Command(path, ":lang=ja", "family").Output() //nolint:noctx // at once
+	if err == nil && len(found) == 0 {
+		err = errors.New("no font for Japanese: run `make setup`")
+	}
+	return err
+}
 
 // Nginx returns the nginx program.
 func Nginx() (string, error) { return program("nginx", "nginx", "/usr/sbin/nginx") }

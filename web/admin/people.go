@@ -68,10 +68,10 @@ func notDone(err error, u *storage.User) error {
 
 // invite sends an invitation, once even if the form is sent several times. view has what was typed.
 func (s *Handlers) invite(w http.ResponseWriter, r *http.Request, v *page.Visitor, view templates.AdminUsersView) error {
-	email, language := r.PostForm.Get("email"), locale.From(r.Context()).Tag()
+	email := r.PostForm.Get("email")
 	_, _, err := s.CreateOnce(storage.System(r.Context()), r, v, "",
 		func(ctx context.Context) (page.OneTimeSecret, error) {
-			proof, err := s.identity.Invite(ctx, email, language)
+			proof, err := s.identity.Invite(ctx, email)
 			return page.OneTimeSecret{ID: proof.ID}, err
 		})
 	if view.Errors = page.FieldErrors(err); view.Errors != nil {

@@ -456,7 +456,7 @@ func (a *API) inviteUser(ctx context.Context, c *call, _ *none, in *AccountInvit
 	if err := c.by.MayGrantAccountAccess(); err != nil {
 		return SentInvitation{}, err
 	}
-	proof, err := a.identity.Invite(ctx, in.Email, "")
+	proof, err := a.identity.Invite(ctx, in.Email)
 	if err != nil {
 		return SentInvitation{}, userFault(err)
 	}

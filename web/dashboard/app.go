@@ -64,7 +64,7 @@ func (s *Apps) AppPage(w http.ResponseWriter, r *http.Request, at appPlace) erro
 		return err
 	}
 	return s.showApp(w, r, http.StatusOK, at, c, base, templates.AppView{
-		Page: head, AppFields: s.fields(at.v, management.SpecOf(c), kindOf(c)),
+		Page: head, AppFields: s.fields(r.Context(), at.v, management.SpecOf(c), kindOf(c)),
 	})
 }
 
@@ -74,7 +74,7 @@ func (s *Apps) refuseApp(
 	faults map[string]locale.Text,
 ) error {
 	view := templates.AppView{
-		Page: s.NewPage(at.v, at.section), AppFields: s.fields(at.v, management.SpecOf(c), kindOf(c)),
+		Page: s.NewPage(at.v, at.section), AppFields: s.fields(r.Context(), at.v, management.SpecOf(c), kindOf(c)),
 	}
 	view.Errors = faults
 	return s.showApp(w, r, status, at, c, base, view)
@@ -155,7 +155,7 @@ func (s *Apps) Update(w http.ResponseWriter, r *http.Request, at appPlace) error
 		return err
 	})
 	if faults := page.FieldErrors(err); faults != nil {
-		view := templates.AppView{Page: s.NewPage(at.v, at.section), AppFields: s.fields(at.v, p, kindOf(before))}
+		view := templates.AppView{Page: s.NewPage(at.v, at.section), AppFields: s.fields(r.Context(), at.v, p, kindOf(before))}
 		view.Errors = faults
 		return s.showApp(w, r, http.StatusBadRequest, at, before, base, view)
 	}

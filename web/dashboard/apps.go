@@ -148,7 +148,7 @@ func sortApps(list []templates.AppRow, o storage.Order) {
 }
 
 // fields returns the form of an app, filled in with p: what is registered, or what was typed.
-func (s *Apps) fields(v *page.Visitor, p management.ClientSpec, kind string) templates.AppFields {
+func (s *Apps) fields(ctx context.Context, v *page.Visitor, p management.ClientSpec, kind string) templates.AppFields {
 	f := templates.AppFields{
 		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
 		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.User.Admin,
@@ -163,7 +163,7 @@ func (s *Apps) fields(v *page.Visitor, p management.ClientSpec, kind string) tem
 		for _, x := range res.Scopes {
 			names = append(names, x.Name)
 		}
-		choice.Scopes = page.ScopeTree(&res, names, true, func(name string) bool { return slices.Contains(p.Scopes, name) })
+		choice.Scopes = page.ScopeTree(ctx, &res, names, true, func(name string) bool { return slices.Contains(p.Scopes, name) })
 		f.Resources = append(f.Resources, choice)
 	}
 	return f
@@ -207,7 +207,7 @@ func typed(r *http.Request, v *page.Visitor) (p management.ClientSpec, kind stri
 func (s *Apps) FormPage(w http.ResponseWriter, r *http.Request, at appPlace) error {
 	view := templates.AppFormView{
 		Page: s.NewPage(at.v, at.section), Base: at.base, Workspace: at.bar,
-		AppFields: s.fields(at.v, management.ClientSpec{}, templates.KindWeb),
+		AppFields: s.fields(r.Context(), at.v, management.ClientSpec{}, templates.KindWeb),
 	}
 	view.NeedPassword = s.AsksPassword(at.v)
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AppFormPage(view))
@@ -223,7 +223,7 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, at appPlace) error
 	at.v, at.by.Fresh = v, s.Fresh(v)
 	refuse := func(status int, faults map[string]locale.Text) error {
 		view := templates.AppFormView{
-			Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(v, p, kind),
+			Page: s.NewPage(v, at.section), Base: at.base, Workspace: at.bar, AppFields: s.fields(r.Context(), v, p, kind),
 		}
 		view.Errors, view.NeedPassword = faults, s.AsksPassword(v)
 		return s.Render(w, r, status, view.Nonce, templates.AppFormPage(view))

@@ -96,7 +96,7 @@ func (s *Account) connectedApps(r *http.Request, v *page.Visitor) ([]templates.C
 			app.Access = append(app.Access, where)
 		}
 		for _, name := range scopes {
-			if text := s.scopeSentence(resource, name); !slices.Contains(app.Access[i].Scopes, text) {
+			if text := s.scopeSentence(locale.From(r.Context()), resource, name); !slices.Contains(app.Access[i].Scopes, text) {
 				app.Access[i].Scopes = append(app.Access[i].Scopes, text)
 			}
 		}
@@ -149,10 +149,10 @@ func (s *Account) accessTo(resource, workspaceID string, workspaces []storage.Wo
 }
 
 // scopeSentence says what a scope of an API allows.
-func (s *Account) scopeSentence(resource, name string) string {
+func (s *Account) scopeSentence(reader locale.Locale, resource, name string) string {
 	if r, ok := s.catalog.Resource(resource); ok {
 		if x, ok := r.Scope(name); ok {
-			return page.ScopeText(x)
+			return x.For(reader)
 		}
 	}
 	return name

@@ -219,7 +219,7 @@ func keyResource(
 			names = append(names, x.Name)
 		}
 	}
-	out.Scopes = page.ScopeTree(res, names, personal, has)
+	out.Scopes = page.ScopeTree(ctx, res, names, personal, has)
 	for _, object := range res.Objects {
 		choice := templates.ObjectChoice{Name: object}
 		for _, x := range res.Scopes {

@@ -69,7 +69,13 @@ func asPageError(err error) *Error {
 	var no *management.Forbidden
 	var tooMany *management.TooManyChanges
 	switch {
-	case errors.Is(err, storage.ErrUnavailable), errors.Is(err, identity.ErrBusy),
+	case errors.Is(err, identity.ErrBusy):
+		return &Error{
+			Status: http.StatusTooManyRequests, Heading: locale.New("Too many sign-ins at once"),
+			Message:    locale.New("Many people are signing in, and your password was not checked. Wait a moment, then try again."),
+			RetryAfter: 2 * time.Second, Cause: err,
+		}
+	case errors.Is(err, storage.ErrUnavailable),
 		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &protocol) && protocol.Code == oauth.TemporarilyUnavailable:
 		return &Error{

@@ -1,20 +1,14 @@
 package page
 
 import (
+	"context"
 	"slices"
 	"strings"
 
+	"doorward/locale"
 	"doorward/oauth/catalog"
 	"doorward/templates"
 )
-
-// ScopeText returns the text of a scope, or its name if it has none.
-func ScopeText(x catalog.Scope) string {
-	if x.Text != "" {
-		return x.Text
-	}
-	return x.Name
-}
 
 // ScopeKind says how careful a user should be with a scope, as one of the Scope constants. It depends on the name and
 // on the configuration.
@@ -36,12 +30,13 @@ func ScopeKind(x catalog.Scope) string {
 // ScopeTree arranges scopes for a form, in the order of the catalogue: a scope that another one includes is listed
 // under the first scope that includes it. person keeps the included scopes that need a user.
 func ScopeTree(
-	res *catalog.Resource, names []string, person bool, checked func(name string) bool,
+	ctx context.Context, res *catalog.Resource, names []string, person bool, checked func(name string) bool,
 ) (tree []templates.ScopeChoice) {
+	reader := locale.From(ctx)
 	choice := func(name string) templates.ScopeChoice {
 		x, _ := res.Scope(name)
 		return templates.ScopeChoice{
-			Name: name, Text: ScopeText(x), Kind: ScopeKind(x), Checked: checked(name), UserOnly: x.UserOnly,
+			Name: name, Text: x.For(reader), Kind: ScopeKind(x), Checked: checked(name), UserOnly: x.UserOnly,
 		}
 	}
 	placed := map[string]bool{}

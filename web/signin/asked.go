@@ -30,7 +30,7 @@ func (s *Handlers) asker(w http.ResponseWriter, r *http.Request, email string) (
 	}
 	return identity.Asker{
 		Address: attempt.Address, Network: limit.AddressKey(attempt.Address), KnownDevice: attempt.KnownDevice,
-		Browser: s.askedFrom(w, r), Language: locale.From(r.Context()).Tag(),
+		Browser: s.askedFrom(w, r),
 	}, nil
 }
 

@@ -72,6 +72,11 @@ func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 		return page.EncodedBody(w)
 	}
 	a, err := s.oauth.ParseAuthorize(w, r)
+	if a != nil {
+		s.Prefer(r, a.Locales)
+	} else {
+		s.Prefer(r, r.URL.Query().Get("ui_locales")) // the page with the error
+	}
 	var refused *oauth.AuthorizeError
 	if err != nil && (!errors.As(err, &refused) || refused.RedirectTo == "") {
 		return err
@@ -87,7 +92,11 @@ func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 		if a.Prompt == "none" {
 			return s.refuse(w, r, a, v, s.oauth.Refuse(a, oauth.LoginRequired))
 		}
-		return page.Redirect(w, "/login?flow="+s.sealFlow(w, r, &a.Flow))
+		to := "/login?flow="
+		if a.AsksSignUp() && s.maySignUp(false) {
+			to = "/signup?flow="
+		}
+		return page.Redirect(w, to+s.sealFlow(w, r, &a.Flow))
 	}
 	p, err := s.findConsentContext(r.Context(), a, v)
 	if err != nil {

@@ -97,6 +97,7 @@ func (s *Handlers) showConsent(
 	w http.ResponseWriter, r *http.Request, status int, a *oauth.AuthorizeRequest, p *consentContext, sealed string,
 	checked []string, fault locale.Text,
 ) error {
+	reader := locale.From(r.Context())
 	host, loopback := redirecturi.Host(a.RedirectURI)
 	view := templates.ConsentView{
 		Page: s.NewPage(p.visitor, ""), Flow: sealed, Token: s.secrets.FormToken(s.consentBinding(&a.Flow, p.visitor)...),
@@ -123,7 +124,7 @@ func (s *Handlers) showConsent(
 	if fold {
 		fold = slices.ContainsFunc(a.Scopes, func(name string) bool { return !slices.Contains(p.known, name) })
 	}
-	for _, top := range scopeGroups(a.Resource, a.Scopes) {
+	for _, top := range scopeGroups(reader, a.Resource, a.Scopes) {
 		all := strings.Fields(top.Value)
 		isNew := func(name string) bool { return !slices.Contains(p.known, name) }
 		top.Checked = checked == nil ||
@@ -135,7 +136,7 @@ func (s *Handlers) showConsent(
 		}
 		if fold {
 			// What was allowed before stays allowed, even if the new scope that includes it is denied.
-			for _, known := range scopeGroups(a.Resource, slices.DeleteFunc(slices.Clone(all), isNew)) {
+			for _, known := range scopeGroups(reader, a.Resource, slices.DeleteFunc(slices.Clone(all), isNew)) {
 				if !slices.ContainsFunc(view.Known, func(x templates.ConsentScope) bool { return x.Value == known.Value }) &&
 					!includesFresh(a, p, known) {
 					view.Known = append(view.Known, known)
@@ -258,7 +259,7 @@ func includesFresh(a *oauth.AuthorizeRequest, p *consentContext, known templates
 // scopeGroups groups the requested scopes: each with the scopes that it includes. Included scopes that were requested
 // too are granted and denied together with it; the others come with it. A scope that another one includes has no group
 // of its own.
-func scopeGroups(r *catalog.Resource, requested []string) (list []templates.ConsentScope) {
+func scopeGroups(reader locale.Locale, r *catalog.Resource, requested []string) (list []templates.ConsentScope) {
 	for i, name := range requested {
 		inside := slices.ContainsFunc(requested, func(other string) bool {
 			// Of two scopes that include each other, the first one counts.
@@ -268,7 +269,7 @@ func scopeGroups(r *catalog.Resource, requested []string) (list []templates.Cons
 			continue
 		}
 		scope, _ := r.Scope(name)
-		x := templates.ConsentScope{Value: name, Text: page.ScopeText(scope), Kind: page.ScopeKind(scope)}
+		x := templates.ConsentScope{Value: name, Text: scope.For(reader), Kind: page.ScopeKind(scope)}
 		with := r.Effective([]string{name}, "", true)[1:]
 		for _, other := range requested {
 			if other != name && r.Includes(name, other) {
@@ -280,7 +281,7 @@ func scopeGroups(r *catalog.Resource, requested []string) (list []templates.Cons
 		}
 		for _, other := range with {
 			included, _ := r.Scope(other)
-			x.Includes = append(x.Includes, page.ScopeText(included))
+			x.Includes = append(x.Includes, included.For(reader))
 		}
 		list = append(list, x)
 	}

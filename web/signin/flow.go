@@ -47,6 +47,7 @@ func (s *Handlers) openFlow(r *http.Request, sealed string) (f *oauth.Flow, deci
 			Message: locale.New("The address is damaged or incomplete. Start again from the app."), Cause: opened,
 		}
 	}
+	s.Prefer(r, f.Locales)
 	_, err = s.store.FlowAnswer(storage.System(r.Context()), f.ID)
 	switch {
 	case err == nil:

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorward/config"
+	"doorward/locale"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
@@ -29,6 +30,7 @@ var authenticationText string
 var authenticationTemplate = template.Must(
 	template.New("authentication").Option("missingkey=error").Funcs(template.FuncMap{
 		"code": code, "cell": cell, "list": func(one string) []string { return []string{one} },
+		"allows": func(x catalog.Scope) string { return x.For(locale.Locale{}) }, // the page is in English
 	}).Parse(authenticationText),
 )
 

@@ -38,9 +38,10 @@ var needs = []need{
 	{"a C compiler with its library's headers, for Go's race detector", compiler, []string{"gcc", "libc6-dev"}},
 	{"PostgreSQL 15 or later, the server's programs and pgbench", postgreSQL, []string{"postgresql"}},
 	{"Chromium or Chrome", second(setup.Chromium), []string{"chromium", "fonts-liberation"}},
+	{"a Japanese font, for the pages in Japanese", setup.JapaneseFont, []string{"fonts-ipafont-gothic", "fontconfig"}},
 	{
-		"Python 3 with authlib, flask, requests and requests-oauthlib", second(setup.Python),
-		[]string{"python3-authlib", "python3-flask", "python3-requests", "python3-requests-oauthlib"},
+		"Python 3 with aiosmtpd, authlib, flask, requests and requests-oauthlib", second(setup.Python),
+		[]string{"python3-aiosmtpd", "python3-authlib", "python3-flask", "python3-requests", "python3-requests-oauthlib"},
 	},
 	{"PHP with curl", second(setup.PHP), []string{"php-cli", "php-curl"}},
 	{"Ruby", second(setup.Ruby), []string{"ruby"}},
