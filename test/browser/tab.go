@@ -203,6 +203,12 @@ func (t *Tab) Dark(dark bool) {
 	})
 }
 
+// Language sets the language that the browser asks for, from the next page on.
+func (t *Tab) Language(tag string) {
+	t.tb.Helper()
+	call(t, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Accept-Language": tag}})
+}
+
 // JavaScript sets whether pages may run scripts, from the next page on. The test's own scripts always run.
 func (t *Tab) JavaScript(on bool) {
 	t.tb.Helper()
