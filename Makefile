@@ -39,8 +39,7 @@ example-torvus: ## an API behind Doorward, with its page for customers in exampl
 # run is for those: of the tests with a server of their own, only those whose requests meet (test/stores says how).
 # The last run has all tests without the detector, but for test/gateways, which the first run has whole.
 # "make lint" vets, and no test needs the symbols of a debugger, so both are left out.
-# Many tests wait for a browser, a disk or another process, so more packages run side by side than there are processors.
-GOTEST := go test -vet=off -ldflags=-w -p $$(( $$(nproc) + 2 ))
+GOTEST := go test -vet=off -ldflags=-w
 # The detector leaves out SQLite itself, which is C translated to Go: watching each of its steps takes ten times as long.
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false
 DETECTED := ./test/gateways ./test/security ./storage ./web ./web/api ./web/gateway ./web/page ./oauth/... ./cmd/doorward/process

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/catalog"
 	"doorward/oauth/redirecturi"
@@ -26,8 +27,9 @@ import (
 // URI could not be verified, so the browser must not be redirected: show a page instead (RFC 6749, section 4.1.2.1).
 type AuthorizeError struct {
 	Code        string
-	Description string
-	RedirectTo  string // the whole URL with error, state and iss; empty: show a page
+	Description string      // for the developer of the client, in English (RFC 6749, section 4.1.2.1)
+	Message     locale.Text // for the user, on the page; zero: the error is for the developer alone
+	RedirectTo  string      // the whole URL with error, state and iss; empty: show a page
 	Cause       error
 }
 
@@ -62,10 +64,8 @@ var s256 = regexp.MustCompile(`^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$`)
 // unregistered is the error for a redirect URI that is not registered for the client. The page shows the requested URI
 // to the developer who wrote the link; only the log shows a registered one.
 func unregistered(requested string, registered []string) *AuthorizeError {
-	e := pageError(
-		"The app asked to send you to " + quotedURI(requested) + ", which it is not registered with. " +
-			"Its developer must register exactly that redirect URI.",
-	)
+	e := pageError(locale.New("The app asked to send you to %s, which it is not registered with. Its developer must "+
+		"register exactly that redirect URI.", quotedURI(requested)))
 	e.Cause = fmt.Errorf(
 		"the redirect URI %s is not registered; %d are, such as %s", quotedURI(requested), len(registered),
 		quotedURI(registered[0]),
@@ -73,8 +73,8 @@ func unregistered(requested string, registered []string) *AuthorizeError {
 	return e
 }
 
-func pageError(description string) *AuthorizeError {
-	return &AuthorizeError{Code: InvalidRequest, Description: description}
+func pageError(message locale.Text) *AuthorizeError {
+	return &AuthorizeError{Code: InvalidRequest, Description: message.String(), Message: message}
 }
 
 // ParseAuthorize reads and validates an authorization request, sent by GET or by a form POST (RFC 6749, section 3.1).
@@ -88,17 +88,18 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	}
 	// Check first what decides whether the redirect URI may be used at all.
 	if len(form["client_id"]) != 1 || len(form["redirect_uri"]) > 1 {
-		return nil, pageError(
-			"The app's request has a missing or repeated client_id or a repeated redirect_uri. Its developer must send " +
-				"each of them once.",
-		)
+		return nil, pageError(locale.New(
+			"The app's request has a missing or repeated client_id or a repeated redirect_uri. Its developer must " +
+				"send each of them once.",
+		))
 	}
 	LogFieldsOf(r.Context()).RecordClient(form.Get("client_id"))
 	client, err := s.clients.find(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, pageError(
-			"This app is disabled or does not exist. If you are its developer, check the client ID and enable the app.",
-		)
+		return nil, pageError(locale.New(
+			"This app is disabled or does not exist. If you are its developer, check the client ID and enable the " +
+				"app.",
+		))
 	}
 	if err != nil {
 		return nil, err
@@ -110,12 +111,14 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	}
 	switch {
 	case len(client.RedirectURIs) == 0:
-		return nil, pageError("This app does not sign users in: it is registered without a redirect URI.")
+		return nil, pageError(locale.New(
+			"This app does not sign users in: it is registered without a redirect URI.",
+		))
 	case uri == "":
-		return nil, pageError(
+		return nil, pageError(locale.New(
 			"The app did not say where to send you afterwards. It is registered with several redirect URIs, so its " +
 				"developer must send redirect_uri.",
-		)
+		))
 	case !redirecturi.Match(client.RedirectURIs, uri, s.redirectSchemes):
 		return nil, unregistered(uri, client.RedirectURIs)
 	}
@@ -138,17 +141,17 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 	raw := r.URL.RawQuery
 	if r.Method == http.MethodPost {
 		if raw != "" {
-			return nil, pageError(
+			return nil, pageError(locale.New(
 				"The app sent parameters in the URL and in the body of its request. Its developer must send them in " +
 					"one place.",
-			)
+			))
 		}
 		mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || mediaType != "application/x-www-form-urlencoded" {
-			return nil, pageError(
+			return nil, pageError(locale.New(
 				"The app sent its request in an unsupported content type. Its developer must send " +
 					"application/x-www-form-urlencoded.",
-			)
+			))
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		var tooLarge *http.MaxBytesError
@@ -156,13 +159,15 @@ func authorizeParameters(w http.ResponseWriter, r *http.Request) (url.Values, er
 			return nil, err
 		}
 		if err != nil {
-			return nil, pageError("The app's request was interrupted; try again from the app.")
+			return nil, pageError(locale.New("The app's request was interrupted; try again from the app."))
 		}
 		raw = string(body)
 	}
 	form, err := parseForm(raw)
 	if err != nil {
-		return nil, pageError("The app sent a malformed request. Its developer must percent-encode the parameters.")
+		return nil, pageError(locale.New(
+			"The app sent a malformed request. Its developer must percent-encode the parameters.",
+		))
 	}
 	for name, values := range form {
 		// A parameter sent without a value counts as left out (RFC 6749, section 3.1).
@@ -375,7 +380,9 @@ func (s *Server) fositeAuthorize(ctx context.Context, f *Flow) (fosite.Authorize
 }
 
 // appGone is the error for an app that was removed or disabled while the user was answering it.
-func appGone() error { return pageError("This app is no longer available. Contact its developer.") }
+func appGone() error {
+	return pageError(locale.New("This app is no longer available. Contact its developer."))
+}
 
 // ReopenAuthorize restores the request of a flow, with the client as it is now. It returns the errors of
 // ParseAuthorize.
@@ -389,9 +396,9 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	}
 	LogFieldsOf(ctx).ClientID = client.ID
 	if !redirecturi.Match(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
-		return nil, pageError(
+		return nil, pageError(locale.New(
 			"The app asked to send you to an address that is no longer registered. Start again from the app.",
-		)
+		))
 	}
 	a := &AuthorizeRequest{Flow: *f, Client: client}
 	if a.Resource, err = s.resourceFor(f.Resource, client.Resources); err != nil {

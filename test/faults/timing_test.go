@@ -96,6 +96,15 @@ func shape(r reply) string {
 		_, after, _ = strings.Cut(after, "'")
 		header.Set("Content-Security-Policy", before+after)
 	}
+	// The values of cookies and sealed flows are random.
+	for i, cookie := range header["Set-Cookie"] {
+		name, rest, _ := strings.Cut(cookie, "=")
+		value, attributes, _ := strings.Cut(rest, ";")
+		header["Set-Cookie"][i] = fmt.Sprintf("%s, %d bytes;%s", name, len(value), attributes)
+	}
+	if path, query, found := strings.Cut(header.Get("Location"), "?"); found {
+		header.Set("Location", fmt.Sprintf("%s, %d bytes", path, len(query)))
+	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d, %d bytes\n", r.status, len(r.body))
 	for _, name := range slices.Sorted(maps.Keys(header)) {
@@ -253,6 +262,39 @@ func TestG01_AbsentAccountTakesAsLongAsExisting(t *testing.T) {
 		report(t, "G-01 "+engineOf(databaseURL),
 			fmt.Sprintf("alternating sign-ins with an existing and an absent account, %d of each", tries),
 			"same status, length and headers; medians within 5 %", "medians "+p.String())
+	})
+}
+
+// Neither the answer to a request for an email nor its time reveals whether an account exists.
+func TestG01_AskingForAnEmailTakesAsLongForEveryAddress(t *testing.T) {
+	// With the tries that warm up and two repetitions, each address is asked for at most three times: no bound is reached.
+	const tries, accounts = 1000, 1100
+	onEachEngine(t, func(t *testing.T, databaseURL string) {
+		w := newWorldWith(t, databaseURL, "mail: {url: 'dir:mail', from: no-reply@northwind.example, hourly: 1000000}\n",
+			"DOORWARD_SIGN_UP=open")
+		known := w.users(accounts)
+		for path, action := range map[string]string{"/login": "/login/email", "/signup": "/signup", "/forgot": "/forgot"} {
+			flow, cookies, r := w.form(t.Context(), path, "")
+			if flow == "" && path != "/forgot" { // its form needs none
+				t.Fatalf("%s answered %s", path, r)
+			}
+			l := w.line()
+			n := 0
+			attempt := func(email func(n int) string) func() (reply, time.Duration) {
+				return func() (reply, time.Duration) {
+					n++
+					return l.post(action, url.Values{"flow": {flow}, "email": {email(n / 2 % accounts)}}, "Cookie",
+						strings.TrimPrefix(cookies, "; "), "Origin", w.url, "Sec-Fetch-Site", "same-origin")
+				}
+			}
+			p := retried(t, within5, func() pair {
+				return compare(t, tries, attempt(func(n int) string { return known[n] }),
+					attempt(func(n int) string { return "absent" + known[n][len("person"):] }))
+			})
+			report(t, "G-01 "+action+" "+engineOf(databaseURL),
+				fmt.Sprintf("alternating requests for an email to an address with an account and to one without, %d of each", tries),
+				"same status, length and headers; medians within 5 %", "medians "+p.String())
+		}
 	})
 }
 

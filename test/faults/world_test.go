@@ -47,10 +47,16 @@ const (
 // newWorld starts a server with an empty database and fills it.
 func newWorld(t testing.TB, databaseURL string, settings ...string) *world {
 	t.Helper()
+	return newWorldWith(t, databaseURL, "", settings...)
+}
+
+// newWorldWith is newWorld with lines of the configuration.
+func newWorldWith(t testing.TB, databaseURL, configuration string, settings ...string) *world {
+	t.Helper()
 	s := newServer(t, databaseURL, settings...)
 	// The limits have their own tests.
 	config := filepath.Join(s.folder, "doorward.yaml")
-	ok(t, os.WriteFile(config, []byte("tokens: {client_requests: 0, client_live: 0}\n"), 0o600))
+	ok(t, os.WriteFile(config, []byte("tokens: {client_requests: 0, client_live: 0}\n"+configuration), 0o600))
 	s.env = append(s.env, "DOORWARD_CONFIG="+config)
 	s.start()
 	w := &world{server: s, http: program(64)}
@@ -80,6 +86,18 @@ func newWorld(t testing.TB, databaseURL string, settings ...string) *world {
 // number of active grants for a user and an app, and of sessions for a user.
 func (w *world) crowd(n int) {
 	w.t.Helper()
+	for _, email := range w.users(n) {
+		r := w.login(w.t.Context(), email, rig.Password)
+		if r.status != http.StatusSeeOther || r.cookie == "" {
+			w.t.Fatalf("sign-in answered %s", r)
+		}
+		w.people = append(w.people, person{email, r.cookie})
+	}
+}
+
+// users creates n users with the rig's password, and returns their addresses.
+func (w *world) users(n int) (emails []string) {
+	w.t.Helper()
 	address := w.database
 	if address == sqliteURL {
 		address = "sqlite:" + filepath.Join(w.folder, "data", "doorward.db")
@@ -90,20 +108,20 @@ func (w *world) crowd(n int) {
 	ctx := storage.System(w.t.Context())
 	first, err := store.UserByEmail(ctx, alice)
 	ok(w.t, err)
-	for i := range n {
-		u := storage.User{
-			ID:           storage.NewID("user"),
-			Email:        fmt.Sprintf("person%d@example.com", i),
-			Name:         "Person",
-			PasswordHash: first.PasswordHash,
+	ok(w.t, store.InTx(ctx, func(ctx context.Context) error {
+		for i := range n {
+			u := storage.User{
+				ID: storage.NewID("user"), Email: fmt.Sprintf("person%d@example.com", i), Name: "Person",
+				PasswordHash: first.PasswordHash,
+			}
+			if err := store.InsertUser(ctx, &u); err != nil {
+				return err
+			}
+			emails = append(emails, u.Email)
 		}
-		ok(w.t, store.InsertUser(ctx, &u))
-		r := w.login(ctx, u.Email, rig.Password)
-		if r.status != http.StatusSeeOther || r.cookie == "" {
-			w.t.Fatalf("sign-in answered %s", r)
-		}
-		w.people = append(w.people, person{u.Email, r.cookie})
-	}
+		return nil
+	}))
+	return emails
 }
 
 // next returns the users in turn.

@@ -73,7 +73,7 @@ var arrows = map[string][]string{
 	// The protocol calls management to revoke a key (RFC 7009). Management does not import the protocol: its Config holds
 	// the rules of the grant types.
 	"oauth": {
-		"management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi",
+		"locale", "management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi",
 		"oauth/seal", "storage",
 	},
 	"management": {

@@ -18,11 +18,14 @@ import (
 	"doorward/test/setup"
 )
 
+// shooting reports whether screenshots are wanted.
+func shooting() bool { return os.Getenv("DOORWARD_TEST_SCREENSHOTS") != "" }
+
 // shot saves a screenshot of the page to the folder in DOORWARD_TEST_SCREENSHOTS, for people to look at.
 func shot(t *testing.T, tab *browser.Tab, name string) {
 	t.Helper()
-	if dir := os.Getenv("DOORWARD_TEST_SCREENSHOTS"); dir != "" {
-		tab.Screenshot(filepath.Join(dir, name+".png"))
+	if shooting() {
+		tab.Screenshot(filepath.Join(os.Getenv("DOORWARD_TEST_SCREENSHOTS"), name+".png"))
 	}
 }
 

@@ -267,7 +267,11 @@ func TestG13_OneNetworkCausesFewEmails(t *testing.T) {
 			other.SetCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/"})
 		}
 		from := func(i int) string { return fmt.Sprintf("2001:db8:1:2:%x::%x", i%7, i+1) }
-		for i := range 1000 {
+		addresses := 1000
+		if other.URL != b.URL {
+			addresses = 100 // they share their counters, so fewer show it
+		}
+		for i := range addresses {
 			a := []*rig.Browser{b, other}[i%2].PostForm("/login/email", url.Values{"flow": flow, "email": {fmt.Sprintf("user%d@example.com", i)}},
 				"X-Forwarded-For", from(i))
 			if a.Status != http.StatusSeeOther || a.Location.Path != "/login/code" {
@@ -275,7 +279,7 @@ func TestG13_OneNetworkCausesFewEmails(t *testing.T) {
 			}
 		}
 		if n := len(r.Emails()); n != 20 {
-			t.Errorf("1,000 addresses from one network: %d emails, want 20", n)
+			t.Errorf("%d addresses from one network: %d emails, want 20", addresses, n)
 		}
 		// Another network is not affected, and neither is a browser in which the user has signed in before.
 		askLink(r.Browser(), r.Alice.Email, "X-Forwarded-For", "2001:db8:1:3::1")

@@ -173,6 +173,28 @@ func TestG20_CookieWithoutThePrefixCountsForNothing(t *testing.T) {
 	}
 }
 
+func TestG33_ALinkToSignOutAsksAndLeadsNowhereElse(t *testing.T) {
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	for _, hint := range []string{"", "x", "eyJhbGciOiJub25lIn0.e30."} {
+		for _, to := range []string{"", "https://evil.example/", app.Redirect, app.Redirect + "/more", "//evil.example"} {
+			b := r.Browser().SignIn(r.Alice.Email)
+			query := "/logout?" + url.Values{
+				"id_token_hint": {hint}, "post_logout_redirect_uri": {to}, "client_id": {app.ID}, "state": {"s"},
+			}.Encode()
+			page := b.Get(query)
+			wantPage(t, page, http.StatusOK)
+			if strings.Contains(page.Body, "evil.example") || signedInAs(b) != r.Alice.Email {
+				t.Errorf("%s signs out, or names %s", query, to)
+			}
+			a := b.PostForm(query, b.Form(page, "/logout"))
+			if a.Status != http.StatusSeeOther || a.Location.String() != "/login" || signedInAs(b) != "" {
+				t.Errorf("signing out at %s leads to %v", query, a.Location)
+			}
+		}
+	}
+}
+
 func TestG21_EndedSessionIsEndedOnEveryNode(t *testing.T) {
 	twoNodes(t, rig.Options{}, func(t *testing.T, one, two *rig.Rig) {
 		root := one.User("root@example.com", "Root", true)

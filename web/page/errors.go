@@ -102,9 +102,12 @@ func asPageError(err error) *Error {
 			Cause: err,
 		}
 	case errors.As(err, &authorize):
+		message := authorize.Message
+		if message.IsZero() {
+			message = locale.New("The app sent an invalid request. The reason is for its developer: %s", authorize.Description)
+		}
 		return &Error{
-			Status: http.StatusBadRequest, Heading: locale.New("Invalid request from the app"),
-			Message: locale.Text{Format: authorize.Description}, Cause: err,
+			Status: http.StatusBadRequest, Heading: locale.New("Invalid request from the app"), Message: message, Cause: err,
 		}
 	case errors.As(err, &tooLarge):
 		return &Error{

@@ -219,7 +219,7 @@ func (s *Handlers) signInByProof(
 	}
 	user, err := s.store.UserByID(storage.System(r.Context()), proof.UserID)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && storage.EmailKey(user.Email) != storage.EmailKey(proof.Email) {
-		return nil, linkInvalid(err)
+		return nil, s.linkInvalid(err)
 	}
 	if err != nil {
 		return nil, err
@@ -229,7 +229,7 @@ func (s *Handlers) signInByProof(
 		return s.identity.TakeSignIn(ctx, proof, code, browser)
 	})
 	if errors.Is(err, storage.ErrConsumed) {
-		return nil, linkInvalid(err)
+		return nil, s.linkInvalid(err)
 	}
 	if err != nil {
 		return nil, err

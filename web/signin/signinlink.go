@@ -71,7 +71,7 @@ func (s *Handlers) operatorLink(w http.ResponseWriter, r *http.Request, token st
 		return s.store.TakeSignInLink(ctx, storage.Digest(token), user.ID)
 	})
 	if errors.Is(err, storage.ErrConsumed) {
-		return linkInvalid(err)
+		return s.linkInvalid(err)
 	}
 	if err != nil {
 		return err
@@ -86,13 +86,17 @@ func (s *Handlers) operatorLink(w http.ResponseWriter, r *http.Request, token st
 func (s *Handlers) userOfLink(r *http.Request, token string) (storage.User, error) {
 	user, err := s.store.UserOfSignInLink(storage.System(r.Context()), storage.Digest(token))
 	if errors.Is(err, storage.ErrNotFound) {
-		return user, linkInvalid(err)
+		return user, s.linkInvalid(err)
 	}
 	return user, err
 }
 
-// linkInvalid is the page for a sign-in link that does not work.
-func linkInvalid(cause error) *page.Error {
+// linkInvalid is the page for a sign-in link that does not work: where there is email, users ask for another one
+// themselves.
+func (s *Handlers) linkInvalid(cause error) error {
+	if s.accounts.Links {
+		return errors.Join(identity.ErrLink, cause)
+	}
 	return &page.Error{
 		Status: http.StatusBadRequest, Heading: locale.New("This link no longer works"),
 		Message: locale.New("It was already used, is more than 15 minutes old, or was replaced by a newer link. Ask the " +

@@ -218,6 +218,7 @@ var rules = map[string]string{
 	"G-24": "Weak passwords are refused, and long ones count in full.",
 	"G-31": "Parallel sign-ups with one address create one account.",
 	"G-32": "Five wrong codes end the code, however many are tried at once.",
+	"G-33": "A link signs out only with the button of its page, and leads nowhere else afterwards.",
 	"G-34": "An invitation is checked when it is used.",
 	"D-02": "Redirect URIs with dangerous schemes cannot be registered.",
 	"D-08": "A client cannot be registered with more than the policy allows.",
