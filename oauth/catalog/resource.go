@@ -91,7 +91,7 @@ func DefaultScopes() []Scope {
 		{Name: "read", Message: locale.New("Read your data")},
 		{Name: "write", Message: locale.New("Create and change your data")},
 		{Name: "delete", Message: locale.New("Delete your data")},
-		{Name: ScopeAdmin, Message: locale.New("Everything"), Implies: []string{"read", "write", "delete"}},
+		{Name: ScopeAdmin, Message: locale.New("scope: Everything"), Implies: []string{"read", "write", "delete"}},
 	}
 }
 

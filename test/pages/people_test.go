@@ -3,11 +3,13 @@ package pages
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"doorward/brand"
 	"doorward/mail"
 	"doorward/management"
+	"doorward/oauth/catalog"
 	"doorward/test/rig"
 )
 
@@ -30,10 +32,37 @@ func TestPeoplePages(t *testing.T) {
 				t.Parallel()
 				o := rig.WithEmail()
 				o.Brand, o.Languages = config, []string{"en", "de", "ja"}
+				o.Resources = []catalog.Resource{{
+					ID: "https://api.northwind.example", Name: "Northwind API", Scopes: catalog.DefaultScopes(),
+				}}
 				life(t, rig.Memory(t, o), language, func(p *person, name string) {
 					p.checkInLanguage(fmt.Sprintf("%s-%s-%s", name, look, language), language)
+					p.checkBrand(name, config)
 				})
 			})
+		}
+	}
+}
+
+// checkBrand checks that a page carries the vendor's brand, and not ours.
+func (p *person) checkBrand(name string, b brand.Config) {
+	p.t.Helper()
+	if b.Name == "" {
+		return
+	}
+	if title := p.Title(); !strings.Contains(title, b.Name) || strings.Contains(title+p.Text("body"), brand.DefaultName) {
+		p.t.Errorf("%s: the title is %q, the page %s", name, title, p.Text("body"))
+	}
+	wanted := []string{`img[src^="/assets/brand/logo.svg"]`, `link[href^="/assets/brand/accent.css"]`}
+	switch name {
+	case "sign-up", "sign-up-complete", "consent":
+		wanted = append(wanted, fmt.Sprintf("a[href=%q]", b.TermsURL), fmt.Sprintf("a[href=%q]", b.PrivacyURL))
+	case "error":
+		wanted = append(wanted, fmt.Sprintf("a[href=%q]", b.SupportURL))
+	}
+	for _, selector := range wanted {
+		if !p.Has(selector) {
+			p.t.Errorf("%s: there is no %s", name, selector)
 		}
 	}
 }
@@ -118,6 +147,8 @@ func life(t *testing.T, r *rig.Rig, language string, check func(p *person, name 
 	at("address")
 	send("/address")
 	at("address-done")
+	p.open(r.Link(only(t, r)))
+	at("undo")
 	p.open("/settings/profile/delete")
 	at("delete")
 	send("/settings/profile/delete")

@@ -340,3 +340,35 @@ func TestLanguageAndTimeZoneAreThoseOfTheLists(t *testing.T) {
 		}
 	})
 }
+
+// An email is in the language that the user has chosen, or else in that of the page that caused it.
+func TestAnEmailIsInTheLanguageOfItsPage(t *testing.T) {
+	o := withEmail()
+	o.Languages = []string{"en", "de", "fr"}
+	r := rig.Memory(t, o)
+	german := []string{"Accept-Language", "de"}
+	for _, x := range []struct{ chosen, want string }{{"", "de"}, {"fr", "fr"}} {
+		r.SQL(`UPDATE users SET language = $1 WHERE id = $2`, x.chosen, r.Alice.ID)
+		for _, ask := range asks {
+			ask(r.Browser(), r.Alice.Email, german...)
+		}
+		var reset rig.Email
+		list := r.Emails()
+		for _, e := range list {
+			if e.Kind == "reset" {
+				reset = e
+			}
+		}
+		r.Browser().PostForm("/reset", url.Values{"word": {reset.Token()}, "password": {"an entirely other harbour"}}, german...)
+		list = append(list, r.Emails()...) // the notice that the password was changed
+		if len(list) != 4 {
+			t.Errorf("%d emails, want 4", len(list))
+		}
+		for _, e := range list {
+			if e.Language != x.want {
+				t.Errorf("chosen %q: the email %s is in %q", x.chosen, e.Kind, e.Language)
+			}
+		}
+		r.Advance(16 * time.Minute)
+	}
+}
