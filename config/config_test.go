@@ -93,7 +93,7 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 			Resource: catalog.Resource{
 				ID: "http://localhost:8080", Name: "http://localhost:8080", WorkspaceHeader: "X-Workspace",
 				Scopes: catalog.DefaultScopes(),
-				Keys: catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
+				Keys:   catalog.KeyRules{Prefix: "sk", Environments: []string{"live", "test"}},
 			},
 			API: gateway.API{
 				ID: "http://localhost:8080",
