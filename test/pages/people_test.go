@@ -24,10 +24,12 @@ var looks = map[string]brand.Config{
 }
 
 // What a person meets between sign-up and the deletion of their account, in each look, in English, German and Japanese,
-// without JavaScript.
+// without JavaScript. Every page must fit in each; axe looks at each language and at each look, but not at all pairs:
+// the document does not depend on the look, nor the colours on the language.
 func TestPeoplePages(t *testing.T) {
 	for look, config := range looks {
 		for _, language := range []string{"en", "de", "ja"} {
+			axe := (look == "default") == (language == "en")
 			t.Run(look+" "+language, func(t *testing.T) {
 				t.Parallel()
 				o := rig.WithEmail()
@@ -36,7 +38,7 @@ func TestPeoplePages(t *testing.T) {
 					ID: "https://api.northwind.example", Name: "Northwind API", Scopes: catalog.DefaultScopes(),
 				}}
 				life(t, rig.Memory(t, o), language, func(p *person, name string) {
-					p.checkInLanguage(fmt.Sprintf("%s-%s-%s", name, look, language), language)
+					p.checkInLanguage(fmt.Sprintf("%s-%s-%s", name, look, language), language, axe)
 					p.checkBrand(name, config)
 				})
 			})
@@ -167,8 +169,9 @@ func only(t *testing.T, r *rig.Rig) mail.Message {
 	return list[0]
 }
 
-// checkInLanguage checks a page that is in a language: its width, its colours in both themes, and all rules of axe.
-func (p *person) checkInLanguage(name, language string) {
+// checkInLanguage checks a page that is in a language: its width and, with axe, its colours in both themes and all other
+// rules.
+func (p *person) checkInLanguage(name, language string, axe bool) {
 	p.t.Helper()
 	if got := p.Attribute("html", "lang"); got != language {
 		p.t.Errorf("%s: the page is in %q", name, got)
@@ -185,6 +188,9 @@ func (p *person) checkInLanguage(name, language string) {
 		}
 		if texts := p.Squeezed(); len(texts) > 0 {
 			p.t.Errorf("%s, %d px: buttons are narrower than their texts: %q", name, x.width, texts)
+		}
+		if !axe {
+			continue
 		}
 		p.wantNoViolation(fmt.Sprintf("%s, %d px, dark %v", name, x.width, x.dark), p.Axe(x.rules...))
 	}
