@@ -100,6 +100,7 @@ func plainText(t *testing.T, m *mail.Message) string {
 
 // An account is created, and its password reset, with emails that pass through Debian's mail server for Python.
 func TestEmailsPassThroughAnotherMailServer(t *testing.T) {
+	setup.Long(t)
 	address, received := mailServer(t)
 	s := start(t, "sqlite:doorward.db", "mail: {url: 'smtp://"+address+"', from: Northwind <no-reply@northwind.example>}\n"+
 		"brand: {name: Northwind}\nsign_up: open\n")
