@@ -239,8 +239,8 @@ func (p *parser) checkScopes(c *Config, r Resource, at string) {
 	}
 }
 
-// checkScopeText looks for faults of the texts of a scope, and takes that of the first language for readers of languages
-// without one.
+// checkScopeText looks for faults of the texts of a scope, and takes that of the first language for readers of
+// languages without one.
 func (p *parser) checkScopeText(c *Config, s *catalog.Scope, key string) {
 	if len(s.Texts) == 0 {
 		if s.Text == "" && s.Message.IsZero() {

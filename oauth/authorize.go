@@ -127,8 +127,12 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	if values := form["state"]; len(values) > 0 {
 		a.State, a.HasState = values[0], true
 	}
+	// These are set early: they decide who is told of an error, and in which language.
 	if slices.Contains(strings.Fields(form.Get("prompt")), "none") {
-		a.Prompt = "none" // set early: it decides who is told of an error
+		a.Prompt = "none"
+	}
+	if tags := form.Get("ui_locales"); len(tags) <= maxLocales {
+		a.Locales = tags
 	}
 	if err := s.parseVerified(a, form); err != nil {
 		return a, err
@@ -299,22 +303,19 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 	return nil
 }
 
-// promptValues are the values of prompt: those of OpenID Connect Core 1.0, section 3.1.2.1, and create, by which an app asks
-// for the sign-up page (Initiating User Registration via OpenID Connect 1.0).
+// promptValues are the values of prompt: those of OpenID Connect Core 1.0, section 3.1.2.1, and create, by which an app
+// asks for the sign-up page (Initiating User Registration via OpenID Connect 1.0).
 var promptValues = []string{"none", "login", "consent", promptSelectAccount, promptCreate}
 
 // promptCreate asks for the creation of an account.
 const promptCreate = "create"
 
-// maxLocales bounds ui_locales, in bytes. It becomes part of a URL, and what is longer is ignored, as are languages that
-// there are not.
+// maxLocales bounds ui_locales, in bytes. It becomes part of a URL, and a longer one is ignored, as are languages that
+// the server does not offer.
 const maxLocales = 200
 
 // parsePrompt reads prompt and max_age (OpenID Connect Core, section 3.1.2.1), which plain OAuth requests may use too.
 func (s *Server) parsePrompt(a *AuthorizeRequest, form url.Values) error {
-	if tags := form.Get("ui_locales"); len(tags) <= maxLocales {
-		a.Locales = tags
-	}
 	prompts := strings.Fields(form.Get("prompt"))
 	for _, p := range prompts {
 		if !slices.Contains(promptValues, p) {
@@ -427,7 +428,7 @@ func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 	switch {
 	case authTime.IsZero():
 		return true
-	case (slices.Contains(strings.Fields(f.Prompt), "login") || f.AsksSignUp()) && authTime < f.CreatedAt:
+	case (f.asks("login") || f.AsksSignUp()) && authTime < f.CreatedAt:
 		return true
 	case f.HasMaxAge && authTime < f.CreatedAt.Add(-time.Duration(f.MaxAge)*time.Second):
 		return true
@@ -436,7 +437,10 @@ func (f *Flow) NeedsLogin(authTime storage.Time) bool {
 }
 
 // AsksSignUp reports whether the app asks for the sign-up page in place of the sign-in page.
-func (f *Flow) AsksSignUp() bool { return slices.Contains(strings.Fields(f.Prompt), promptCreate) }
+func (f *Flow) AsksSignUp() bool { return f.asks(promptCreate) }
+
+// asks reports whether prompt has a value.
+func (f *Flow) asks(value string) bool { return slices.Contains(strings.Fields(f.Prompt), value) }
 
 // promptSelectAccount asks for a choice of accounts (OpenID Connect Core, section 3.1.2.1).
 const promptSelectAccount = "select_account"
@@ -444,7 +448,7 @@ const promptSelectAccount = "select_account"
 // NeedsSelection reports whether the signed-in resource owner must confirm which account to continue with: the app
 // asked for it, and they did not sign in during this request.
 func (f *Flow) NeedsSelection(authTime storage.Time) bool {
-	return slices.Contains(strings.Fields(f.Prompt), promptSelectAccount) && authTime < f.CreatedAt
+	return f.asks(promptSelectAccount) && authTime < f.CreatedAt
 }
 
 // Selected returns the flow as it continues after its resource owner has confirmed the signed-in account.
@@ -471,7 +475,7 @@ func (s *Server) Remembered(ctx context.Context, a *AuthorizeRequest, userID str
 func (a *AuthorizeRequest) NeedsConsent(known []string) bool {
 	https := strings.HasPrefix(a.RedirectURI, "https://")
 	switch {
-	case slices.Contains(strings.Fields(a.Prompt), "consent"):
+	case a.asks("consent"):
 		return true
 	case a.Client.Public && !https, redirecturi.HasBareScheme(a.RedirectURI):
 		// Any program on the machine could receive such a redirect (RFC 8252, section 8.6).

@@ -1,6 +1,9 @@
 package templates
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 // Brand is the vendor's own look. The zero value is the default look.
 type Brand struct {
@@ -32,6 +35,9 @@ func brandOf(ctx context.Context) Brand {
 	}
 	return b
 }
+
+// supportName is the page or address for help as readers see it.
+func (b Brand) supportName() string { return strings.TrimPrefix(b.SupportURL, "mailto:") }
 
 // brandName is the name of the vendor for readers.
 func brandName(ctx context.Context) string { return brandOf(ctx).Name }

@@ -386,8 +386,8 @@ func (e Email) PlainText(ctx context.Context) string {
 		add(p)
 	}
 	b.WriteString("-- \n" + brandName(ctx) + "\n")
-	if support := brandOf(ctx).SupportURL; support != "" {
-		b.WriteString(tr(ctx, "Help: %s", strings.TrimPrefix(support, "mailto:")) + "\n")
+	if look := brandOf(ctx); look.SupportURL != "" {
+		b.WriteString(tr(ctx, "Help: %s", look.supportName()) + "\n")
 	}
 	return b.String()
 }

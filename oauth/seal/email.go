@@ -31,7 +31,8 @@ func (s *Secrets) SealEmail(e *storage.Email, x EmailSecrets) {
 // time zone, to be tried until it expires. to is the address; the user may have another one by now, or no account yet,
 // and then only their ID is empty.
 func (s *Secrets) NewEmail(
-	ctx context.Context, kind string, u *storage.User, to string, x EmailSecrets, detail map[string]string, expires storage.Time,
+	ctx context.Context, kind string, u *storage.User, to string, x EmailSecrets, detail map[string]string,
+	expires storage.Time,
 ) storage.Email {
 	values := map[string]string{"time_zone": u.TimeZone}
 	maps.Copy(values, detail)

@@ -48,29 +48,17 @@ func (b *bench) signInFirstByte() *row {
 }
 
 func (b *bench) signInPage() *row {
-	var ours, bare string
+	var ours, bare load
 	return &row{
 		topic: "sign-in page, SQLite", limit: "bare handler", want: 0.20,
 		about: "Browsers that were never here ask for the sign-in page, which begins a sign-in for each. The bare " +
 			"handler writes a body of the same length. Sealing the sign-in, rendering the page and the log line limit it.",
-		setup: func(ctx context.Context) error {
-			_, p, err := b.on(ctx, liteReads, standard)
-			if err != nil {
-				return err
-			}
-			ours = p.url + "/login"
-			body, err := fetch(ctx, ours)
-			if err != nil {
-				return err
-			}
-			handler, err := b.bare(ctx, len(body))
-			if err == nil {
-				bare = handler.url
-			}
+		setup: func(ctx context.Context) (err error) {
+			ours, bare, err = b.pairOfGet(ctx, liteReads, standard, "/login")
 			return err
 		},
-		ours:    func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, load{url: ours}) },
-		against: func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, load{url: bare}) },
+		ours:    func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, ours) },
+		against: func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, bare) },
 	}
 }
 

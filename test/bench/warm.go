@@ -61,28 +61,34 @@ func (b *bench) pair(ctx context.Context, name, configuration string, keys bool)
 }
 
 func (b *bench) metadata() *row {
-	const path = "/.well-known/oauth-authorization-server"
-	var ours, bare string
+	var ours, bare load
 	return &row{
 		topic: "metadata", limit: "bare handler", want: 0.60,
 		about: "The metadata of RFC 8414, which are made at start. HTTP and the log line limit it.",
-		setup: func(ctx context.Context) error {
-			_, p, err := b.on(ctx, reads, warm)
-			if err != nil {
-				return err
-			}
-			body, err := fetch(ctx, p.url+path)
-			if err != nil {
-				return err
-			}
-			handler, err := b.bare(ctx, len(body))
-			if err != nil {
-				return err
-			}
-			ours, bare = p.url+path, handler.url
-			return nil
+		setup: func(ctx context.Context) (err error) {
+			ours, bare, err = b.pairOfGet(ctx, reads, warm, "/.well-known/oauth-authorization-server")
+			return err
 		},
-		ours:    func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, load{url: ours}) },
-		against: func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, load{url: bare}) },
+		ours:    func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, ours) },
+		against: func(ctx context.Context, _ int) (float64, error) { return b.wrk(ctx, bare) },
 	}
+}
+
+// pairOfGet is the load that asks for a page or document, and the same load for a bare handler with a body of the same
+// length.
+func (b *bench) pairOfGet(ctx context.Context, name, configuration, path string) (ours, bare load, err error) {
+	_, p, err := b.on(ctx, name, configuration)
+	if err != nil {
+		return ours, bare, err
+	}
+	ours.url = p.url + path
+	body, err := fetch(ctx, ours.url)
+	if err != nil {
+		return ours, bare, err
+	}
+	handler, err := b.bare(ctx, len(body))
+	if err == nil {
+		bare.url = handler.url
+	}
+	return ours, bare, err
 }

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -117,8 +116,6 @@ func (m *mailServer) counts() (different, twice int) {
 	return different, twice
 }
 
-var flowField = regexp.MustCompile(`name="flow" value="([^"]+)"`)
-
 // signUp asks for the email of a sign-up in a browser with an address of its own, and reports whether the server has
 // acknowledged it.
 func (s *server) signUp(n int) bool {
@@ -153,7 +150,7 @@ func (s *server) signUp(n int) bool {
 		return r.StatusCode, string(body)
 	}
 	_, page := do(http.MethodGet, "/signup", nil)
-	flow := flowField.FindStringSubmatch(page)
+	flow := hiddenFlow.FindStringSubmatch(page)
 	if flow == nil {
 		return false
 	}

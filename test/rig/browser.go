@@ -34,6 +34,15 @@ func (b *Browser) Cookies() []*http.Cookie {
 	return b.client.Jar.Cookies(u)
 }
 
+// WithCookiesOf gives the browser the cookies of another one, which may be at another node, and returns it.
+func (b *Browser) WithCookiesOf(other *Browser) *Browser {
+	b.T.Helper()
+	for _, c := range other.Cookies() {
+		b.SetCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/"})
+	}
+	return b
+}
+
 // SetCookie plants a cookie.
 func (b *Browser) SetCookie(c *http.Cookie) {
 	u, err := url.Parse(b.URL)

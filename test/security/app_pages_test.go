@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"doorward/management"
 	"doorward/test/rig"
@@ -20,7 +21,7 @@ func TestPromptCreateShowsTheSignUpPage(t *testing.T) {
 		app := r.App(management.ClientSpec{})
 		sent := altered(app.Params("read"), url.Values{"prompt": {"create"}})
 		for _, b := range []*rig.Browser{r.Browser(), r.Browser().SignIn(r.Alice.Email)} {
-			r.Advance(1e9) // the session is older than the request
+			r.Advance(time.Second) // the session is older than the request
 			a := ask(b, sent)
 			if a.Status != http.StatusSeeOther || a.Location.Path != x.page {
 				t.Errorf("%s: answered %d, %v", x.signUp, a.Status, a.Location)

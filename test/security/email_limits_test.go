@@ -162,10 +162,7 @@ func TestG31_SignUpsInOtherLettersMakeOneAccount(t *testing.T) {
 			form.Set("password", rig.Password)
 			twins := make([]*rig.Browser, n)
 			for i := range twins {
-				twins[i] = nodes[i%len(nodes)].Browser()
-				for _, c := range b.Cookies() {
-					twins[i].SetCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/"})
-				}
+				twins[i] = nodes[i%len(nodes)].Browser().WithCookiesOf(b)
 			}
 			rig.AtOnce(n, func(i int) {
 				if a := twins[i].PostForm("/signup/complete", form); a.Status == http.StatusSeeOther {
@@ -262,10 +259,7 @@ func TestG13_OneNetworkCausesFewEmails(t *testing.T) {
 		r := nodes[0]
 		b := r.Browser()
 		flow := b.Form(b.Get("/login"), "/login")["flow"]
-		other := nodes[len(nodes)-1].Browser()
-		for _, c := range b.Cookies() {
-			other.SetCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/"})
-		}
+		other := nodes[len(nodes)-1].Browser().WithCookiesOf(b)
 		from := func(i int) string { return fmt.Sprintf("2001:db8:1:2:%x::%x", i%7, i+1) }
 		addresses := 1000
 		if other.URL != b.URL {

@@ -170,17 +170,14 @@ func TestG06_EveryLinkAndCodeWorksOnce(t *testing.T) {
 	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		const n = 64
-		// once sends a form from n browsers and returns how many were answered with success.
-		once := func(name, path string, form url.Values, cookies []*http.Cookie, success func(a *rig.Answer) bool) {
+		// once sends a form from n browsers with the cookies of b and returns how many were answered with success.
+		once := func(name, path string, form url.Values, b *rig.Browser, success func(a *rig.Answer) bool) {
 			t.Helper()
 			var worked atomic.Int64
 			var others sync.Map
 			browsers := make([]*rig.Browser, n)
 			for i := range browsers {
-				browsers[i] = nodes[i%len(nodes)].Browser()
-				for _, c := range cookies {
-					browsers[i].SetCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/"})
-				}
+				browsers[i] = nodes[i%len(nodes)].Browser().WithCookiesOf(b)
 			}
 			rig.AtOnce(n, func(i int) {
 				a := browsers[i].PostForm(path, form)
@@ -206,7 +203,7 @@ func TestG06_EveryLinkAndCodeWorksOnce(t *testing.T) {
 
 		askLink(r.Browser(), r.Alice.Email)
 		e := r.Email("sign_in")
-		once("sign-in link", "/login/link", url.Values{"word": {e.Token()}}, nil, redirected)
+		once("sign-in link", "/login/link", url.Values{"word": {e.Token()}}, r.Browser(), redirected)
 		if signIns() != 1 {
 			t.Errorf("sign-in link: %d sessions", signIns())
 		}
@@ -218,7 +215,7 @@ func TestG06_EveryLinkAndCodeWorksOnce(t *testing.T) {
 		askLink(b, r.Alice.Email)
 		e = r.Email("sign_in")
 		form := signInCode(b, e.Code)
-		once("code", "/login/code", form, b.Cookies(), redirected)
+		once("code", "/login/code", form, b, redirected)
 		if signIns() != 2 {
 			t.Errorf("code: %d sessions", signIns())
 		}
@@ -226,22 +223,22 @@ func TestG06_EveryLinkAndCodeWorksOnce(t *testing.T) {
 		b = r.Browser()
 		askSignUp(b, "new@example.com")
 		e = r.Email("sign_up")
-		once("sign-up link", "/signup/link", url.Values{"word": {e.Token()}}, b.Cookies(), redirected)
+		once("sign-up link", "/signup/link", url.Values{"word": {e.Token()}}, b, redirected)
 		form = b.Form(b.Get("/signup/complete"), "/signup/complete")
 		form.Set("name", "New")
 		form.Set("password", rig.Password)
-		once("account", "/signup/complete", form, b.Cookies(), redirected)
+		once("account", "/signup/complete", form, b, redirected)
 
 		askReset(r.Browser(), r.Alice.Email)
 		e = r.Email("reset")
-		once("reset", "/reset", url.Values{"word": {e.Token()}, "password": {"an entirely other harbour"}}, nil, done)
+		once("reset", "/reset", url.Values{"word": {e.Token()}, "password": {"an entirely other harbour"}}, r.Browser(), done)
 		r.Email("password_changed")
 
 		ok(t, r.Identity.AskAddress(r.System(), r.Alice.ID, "alice@new.example"))
 		e = r.Email("address")
-		once("address", "/address", url.Values{"word": {e.Token()}}, nil, done)
+		once("address", "/address", url.Values{"word": {e.Token()}}, r.Browser(), done)
 		e = r.Email("address_changed")
-		once("undo", "/undo", url.Values{"word": {e.Token()}}, nil, redirected)
+		once("undo", "/undo", url.Values{"word": {e.Token()}}, r.Browser(), redirected)
 		if u, err := r.Store.UserByID(r.System(), r.Alice.ID); err != nil || u.Email != r.Alice.Email {
 			t.Errorf("after the undo the address is %s, %v", u.Email, err)
 		}

@@ -101,8 +101,8 @@ func Chromium() (string, error) {
 	return program("Chromium", "chromium", "chromium-browser", "google-chrome")
 }
 
-// Python returns the interpreter that has aiosmtpd, authlib, flask, requests and requests_oauthlib. Debian's packages work only
-// with Debian's own interpreter, and PATH may have another one first.
+// Python returns the interpreter that has aiosmtpd, authlib, flask, requests and requests_oauthlib. Debian's packages
+// work only with Debian's own interpreter, and PATH may have another one first.
 func Python() (string, error) {
 	for _, path := range []string{"/usr/bin/python3", "python3"} {
 		//nolint:noctx // at once
