@@ -24,7 +24,11 @@ const clientCacheTime = 500 * time.Millisecond
 // clients finds clients, and caches them for clientCacheTime.
 type clients struct {
 	store *storage.Store
-	cache *otter.Cache[string, cachedClient]
+	// cache is an otter.Cache. Its name would put otter into each package that uses a Server, as package cache explains.
+	cache interface {
+		GetIfPresent(id string) (c cachedClient, ok bool)
+		Set(id string, c cachedClient) (old cachedClient, ok bool)
+	}
 }
 
 func newClients(store *storage.Store) *clients {

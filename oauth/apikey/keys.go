@@ -36,19 +36,13 @@ type Config struct {
 type Keys struct {
 	store   *storage.Store
 	catalog *catalog.Catalog
-	cache   *cache.Cache[presented, storage.KeyBearer]
-}
-
-// presented is a key as a request presents it.
-type presented struct {
-	digest    [sha256.Size]byte
-	workspace string // slug that the request names; empty for an API key, which has one workspace
+	cache   *cache.Cache[storage.KeyBearer]
 }
 
 // New returns Keys.
 func New(c Config) *Keys {
 	k := &Keys{store: c.Store, catalog: c.Catalog}
-	k.cache = cache.New[presented](c.Store, (*storage.KeyBearer).Dependencies, func(b *storage.KeyBearer) bool {
+	k.cache = cache.New(c.Store, (*storage.KeyBearer).Dependencies, func(b *storage.KeyBearer) bool {
 		return k.statusOf(b) == Good
 	})
 	return k
@@ -128,7 +122,7 @@ func (k *Keys) Verify(ctx context.Context, secret, workspace string) (storage.Ke
 		workspace = ""
 	}
 	digest := sha256.Sum256([]byte(secret))
-	b, err := k.cache.Find(presented{digest, workspace}, func() (b storage.KeyBearer, keep bool, err error) {
+	b, err := k.cache.Find(cache.Key{Digest: digest, Workspace: workspace}, func() (b storage.KeyBearer, keep bool, err error) {
 		if prefix == PrefixPersonalToken {
 			b, err = k.store.PersonalTokenByDigest(ctx, digest[:], workspace)
 			// A caller can name any number of workspaces in which the token may not act.

@@ -33,7 +33,7 @@ type Verifier struct {
 	keyring *Keyring
 	limiter limit.Limiter
 	trusts  map[string][]*trust // by the id of the resource
-	tokens  *cache.Cache[[sha256.Size]byte, storage.Bearer]
+	tokens  *cache.Cache[storage.Bearer]
 }
 
 // New returns a Verifier.
@@ -41,7 +41,7 @@ func New(c Config) *Verifier {
 	v := &Verifier{
 		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, keyring: c.Keyring, limiter: c.Limiter,
 	}
-	v.tokens = cache.New[[sha256.Size]byte](c.Store, (*storage.Bearer).Dependencies, func(b *storage.Bearer) bool {
+	v.tokens = cache.New(c.Store, (*storage.Bearer).Dependencies, func(b *storage.Bearer) bool {
 		return b.Access.RevokedAt.IsZero() && v.whyInactive(b.Access.ExpiresAt, b) == nil
 	})
 	v.trusts = v.newTrusts()
@@ -57,7 +57,7 @@ func (v *Verifier) CacheStats() (hits, misses uint64) {
 
 // accessToken finds an access token by its digest, in memory or in the database.
 func (v *Verifier) accessToken(ctx context.Context, digest []byte) (storage.Bearer, error) {
-	return v.tokens.Find([sha256.Size]byte(digest), func() (storage.Bearer, bool, error) {
+	return v.tokens.Find(cache.Key{Digest: [sha256.Size]byte(digest)}, func() (storage.Bearer, bool, error) {
 		b, err := v.store.AccessTokenByDigest(ctx, digest)
 		return b, true, err
 	})

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/maypok86/otter/v2"
+
 	"doorward/storage"
 	"doorward/test/stores"
 )
@@ -18,7 +20,10 @@ type row struct {
 	ended bool
 }
 
-func newCache(t *testing.T) (*storage.Store, *Cache[string, row]) {
+// key is that of the only row in most tests.
+var key = Key{Workspace: "one"}
+
+func newCache(t *testing.T) (*storage.Store, *Cache[row]) {
 	t.Helper()
 	s := stores.Open(t, "sqlite::memory:")
 	s.Follow(slog.New(slog.DiscardHandler))
@@ -28,8 +33,14 @@ func newCache(t *testing.T) (*storage.Store, *Cache[string, row]) {
 	return s, cacheOf(s)
 }
 
-func cacheOf(s *storage.Store) *Cache[string, row] {
-	return New[string](s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) },
+// kept returns what c keeps for the only row.
+func kept(c *Cache[row]) *entry[row] {
+	e, _ := c.entries.GetIfPresent(key)
+	return e.(*entry[row])
+}
+
+func cacheOf(s *storage.Store) *Cache[row] {
+	return New(s, func(r *row) storage.Dependencies { return storage.DependenciesOf(r.id) },
 		func(r *row) bool { return !r.ended })
 }
 
@@ -46,9 +57,9 @@ func (r *reader) read() (row, bool, error) {
 	return row{r.times, "thing", r.ended}, r.keep, r.err
 }
 
-func find(t *testing.T, c *Cache[string, row], r *reader, want int) {
+func find(t *testing.T, c *Cache[row], r *reader, want int) {
 	t.Helper()
-	if got, err := c.Find("key", r.read); !errors.Is(err, r.err) || got.value != want {
+	if got, err := c.Find(key, r.read); !errors.Is(err, r.err) || got.value != want {
 		t.Errorf("got the row of read %d, error %v; want %d", got.value, err, want)
 	}
 }
@@ -73,7 +84,7 @@ func TestRowsAreReadAgainOnceSomethingChanged(t *testing.T) {
 func TestWhatWasReadDuringAChangeIsNotUsedAfterIt(t *testing.T) {
 	s, c := newCache(t)
 	old := row{value: 1, id: "thing"}
-	got, err := c.Find("key", func() (row, bool, error) {
+	got, err := c.Find(key, func() (row, bool, error) {
 		s.Invalidate() // the change is committed after the statement and before the row is kept
 		return old, true, nil
 	})
@@ -87,7 +98,7 @@ func TestWhatWasReadDuringAChangeIsNotUsedAfterIt(t *testing.T) {
 func TestASlowReaderDoesNotReplaceWhatIsNewer(t *testing.T) {
 	s, c := newCache(t)
 	r := &reader{keep: true, times: 1}
-	if _, err := c.Find("key", func() (row, bool, error) {
+	if _, err := c.Find(key, func() (row, bool, error) {
 		s.Invalidate()
 		find(t, c, r, 2)
 		return row{value: 1, id: "thing"}, true, nil
@@ -102,7 +113,7 @@ func TestRowsAreReadAgainAfterAWhile(t *testing.T) {
 	_, c := newCache(t)
 	r := &reader{keep: true}
 	find(t, c, r, 1)
-	e, _ := c.entries.GetIfPresent("key")
+	e := kept(c)
 	e.read = e.read.Add(-maxAge + time.Second)
 	find(t, c, r, 1)
 	e.read = e.read.Add(-time.Second)
@@ -114,7 +125,7 @@ func TestRowsThatEndAreReadAgain(t *testing.T) {
 	_, c := newCache(t)
 	r := &reader{keep: true}
 	find(t, c, r, 1)
-	e, _ := c.entries.GetIfPresent("key")
+	e := kept(c)
 	e.row.ended = true
 	find(t, c, r, 2)
 }
@@ -130,7 +141,7 @@ func TestUnknownAndUnwantedRowsAreNotKept(t *testing.T) {
 		find(t, c, r, 1)
 		find(t, c, r, 2)
 	}
-	if n := c.entries.EstimatedSize(); n != 0 {
+	if n := c.entries.(*otter.Cache[Key, any]).EstimatedSize(); n != 0 {
 		t.Errorf("%d rows are kept", n)
 	}
 }
@@ -155,12 +166,12 @@ func TestTheCacheIsBounded(t *testing.T) {
 	_, c := newCache(t)
 	for i := range Size + Size/2 {
 		read := func() (row, bool, error) { return row{value: i, id: "thing"}, true, nil }
-		if _, err := c.Find(strconv.Itoa(i), read); err != nil {
+		if _, err := c.Find(Key{Workspace: strconv.Itoa(i)}, read); err != nil {
 			t.Fatal(err)
 		}
 	}
-	c.entries.CleanUp()
-	if n := c.entries.EstimatedSize(); n > Size {
+	c.entries.(*otter.Cache[Key, any]).CleanUp()
+	if n := c.entries.(*otter.Cache[Key, any]).EstimatedSize(); n > Size {
 		t.Errorf("%d rows are kept, want at most %d", n, Size)
 	}
 }

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -93,12 +94,26 @@ const (
 type Verifier struct {
 	config      Config
 	client      *http.Client
-	metadataURL string                         // of this API (RFC 9728); empty: its identifier is not an https URL
-	cache       *otter.Cache[question, answer] // nil: no cache
-	seen        *otter.Cache[[sha256.Size]byte, seen]
+	metadataURL string  // of this API (RFC 9728); empty: its identifier is not an https URL
+	cache       answers // nil: no cache
+	seen        verified
 	discovered  discovered
 	keys        keySet
 }
+
+// The caches of a Verifier are those of otter, without its name: the compiler would put the whole of otter into each
+// package that uses a Verifier.
+type (
+	answers interface {
+		GetIfPresent(q question) (a answer, ok bool)
+		Get(ctx context.Context, q question, load otter.Loader[question, answer]) (answer, error)
+		Invalidate(q question) (old answer, ok bool)
+	}
+	verified interface {
+		GetIfPresent(digest [sha256.Size]byte) (s seen, ok bool)
+		Set(digest [sha256.Size]byte, s seen) (old seen, ok bool)
+	}
+)
 
 // plainURI restricts identifiers, which become part of challenges and paths, to characters without a meaning there.
 var plainURI = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:[A-Za-z0-9._~:/?@!$&'()*+,;=%\[\]-]+$`)
