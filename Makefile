@@ -36,13 +36,15 @@ example-torvus: ## an API behind Doorward, with its page for customers in exampl
 	@CGO_ENABLED=0 go run ./examples/run torvus $(ARGS)
 
 # Where goroutines of the server meet, tests run under the race detector; on the rest it would only cost time. The first
-# run is for those: of the tests with a server of their own, only those whose requests meet (test/stores says how).
+# run is for the packages with such tests: of those with a server of their own, only the tests whose requests meet
+# (test/stores says how).
 # The last run has all tests without the detector, but for test/gateways, which the first run has whole.
 # "make lint" vets, and no test needs the symbols of a debugger, so both are left out.
 GOTEST := go test -vet=off -ldflags=-w
 # The detector leaves out SQLite itself, which is C translated to Go: watching each of its steps takes ten times as long.
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false
-DETECTED := ./test/gateways ./test/security ./storage ./web ./web/api ./web/gateway ./web/page ./oauth/... ./cmd/doorward/process
+DETECTED := ./test/gateways ./test/security ./storage ./web/api ./oauth/apikey ./oauth/identity ./oauth/limit \
+	./oauth/resource ./cmd/doorward/process
 LONGEST := ./test/interop ./test/security ./storage ./test/pages ./test/vendors ./cmd/doorward
 REST = $$(go list ./... | grep -vxF "$$(go list $(LONGEST) ./test/gateways)")
 

@@ -80,8 +80,15 @@ func (t *Tab) Axe(rules ...string) []Violation {
 			return nil, err
 		}
 		inWorld := func(p *runtime.EvaluateParams) { p.ContextID = world.ExecutionContextID }
-		if _, err := chromedp.Evaluate[chromedp.Void](source, inWorld)(ctx, target); err != nil {
+		// A document has one world of a name, so axe is still there after its first check of a page.
+		loaded, err := chromedp.Evaluate[bool](`typeof axe !== "undefined"`, inWorld)(ctx, target)
+		if err != nil {
 			return nil, err
+		}
+		if !loaded {
+			if _, err := chromedp.Evaluate[chromedp.Void](source, inWorld)(ctx, target); err != nil {
+				return nil, err
+			}
 		}
 		return chromedp.Evaluate[[]Violation](
 			`axe.run(document, `+string(text)+`).then(r => r.violations)`,

@@ -38,7 +38,8 @@ func (b *Browser) Cookies() []*http.Cookie {
 func (b *Browser) WithCookiesOf(other *Browser) *Browser {
 	b.T.Helper()
 	for _, c := range other.Cookies() {
-		b.SetCookie(&http.Cookie{Name: c.Name, Value: c.Value, Path: "/"})
+		c.Path = "/"
+		b.SetCookie(c)
 	}
 	return b
 }

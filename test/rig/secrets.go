@@ -167,16 +167,24 @@ func (f failed) Read([]byte) (int, error) {
 }
 
 var (
-	credential = regexp.MustCompile(`(dw_ac|dw_at|dw_rt|dw_cs|dw_in|pat|live|test)_[0-9A-Za-z]{49}`)
-	hidden     = regexp.MustCompile(`name="(flow|token)" value="([^"]+)"`)
+	// afterPrefix is what follows the prefix of a credential. It begins with a character that a search finds fast.
+	afterPrefix = regexp.MustCompile(`_[0-9A-Za-z]{49}`)
+	hidden      = regexp.MustCompile(`name="(flow|token)" value="([^"]+)"`)
 )
 
+// credentialKinds are the kinds of credentials by their prefix.
+var credentialKinds = map[string]string{
+	"dw_ac": SecretCode, "dw_at": SecretAccess, "dw_rt": SecretRefresh, "dw_cs": SecretClient, "dw_in": SecretInvitation,
+	"pat": SecretPersonalToken, "live": SecretKey, "test": SecretKey,
+}
+
 func (s *sniffer) credentials(text string) {
-	for _, m := range credential.FindAllStringSubmatch(text, -1) {
-		s.secrets.Add(map[string]string{
-			"dw_ac": SecretCode, "dw_at": SecretAccess, "dw_rt": SecretRefresh, "dw_cs": SecretClient, "dw_in": SecretInvitation,
-			"pat": SecretPersonalToken, "live": SecretKey, "test": SecretKey,
-		}[m[1]], m[0])
+	for _, found := range afterPrefix.FindAllStringIndex(text, -1) {
+		for prefix, kind := range credentialKinds {
+			if strings.HasSuffix(text[:found[0]], prefix) {
+				s.secrets.Add(kind, prefix+text[found[0]:found[1]])
+			}
+		}
 	}
 }
 

@@ -101,6 +101,19 @@ func TestUILocalesChooseTheLanguage(t *testing.T) {
 		want(page, x.after)
 		want(b.Get("/settings/profile"), "fr")
 	}
-	b := r.Browser()
-	want(ask(b, altered(app.Params("read"), url.Values{"ui_locales": {"de"}, "redirect_uri": {"https://else.example"}})), "de")
+	// It counts for every refusal on a page, also of what the server reads first.
+	for name, wrong := range map[string]url.Values{
+		"another redirect URI":      {"redirect_uri": {"https://else.example"}},
+		"an unknown app":            {"client_id": {"app_unknown"}},
+		"no app":                    {"client_id": nil},
+		"a parameter given twice":   {"client_id": {app.ID, app.ID}},
+		"a redirect URI sent twice": {"redirect_uri": {"https://else.example", "https://else.example"}},
+	} {
+		wrong.Set("ui_locales", "de")
+		page := ask(r.Browser(), altered(app.Params("read"), wrong))
+		if page.Status != http.StatusBadRequest {
+			t.Errorf("%s: status %d, want 400", name, page.Status)
+		}
+		want(page, "de")
+	}
 }
