@@ -136,6 +136,16 @@ func (o *Outbox) send(ctx context.Context, s Sender, e *storage.Email) error {
 	return s.Send(ctx, m)
 }
 
+// lifetime is how long what an email holds works. The email is written a moment after the link in it, maybe in the next
+// second, so a lifetime in minutes is rounded to minutes.
+func lifetime(e *storage.Email) time.Duration {
+	d := e.ExpiresAt.Sub(e.CreatedAt)
+	if d < time.Minute {
+		return d
+	}
+	return d.Round(time.Minute)
+}
+
 // Write writes an email in the language and brand of its reader.
 func (o *Outbox) Write(ctx context.Context, e *storage.Email) (Message, error) {
 	secrets, err := o.Secrets.OpenEmail(e)
@@ -153,7 +163,7 @@ func (o *Outbox) Write(ctx context.Context, e *storage.Email) (Message, error) {
 	view := templates.EmailView{
 		Now: o.Store.Now().Time(), Issuer: o.Issuer, Recipient: e.Recipient, URL: secrets.URL, Code: secrets.Code,
 		ExpiresAt: e.ExpiresAt.Time(), Detail: e.Detail, SignUp: o.SignUp, At: e.CreatedAt.Time(),
-		Duration: e.ExpiresAt.Sub(e.CreatedAt),
+		Duration: lifetime(e),
 	}
 	if at, err := time.Parse(time.RFC3339, e.Detail["at"]); err == nil {
 		view.At = at

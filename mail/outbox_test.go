@@ -300,6 +300,16 @@ func TestMailIsInTheReadersLanguage(t *testing.T) {
 	})
 }
 
+// The time in an email is the one that was configured, although the email is stored a moment after the link.
+func TestMailSaysHowLongALinkWorks(t *testing.T) {
+	p := newPost(t, stores.Open(t, "sqlite::memory:"))
+	p.add("ann@example.com", func(*storage.Email) { p.now = p.now.Add(time.Second) })
+	p.send()
+	if text := p.out.got[0].Text; !strings.Contains(text, "within 15 minutes") {
+		t.Errorf("the email does not say 15 minutes: %s", text)
+	}
+}
+
 // When the connection fails, the rest of the batch is not tried on it now; when one email is refused, the rest is.
 func TestMailBatchAfterAFailure(t *testing.T) {
 	stores.OnEachEngine(t, func(t *testing.T, s *storage.Store) {
