@@ -287,7 +287,7 @@ func (s *Service) AskAddress(ctx context.Context, userID, email string) error {
 	return nil
 }
 
-// ChangeAddress changes a user's address to the one that a link of AskAddress proves. The address before gets an email
+// ChangeAddress changes a user's address to the one that a link of AskAddress proves. The old address gets an email
 // with a link that undoes the change for a week. It needs no session: the user asked for the link with a fresh proof.
 // Errors are ErrLink, and *Invalid if the address was taken meanwhile.
 func (s *Service) ChangeAddress(ctx context.Context, token string) (storage.User, error) {

@@ -35,7 +35,7 @@ func (s *Handlers) AddressPage(w http.ResponseWriter, r *http.Request) error {
 		Button: locale.New("Use this address"),
 		Paragraphs: []locale.Text{
 			locale.New("The account %s gets the address %s.", user.Email, proof.Email),
-			locale.New("The address before gets an email with which the change can be undone for 7 days."),
+			locale.New("The old address gets an email with which the change can be undone for 7 days."),
 		},
 	}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.ProvePage(view))
