@@ -122,7 +122,8 @@ func (k *Keys) Verify(ctx context.Context, secret, workspace string) (storage.Ke
 		workspace = ""
 	}
 	digest := sha256.Sum256([]byte(secret))
-	b, err := k.cache.Find(cache.Key{Digest: digest, Workspace: workspace}, func() (b storage.KeyBearer, keep bool, err error) {
+	key := cache.Key{Digest: digest, Workspace: workspace}
+	b, err := k.cache.Find(key, func() (b storage.KeyBearer, keep bool, err error) {
 		if prefix == PrefixPersonalToken {
 			b, err = k.store.PersonalTokenByDigest(ctx, digest[:], workspace)
 			// A caller can name any number of workspaces in which the token may not act.
