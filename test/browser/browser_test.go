@@ -218,3 +218,42 @@ func TestV79_AnAbortedNavigationIsJudgedByThePageThatArrives(t *testing.T) {
 		t.Errorf("the page says %q", got)
 	}
 }
+
+// A page may finish loading after the tab was told to go on. The tab waits for the next page all the same.
+func TestV79_ALateLoadEventOfThePageBeforeDoesNotCount(t *testing.T) {
+	next, loaded := make(chan struct{}), make(chan struct{})
+	until := func(r *http.Request, c chan struct{}) {
+		select {
+		case <-c:
+		case <-r.Context().Done():
+		}
+	}
+	mux := http.NewServeMux()
+	write := func(w http.ResponseWriter, body string) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = fmt.Fprint(w, head+body+"</main></body></html>")
+	}
+	mux.HandleFunc("GET /first", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, `<a href="/slow">Slow</a>`)
+	})
+	mux.HandleFunc("GET /slow", func(w http.ResponseWriter, _ *http.Request) {
+		write(w, `<h1>Slow</h1><img src="/picture.png" alt=""><script>onload = () => { fetch("/loaded") }</script>`)
+	})
+	mux.HandleFunc("GET /picture.png", func(_ http.ResponseWriter, r *http.Request) { until(r, next) })
+	mux.HandleFunc("GET /loaded", func(http.ResponseWriter, *http.Request) { close(loaded) })
+	mux.HandleFunc("GET /next", func(w http.ResponseWriter, r *http.Request) {
+		close(next)
+		until(r, loaded)
+		write(w, `<h1>Next</h1><img src="/last.png" alt="">`)
+	})
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	tab := browser.New(t)
+	tab.Goto(s.URL + "/first")
+	tab.Press("a")
+	tab.Wait("h1")
+	tab.Goto(s.URL + "/next")
+	if got := browser.Evaluate[string](tab, `document.body.innerText + document.readyState`); got != "Nextcomplete" {
+		t.Errorf("the page is %q", got)
+	}
+}

@@ -2,15 +2,21 @@ package browser
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
@@ -74,7 +80,7 @@ func (t *Tab) Enter(selector, keys string) {
 	t.load(chromedp.SendKeys(chromedp.CSS(selector), keys+"\r", chromedp.NodeVisible))
 }
 
-// Fill replaces the text in a field by typing.
+// Fill replaces the text in a field as a person does who pastes one.
 func (t *Tab) Fill(selector, text string) {
 	t.tb.Helper()
 	field := chromedp.CSS(selector)
@@ -86,7 +92,7 @@ func (t *Tab) Fill(selector, text string) {
 		t.Keys(kb.Delete)
 		return
 	}
-	t.Keys(text)
+	call(t, input.InsertText, input.InsertTextParams{Text: text})
 }
 
 // Keys types keys into the focused element, such as kb.Tab of package chromedp/kb.
@@ -116,25 +122,25 @@ func (t *Tab) Wait(selector string) {
 // Has reports whether an element matches now.
 func (t *Tab) Has(selector string) bool {
 	t.tb.Helper()
-	return len(run(t, chromedp.QueryNodeIDs(chromedp.CSSAll(selector), chromedp.AtLeast(0)))) > 0
+	return look[bool](t, "html", `document.querySelector(`+quoted(selector)+`) !== null`)
 }
 
 // Text is the visible text of an element, without white space around it.
 func (t *Tab) Text(selector string) string {
 	t.tb.Helper()
-	return strings.TrimSpace(run(t, chromedp.Text(chromedp.CSS(selector), chromedp.NodeReady)))
+	return strings.TrimSpace(look[string](t, selector, `e.checkVisibility() ? e.innerText : ""`))
 }
 
 // Attribute is the value of an element's attribute, empty when it has none.
 func (t *Tab) Attribute(selector, name string) string {
 	t.tb.Helper()
-	return run(t, chromedp.AttributeValue(chromedp.CSS(selector), name, chromedp.NodeReady)).Value
+	return look[string](t, selector, `e.getAttribute(`+quoted(name)+`) ?? ""`)
 }
 
 // HTML is the whole document as it is now.
 func (t *Tab) HTML() string {
 	t.tb.Helper()
-	return run(t, chromedp.OuterHTML(chromedp.CSS("html"), chromedp.NodeReady))
+	return look[string](t, "html", `e.outerHTML`)
 }
 
 // Title is the document's title.
@@ -307,10 +313,42 @@ func enableNetwork(ctx context.Context, target *chromedp.Target) error {
 	return err
 }
 
-// load runs an action and waits for the load event of the page that it leads to.
+// load runs an action and waits for the load event of the page that it leads to. An event of the page before it, which
+// may come late, does not count.
 func (t *Tab) load(a chromedp.Action[chromedp.Void]) {
 	t.tb.Helper()
-	run(t, chromedp.WaitEvent(page.LoadEventFired, nil, a))
+	before := call(t, page.GetFrameTree, cdp.Empty{}).FrameTree.Frame
+	run(t, chromedp.WaitEvent(page.LifecycleEvent, func(e page.EventLifecycleEvent) bool {
+		return e.Name == "load" && e.FrameID == before.ID && e.LoaderID != before.LoaderID
+	}, a))
+}
+
+// look evaluates a JavaScript expression about the first element that matches, as e, once there is one. The search and
+// the answer are one message to the browser, so a page that gives way to the next one does so before or after it. A
+// chromedp query takes several, and fails when the page changes between two.
+func look[T any](t *Tab, selector, expression string) T {
+	t.tb.Helper()
+	script := `((e) => e && {value: ` + expression + `})(document.querySelector(` + quoted(selector) + `))`
+	return run(t, func(ctx context.Context, target *chromedp.Target) (value T, err error) {
+		for {
+			found, err := chromedp.Evaluate[*struct{ Value T }](script)(ctx, target)
+			if between := new(cdproto.Error); err != nil && !errors.As(err, &between) {
+				return value, err
+			}
+			if found != nil {
+				return found.Value, nil
+			}
+			if _, err := chromedp.Sleep(5*time.Millisecond)(ctx, target); err != nil {
+				return value, fmt.Errorf("%s: %w", selector, err)
+			}
+		}
+	})
+}
+
+// quoted is a text as a JavaScript string.
+func quoted(text string) string {
+	b, _ := json.Marshal(text) // a string has no error
+	return string(b)
 }
 
 func (t *Tab) do(actions ...chromedp.Action[chromedp.Void]) {

@@ -7,6 +7,12 @@ if [ ! -e "$policy" ]; then
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod 755 "$policy"
 fi
-install() { apt-get install --yes --quiet --no-install-recommends "$@"; }
+# Of "one|other", the first where the lists have it.
+chosen() {
+	for name; do
+		if [ -n "$(apt-cache madison "${name%|*}" 2>/dev/null)" ]; then echo "${name%|*}"; else echo "${name#*|}"; fi
+	done
+}
+install() { apt-get install --yes --quiet --no-install-recommends $(chosen "$@"); }
 # The lists of packages may be missing or old.
 install "$@" || { apt-get update --quiet && install "$@"; }

@@ -31,13 +31,13 @@ var apt string
 type need struct {
 	what     string       // the name, for manual installation
 	missing  func() error // returns nil if it is installed
-	packages []string     // Debian packages
+	packages []string     // Debian packages; of "one|other" the first that there is
 }
 
 var needs = []need{
 	{"a C compiler with its library's headers, for Go's race detector", compiler, []string{"gcc", "libc6-dev"}},
 	{"PostgreSQL 15 or later, the server's programs and pgbench", postgreSQL, []string{"postgresql"}},
-	{"Chromium or Chrome", second(setup.Chromium), []string{"chromium", "fonts-liberation"}},
+	{"Chromium or Chrome", second(setup.Chromium), []string{"chromium-headless-shell|chromium", "fonts-liberation"}},
 	{"a Japanese font, for the pages in Japanese", setup.JapaneseFont, []string{"fonts-ipafont-gothic", "fontconfig"}},
 	{
 		"Python 3 with aiosmtpd, authlib, flask, requests and requests-oauthlib", second(setup.Python),
