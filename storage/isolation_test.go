@@ -273,7 +273,7 @@ func TestS05_NoSettingStaysOnAConnection(t *testing.T) {
 	must(t, err)
 	t.Cleanup(s.Close)
 	a, b := neighbours(t, s)
-	const calls = 40
+	const calls = 12
 	_, errs := atOnce(racers, func(i int) error {
 		mine := a
 		if i%2 == 1 {

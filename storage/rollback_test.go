@@ -492,21 +492,24 @@ var rollbacks = map[string]func(t *testing.T, s *storage.Store, write func(ctx c
 	},
 }
 
+// empty deletes everything that a world and the writes leave behind.
+func empty(t *testing.T, s *storage.Store) {
+	t.Helper()
+	for _, table := range []string{
+		"settings", "users", "workspaces", "reserved_slugs", "clients", "decided_flows",
+		"access_tokens", "audit_events", "signing_keys", "emails", "email_limits", "email_proofs",
+	} {
+		if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 	onEachEngine(t, func(t *testing.T, s *storage.Store) {
 		for name, write := range writes {
 			t.Run(name, func(t *testing.T) {
-				if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM settings"); err != nil {
-					t.Fatal(err)
-				}
-				for _, table := range []string{
-					"users", "workspaces", "reserved_slugs", "clients", "decided_flows",
-					"access_tokens", "audit_events", "signing_keys", "emails", "email_limits", "email_proofs",
-				} {
-					if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
-						t.Fatal(err)
-					}
-				}
+				empty(t, s)
 				w := newWorld(t, s)
 				before, generation := dump(t, s), s.Generation()
 				for way, rollBack := range rollbacks {

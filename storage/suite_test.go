@@ -235,8 +235,17 @@ func tables(t *testing.T, s *storage.Store) []string {
 func dump(t *testing.T, s *storage.Store) []string {
 	t.Helper()
 	var lines []string
-	for _, table := range tables(t, s) {
-		lines = append(lines, dumpTable(t, s, table)...)
+	if s.Engine() == "postgresql" {
+		// One statement for all tables: one for each takes five times as long.
+		var selects []string
+		for _, table := range tables(t, s) {
+			selects = append(selects, fmt.Sprintf("SELECT '%s' AS name, row_to_json(r)::text AS content FROM %[1]s r", table))
+		}
+		lines = dumpColumns(t, s, "("+strings.Join(selects, " UNION ALL ")+") of_all", "*")
+	} else {
+		for _, table := range tables(t, s) {
+			lines = append(lines, dumpTable(t, s, table)...)
+		}
 	}
 	slices.Sort(lines)
 	return lines

@@ -1,8 +1,10 @@
 package rig
 
 import (
+	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"doorward/storage"
 	"doorward/test/stores"
@@ -18,14 +20,35 @@ func Nodes(t *testing.T, a, b Options) []*Rig {
 	url := stores.PostgreSQL(t)
 	a.Issuer, b.Issuer = nodesIssuer, nodesIssuer
 	nodes := []*Rig{New(t, stores.Open(t, url), a), New(t, stores.Open(t, url), b)}
-	for _, n := range nodes {
-		n.IsOneOfSeveral()
-	}
+	AreNodes(nodes...)
 	return nodes
 }
 
-// IsOneOfSeveral says that others use the rig's database too: it catches up with their changes before each request.
-func (r *Rig) IsOneOfSeveral() { r.oneOfSeveral.Store(true) }
+// AreNodes says that rigs share a database: before each request, one catches up with the changes by the others.
+func AreNodes(nodes ...*Rig) {
+	for _, n := range nodes {
+		n.nodes = nodes
+	}
+}
+
+// catchUp waits until the rig has seen the changes that other nodes have made since the last call: a test cannot wait
+// for the second within which these count here. Without the database, it gives up after a while.
+func (r *Rig) catchUp(ctx context.Context) {
+	var made uint64
+	for _, n := range r.nodes {
+		if n != r {
+			made += n.Store.Generation()
+		}
+	}
+	if made == r.caughtUp.Load() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 1500*time.Millisecond)
+	defer cancel()
+	if r.Store.CatchUp(ctx) == nil {
+		r.caughtUp.Store(made)
+	}
+}
 
 // EachNodes runs fn with one node on SQLite, with one on PostgreSQL, and with two on one PostgreSQL database, as Each
 // does.

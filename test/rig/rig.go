@@ -67,8 +67,8 @@ type Rig struct {
 	Seen       *Secrets     // by all clients of this rig
 	outbox     *mail.Outbox // writes emails, and sends none
 	offset     atomic.Int64
-	// oneOfSeveral: it catches up with the changes of other nodes before each request.
-	oneOfSeveral atomic.Bool
+	nodes      []*Rig        // that share its database, and itself; see AreNodes
+	caughtUp   atomic.Uint64 // how many changes by other nodes it has seen
 }
 
 // Options change what a rig is made of; the zero value is a server as it comes.
@@ -134,13 +134,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r := &Rig{T: t, Store: store, Metrics: prometheus.NewRegistry(), Log: &Log{}, Seen: &Secrets{kind: map[string]string{}}}
 	store.SetClock(func() time.Time { return time.Now().Add(time.Duration(r.offset.Load())) })
 	listener := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		if r.oneOfSeveral.Load() {
-			// A test cannot wait for the second within which a change by another node counts here. Without the database,
-			// the request must be answered too.
-			ctx, cancel := context.WithTimeout(q.Context(), 1500*time.Millisecond)
-			_ = store.CatchUp(ctx)
-			cancel()
-		}
+		r.catchUp(q.Context())
 		r.Web.ServeHTTP(w, q)
 	}))
 	listener.Config.ReadHeaderTimeout, listener.Config.MaxHeaderBytes = 5*time.Second, 32<<10

@@ -30,8 +30,7 @@ func twoNodes(t *testing.T, o rig.Options, fn func(t *testing.T, one, two *rig.R
 	o.Issuer = "http://localhost:8080"
 	eachURL(t, func(t *testing.T, link string) {
 		one, two := rig.New(t, stores.Open(t, link), o), rig.New(t, stores.Open(t, link), o)
-		one.IsOneOfSeveral()
-		two.IsOneOfSeveral()
+		rig.AreNodes(one, two)
 		fn(t, one, two)
 	})
 }
