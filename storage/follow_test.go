@@ -108,9 +108,7 @@ func keepAll(s *storage.Store, all []cacheable) (kept []keptRow) {
 // A change that leaves the row of a credential as it is need not invalidate it; one that changes the row must, in this
 // process and in others.
 func TestEveryChangeInvalidatesTheRowsThatItChanges(t *testing.T) {
-	if stores.OnlyAtOnce() {
-		return
-	}
+	stores.Alone(t)
 	each := func(t *testing.T, url string) {
 		t.Helper()
 		sqlite := strings.HasPrefix(url, "sqlite:")

@@ -228,6 +228,7 @@ func raise(t *testing.T, url, sqlState string, times int) {
 }
 
 func TestZ4c_FailuresInsideATransaction(t *testing.T) {
+	stores.Alone(t)
 	url := stores.PostgreSQL(t)
 	s := stopped(stores.Open(t, url))
 	w := newWorld(t, s)
@@ -310,6 +311,7 @@ func TestZ4c_DeadlockIsRetried(t *testing.T) {
 }
 
 func TestUnavailableDatabaseIsNeverANo(t *testing.T) {
+	stores.Alone(t)
 	check := func(t *testing.T, s *storage.Store, w *world) {
 		t.Helper()
 		ctx := system(t)

@@ -195,6 +195,7 @@ var decidingColumns = map[string]string{
 }
 
 func TestWhatDecidesAboutACredentialChangesAnnounced(t *testing.T) {
+	stores.Alone(t)
 	rows := func(s *storage.Store) (all []string) {
 		for table, columns := range decidingColumns {
 			all = append(all, dumpColumns(t, s, table, columns)...)

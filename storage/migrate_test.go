@@ -96,6 +96,7 @@ func TestZ13_MigrationsByManyAtOnce(t *testing.T) {
 }
 
 func TestMigrationsAreListed(t *testing.T) {
+	stores.Alone(t)
 	onEachEmptyDatabase(t, func(t *testing.T, url string) {
 		s := open(t, url)
 		embedded, err := fs.Glob(s.EmbeddedMigrations(), "*.sql")
@@ -128,6 +129,7 @@ func TestMigrationsAreListed(t *testing.T) {
 }
 
 func TestFailedMigrationChangesNothingAndIsFinishedLater(t *testing.T) {
+	stores.Alone(t)
 	onEachEmptyDatabase(t, func(t *testing.T, url string) {
 		s := open(t, url)
 		embedded := s.EmbeddedMigrations()
@@ -229,6 +231,7 @@ func TestS12_TwoProcessesOnOneFileAreSafe(t *testing.T) {
 }
 
 func TestPathsWithStrangeCharacters(t *testing.T) {
+	stores.Alone(t)
 	for _, name := range []string{"a b.db", "100%.db", "a?mode=memory.db", "a#b.db", "%20.db", "a&b=c.db", "ünï.db"} {
 		path := filepath.Join(t.TempDir(), name)
 		s := stores.Open(t, "sqlite:"+path)
@@ -246,6 +249,7 @@ func TestPathsWithStrangeCharacters(t *testing.T) {
 }
 
 func TestCopyBesideTheFileBeforeAMigration(t *testing.T) {
+	stores.Alone(t)
 	url := stores.NoSQLite(t)
 	path := strings.TrimPrefix(url, "sqlite:")
 	copies := func() []string {

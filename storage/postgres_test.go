@@ -71,6 +71,7 @@ func asSuperuser(t *testing.T, server *postgres.Server, url string) string {
 }
 
 func TestRolesAreMadeByALoginThatMay(t *testing.T) {
+	stores.Alone(t)
 	server := postgres.Private(t, postgres.Options{})
 	cluster := server.Cluster()
 	roles := func() int {
@@ -135,6 +136,7 @@ func printedSQL(t *testing.T, err error) string {
 }
 
 func TestRolesForAMigratingLoginOfItsOwn(t *testing.T) {
+	stores.Alone(t)
 	server := postgres.Private(t, postgres.Options{})
 	cluster := server.Cluster()
 	owner := cluster.Login(t, postgres.Login{CreateRole: true, Database: true})
@@ -161,6 +163,7 @@ func TestRolesForAMigratingLoginOfItsOwn(t *testing.T) {
 }
 
 func TestS03_StartIsRefusedWhenARoleCouldLookPastRowLevelSecurity(t *testing.T) {
+	stores.Alone(t)
 	server := postgres.Private(t, postgres.Options{})
 	url := server.Cluster().Login(t, postgres.Login{CreateRole: true, Database: true})
 	must(t, start(t.Context(), url, storage.Options{}))

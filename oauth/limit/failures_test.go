@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"doorward/test/stores"
 )
 
 // clock is moved by hand.
@@ -177,6 +179,7 @@ func TestReservationsGivenBackLeaveNothing(t *testing.T) {
 }
 
 func TestL11_MemoryIsBoundedAndOldestGoes(t *testing.T) {
+	stores.Alone(t)
 	f := NewFailures(newClock().now, Rule{Count: 1, Per: time.Minute})
 	fails(t, f, 1, "first")
 	fails(t, f, 1, "live")

@@ -13,6 +13,7 @@ import (
 )
 
 func TestL11_MemoryIsBoundedAndLiveCountersKeepTheirState(t *testing.T) {
+	stores.Alone(t)
 	s, c := openAt(t, "sqlite::memory:")
 	m := NewMemory(s)
 	if m.bound != 1_000_000 {
@@ -217,6 +218,7 @@ func TestFaultsOfTheCallerAreErrors(t *testing.T) {
 
 // Memory and both databases give the same answers to the same calls by the same clock.
 func TestAllLimitersAgree(t *testing.T) {
+	stores.Alone(t)
 	for name, back := range map[string]bool{"with a clock that is set back": true, "with clean-up": false} {
 		t.Run(name, func(t *testing.T) {
 			seed := rand.Uint64()

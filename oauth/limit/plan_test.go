@@ -158,6 +158,7 @@ func TestL02_TwoNodesShareExactly(t *testing.T) {
 }
 
 func TestL03_EdgeOfAWindowAdmitsTwiceItsSizeAtMost(t *testing.T) {
+	stores.Alone(t)
 	onEachLimiter(t, func(t *testing.T, l Limiter, c *clock) {
 		for name, length := range map[string]time.Duration{"hour": time.Hour, "day": 24 * time.Hour} {
 			p := each[name].plan
@@ -180,6 +181,7 @@ func TestL03_EdgeOfAWindowAdmitsTwiceItsSizeAtMost(t *testing.T) {
 }
 
 func TestL04_BurstHoldsInAnyMinute(t *testing.T) {
+	stores.Alone(t)
 	onEachLimiter(t, func(t *testing.T, l Limiter, c *clock) {
 		for _, burst := range []int64{7, 60} {
 			p, counter := Plan{Burst: burst}, fmt.Sprint(burst)
@@ -213,6 +215,7 @@ func TestL04_BurstHoldsInAnyMinute(t *testing.T) {
 }
 
 func TestL05_ClockThatJumps(t *testing.T) {
+	stores.Alone(t)
 	onEachLimiter(t, func(t *testing.T, l Limiter, c *clock) {
 		for name, x := range each {
 			for _, jump := range []time.Duration{-time.Hour, time.Hour, -time.Second, time.Second, -61 * time.Second} {
@@ -254,6 +257,7 @@ func TestL05_ClockThatJumps(t *testing.T) {
 }
 
 func TestL06_CountersShareNothing(t *testing.T) {
+	stores.Alone(t)
 	onEachLimiter(t, func(t *testing.T, l Limiter, _ *clock) {
 		p := Plan{Hour: 2, Day: 2, Burst: 2}
 		for _, counter := range []string{

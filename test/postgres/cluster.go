@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -27,6 +28,9 @@ type Cluster struct {
 
 	mu        sync.Mutex
 	templates map[string]string // key → database, once it is known to exist
+
+	making sync.Mutex
+	maker  *pgx.Conn // makes and drops databases; nil: none yet
 }
 
 // NewCluster is a cluster reached by its superuser's URL.
@@ -60,8 +64,23 @@ func (c *Cluster) DropDatabase(ctx context.Context, databaseURL string) error {
 	if err != nil {
 		return err
 	}
-	name := pgx.Identifier{strings.TrimPrefix(u.Path, "/")}.Sanitize()
-	return c.exec(ctx, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)")
+	name := strings.TrimPrefix(u.Path, "/")
+	// PostgreSQL looks only ten times a second whether those that it ends have gone. Those that were closed a moment ago
+	// need no more than a few milliseconds.
+	for range 20 {
+		var inUse bool
+		err := c.withMaker(ctx, func(conn *pgx.Conn) error {
+			return conn.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = $1)", name).Scan(&inUse)
+		})
+		if err != nil {
+			return err
+		}
+		if !inUse {
+			break
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	return c.exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
 }
 
 // template returns the name of the template database of key, and makes it when no process has yet.
@@ -176,10 +195,25 @@ func (c *Cluster) DropLogin(ctx context.Context, loginURL string) error {
 }
 
 func (c *Cluster) exec(ctx context.Context, statement string) error {
-	return c.connected(ctx, func(conn *pgx.Conn) error {
+	return c.withMaker(ctx, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, statement)
 		return err
 	})
+}
+
+// withMaker calls fn with the connection for making and dropping databases, which stays open: a new one takes as long as
+// what it is for.
+func (c *Cluster) withMaker(ctx context.Context, fn func(*pgx.Conn) error) error {
+	c.making.Lock()
+	defer c.making.Unlock()
+	if c.maker == nil || c.maker.Ping(ctx) != nil {
+		conn, err := pgx.Connect(ctx, c.superuser)
+		if err != nil {
+			return err
+		}
+		c.maker = conn
+	}
+	return fn(c.maker)
 }
 
 func (c *Cluster) connected(ctx context.Context, fn func(*pgx.Conn) error) error {

@@ -111,9 +111,7 @@ func TestK05_K08_ExpiryIsComparedWithTheClock(t *testing.T) {
 // A server that starts with another configuration answers by it at once, although the one before it answered from
 // memory a moment ago.
 func TestR08_AnotherConfigurationCountsAtOnce(t *testing.T) {
-	if stores.OnlyAtOnce() {
-		t.Skip("no requests meet in it: the run without the race detector has it")
-	}
+	stores.Alone(t)
 	eachURL(t, func(t *testing.T, link string) {
 		o := cacheOptions()
 		r := rig.New(t, stores.Open(t, link), o)
@@ -159,6 +157,7 @@ func TestR08_AnotherConfigurationCountsAtOnce(t *testing.T) {
 
 // Unknown credentials, and workspaces in which a token may not act, take no memory, however many a caller tries.
 func TestNothingIsKeptForWhatIsUnknown(t *testing.T) {
+	stores.Alone(t)
 	const many = 20_000
 	r := rig.Memory(t, cacheOptions())
 	home := personal(t, r, r.Alice.ID)

@@ -14,6 +14,7 @@ import (
 	"doorward/management"
 	"doorward/test/rig"
 	"doorward/test/setup"
+	"doorward/test/stores"
 )
 
 func TestH06_NoHeaderChangesWhatTheServerCallsItself(t *testing.T) {
@@ -210,6 +211,7 @@ func TestH09_OnlyAnAppsOwnPagesMayReadItsAnswers(t *testing.T) {
 }
 
 func TestH11_TheAdminListenersPathsAreNotPublic(t *testing.T) {
+	stores.Alone(t)
 	port, err := setup.FreePort(t.Context())
 	ok(t, err)
 	aside := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))

@@ -25,6 +25,14 @@ const OnlyVariable = "DOORWARD_TEST_ONLY"
 // OnlyAtOnce reports whether this run is for tests in which goroutines meet, so that others have nothing to do.
 func OnlyAtOnce() bool { return os.Getenv(OnlyVariable) == "at-once" }
 
+// Alone skips a test in which no goroutines meet, where the run is for the others.
+func Alone(tb testing.TB) {
+	tb.Helper()
+	if OnlyAtOnce() {
+		tb.Skip("no goroutines meet in it: the run without the race detector has it")
+	}
+}
+
 // OnEachEngine runs fn on SQLite in memory and on PostgreSQL, each with an empty migrated database. Where goroutines
 // meet in the database, use OnEachEngineParallel.
 func OnEachEngine(t *testing.T, fn func(t *testing.T, s *storage.Store)) {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
 
 	"doorward/management"
 	"doorward/oauth"
@@ -57,7 +58,7 @@ type API struct {
 	visitor    func(*http.Request) (Visitor, error)
 	sameOrigin *http.CrossOriginProtection
 	operations []operation
-	document   []byte // OpenAPI, as JSON
+	document   func() []byte // OpenAPI, as JSON; made for the first who asks
 }
 
 // New creates an API.
@@ -77,7 +78,7 @@ func New(c Config) *API {
 		sameOrigin: http.NewCrossOriginProtection(),
 	}
 	a.operations = a.table()
-	a.document = a.describe(c.SessionCookie)
+	a.document = sync.OnceValue(func() []byte { return a.describe(c.SessionCookie) })
 	return a
 }
 
@@ -93,7 +94,7 @@ func (a *API) Register(handle func(pattern string, h http.Handler)) {
 	handle("GET "+documentPath, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-cache")
-		_, _ = w.Write(a.document) // an error means that the client has gone
+		_, _ = w.Write(a.document()) // an error means that the client has gone
 	}))
 }
 
