@@ -231,7 +231,7 @@ func tables(t *testing.T, s *storage.Store) []string {
 	return list
 }
 
-// dump is everything that is stored, a line for each row.
+// dump is everything that is stored, a line for each row, to be compared with another.
 func dump(t *testing.T, s *storage.Store) []string {
 	t.Helper()
 	var lines []string
