@@ -39,9 +39,9 @@ example-torvus: ## an API behind Doorward, with its page for customers in exampl
 # run is for the packages with such tests: of those with a server of their own, only the tests whose requests meet
 # (test/stores says how).
 # The last run has all tests without the detector, but for test/gateways, which the first run has whole.
-# "make lint" vets, and no test needs the symbols of a debugger, so both are left out. Tests often wait for a database,
+# "make lint" vets, and no test needs symbols for a debugger, so both are left out. Tests often wait for a database,
 # a browser or another program, so there are two packages for each core.
-GOTEST = go test -vet=off -ldflags=-w -p $$(($$(getconf _NPROCESSORS_ONLN) * 2))
+GOTEST = go test -vet=off -ldflags=-s -p $$(($$(getconf _NPROCESSORS_ONLN) * 2))
 # The detector leaves out SQLite itself, which is C translated to Go: watching each of its steps takes ten times as long.
 RACE := -race -gcflags=modernc.org/sqlite/lib=-race=false
 DETECTED := ./test/gateways ./test/security ./storage ./web/api ./oauth/apikey ./oauth/identity ./oauth/limit \

@@ -169,31 +169,13 @@ func only(t *testing.T, r *rig.Rig) mail.Message {
 	return list[0]
 }
 
-// checkInLanguage checks a page that is in a language: its width and, with axe, its colours in both themes and all other
-// rules.
+// checkInLanguage checks a page that is in a language.
 func (p *person) checkInLanguage(name, language string, axe bool) {
 	p.t.Helper()
 	if got := p.Attribute("html", "lang"); got != language {
 		p.t.Errorf("%s: the page is in %q", name, got)
 	}
-	for _, x := range []struct {
-		width int
-		dark  bool
-		rules []string // nil: all
-	}{{320, false, nil}, {1280, true, []string{"color-contrast"}}} {
-		p.Viewport(x.width, 900)
-		p.Dark(x.dark)
-		if by := p.Overflow(); by > 0 {
-			p.t.Errorf("%s, %d px: %d px too wide", name, x.width, by)
-		}
-		if texts := p.Squeezed(); len(texts) > 0 {
-			p.t.Errorf("%s, %d px: buttons are narrower than their texts: %q", name, x.width, texts)
-		}
-		if !axe {
-			continue
-		}
-		p.wantNoViolation(fmt.Sprintf("%s, %d px, dark %v", name, x.width, x.dark), p.Axe(x.rules...))
-	}
+	p.checkFit(name, axe)
 	p.Dark(false)
 	if shooting() {
 		p.Viewport(640, 480)
