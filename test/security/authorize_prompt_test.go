@@ -28,29 +28,28 @@ func authTime(t *testing.T, r *rig.Rig, app *rig.App, code string) int64 {
 }
 
 func TestA42_PromptNoneWithoutASessionIsLoginRequired(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
-		b := r.Browser()
-		a := ask(b, sent)
-		wantRefusal(t, r, a, sent, "login_required")
-		if len(a.Cookies) != 0 || len(b.Cookies()) != 0 {
-			t.Errorf("cookies were set: %v", a.Cookies)
-		}
-		// A cookie without a session does not count.
-		for _, value := range []string{"x", strings.Repeat("A", 43)} {
-			q := r.Request(http.MethodGet, "/oauth/authorize?"+sent.Encode(), nil, "Cookie", "doorward="+value)
-			wantRefusal(t, r, r.Send(r.Program(), q), sent, "login_required")
-		}
-		// Nor does the session of a user who was disabled since.
-		bob := r.User("bob@example.com", "Bob", false)
-		b.SignIn(bob.Email).Code(app, "read")
-		wantCode(t, r, ask(b, sent), sent)
-		if err := r.Store.DisableUser(r.System(), bob.ID); err != nil {
-			t.Fatal(err)
-		}
-		wantRefusal(t, r, ask(b, sent), sent, "login_required")
-	})
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
+	b := r.Browser()
+	a := ask(b, sent)
+	wantRefusal(t, r, a, sent, "login_required")
+	if len(a.Cookies) != 0 || len(b.Cookies()) != 0 {
+		t.Errorf("cookies were set: %v", a.Cookies)
+	}
+	// A cookie without a session does not count.
+	for _, value := range []string{"x", strings.Repeat("A", 43)} {
+		q := r.Request(http.MethodGet, "/oauth/authorize?"+sent.Encode(), nil, "Cookie", "doorward="+value)
+		wantRefusal(t, r, r.Send(r.Program(), q), sent, "login_required")
+	}
+	// Nor does the session of a user who was disabled since.
+	bob := r.User("bob@example.com", "Bob", false)
+	b.SignIn(bob.Email).Code(app, "read")
+	wantCode(t, r, ask(b, sent), sent)
+	if err := r.Store.DisableUser(r.System(), bob.ID); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, r, ask(b, sent), sent, "login_required")
 }
 
 func TestA43_UnknownAndContradictingPromptsAreRefused(t *testing.T) {
@@ -65,73 +64,71 @@ func TestA43_UnknownAndContradictingPromptsAreRefused(t *testing.T) {
 }
 
 func TestA44_PromptLoginAsksAgain(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		b := r.Browser().SignIn(r.Alice.Email)
-		before := authTime(t, r, app, b.Code(app, "read"))
-		r.Advance(time.Hour)
-		for _, prompt := range []string{"login", "consent login"} {
-			sent := altered(app.Params("read"), url.Values{"prompt": {prompt}})
-			a := ask(b, sent)
-			wantLogin(t, a)
-			// Going to the consent page directly leads back to the login page.
-			flow := a.Location.Query().Get("flow")
-			wantLogin(t, b.Get("/oauth/consent?flow="+url.QueryEscape(flow)))
-			page := b.Follow(a)
-			if page.Status != http.StatusOK || !strings.Contains(page.Body, `name="password"`) {
-				t.Fatalf("no login form: %d %s", page.Status, rig.Plain(page.Body))
-			}
-			a = b.LogIn(page, r.Alice.Email)
-			if prompt != "login" {
-				wantConsent(t, a)
-				a = b.Decide(b.Follow(a), "approve")
-			}
-			after := authTime(t, r, app, wantCode(t, r, a, sent))
-			if after < before+3600 {
-				t.Errorf("prompt %q: auth_time %d, before %d", prompt, after, before)
-			}
-			before = after
-			r.Advance(time.Hour)
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	before := authTime(t, r, app, b.Code(app, "read"))
+	r.Advance(time.Hour)
+	for _, prompt := range []string{"login", "consent login"} {
+		sent := altered(app.Params("read"), url.Values{"prompt": {prompt}})
+		a := ask(b, sent)
+		wantLogin(t, a)
+		// Going to the consent page directly leads back to the login page.
+		flow := a.Location.Query().Get("flow")
+		wantLogin(t, b.Get("/oauth/consent?flow="+url.QueryEscape(flow)))
+		page := b.Follow(a)
+		if page.Status != http.StatusOK || !strings.Contains(page.Body, `name="password"`) {
+			t.Fatalf("no login form: %d %s", page.Status, rig.Plain(page.Body))
 		}
-	})
+		a = b.LogIn(page, r.Alice.Email)
+		if prompt != "login" {
+			wantConsent(t, a)
+			a = b.Decide(b.Follow(a), "approve")
+		}
+		after := authTime(t, r, app, wantCode(t, r, a, sent))
+		if after < before+3600 {
+			t.Errorf("prompt %q: auth_time %d, before %d", prompt, after, before)
+		}
+		before = after
+		r.Advance(time.Hour)
+	}
 }
 
 func TestA45_A46_MaxAgeAsksAfterAnOlderSignIn(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		b := r.Browser().SignIn(r.Alice.Email)
-		before := authTime(t, r, app, b.Code(app, "read"))
-		for _, step := range []struct {
-			later  time.Duration
-			maxAge string
-			login  bool
-		}{
-			{2 * time.Second, "1", true},
-			{2 * time.Second, "10000", false},
-			{time.Minute, "9223372036854775807", false},
-			{0, "0", true},
-			{0, "0", true},
-			{time.Second, "0", true},
-			{5000 * time.Second, "10000", false},
-			{5001 * time.Second, "10000", true},
-		} {
-			r.Advance(step.later)
-			sent := altered(app.Params("read"), url.Values{"max_age": {step.maxAge}})
-			a := ask(b, sent)
-			if step.login {
-				wantLogin(t, a)
-				a = b.LogIn(b.Follow(a), r.Alice.Email)
-			}
-			after := authTime(t, r, app, wantCode(t, r, a, sent))
-			if after < before {
-				t.Errorf("auth_time went back from %d to %d", before, after)
-			}
-			before = after
-			if t.Failed() {
-				t.Fatalf("step %+v", step)
-			}
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	before := authTime(t, r, app, b.Code(app, "read"))
+	for _, step := range []struct {
+		later  time.Duration
+		maxAge string
+		login  bool
+	}{
+		{2 * time.Second, "1", true},
+		{2 * time.Second, "10000", false},
+		{time.Minute, "9223372036854775807", false},
+		{0, "0", true},
+		{0, "0", true},
+		{time.Second, "0", true},
+		{5000 * time.Second, "10000", false},
+		{5001 * time.Second, "10000", true},
+	} {
+		r.Advance(step.later)
+		sent := altered(app.Params("read"), url.Values{"max_age": {step.maxAge}})
+		a := ask(b, sent)
+		if step.login {
+			wantLogin(t, a)
+			a = b.LogIn(b.Follow(a), r.Alice.Email)
 		}
-	})
+		after := authTime(t, r, app, wantCode(t, r, a, sent))
+		if after < before {
+			t.Errorf("auth_time went back from %d to %d", before, after)
+		}
+		before = after
+		if t.Failed() {
+			t.Fatalf("step %+v", step)
+		}
+	}
 }
 
 func TestA46_MaxAgeIsAWholeNumber(t *testing.T) {

@@ -229,85 +229,83 @@ func TestA14_ParametersOfAPostComeFromItsBodyAlone(t *testing.T) {
 }
 
 func TestA16_UnknownDisabledAndDeletedClientsLookAlike(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		live, disabled, deleted := r.App(management.ClientSpec{}),
-			r.App(management.ClientSpec{Name: "Disabled evil.example"}), r.App(management.ClientSpec{})
-		if err := r.Store.DisableClient(r.System(), disabled.ID, "administrator"); err != nil {
-			t.Fatal(err)
+	r := rig.Memory(t, rig.Options{})
+	live, disabled, deleted := r.App(management.ClientSpec{}),
+		r.App(management.ClientSpec{Name: "Disabled evil.example"}), r.App(management.ClientSpec{})
+	if err := r.Store.DisableClient(r.System(), disabled.ID, "administrator"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Store.DeleteClient(r.System(), deleted.ID); err != nil {
+		t.Fatal(err)
+	}
+	unknown := deleted.ID[:len(deleted.ID)-3] + "000"
+	b := r.Browser().SignIn(r.Alice.Email)
+	first := ""
+	for _, id := range []string{
+		unknown, disabled.ID, deleted.ID, "app_x", "evil.example", "' OR 1=1 --", "\x00", "\xff", strings.ToUpper(live.ID),
+		live.ID + " ", strings.Repeat("x", 10_000),
+	} {
+		a := ask(b, altered(live.Params("read"), url.Values{"client_id": {id}}))
+		wantPage(t, a, http.StatusBadRequest)
+		if first == "" {
+			first = unvaried(a.Body)
+		} else if unvaried(a.Body) != first {
+			t.Errorf("client_id %q has a page of its own: %s", id, rig.Plain(a.Body))
 		}
-		if err := r.Store.DeleteClient(r.System(), deleted.ID); err != nil {
-			t.Fatal(err)
-		}
-		unknown := deleted.ID[:len(deleted.ID)-3] + "000"
-		b := r.Browser().SignIn(r.Alice.Email)
-		first := ""
-		for _, id := range []string{
-			unknown, disabled.ID, deleted.ID, "app_x", "evil.example", "' OR 1=1 --", "\x00", "\xff", strings.ToUpper(live.ID),
-			live.ID + " ", strings.Repeat("x", 10_000),
-		} {
-			a := ask(b, altered(live.Params("read"), url.Values{"client_id": {id}}))
-			wantPage(t, a, http.StatusBadRequest)
-			if first == "" {
-				first = unvaried(a.Body)
-			} else if unvaried(a.Body) != first {
-				t.Errorf("client_id %q has a page of its own: %s", id, rig.Plain(a.Body))
-			}
-		}
-		for _, ids := range [][]string{nil, {""}, {live.ID, live.ID}, {live.ID, "evil.example"}, {"", live.ID}} {
-			wantPage(t, ask(b, altered(live.Params("read"), url.Values{"client_id": ids})), http.StatusBadRequest)
-		}
-		wantConsent(t, ask(b, live.Params("read")))
-	})
+	}
+	for _, ids := range [][]string{nil, {""}, {live.ID, live.ID}, {live.ID, "evil.example"}, {"", live.ID}} {
+		wantPage(t, ask(b, altered(live.Params("read"), url.Values{"client_id": ids})), http.StatusBadRequest)
+	}
+	wantConsent(t, ask(b, live.Params("read")))
 }
 
 // A page that any user could have registered must not be where this server redirects browsers without asking (RFC 9700,
 // section 4.11.2): not with prompt=none, and not because of a request that is invalid on purpose.
 func TestA18_NoRedirectToAnUnknownApp(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := selfRegistered(t, r, management.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}})
-		broken := map[string]url.Values{
-			"scope":         {"scope": {"nonsense"}},
-			"response_type": {"response_type": {"token"}},
-			"pkce":          {"code_challenge": nil},
-			"resource":      {"resource": {"https://x.example"}},
-			"prompt":        {"prompt": {"foo"}},
-			"repeat":        {"scope": {"read", "read"}},
-			"request":       {"request": {"x"}},
-			"mode":          {"response_mode": {"fragment"}},
-		}
-		stranger, alice := r.Browser(), r.Browser().SignIn(r.Alice.Email)
-		for name, change := range broken {
-			for _, b := range []*rig.Browser{stranger, alice} {
+	r := rig.Memory(t, rig.Options{})
+	app := selfRegistered(t, r, management.ClientSpec{RedirectURIs: []string{"https://evil.example/cb"}})
+	broken := map[string]url.Values{
+		"scope":         {"scope": {"nonsense"}},
+		"response_type": {"response_type": {"token"}},
+		"pkce":          {"code_challenge": nil},
+		"resource":      {"resource": {"https://x.example"}},
+		"prompt":        {"prompt": {"foo"}},
+		"repeat":        {"scope": {"read", "read"}},
+		"request":       {"request": {"x"}},
+		"mode":          {"response_mode": {"fragment"}},
+	}
+	stranger, alice := r.Browser(), r.Browser().SignIn(r.Alice.Email)
+	for name, change := range broken {
+		for _, b := range []*rig.Browser{stranger, alice} {
+			wantPage(t, ask(b, altered(app.Params("read"), change)), http.StatusBadRequest)
+			if name != "prompt" {
+				change = altered(change, url.Values{"prompt": {"none"}})
 				wantPage(t, ask(b, altered(app.Params("read"), change)), http.StatusBadRequest)
-				if name != "prompt" {
-					change = altered(change, url.Values{"prompt": {"none"}})
-					wantPage(t, ask(b, altered(app.Params("read"), change)), http.StatusBadRequest)
-				}
 			}
 		}
-		// A valid request that would need a page.
-		wantPage(t, ask(stranger, altered(app.Params("read"), url.Values{"prompt": {"none"}})), http.StatusBadRequest)
-		wantPage(t, ask(alice, altered(app.Params("read"), url.Values{"prompt": {"none"}})), http.StatusBadRequest)
-		// A user who has allowed the app something has seen where it leads.
-		alice.Code(app, "read")
-		sent := altered(app.Params("nonsense"), url.Values{"prompt": {"none"}})
-		wantRefusal(t, r, ask(alice, sent), sent, "invalid_scope")
-		sent = app.Params("nonsense")
-		wantRefusal(t, r, ask(alice, sent), sent, "invalid_scope")
-		sent = altered(app.Params("read write"), url.Values{"prompt": {"none"}})
-		wantRefusal(t, r, ask(alice, sent), sent, "consent_required")
-		wantPage(t, ask(stranger, sent), http.StatusBadRequest)
-		bob := r.Browser().SignIn(r.User("bob@example.com", "Bob", false).Email)
-		wantPage(t, ask(bob, sent), http.StatusBadRequest)
-		// An administrator has verified the app.
-		spec := management.SpecOf(app.Client)
-		spec.Administrator, spec.Verified = true, true
-		if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, spec); err != nil {
-			t.Fatal(err)
-		}
-		wantRefusal(t, r, ask(bob, sent), sent, "consent_required")
-		wantRefusal(t, r, ask(stranger, sent), sent, "login_required")
-	})
+	}
+	// A valid request that would need a page.
+	wantPage(t, ask(stranger, altered(app.Params("read"), url.Values{"prompt": {"none"}})), http.StatusBadRequest)
+	wantPage(t, ask(alice, altered(app.Params("read"), url.Values{"prompt": {"none"}})), http.StatusBadRequest)
+	// A user who has allowed the app something has seen where it leads.
+	alice.Code(app, "read")
+	sent := altered(app.Params("nonsense"), url.Values{"prompt": {"none"}})
+	wantRefusal(t, r, ask(alice, sent), sent, "invalid_scope")
+	sent = app.Params("nonsense")
+	wantRefusal(t, r, ask(alice, sent), sent, "invalid_scope")
+	sent = altered(app.Params("read write"), url.Values{"prompt": {"none"}})
+	wantRefusal(t, r, ask(alice, sent), sent, "consent_required")
+	wantPage(t, ask(stranger, sent), http.StatusBadRequest)
+	bob := r.Browser().SignIn(r.User("bob@example.com", "Bob", false).Email)
+	wantPage(t, ask(bob, sent), http.StatusBadRequest)
+	// An administrator has verified the app.
+	spec := management.SpecOf(app.Client)
+	spec.Administrator, spec.Verified = true, true
+	if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, spec); err != nil {
+		t.Fatal(err)
+	}
+	wantRefusal(t, r, ask(bob, sent), sent, "consent_required")
+	wantRefusal(t, r, ask(stranger, sent), sent, "login_required")
 }
 
 // Nor because of a request that was valid at first and that the app's owner made invalid while the page was open.

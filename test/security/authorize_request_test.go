@@ -401,51 +401,49 @@ func TestA36_ScopesAreThoseThatTheClientIsRegisteredFor(t *testing.T) {
 }
 
 func TestA38_ConsentCannotGrantWhatWasNotAsked(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		b := r.Browser().SignIn(r.Alice.Email)
-		page := b.Authorize(app.Params("read"))
-		for _, scopes := range [][]string{
-			{"write"}, {"read", "write"}, {"read", "admin"}, {"*"}, {"read", ""}, {"read write"}, {"READ"},
-		} {
-			wantPage(t, b.Decide(page, "approve", func(v url.Values) { v["scope"] = scopes }), http.StatusBadRequest)
-		}
-		wantPage(t, b.Decide(page, "approve", func(v url.Values) { delete(v, "scope") }), http.StatusBadRequest)
-		if n := grantCount(t, r); n != 0 {
-			t.Errorf("%d grants were created", n)
-		}
-		// No part of it is remembered, and the request is still open.
-		sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
-		wantRefusal(t, r, ask(b, sent), sent, "consent_required")
-		code := wantCode(t, r, b.Decide(page, "approve"), app.Params("read"))
-		if got := r.Exchange(app, code).Text("scope"); got != "read" {
-			t.Errorf("granted %q", got)
-		}
-	})
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	page := b.Authorize(app.Params("read"))
+	for _, scopes := range [][]string{
+		{"write"}, {"read", "write"}, {"read", "admin"}, {"*"}, {"read", ""}, {"read write"}, {"READ"},
+	} {
+		wantPage(t, b.Decide(page, "approve", func(v url.Values) { v["scope"] = scopes }), http.StatusBadRequest)
+	}
+	wantPage(t, b.Decide(page, "approve", func(v url.Values) { delete(v, "scope") }), http.StatusBadRequest)
+	if n := grantCount(t, r); n != 0 {
+		t.Errorf("%d grants were created", n)
+	}
+	// No part of it is remembered, and the request is still open.
+	sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
+	wantRefusal(t, r, ask(b, sent), sent, "consent_required")
+	code := wantCode(t, r, b.Decide(page, "approve"), app.Params("read"))
+	if got := r.Exchange(app, code).Text("scope"); got != "read" {
+		t.Errorf("granted %q", got)
+	}
 }
 
 func TestA39_NewScopesAreNotCoveredByEarlierConsent(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, other := r.App(management.ClientSpec{Scopes: []string{"read", "write", "admin"}}), r.App(management.ClientSpec{})
-		b := r.Browser().SignIn(r.Alice.Email)
-		b.Code(app, "read")
-		none := url.Values{"prompt": {"none"}}
-		sent := altered(app.Params("read"), none)
-		wantCode(t, r, ask(b, sent), sent)
-		sent = altered(app.Params("read write"), none)
-		wantRefusal(t, r, ask(b, sent), sent, "consent_required")
-		wantConsent(t, ask(b, app.Params("read write")))
-		// Nor by consent for another app, or by another user.
-		sent = altered(other.Params("read"), none)
-		wantRefusal(t, r, ask(b, sent), sent, "consent_required")
-		bob := r.Browser().SignIn(r.User("bob@example.com", "Bob", false).Email)
-		sent = altered(app.Params("read"), none)
-		wantRefusal(t, r, ask(bob, sent), sent, "consent_required")
-		// A scope that a remembered scope implies still needs consent under its own name.
-		b.Code(app, "admin")
-		sent = altered(app.Params("write"), none)
-		wantRefusal(t, r, ask(b, sent), sent, "consent_required")
-	})
+	r := rig.Memory(t, rig.Options{})
+	app, other := r.App(management.ClientSpec{Scopes: []string{"read", "write", "admin"}}), r.App(management.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	b.Code(app, "read")
+	none := url.Values{"prompt": {"none"}}
+	sent := altered(app.Params("read"), none)
+	wantCode(t, r, ask(b, sent), sent)
+	sent = altered(app.Params("read write"), none)
+	wantRefusal(t, r, ask(b, sent), sent, "consent_required")
+	wantConsent(t, ask(b, app.Params("read write")))
+	// Nor by consent for another app, or by another user.
+	sent = altered(other.Params("read"), none)
+	wantRefusal(t, r, ask(b, sent), sent, "consent_required")
+	bob := r.Browser().SignIn(r.User("bob@example.com", "Bob", false).Email)
+	sent = altered(app.Params("read"), none)
+	wantRefusal(t, r, ask(bob, sent), sent, "consent_required")
+	// A scope that a remembered scope implies still needs consent under its own name.
+	b.Code(app, "admin")
+	sent = altered(app.Params("write"), none)
+	wantRefusal(t, r, ask(b, sent), sent, "consent_required")
 }
 
 // A refresh token does not need offline_access, but the client needs the grant type.

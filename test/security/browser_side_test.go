@@ -59,49 +59,48 @@ func signedIn(r *rig.Rig, value string) string {
 }
 
 func TestB02_ConsentTakesItsOwnFormOnly(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		r.User("bob@example.com", "Bob", false)
-		b, other := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn("bob@example.com")
-		page, foreign := b.Authorize(app.Params("read")), other.Authorize(app.Params("read"))
-		again := b.Authorize(app.Params("read")) // the same user, another request
-		token := func(p *rig.Answer) string { return b.Form(p, "/oauth/consent").Get("token") }
-		for name, change := range map[string]func(url.Values){
-			"no token":                 func(v url.Values) { v.Del("token") },
-			"empty token":              func(v url.Values) { v.Set("token", "") },
-			"token of another session": func(v url.Values) { v.Set("token", token(foreign)) },
-			"token of another flow":    func(v url.Values) { v.Set("token", token(again)) },
-			"cut token":                func(v url.Values) { v.Set("token", v.Get("token")[1:]) },
-			"the session's cookie":     func(v url.Values) { v.Set("token", cookie(b, "doorward")) },
-		} {
-			for _, decision := range []string{"approve", "deny"} {
-				t.Run(name+" "+decision, func(t *testing.T) { wantPage(t, b.Decide(page, decision, change), http.StatusForbidden) })
-			}
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	r.User("bob@example.com", "Bob", false)
+	b, other := r.Browser().SignIn(r.Alice.Email), r.Browser().SignIn("bob@example.com")
+	page, foreign := b.Authorize(app.Params("read")), other.Authorize(app.Params("read"))
+	again := b.Authorize(app.Params("read")) // the same user, another request
+	token := func(p *rig.Answer) string { return b.Form(p, "/oauth/consent").Get("token") }
+	for name, change := range map[string]func(url.Values){
+		"no token":                 func(v url.Values) { v.Del("token") },
+		"empty token":              func(v url.Values) { v.Set("token", "") },
+		"token of another session": func(v url.Values) { v.Set("token", token(foreign)) },
+		"token of another flow":    func(v url.Values) { v.Set("token", token(again)) },
+		"cut token":                func(v url.Values) { v.Set("token", v.Get("token")[1:]) },
+		"the session's cookie":     func(v url.Values) { v.Set("token", cookie(b, "doorward")) },
+	} {
+		for _, decision := range []string{"approve", "deny"} {
+			t.Run(name+" "+decision, func(t *testing.T) { wantPage(t, b.Decide(page, decision, change), http.StatusForbidden) })
 		}
-		for name, headers := range map[string][]string{
-			"cross-site": {"Sec-Fetch-Site", "cross-site"}, "same-site": {"Sec-Fetch-Site", "same-site"},
-		} {
-			form := b.Form(page, "/oauth/consent")
-			form.Set("decision", "approve")
+	}
+	for name, headers := range map[string][]string{
+		"cross-site": {"Sec-Fetch-Site", "cross-site"}, "same-site": {"Sec-Fetch-Site", "same-site"},
+	} {
+		form := b.Form(page, "/oauth/consent")
+		form.Set("decision", "approve")
+		q := r.Request(http.MethodPost, "/oauth/consent", strings.NewReader(form.Encode()),
+			append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
+		q.Header.Set("Cookie", cookieHeader(b))
+		t.Run(name, func(t *testing.T) { wantPage(t, r.Send(r.Program(), q), http.StatusForbidden) })
+	}
+	t.Run("Origin of another site, from a browser that sends no Sec-Fetch-Site", func(t *testing.T) {
+		form := b.Form(page, "/oauth/consent")
+		form.Set("decision", "approve")
+		for _, origin := range []string{"https://evil.example", "null", "http://127.0.0.1:1"} {
 			q := r.Request(http.MethodPost, "/oauth/consent", strings.NewReader(form.Encode()),
-				append([]string{"Content-Type", "application/x-www-form-urlencoded"}, headers...)...)
-			q.Header.Set("Cookie", cookieHeader(b))
-			t.Run(name, func(t *testing.T) { wantPage(t, r.Send(r.Program(), q), http.StatusForbidden) })
-		}
-		t.Run("Origin of another site, from a browser that sends no Sec-Fetch-Site", func(t *testing.T) {
-			form := b.Form(page, "/oauth/consent")
-			form.Set("decision", "approve")
-			for _, origin := range []string{"https://evil.example", "null", "http://127.0.0.1:1"} {
-				q := r.Request(http.MethodPost, "/oauth/consent", strings.NewReader(form.Encode()),
-					"Content-Type", "application/x-www-form-urlencoded", "Origin", origin, "Cookie", cookieHeader(b))
-				wantPage(t, r.Send(r.Program(), q), http.StatusForbidden)
-			}
-		})
-		wantNothingGranted(t, r, r.Alice.ID)
-		if a := b.Decide(page, "approve"); a.Param("code") == "" {
-			t.Errorf("what was refused spent the user's own answer: %d %s", a.Status, rig.Plain(a.Body))
+				"Content-Type", "application/x-www-form-urlencoded", "Origin", origin, "Cookie", cookieHeader(b))
+			wantPage(t, r.Send(r.Program(), q), http.StatusForbidden)
 		}
 	})
+	wantNothingGranted(t, r, r.Alice.ID)
+	if a := b.Decide(page, "approve"); a.Param("code") == "" {
+		t.Errorf("what was refused spent the user's own answer: %d %s", a.Status, rig.Plain(a.Body))
+	}
 }
 
 // cookieHeader returns the Cookie header that a browser would send.
@@ -318,57 +317,56 @@ func TestB06_FlowThatIsNotGood(t *testing.T) {
 }
 
 func TestB08_DisabledBetweenPageAndAnswer(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		check := func(t *testing.T, off, on func() error) {
-			t.Helper()
-			app := r.App(management.ClientSpec{})
-			if off == nil {
-				off, on = func() error { return r.Store.DisableClient(r.System(), app.ID, "administrator") },
-					func() error { return r.Store.EnableClient(r.System(), app.ID) }
-			}
-			b := r.Browser().SignIn(r.Alice.Email)
-			page := b.Authorize(app.Params("read"))
-			if err := off(); err != nil {
-				t.Fatal(err)
-			}
-			a := b.Decide(page, "approve")
-			if a.Param("code") != "" || (a.Location != nil && a.Location.Host == "app.example") {
-				t.Errorf("answer %d %v", a.Status, a.Location)
-			}
-			if err := on(); err != nil {
-				t.Fatal(err)
-			}
-			wantNothingGranted(t, r, r.Alice.ID)
+	r := rig.Memory(t, rig.Options{})
+	check := func(t *testing.T, off, on func() error) {
+		t.Helper()
+		app := r.App(management.ClientSpec{})
+		if off == nil {
+			off, on = func() error { return r.Store.DisableClient(r.System(), app.ID, "administrator") },
+				func() error { return r.Store.EnableClient(r.System(), app.ID) }
 		}
-		t.Run("app", func(t *testing.T) { check(t, nil, nil) })
-		t.Run("user", func(t *testing.T) {
-			check(t, func() error { return r.Identity.DisableUser(r.System(), r.Alice.ID) },
-				func() error { return r.Identity.EnableUser(r.System(), r.Alice.ID) })
-		})
-		t.Run("app deleted", func(t *testing.T) {
-			app := r.App(management.ClientSpec{})
-			b := r.Browser().SignIn(r.Alice.Email)
-			page := b.Authorize(app.Params("read"))
-			if err := r.Store.DeleteClient(r.System(), app.ID); err != nil {
-				t.Fatal(err)
-			}
-			wantPage(t, b.Decide(page, "approve"), http.StatusBadRequest)
-			wantNothingGranted(t, r, r.Alice.ID)
-		})
-		t.Run("redirect URI taken away", func(t *testing.T) {
-			app := r.App(management.ClientSpec{})
-			b := r.Browser().SignIn(r.Alice.Email)
-			page := b.Authorize(app.Params("read"))
-			spec := management.SpecOf(app.Client)
-			spec.RedirectURIs, spec.Administrator = []string{"https://new.example/cb"}, true
-			if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, spec); err != nil {
-				t.Fatal(err)
-			}
-			for _, decision := range []string{"approve", "deny"} {
-				wantPage(t, b.Decide(page, decision), http.StatusBadRequest)
-			}
-			wantNothingGranted(t, r, r.Alice.ID)
-		})
+		b := r.Browser().SignIn(r.Alice.Email)
+		page := b.Authorize(app.Params("read"))
+		if err := off(); err != nil {
+			t.Fatal(err)
+		}
+		a := b.Decide(page, "approve")
+		if a.Param("code") != "" || (a.Location != nil && a.Location.Host == "app.example") {
+			t.Errorf("answer %d %v", a.Status, a.Location)
+		}
+		if err := on(); err != nil {
+			t.Fatal(err)
+		}
+		wantNothingGranted(t, r, r.Alice.ID)
+	}
+	t.Run("app", func(t *testing.T) { check(t, nil, nil) })
+	t.Run("user", func(t *testing.T) {
+		check(t, func() error { return r.Identity.DisableUser(r.System(), r.Alice.ID) },
+			func() error { return r.Identity.EnableUser(r.System(), r.Alice.ID) })
+	})
+	t.Run("app deleted", func(t *testing.T) {
+		app := r.App(management.ClientSpec{})
+		b := r.Browser().SignIn(r.Alice.Email)
+		page := b.Authorize(app.Params("read"))
+		if err := r.Store.DeleteClient(r.System(), app.ID); err != nil {
+			t.Fatal(err)
+		}
+		wantPage(t, b.Decide(page, "approve"), http.StatusBadRequest)
+		wantNothingGranted(t, r, r.Alice.ID)
+	})
+	t.Run("redirect URI taken away", func(t *testing.T) {
+		app := r.App(management.ClientSpec{})
+		b := r.Browser().SignIn(r.Alice.Email)
+		page := b.Authorize(app.Params("read"))
+		spec := management.SpecOf(app.Client)
+		spec.RedirectURIs, spec.Administrator = []string{"https://new.example/cb"}, true
+		if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), app.ID, spec); err != nil {
+			t.Fatal(err)
+		}
+		for _, decision := range []string{"approve", "deny"} {
+			wantPage(t, b.Decide(page, decision), http.StatusBadRequest)
+		}
+		wantNothingGranted(t, r, r.Alice.ID)
 	})
 }
 
@@ -406,84 +404,83 @@ func TestB09_LoginNeedsItsOwnFlow(t *testing.T) {
 }
 
 func TestB10_SessionCookieIsNewWheneverItsMeaningChanges(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		t.Run("planted text", func(t *testing.T) {
-			b := r.Browser()
-			planted := strings.Repeat("A", 43)
-			b.SetCookie(&http.Cookie{Name: "doorward", Value: planted, Path: "/"})
-			b.SignIn(r.Alice.Email)
-			if got := cookie(b, "doorward"); got == planted || signedIn(r, got) != r.Alice.Email {
-				t.Errorf("the cookie after signing in is %q", got)
+	r := rig.Memory(t, rig.Options{})
+	t.Run("planted text", func(t *testing.T) {
+		b := r.Browser()
+		planted := strings.Repeat("A", 43)
+		b.SetCookie(&http.Cookie{Name: "doorward", Value: planted, Path: "/"})
+		b.SignIn(r.Alice.Email)
+		if got := cookie(b, "doorward"); got == planted || signedIn(r, got) != r.Alice.Email {
+			t.Errorf("the cookie after signing in is %q", got)
+		}
+		if who := signedIn(r, planted); who != "" {
+			t.Errorf("the planted text opens %s's session", who)
+		}
+	})
+	t.Run("planted session of the attacker", func(t *testing.T) {
+		r.User("mallory@example.com", "Mallory", false)
+		attacker := r.Browser().SignIn("mallory@example.com")
+		planted := cookie(attacker, "doorward")
+		b := r.Browser()
+		b.SetCookie(&http.Cookie{Name: "doorward", Value: planted, Path: "/"})
+		sealed := b.Form(b.Authorize(r.App(management.ClientSpec{}).Params("read")), "/oauth/consent").Get("flow")
+		b.LogIn(b.Get("/login?switch=1&flow="+sealed), r.Alice.Email)
+		if got := cookie(b, "doorward"); got == planted || signedIn(r, got) != r.Alice.Email {
+			t.Errorf("the cookie after signing in is %q", got)
+		}
+		if who := signedIn(r, planted); who != "" {
+			t.Errorf("the planted session is %s's", who)
+		}
+	})
+	t.Run("two cookies", func(t *testing.T) {
+		value := cookie(r.Browser().SignIn(r.Alice.Email), "doorward")
+		for _, pair := range []string{
+			"doorward=" + value + "; doorward=" + strings.Repeat("A", 43),
+			"doorward=" + strings.Repeat("A", 43) + "; doorward=" + value,
+		} {
+			a := r.Send(r.Program(), r.Request(http.MethodGet, "/settings/profile", nil, "Cookie", pair))
+			if a.Status != http.StatusSeeOther {
+				t.Errorf("one of two cookies was accepted: %d", a.Status)
 			}
-			if who := signedIn(r, planted); who != "" {
-				t.Errorf("the planted text opens %s's session", who)
+		}
+	})
+	t.Run("signing in again, step-up, new password", func(t *testing.T) {
+		carol := r.User("carol@example.com", "Carol", false)
+		b := r.Browser().SignIn(carol.Email)
+		seen := []string{cookie(b, "doorward")}
+		renewed := func(what string) {
+			t.Helper()
+			now := cookie(b, "doorward")
+			if slices.Contains(seen, now) || signedIn(r, now) != carol.Email {
+				t.Errorf("after %s the cookie is not a new one", what)
 			}
-		})
-		t.Run("planted session of the attacker", func(t *testing.T) {
-			r.User("mallory@example.com", "Mallory", false)
-			attacker := r.Browser().SignIn("mallory@example.com")
-			planted := cookie(attacker, "doorward")
-			b := r.Browser()
-			b.SetCookie(&http.Cookie{Name: "doorward", Value: planted, Path: "/"})
-			sealed := b.Form(b.Authorize(r.App(management.ClientSpec{}).Params("read")), "/oauth/consent").Get("flow")
-			b.LogIn(b.Get("/login?switch=1&flow="+sealed), r.Alice.Email)
-			if got := cookie(b, "doorward"); got == planted || signedIn(r, got) != r.Alice.Email {
-				t.Errorf("the cookie after signing in is %q", got)
-			}
-			if who := signedIn(r, planted); who != "" {
-				t.Errorf("the planted session is %s's", who)
-			}
-		})
-		t.Run("two cookies", func(t *testing.T) {
-			value := cookie(r.Browser().SignIn(r.Alice.Email), "doorward")
-			for _, pair := range []string{
-				"doorward=" + value + "; doorward=" + strings.Repeat("A", 43),
-				"doorward=" + strings.Repeat("A", 43) + "; doorward=" + value,
-			} {
-				a := r.Send(r.Program(), r.Request(http.MethodGet, "/settings/profile", nil, "Cookie", pair))
-				if a.Status != http.StatusSeeOther {
-					t.Errorf("one of two cookies was accepted: %d", a.Status)
+			for _, old := range seen {
+				if signedIn(r, old) != "" {
+					t.Errorf("after %s an older cookie still works", what)
 				}
 			}
-		})
-		t.Run("signing in again, step-up, new password", func(t *testing.T) {
-			carol := r.User("carol@example.com", "Carol", false)
-			b := r.Browser().SignIn(carol.Email)
-			seen := []string{cookie(b, "doorward")}
-			renewed := func(what string) {
-				t.Helper()
-				now := cookie(b, "doorward")
-				if slices.Contains(seen, now) || signedIn(r, now) != carol.Email {
-					t.Errorf("after %s the cookie is not a new one", what)
-				}
-				for _, old := range seen {
-					if signedIn(r, old) != "" {
-						t.Errorf("after %s an older cookie still works", what)
-					}
-				}
-				seen = append(seen, now)
-			}
-			app := r.App(management.ClientSpec{})
-			params := app.Params("read")
-			params.Set("prompt", "login")
-			b.LogIn(b.Authorize(params), carol.Email)
-			renewed("signing in again")
-			r.Advance(6 * time.Minute)
-			if a := makeApp(b, "password", rig.Password); a.Status != http.StatusOK {
-				t.Fatalf("step-up answered %d %s", a.Status, rig.Plain(a.Body))
-			}
-			renewed("step-up")
-			if a := b.PostForm("/settings/security/password", url.Values{
-				"current_password": {rig.Password},
-				"new_password":     {"an entirely other harbour"},
-			}); a.Status != http.StatusSeeOther {
-				t.Fatalf("change of password answered %d %s", a.Status, rig.Plain(a.Body))
-			}
-			renewed("a new password")
-			b.PostForm("/logout", nil)
-			if signedIn(r, seen[len(seen)-1]) != "" {
-				t.Error("the cookie works after signing out")
-			}
-		})
+			seen = append(seen, now)
+		}
+		app := r.App(management.ClientSpec{})
+		params := app.Params("read")
+		params.Set("prompt", "login")
+		b.LogIn(b.Authorize(params), carol.Email)
+		renewed("signing in again")
+		r.Advance(6 * time.Minute)
+		if a := makeApp(b, "password", rig.Password); a.Status != http.StatusOK {
+			t.Fatalf("step-up answered %d %s", a.Status, rig.Plain(a.Body))
+		}
+		renewed("step-up")
+		if a := b.PostForm("/settings/security/password", url.Values{
+			"current_password": {rig.Password},
+			"new_password":     {"an entirely other harbour"},
+		}); a.Status != http.StatusSeeOther {
+			t.Fatalf("change of password answered %d %s", a.Status, rig.Plain(a.Body))
+		}
+		renewed("a new password")
+		b.PostForm("/logout", nil)
+		if signedIn(r, seen[len(seen)-1]) != "" {
+			t.Error("the cookie works after signing out")
+		}
 	})
 }

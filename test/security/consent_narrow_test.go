@@ -187,38 +187,36 @@ func TestV09_NarrowingAndRefreshAtOnce(t *testing.T) {
 
 // Refusing a scope also removes the scopes that would imply it, and keeps the other scopes that those implied.
 func TestV09_WhatIncludesARefusedScopeGoesToo(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}}), r.ResourceServer()
-		b := r.Browser().SignIn(r.Alice.Email)
-		tok := r.Exchange(app, b.Code(app, "admin"))
-		if a := decideScopes(b, b.Authorize(askedAgain(app, "read write")), "read"); a.Param("code") == "" {
-			t.Fatalf("%d %s", a.Status, rig.Plain(a.Body))
-		}
-		got := strings.Fields(r.Introspect(api, tok.Text("access_token")).Text("scope"))
-		if slices.Sort(got); !slices.Equal(got, []string{"delete", "read"}) {
-			t.Errorf("the token has %v", got)
-		}
-		if a := b.Authorize(app.Params("admin")); a.Location != nil {
-			t.Errorf("admin came back without asking: %v", a.Location)
-		}
-	})
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{Scopes: []string{"read", "write", "delete", "admin"}}), r.ResourceServer()
+	b := r.Browser().SignIn(r.Alice.Email)
+	tok := r.Exchange(app, b.Code(app, "admin"))
+	if a := decideScopes(b, b.Authorize(askedAgain(app, "read write")), "read"); a.Param("code") == "" {
+		t.Fatalf("%d %s", a.Status, rig.Plain(a.Body))
+	}
+	got := strings.Fields(r.Introspect(api, tok.Text("access_token")).Text("scope"))
+	if slices.Sort(got); !slices.Equal(got, []string{"delete", "read"}) {
+		t.Errorf("the token has %v", got)
+	}
+	if a := b.Authorize(app.Params("admin")); a.Location != nil {
+		t.Errorf("admin came back without asking: %v", a.Location)
+	}
 }
 
 // JWTs issued after the answer do not contain the refused scope, and the server refuses it in JWTs issued before.
 func TestV09_JWTsAreNarrowed(t *testing.T) {
-	rig.Each(t, signing(), func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		b := r.Browser().SignIn(r.Alice.Email)
-		tok := r.Exchange(app, b.Code(app, "read write"))
-		decideScopes(b, b.Authorize(askedAgain(app, "read write")), "read")
-		if got := r.Introspect(api, tok.Text("access_token")).Text("scope"); got != "read" {
-			t.Errorf("introspection of the earlier JWT says %q", got)
-		}
-		r.Advance(time.Minute)
-		if got := part(t, r.Refresh(app, tok.Text("refresh_token")).Text("access_token"), 1)["scope"]; got != "read" {
-			t.Errorf("the refreshed JWT says %v", got)
-		}
-	})
+	r := rig.Memory(t, signing())
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	b := r.Browser().SignIn(r.Alice.Email)
+	tok := r.Exchange(app, b.Code(app, "read write"))
+	decideScopes(b, b.Authorize(askedAgain(app, "read write")), "read")
+	if got := r.Introspect(api, tok.Text("access_token")).Text("scope"); got != "read" {
+		t.Errorf("introspection of the earlier JWT says %q", got)
+	}
+	r.Advance(time.Minute)
+	if got := part(t, r.Refresh(app, tok.Text("refresh_token")).Text("access_token"), 1)["scope"]; got != "read" {
+		t.Errorf("the refreshed JWT says %v", got)
+	}
 }
 
 // everything is a catalogue in which scopes imply other scopes.

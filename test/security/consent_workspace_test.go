@@ -66,124 +66,121 @@ func shared(t *testing.T, r *rig.Rig, slug, role string) storage.Workspace {
 
 // A token acts in the workspace selected on the consent page.
 func TestConsentAsksForTheWorkspaceAndRemembersIt(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		own := personal(t, r, r.Alice.ID)
-		shared(t, r, "engines", catalog.RoleMember)
-		b := r.Browser().SignIn(r.Alice.Email)
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	own := personal(t, r, r.Alice.ID)
+	shared(t, r, "engines", catalog.RoleMember)
+	b := r.Browser().SignIn(r.Alice.Email)
 
-		page := b.Authorize(app.Params("read"))
-		if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "engines"}) {
-			t.Fatalf("the page offers %q, want the personal one, chosen, and the shared one", got)
-		}
-		a := b.Decide(page, "approve", inWorkspace("engines"))
-		if got := actsIn(t, r, app, wantCode(t, r, a, app.Params("read"))); got != "engines" {
-			t.Errorf("the token acts in %q", got)
-		}
+	page := b.Authorize(app.Params("read"))
+	if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "engines"}) {
+		t.Fatalf("the page offers %q, want the personal one, chosen, and the shared one", got)
+	}
+	a := b.Decide(page, "approve", inWorkspace("engines"))
+	if got := actsIn(t, r, app, wantCode(t, r, a, app.Params("read"))); got != "engines" {
+		t.Errorf("the token acts in %q", got)
+	}
 
-		// The same request again: no page, and the same workspace.
-		for _, prompt := range []string{"", "none"} {
-			sent := altered(app.Params("read"), url.Values{"prompt": {prompt}})
-			if got := actsIn(t, r, app, wantCode(t, r, ask(b, sent), sent)); got != "engines" {
-				t.Errorf("prompt %q: the token acts in %q", prompt, got)
-			}
+	// The same request again: no page, and the same workspace.
+	for _, prompt := range []string{"", "none"} {
+		sent := altered(app.Params("read"), url.Values{"prompt": {prompt}})
+		if got := actsIn(t, r, app, wantCode(t, r, ask(b, sent), sent)); got != "engines" {
+			t.Errorf("prompt %q: the token acts in %q", prompt, got)
 		}
+	}
 
-		// A new scope is asked for, with the last workspace selected, and the known scopes are not folded: they may be new in
-		// another workspace.
-		page = b.Authorize(app.Params("read write"))
-		if got := offered(b, page); !slices.Equal(got, []string{"engines", own.Slug}) {
-			t.Errorf("the page offers %q, want the last answer chosen", got)
-		}
-		if got := b.Form(page, "/oauth/consent")["scope"]; !slices.Equal(got, []string{"read", "write"}) ||
-			strings.Contains(page.Body, "<details") {
-			t.Errorf("the page asks for %q", got)
-		}
-		b.Decide(page, "approve", inWorkspace(own.Slug))
-		if got := actsIn(t, r, app, b.Code(app, "read write")); got != own.Slug {
-			t.Errorf("after another answer the token acts in %q", got)
-		}
-		_, consents := grantsOf(t, r, r.Alice.ID)
-		if len(consents) != 2 {
-			t.Errorf("%d consents are remembered, want one for each workspace", len(consents))
-		}
+	// A new scope is asked for, with the last workspace selected, and the known scopes are not folded: they may be new in
+	// another workspace.
+	page = b.Authorize(app.Params("read write"))
+	if got := offered(b, page); !slices.Equal(got, []string{"engines", own.Slug}) {
+		t.Errorf("the page offers %q, want the last answer chosen", got)
+	}
+	if got := b.Form(page, "/oauth/consent")["scope"]; !slices.Equal(got, []string{"read", "write"}) ||
+		strings.Contains(page.Body, "<details") {
+		t.Errorf("the page asks for %q", got)
+	}
+	b.Decide(page, "approve", inWorkspace(own.Slug))
+	if got := actsIn(t, r, app, b.Code(app, "read write")); got != own.Slug {
+		t.Errorf("after another answer the token acts in %q", got)
+	}
+	_, consents := grantsOf(t, r, r.Alice.ID)
+	if len(consents) != 2 {
+		t.Errorf("%d consents are remembered, want one for each workspace", len(consents))
+	}
 
-		// An app may have the user choose again; a resource server's token acts in the chosen workspace.
-		page = b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}}))
-		if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "engines"}) {
-			t.Errorf("prompt=consent offers %q", got)
-		}
-	})
+	// An app may have the user choose again; a resource server's token acts in the chosen workspace.
+	page = b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}}))
+	if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "engines"}) {
+		t.Errorf("prompt=consent offers %q", got)
+	}
 }
 
 func TestConsentAsksAgainWhereTheLastChoiceIsGone(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		for name, end := range map[string]func(w storage.Workspace) error{
-			"removed": func(w storage.Workspace) error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
-			"viewer": func(w storage.Workspace) error {
-				return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, catalog.RoleViewer)
-			},
-			"disabled": func(w storage.Workspace) error { return r.Store.DisableWorkspace(r.System(), w.ID) },
-		} {
-			t.Run(name, func(t *testing.T) {
-				app := r.App(management.ClientSpec{})
-				w := shared(t, r, "ends-"+name, catalog.RoleMember)
-				b := r.Browser().SignIn(r.Alice.Email)
-				own := personal(t, r, r.Alice.ID)
-				b.Decide(b.Authorize(app.Params("read")), "approve", inWorkspace(own.Slug))
-				b.Decide(b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}})),
-					"approve", inWorkspace(w.Slug))
-				if err := end(w); err != nil {
-					t.Fatal(err)
-				}
-				// Not silently in another workspace, even if it was allowed there.
-				sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
-				wantRefusal(t, r, ask(b, sent), sent, "consent_required")
-				page := b.Authorize(app.Params("read"))
-				if got := offered(b, page); slices.Contains(got, w.Slug) || got[0] != own.Slug {
-					t.Errorf("the page offers %q", got)
-				}
-				if got := actsIn(t, r, app, wantCode(t, r, b.Decide(page, "approve"), app.Params("read"))); got != own.Slug {
-					t.Errorf("the token acts in %q", got)
-				}
-			})
-		}
-	})
+	r := rig.Memory(t, rig.Options{})
+	for name, end := range map[string]func(w storage.Workspace) error{
+		"removed": func(w storage.Workspace) error { return r.Store.RemoveMember(r.System(), w.ID, r.Alice.ID) },
+		"viewer": func(w storage.Workspace) error {
+			return r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, catalog.RoleViewer)
+		},
+		"disabled": func(w storage.Workspace) error { return r.Store.DisableWorkspace(r.System(), w.ID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := r.App(management.ClientSpec{})
+			w := shared(t, r, "ends-"+name, catalog.RoleMember)
+			b := r.Browser().SignIn(r.Alice.Email)
+			own := personal(t, r, r.Alice.ID)
+			b.Decide(b.Authorize(app.Params("read")), "approve", inWorkspace(own.Slug))
+			b.Decide(b.Authorize(altered(app.Params("read"), url.Values{"prompt": {"consent"}})),
+				"approve", inWorkspace(w.Slug))
+			if err := end(w); err != nil {
+				t.Fatal(err)
+			}
+			// Not silently in another workspace, even if it was allowed there.
+			sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
+			wantRefusal(t, r, ask(b, sent), sent, "consent_required")
+			page := b.Authorize(app.Params("read"))
+			if got := offered(b, page); slices.Contains(got, w.Slug) || got[0] != own.Slug {
+				t.Errorf("the page offers %q", got)
+			}
+			if got := actsIn(t, r, app, wantCode(t, r, b.Decide(page, "approve"), app.Params("read"))); got != own.Slug {
+				t.Errorf("the token acts in %q", got)
+			}
+		})
+	}
 }
 
 // K-16 on the page: the submitted form is checked against the current memberships.
 func TestK16_ConsentTakesOnlyWorkspacesInWhichThePersonMayAllowApps(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		shared(t, r, "theirs", "")
-		shared(t, r, "looking", catalog.RoleViewer)
-		off, left := shared(t, r, "switched-off", catalog.RoleAdmin), shared(t, r, "left", catalog.RoleMember)
-		mine := shared(t, r, "mine", catalog.RoleAdmin)
-		if err := r.Store.DisableWorkspace(r.System(), off.ID); err != nil {
-			t.Fatal(err)
-		}
-		b := r.Browser().SignIn(r.Alice.Email)
-		own := personal(t, r, r.Alice.ID)
-		page := b.Authorize(app.Params("read"))
-		if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "left", "mine"}) {
-			t.Fatalf("the page offers %q", got)
-		}
-		if err := r.Store.RemoveMember(r.System(), left.ID, r.Alice.ID); err != nil {
-			t.Fatal(err)
-		}
-		for _, slug := range []string{
-			"theirs", "looking", "switched-off", "left", "", "*", "MINE", "mine ", "%6dine", mine.ID, mine.Name + "x", "unknown",
-			"\x00",
-		} {
-			wantPage(t, b.Decide(page, "approve", inWorkspace(slug)), http.StatusBadRequest)
-		}
-		wantPage(t, b.Decide(page, "approve", func(v url.Values) { v.Del("workspace") }), http.StatusBadRequest)
-		wantNothingGranted(t, r, r.Alice.ID)
-		a := b.Decide(page, "approve", inWorkspace("mine"))
-		if actsIn(t, r, app, wantCode(t, r, a, app.Params("read"))) != "mine" {
-			t.Error("what was refused spent the user's answer")
-		}
-	})
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	shared(t, r, "theirs", "")
+	shared(t, r, "looking", catalog.RoleViewer)
+	off, left := shared(t, r, "switched-off", catalog.RoleAdmin), shared(t, r, "left", catalog.RoleMember)
+	mine := shared(t, r, "mine", catalog.RoleAdmin)
+	if err := r.Store.DisableWorkspace(r.System(), off.ID); err != nil {
+		t.Fatal(err)
+	}
+	b := r.Browser().SignIn(r.Alice.Email)
+	own := personal(t, r, r.Alice.ID)
+	page := b.Authorize(app.Params("read"))
+	if got := offered(b, page); !slices.Equal(got, []string{own.Slug, "left", "mine"}) {
+		t.Fatalf("the page offers %q", got)
+	}
+	if err := r.Store.RemoveMember(r.System(), left.ID, r.Alice.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, slug := range []string{
+		"theirs", "looking", "switched-off", "left", "", "*", "MINE", "mine ", "%6dine", mine.ID, mine.Name + "x", "unknown",
+		"\x00",
+	} {
+		wantPage(t, b.Decide(page, "approve", inWorkspace(slug)), http.StatusBadRequest)
+	}
+	wantPage(t, b.Decide(page, "approve", func(v url.Values) { v.Del("workspace") }), http.StatusBadRequest)
+	wantNothingGranted(t, r, r.Alice.ID)
+	a := b.Decide(page, "approve", inWorkspace("mine"))
+	if actsIn(t, r, app, wantCode(t, r, a, app.Params("read"))) != "mine" {
+		t.Error("what was refused spent the user's answer")
+	}
 }
 
 // Denying does not need a workspace.
@@ -200,45 +197,44 @@ func TestConsentIsDeniedWithoutAWorkspace(t *testing.T) {
 
 // Viewers cannot allow any app, and grants from before they became viewers shrink to what a viewer may have.
 func TestA41_RoleCapsWhatIsGranted(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		w := shared(t, r, "engines", catalog.RoleMember)
-		b := r.Browser().SignIn(r.Alice.Email)
-		var codes []string
-		for _, scope := range []string{"read write", "write"} {
-			sent := altered(app.Params(scope), url.Values{"prompt": {"consent"}})
-			codes = append(codes, wantCode(t, r, b.Decide(b.Authorize(sent), "approve", inWorkspace(w.Slug)), sent))
-		}
-		if err := r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, catalog.RoleViewer); err != nil {
-			t.Fatal(err)
-		}
-		tok := r.Exchange(app, codes[0])
-		if tok.Text("scope") != "read" {
-			t.Errorf("the exchange answered %d %s", tok.Status, tok.Body)
-		}
-		got := r.Introspect(api, tok.Text("access_token"))
-		if got.Text("scope") != "read" || got.Text("role") != catalog.RoleViewer {
-			t.Errorf("introspection says %s", got.Body)
-		}
-		// If no scope is left, the app gets an error.
-		if a := r.Exchange(app, codes[1]); a.Status != http.StatusBadRequest || a.Text("access_token") != "" {
-			t.Errorf("the exchange of what a viewer may not hold answered %d %s", a.Status, a.Body)
-		}
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	w := shared(t, r, "engines", catalog.RoleMember)
+	b := r.Browser().SignIn(r.Alice.Email)
+	var codes []string
+	for _, scope := range []string{"read write", "write"} {
+		sent := altered(app.Params(scope), url.Values{"prompt": {"consent"}})
+		codes = append(codes, wantCode(t, r, b.Decide(b.Authorize(sent), "approve", inWorkspace(w.Slug)), sent))
+	}
+	if err := r.Store.ChangeRole(r.System(), w.ID, r.Alice.ID, catalog.RoleViewer); err != nil {
+		t.Fatal(err)
+	}
+	tok := r.Exchange(app, codes[0])
+	if tok.Text("scope") != "read" {
+		t.Errorf("the exchange answered %d %s", tok.Status, tok.Body)
+	}
+	got := r.Introspect(api, tok.Text("access_token"))
+	if got.Text("scope") != "read" || got.Text("role") != catalog.RoleViewer {
+		t.Errorf("introspection says %s", got.Body)
+	}
+	// If no scope is left, the app gets an error.
+	if a := r.Exchange(app, codes[1]); a.Status != http.StatusBadRequest || a.Text("access_token") != "" {
+		t.Errorf("the exchange of what a viewer may not hold answered %d %s", a.Status, a.Body)
+	}
 
-		// A user who is only a viewer sees no consent page, and no app gets access in their name.
-		if err := r.Store.DisableWorkspace(r.System(), personal(t, r, r.Alice.ID).ID); err != nil {
-			t.Fatal(err)
+	// A user who is only a viewer sees no consent page, and no app gets access in their name.
+	if err := r.Store.DisableWorkspace(r.System(), personal(t, r, r.Alice.ID).ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, app := range []*rig.App{app, r.App(management.ClientSpec{}), r.App(management.ClientSpec{FirstParty: true})} {
+		before := grantCount(t, r)
+		sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
+		wantRefusal(t, r, ask(b, sent), sent, "consent_required")
+		wantPage(t, b.Authorize(app.Params("read")), http.StatusForbidden)
+		if grantCount(t, r) != before {
+			t.Error("something was granted")
 		}
-		for _, app := range []*rig.App{app, r.App(management.ClientSpec{}), r.App(management.ClientSpec{FirstParty: true})} {
-			before := grantCount(t, r)
-			sent := altered(app.Params("read"), url.Values{"prompt": {"none"}})
-			wantRefusal(t, r, ask(b, sent), sent, "consent_required")
-			wantPage(t, b.Authorize(app.Params("read")), http.StatusForbidden)
-			if grantCount(t, r) != before {
-				t.Error("something was granted")
-			}
-		}
-	})
+	}
 }
 
 // An app gets nothing that works if its user is removed while they answer, and nothing at all after the removal.

@@ -145,69 +145,68 @@ func TestH08_OtherMethodsAreNotAllowed(t *testing.T) {
 }
 
 func TestH09_OnlyAnAppsOwnPagesMayReadItsAnswers(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{
-			Public: true, RedirectURIs: []string{"https://app.example/cb", "http://localhost/cb", "com.example.app:/cb"},
-		})
-		other := r.App(management.ClientSpec{Name: "Other", RedirectURIs: []string{"https://other.example:8443/cb"}})
-		allowed := func(t *testing.T, a *rig.Answer, origin string) {
-			t.Helper()
-			if got := a.Header.Get("Access-Control-Allow-Origin"); got != origin {
-				t.Errorf("answered %d, Access-Control-Allow-Origin %q, want %q", a.Status, got, origin)
-			}
-			if a.Header.Get("Access-Control-Allow-Credentials") != "" {
-				t.Error("cookies are allowed")
-			}
-		}
-		for _, path := range []string{"/oauth/token", "/oauth/revoke"} {
-			preflight := func(origin string) *rig.Answer {
-				return r.Send(r.Program(),
-					r.Request(http.MethodOptions, path, nil, "Origin", origin, "Access-Control-Request-Method", "POST",
-						"Access-Control-Request-Headers", "authorization"))
-			}
-			post := func(app *rig.App, origin string) *rig.Answer {
-				return r.PostAs(app, path, url.Values{"grant_type": {"refresh_token"}, "token": {"x"}}, "Origin", origin)
-			}
-			for origin, of := range map[string]*rig.App{"https://app.example": app, "https://other.example:8443": other} {
-				allowed(t, preflight(origin), origin)
-				allowed(t, post(of, origin), origin)
-				vary := strings.Join(post(of, origin).Header.Values("Vary"), ",")
-				if !strings.Contains(vary, "Origin") {
-					t.Errorf("%s: Vary is %q", path, vary)
-				}
-			}
-			// Another app's origin passes the preflight, which does not name a client, and is then refused.
-			allowed(t, post(app, "https://other.example:8443"), "")
-			allowed(t, post(other, "https://app.example"), "")
-			for _, origin := range []string{
-				"null", "https://app.example.evil", "https://evilapp.example", "https://app.example:444", "http://app.example",
-				"https://app.example/", "https://APP.example.", "https://app.exampl", "*", "https://*",
-				"com.example.app:", "com.example.app://", "file://", "https://app.example, https://evil.example",
-				"https://evil.example",
-			} {
-				allowed(t, preflight(origin), "")
-				allowed(t, post(app, origin), "")
-			}
-			a := preflight("https://app.example")
-			if strings.Contains(a.Header.Get("Access-Control-Allow-Methods"), "DELETE") ||
-				a.Header.Get("Access-Control-Allow-Methods") == "" {
-				t.Errorf("methods %q", a.Header.Get("Access-Control-Allow-Methods"))
-			}
-		}
-		a := r.Send(r.Program(),
-			r.Request(http.MethodGet, "/.well-known/oauth-authorization-server", nil, "Origin", "https://other.example"))
-		allowed(t, a, "*")
-		for _, path := range []string{
-			"/oauth/authorize", "/login", "/oauth/consent", "/oauth/introspect", "/logout", "/setup", "/settings/profile",
-			"/settings/developer/apps", "/admin/users", "/", "/healthz", "/readyz", "/nothing",
-		} {
-			for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodOptions} {
-				allowed(t,
-					r.Send(r.Program(),
-						r.Request(method, path, nil, "Origin", "https://app.example", "Access-Control-Request-Method", "POST")), "")
-			}
-		}
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{
+		Public: true, RedirectURIs: []string{"https://app.example/cb", "http://localhost/cb", "com.example.app:/cb"},
 	})
+	other := r.App(management.ClientSpec{Name: "Other", RedirectURIs: []string{"https://other.example:8443/cb"}})
+	allowed := func(t *testing.T, a *rig.Answer, origin string) {
+		t.Helper()
+		if got := a.Header.Get("Access-Control-Allow-Origin"); got != origin {
+			t.Errorf("answered %d, Access-Control-Allow-Origin %q, want %q", a.Status, got, origin)
+		}
+		if a.Header.Get("Access-Control-Allow-Credentials") != "" {
+			t.Error("cookies are allowed")
+		}
+	}
+	for _, path := range []string{"/oauth/token", "/oauth/revoke"} {
+		preflight := func(origin string) *rig.Answer {
+			return r.Send(r.Program(),
+				r.Request(http.MethodOptions, path, nil, "Origin", origin, "Access-Control-Request-Method", "POST",
+					"Access-Control-Request-Headers", "authorization"))
+		}
+		post := func(app *rig.App, origin string) *rig.Answer {
+			return r.PostAs(app, path, url.Values{"grant_type": {"refresh_token"}, "token": {"x"}}, "Origin", origin)
+		}
+		for origin, of := range map[string]*rig.App{"https://app.example": app, "https://other.example:8443": other} {
+			allowed(t, preflight(origin), origin)
+			allowed(t, post(of, origin), origin)
+			vary := strings.Join(post(of, origin).Header.Values("Vary"), ",")
+			if !strings.Contains(vary, "Origin") {
+				t.Errorf("%s: Vary is %q", path, vary)
+			}
+		}
+		// Another app's origin passes the preflight, which does not name a client, and is then refused.
+		allowed(t, post(app, "https://other.example:8443"), "")
+		allowed(t, post(other, "https://app.example"), "")
+		for _, origin := range []string{
+			"null", "https://app.example.evil", "https://evilapp.example", "https://app.example:444", "http://app.example",
+			"https://app.example/", "https://APP.example.", "https://app.exampl", "*", "https://*",
+			"com.example.app:", "com.example.app://", "file://", "https://app.example, https://evil.example",
+			"https://evil.example",
+		} {
+			allowed(t, preflight(origin), "")
+			allowed(t, post(app, origin), "")
+		}
+		a := preflight("https://app.example")
+		if strings.Contains(a.Header.Get("Access-Control-Allow-Methods"), "DELETE") ||
+			a.Header.Get("Access-Control-Allow-Methods") == "" {
+			t.Errorf("methods %q", a.Header.Get("Access-Control-Allow-Methods"))
+		}
+	}
+	a := r.Send(r.Program(),
+		r.Request(http.MethodGet, "/.well-known/oauth-authorization-server", nil, "Origin", "https://other.example"))
+	allowed(t, a, "*")
+	for _, path := range []string{
+		"/oauth/authorize", "/login", "/oauth/consent", "/oauth/introspect", "/logout", "/setup", "/settings/profile",
+		"/settings/developer/apps", "/admin/users", "/", "/healthz", "/readyz", "/nothing",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodOptions} {
+			allowed(t,
+				r.Send(r.Program(),
+					r.Request(method, path, nil, "Origin", "https://app.example", "Access-Control-Request-Method", "POST")), "")
+		}
+	}
 }
 
 func TestH11_TheAdminListenersPathsAreNotPublic(t *testing.T) {

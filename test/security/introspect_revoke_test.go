@@ -95,42 +95,41 @@ func TestI02_AccessTokenAuthorisesNothing(t *testing.T) {
 }
 
 func TestI03_I04_StrangersLearnNothing(t *testing.T) {
-	rig.Each(t, rig.Options{Issuer: "http://localhost:8080", Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
-		first, second := r.Catalog.Resources()[0], r.Catalog.Resources()[1]
-		app := r.App(management.ClientSpec{Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
-		other := r.App(management.ClientSpec{
-			Name: "Other", Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name},
-		})
-		api := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{first.ID}})
-		elsewhere := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{second.ID}})
-		access, refresh := r.Tokens(app, first.Scopes[0].Name)
-		for name, x := range map[string]struct {
-			caller *rig.App
-			token  string
-			active bool
-		}{
-			"owner, access token":                    {app, access, true},
-			"owner, refresh token":                   {app, refresh, true},
-			"resource server, access token":          {api, access, true},
-			"resource server, refresh token":         {api, refresh, false},
-			"another app, access token":              {other, access, false},
-			"another app, refresh token":             {other, refresh, false},
-			"another resource server, access token":  {elsewhere, access, false},
-			"another resource server, refresh token": {elsewhere, refresh, false},
-		} {
-			t.Run(name, func(t *testing.T) {
-				a := r.Introspect(x.caller, x.token)
-				if !x.active {
-					wantInactive(t, name, a)
-				} else if a.JSON()["active"] != true || a.Text("client_id") != app.ID || a.Text("aud") != first.ID {
-					t.Errorf("introspection answered %d %s", a.Status, a.Body)
-				}
-			})
-		}
-		if a := r.Introspect(app, refresh); a.Text("credential") != "refresh_token" || a.JSON()["token_type"] != nil {
-			t.Errorf("a refresh token looks like an access token: %s", a.Body)
-		}
+	r := rig.Memory(t, rig.Options{Issuer: "http://localhost:8080", Resources: twoResources()})
+	first, second := r.Catalog.Resources()[0], r.Catalog.Resources()[1]
+	app := r.App(management.ClientSpec{Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name}})
+	other := r.App(management.ClientSpec{
+		Name: "Other", Resources: []string{first.ID}, Scopes: []string{first.Scopes[0].Name},
 	})
+	api := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{first.ID}})
+	elsewhere := r.App(management.ClientSpec{ResourceServer: true, Resources: []string{second.ID}})
+	access, refresh := r.Tokens(app, first.Scopes[0].Name)
+	for name, x := range map[string]struct {
+		caller *rig.App
+		token  string
+		active bool
+	}{
+		"owner, access token":                    {app, access, true},
+		"owner, refresh token":                   {app, refresh, true},
+		"resource server, access token":          {api, access, true},
+		"resource server, refresh token":         {api, refresh, false},
+		"another app, access token":              {other, access, false},
+		"another app, refresh token":             {other, refresh, false},
+		"another resource server, access token":  {elsewhere, access, false},
+		"another resource server, refresh token": {elsewhere, refresh, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := r.Introspect(x.caller, x.token)
+			if !x.active {
+				wantInactive(t, name, a)
+			} else if a.JSON()["active"] != true || a.Text("client_id") != app.ID || a.Text("aud") != first.ID {
+				t.Errorf("introspection answered %d %s", a.Status, a.Body)
+			}
+		})
+	}
+	if a := r.Introspect(app, refresh); a.Text("credential") != "refresh_token" || a.JSON()["token_type"] != nil {
+		t.Errorf("a refresh token looks like an access token: %s", a.Body)
+	}
 }
 
 func TestI05_HintChangesNothing(t *testing.T) {
@@ -153,67 +152,66 @@ func TestI05_HintChangesNothing(t *testing.T) {
 }
 
 func TestI06_I10_I12_EverythingButAnActiveTokenIsInactive(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		b := r.Browser().SignIn(r.Alice.Email)
-		page := b.Authorize(app.Params("read"))
-		code := b.Decide(page, "approve").Param("code")
-		access, refresh := r.Tokens(app, "read")
-		revoked, revokedRefresh := r.Tokens(app, "read")
-		r.PostAs(app, "/oauth/revoke", url.Values{"token": {revoked}})
-		r.Refresh(app, refresh)
-		tokens := map[string]string{
-			"revoked":               revoked,
-			"revoked refresh token": revokedRefresh,
-			"used refresh token":    refresh,
-			"garbage":               "garbage",
-			"NUL":                   "\x00",
-			"token and NUL":         access + "\x00",
-			"not UTF-8":             "\xff\xfe",
-			"as long as may be":     strings.Repeat("x", 60<<10),
-			"space":                 " ",
-			"well-formed, unknown":  bearer.NewCredential(bearer.PrefixAccessToken),
-			"unknown refresh token": bearer.NewCredential(bearer.PrefixRefreshToken),
-			"code":                  code,
-			"client secret":         app.Secret,
-			"its own secret":        api.Secret,
-			"client id":             app.ID,
-			"user id":               r.Alice.ID,
-			"session cookie":        cookie(b, "doorward"),
-			"device cookie":         cookie(b, "doorward-device"),
-			"flow":                  b.Form(page, "/oauth/consent").Get("flow"),
-			"form token":            b.Form(page, "/oauth/consent").Get("token"),
-			"a JWT":                 "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIiwiYWN0aXZlIjp0cnVlfQ.",
-			"jti":                   r.Introspect(api, access).Text("jti"),
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	b := r.Browser().SignIn(r.Alice.Email)
+	page := b.Authorize(app.Params("read"))
+	code := b.Decide(page, "approve").Param("code")
+	access, refresh := r.Tokens(app, "read")
+	revoked, revokedRefresh := r.Tokens(app, "read")
+	r.PostAs(app, "/oauth/revoke", url.Values{"token": {revoked}})
+	r.Refresh(app, refresh)
+	tokens := map[string]string{
+		"revoked":               revoked,
+		"revoked refresh token": revokedRefresh,
+		"used refresh token":    refresh,
+		"garbage":               "garbage",
+		"NUL":                   "\x00",
+		"token and NUL":         access + "\x00",
+		"not UTF-8":             "\xff\xfe",
+		"as long as may be":     strings.Repeat("x", 60<<10),
+		"space":                 " ",
+		"well-formed, unknown":  bearer.NewCredential(bearer.PrefixAccessToken),
+		"unknown refresh token": bearer.NewCredential(bearer.PrefixRefreshToken),
+		"code":                  code,
+		"client secret":         app.Secret,
+		"its own secret":        api.Secret,
+		"client id":             app.ID,
+		"user id":               r.Alice.ID,
+		"session cookie":        cookie(b, "doorward"),
+		"device cookie":         cookie(b, "doorward-device"),
+		"flow":                  b.Form(page, "/oauth/consent").Get("flow"),
+		"form token":            b.Form(page, "/oauth/consent").Get("token"),
+		"a JWT":                 "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIiwiYWN0aXZlIjp0cnVlfQ.",
+		"jti":                   r.Introspect(api, access).Text("jti"),
+	}
+	for name, text := range misspellings(access, revoked) {
+		tokens["access token, "+name] = text
+	}
+	for name, text := range misspellings(refresh, revokedRefresh) {
+		tokens["refresh token, "+name] = text
+	}
+	for name, token := range tokens {
+		if token == "" {
+			continue // an empty parameter counts as missing
 		}
-		for name, text := range misspellings(access, revoked) {
-			tokens["access token, "+name] = text
+		for _, caller := range []*rig.App{app, api} {
+			wantInactive(t, name, r.Introspect(caller, token))
 		}
-		for name, text := range misspellings(refresh, revokedRefresh) {
-			tokens["refresh token, "+name] = text
-		}
-		for name, token := range tokens {
-			if token == "" {
-				continue // an empty parameter counts as missing
-			}
-			for _, caller := range []*rig.App{app, api} {
-				wantInactive(t, name, r.Introspect(caller, token))
-			}
-		}
-		if !r.Alive(api, access) {
-			t.Error("the live token does not work: this test sees nothing")
-		}
-		t.Run("larger than any body", func(t *testing.T) {
-			a := r.Introspect(api, strings.Repeat("x", 1<<20))
-			refused(t, a, http.StatusRequestEntityTooLarge, "invalid_request")
-		})
-		t.Run("expired", func(t *testing.T) {
-			r.Advance(time.Hour)
-			wantInactive(t, "expired", r.Introspect(api, access))
-			wantInactive(t, "expired", r.Introspect(app, access))
-			r.Advance(30 * 24 * time.Hour)
-			wantInactive(t, "expired long ago", r.Introspect(api, access))
-		})
+	}
+	if !r.Alive(api, access) {
+		t.Error("the live token does not work: this test sees nothing")
+	}
+	t.Run("larger than any body", func(t *testing.T) {
+		a := r.Introspect(api, strings.Repeat("x", 1<<20))
+		refused(t, a, http.StatusRequestEntityTooLarge, "invalid_request")
+	})
+	t.Run("expired", func(t *testing.T) {
+		r.Advance(time.Hour)
+		wantInactive(t, "expired", r.Introspect(api, access))
+		wantInactive(t, "expired", r.Introspect(app, access))
+		r.Advance(30 * 24 * time.Hour)
+		wantInactive(t, "expired long ago", r.Introspect(api, access))
 	})
 }
 

@@ -139,74 +139,72 @@ func TestKeyPages_TheWholeLifeOfAKey(t *testing.T) {
 
 // A token's page shows where it works, with which role, and its limits.
 func TestTokenPages_ATokenIsItsUsers(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		bob := r.User("bob@example.com", "Bob", false)
-		engines := r.Workspace("engines", "", bob)
-		r.Join(engines, r.Alice, catalog.RoleMember)
-		api := r.ResourceServer()
-		b := r.Browser().SignIn(r.Alice.Email)
-		made := makeKey(b, tokensPage, "role", "viewer", "expires", "never")
-		text, path := keyShown(t, made, "pat_")
-		if !strings.Contains(made.Body, "X-Workspace: "+personalSlug(r, r.Alice.ID)) {
-			t.Errorf("the first call names no workspace: %s", rig.Plain(made.Body))
+	r := rig.Memory(t, rig.Options{})
+	bob := r.User("bob@example.com", "Bob", false)
+	engines := r.Workspace("engines", "", bob)
+	r.Join(engines, r.Alice, catalog.RoleMember)
+	api := r.ResourceServer()
+	b := r.Browser().SignIn(r.Alice.Email)
+	made := makeKey(b, tokensPage, "role", "viewer", "expires", "never")
+	text, path := keyShown(t, made, "pat_")
+	if !strings.Contains(made.Body, "X-Workspace: "+personalSlug(r, r.Alice.ID)) {
+		t.Errorf("the first call names no workspace: %s", rig.Plain(made.Body))
+	}
+	if a := r.Ask(api, text, "workspace", "engines", "cost", "1"); a.Text("role") != "viewer" ||
+		a.Text("scope") != "read" {
+		t.Errorf("held to viewer it is %s", a.Body)
+	}
+	page := rig.Plain(b.Get(path).Body)
+	for _, want := range []string{"engines viewer", "1 request in the last 30 days", "Maximum role viewer"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q: %s", want, page)
 		}
-		if a := r.Ask(api, text, "workspace", "engines", "cost", "1"); a.Text("role") != "viewer" ||
-			a.Text("scope") != "read" {
-			t.Errorf("held to viewer it is %s", a.Body)
-		}
-		page := rig.Plain(b.Get(path).Body)
-		for _, want := range []string{"engines viewer", "1 request in the last 30 days", "Maximum role viewer"} {
-			if !strings.Contains(page, want) {
-				t.Errorf("the page does not say %q: %s", want, page)
-			}
-		}
-		if a := b.PostForm(path, url.Values{
-			"name":    {"x"},
-			"scope-0": {"read", "write"},
-			"role":    {"admin"},
-		}); a.Status != http.StatusForbidden {
-			t.Errorf("a higher role answers %d", a.Status)
-		}
-		if a := b.Confirm(path+"/revoke", nil); a.Header.Get("Location") != tokensPage || !r.Dead(r.Introspect(api, text)) {
-			t.Errorf("revoking answers %d, or the token still works", a.Status)
-		}
-	})
+	}
+	if a := b.PostForm(path, url.Values{
+		"name":    {"x"},
+		"scope-0": {"read", "write"},
+		"role":    {"admin"},
+	}); a.Status != http.StatusForbidden {
+		t.Errorf("a higher role answers %d", a.Status)
+	}
+	if a := b.Confirm(path+"/revoke", nil); a.Header.Get("Location") != tokensPage || !r.Dead(r.Introspect(api, text)) {
+		t.Errorf("revoking answers %d, or the token still works", a.Status)
+	}
 }
 
 // Lists are sorted by last use, then by age, and complete across pages.
 func TestKeyPages_ListsAreInTheOrderOfUse(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		w := r.Workspace("engines", "", r.Alice)
-		var ids []string
-		for range 53 {
-			k, _ := r.Key(w, apikey.Spec{})
-			ids = append(ids, k.ID)
+	r := rig.Memory(t, rig.Options{})
+	w := r.Workspace("engines", "", r.Alice)
+	var ids []string
+	for range 53 {
+		k, _ := r.Key(w, apikey.Spec{})
+		ids = append(ids, k.ID)
+	}
+	// All but two were used, in a different order than they were created; the first page ends in the middle of the used
+	// ones.
+	want := []string{ids[52*7%53], ids[51*7%53]}
+	slices.Sort(want)
+	slices.Reverse(want)
+	for i := range 51 {
+		r.Advance(time.Second)
+		r.Store.TouchKey(ids[i*7%53], "192.0.2.1")
+		want = slices.Insert(want, 0, ids[i*7%53])
+	}
+	b := r.Browser().SignIn(r.Alice.Email)
+	var got []string
+	for at := keysPage(w.Slug); at != ""; {
+		page := b.Get(at).Body
+		for _, part := range strings.Split(page, `href="`+keysPage(w.Slug)+"/key_")[1:] {
+			id, _, _ := strings.Cut(part, `"`)
+			got = append(got, "key_"+id)
 		}
-		// All but two were used, in a different order than they were created; the first page ends in the middle of the used
-		// ones.
-		want := []string{ids[52*7%53], ids[51*7%53]}
-		slices.Sort(want)
-		slices.Reverse(want)
-		for i := range 51 {
-			r.Advance(time.Second)
-			r.Store.TouchKey(ids[i*7%53], "192.0.2.1")
-			want = slices.Insert(want, 0, ids[i*7%53])
-		}
-		b := r.Browser().SignIn(r.Alice.Email)
-		var got []string
-		for at := keysPage(w.Slug); at != ""; {
-			page := b.Get(at).Body
-			for _, part := range strings.Split(page, `href="`+keysPage(w.Slug)+"/key_")[1:] {
-				id, _, _ := strings.Cut(part, `"`)
-				got = append(got, "key_"+id)
-			}
-			_, next, _ := strings.Cut(page, `rel="next" href="`)
-			at, _, _ = strings.Cut(strings.ReplaceAll(next, "&amp;", "&"), `"`)
-		}
-		if strings.Join(got, "\n") != strings.Join(want, "\n") {
-			t.Errorf("the pages list\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-		}
-	})
+		_, next, _ := strings.Cut(page, `rel="next" href="`)
+		at, _, _ = strings.Cut(strings.ReplaceAll(next, "&amp;", "&"), `"`)
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("the pages list\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
 }
 
 // The form leaves out resources without keys, and what is chosen still applies to the resource that is shown.

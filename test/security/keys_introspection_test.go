@@ -131,54 +131,53 @@ func TestKeysAreIntrospected(t *testing.T) {
 // Keys can be introspected by resource servers of their resource, with a client's credentials or with a key that may
 // introspect.
 func TestI03_KeysAreSeenByTheirResourceServersOnly(t *testing.T) {
-	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		w := r.Workspace("acme", "", r.Alice)
-		k, text := r.Key(w, apikey.Spec{})
-		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
-		for _, token := range []string{text, pat} {
-			if a := r.Introspect(app, token); !r.Dead(a) {
-				t.Errorf("an app sees a key: %s", a.Body)
-			}
+	r := rig.Memory(t, limited())
+	app := r.App(management.ClientSpec{})
+	w := r.Workspace("acme", "", r.Alice)
+	k, text := r.Key(w, apikey.Spec{})
+	_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
+	for _, token := range []string{text, pat} {
+		if a := r.Introspect(app, token); !r.Dead(a) {
+			t.Errorf("an app sees a key: %s", a.Body)
 		}
-		introspector, introspection := r.IntrospectionKey()
-		ask := func(bearer, token string, more ...string) *rig.Answer {
-			return r.Post("/oauth/introspect", url.Values{"token": {token}},
-				append([]string{"Authorization", "Bearer " + bearer}, more...)...)
+	}
+	introspector, introspection := r.IntrospectionKey()
+	ask := func(bearer, token string, more ...string) *rig.Answer {
+		return r.Post("/oauth/introspect", url.Values{"token": {token}},
+			append([]string{"Authorization", "Bearer " + bearer}, more...)...)
+	}
+	if a := ask(introspection, text); a.Text("key_id") != k.ID {
+		t.Errorf("a key with the scope introspect is told %d %s", a.Status, a.Body)
+	}
+	access, _ := r.Tokens(app, "read")
+	for name, wrong := range map[string]string{
+		"another key":             text,
+		"a personal access token": pat,
+		"an access token":         access,
+		"an unknown key":          bearer.NewCredential("sk_live_"),
+		"nothing":                 "",
+	} {
+		a := ask(wrong, text)
+		if a.Status != http.StatusUnauthorized || a.Text("error") != "invalid_client" ||
+			a.Header.Get("WWW-Authenticate") == "" {
+			t.Errorf("with %s introspection answers %d %s", name, a.Status, a.Body)
 		}
-		if a := ask(introspection, text); a.Text("key_id") != k.ID {
-			t.Errorf("a key with the scope introspect is told %d %s", a.Status, a.Body)
+	}
+	// It may do nothing else.
+	for _, path := range []string{"/oauth/token", "/oauth/revoke"} {
+		a := r.Post(path, url.Values{"token": {text}, "grant_type": {"client_credentials"}},
+			"Authorization", "Bearer "+introspection)
+		if a.Status != http.StatusUnauthorized {
+			t.Errorf("%s takes it: %d %s", path, a.Status, a.Body)
 		}
-		access, _ := r.Tokens(app, "read")
-		for name, wrong := range map[string]string{
-			"another key":             text,
-			"a personal access token": pat,
-			"an access token":         access,
-			"an unknown key":          bearer.NewCredential("sk_live_"),
-			"nothing":                 "",
-		} {
-			a := ask(wrong, text)
-			if a.Status != http.StatusUnauthorized || a.Text("error") != "invalid_client" ||
-				a.Header.Get("WWW-Authenticate") == "" {
-				t.Errorf("with %s introspection answers %d %s", name, a.Status, a.Body)
-			}
-		}
-		// It may do nothing else.
-		for _, path := range []string{"/oauth/token", "/oauth/revoke"} {
-			a := r.Post(path, url.Values{"token": {text}, "grant_type": {"client_credentials"}},
-				"Authorization", "Bearer "+introspection)
-			if a.Status != http.StatusUnauthorized {
-				t.Errorf("%s takes it: %d %s", path, a.Status, a.Body)
-			}
-		}
-		_, err := r.Management.RevokeKey(r.System(), management.CLI(""), introspector.Owner(), introspector.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if a := ask(introspection, text); a.Status != http.StatusUnauthorized {
-			t.Errorf("revoked, it still introspects: %d %s", a.Status, a.Body)
-		}
-	})
+	}
+	_, err := r.Management.RevokeKey(r.System(), management.CLI(""), introspector.Owner(), introspector.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := ask(introspection, text); a.Status != http.StatusUnauthorized {
+		t.Errorf("revoked, it still introspects: %d %s", a.Status, a.Body)
+	}
 }
 
 // Only an administrator can create a key that introspects; no member of a workspace can.
@@ -378,36 +377,35 @@ func TestK09_SuspendedWorkspacesAndUsersAndLeftMembers(t *testing.T) {
 // A key acts only in its own workspace, and a token in those of its user; a workspace outside these looks like one that
 // does not exist.
 func TestK16_K18_WorkspacesThatAreNotTheCredentials(t *testing.T) {
-	rig.Each(t, limited(), func(t *testing.T, r *rig.Rig) {
-		api := r.ResourceServer()
-		bob := r.User("bob@example.com", "Bob", false)
-		w := r.Workspace("acme", "", r.Alice)
-		r.Workspace("other", "", bob)
-		_, key := r.Key(w, apikey.Spec{})
-		_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
-		access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
-		machine := r.PostAs(r.App(management.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}}),
-			"/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
-		for _, slug := range []string{
-			"other", "none", "*", "ACME", "acme ", "%61cme", "acme%", "a_me", strings.Repeat("a", 5000), "é",
-		} {
-			for name, text := range map[string]string{"key": key, "token": pat, "access token": access, "client": machine} {
-				if a := r.Ask(api, text, "workspace", slug); !r.Dead(a) {
-					t.Errorf("a %s in the workspace %.20q is %s", name, slug, a.Body)
-				}
+	r := rig.Memory(t, limited())
+	api := r.ResourceServer()
+	bob := r.User("bob@example.com", "Bob", false)
+	w := r.Workspace("acme", "", r.Alice)
+	r.Workspace("other", "", bob)
+	_, key := r.Key(w, apikey.Spec{})
+	_, pat := r.PersonalToken(r.Alice, apikey.Spec{})
+	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
+	machine := r.PostAs(r.App(management.ClientSpec{Grants: []string{"client_credentials"}, Scopes: []string{"read"}}),
+		"/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
+	for _, slug := range []string{
+		"other", "none", "*", "ACME", "acme ", "%61cme", "acme%", "a_me", strings.Repeat("a", 5000), "é",
+	} {
+		for name, text := range map[string]string{"key": key, "token": pat, "access token": access, "client": machine} {
+			if a := r.Ask(api, text, "workspace", slug); !r.Dead(a) {
+				t.Errorf("a %s in the workspace %.20q is %s", name, slug, a.Body)
 			}
 		}
-		for name, text := range map[string]string{"key": key, "token": pat} {
-			if a := r.Ask(api, text, "workspace", "acme"); a.JSON()["active"] != true {
-				t.Errorf("a %s in its workspace is %s", name, a.Body)
-			}
+	}
+	for name, text := range map[string]string{"key": key, "token": pat} {
+		if a := r.Ask(api, text, "workspace", "acme"); a.JSON()["active"] != true {
+			t.Errorf("a %s in its workspace is %s", name, a.Body)
 		}
-		// Only a resource server may send these parameters.
-		for _, parameter := range []string{"workspace", "cost"} {
-			a := r.Ask(r.App(management.ClientSpec{}), access, parameter, "1")
-			if a.Status != http.StatusBadRequest || a.Text("error") != "invalid_request" {
-				t.Errorf("an app may send %s: %d %s", parameter, a.Status, a.Body)
-			}
+	}
+	// Only a resource server may send these parameters.
+	for _, parameter := range []string{"workspace", "cost"} {
+		a := r.Ask(r.App(management.ClientSpec{}), access, parameter, "1")
+		if a.Status != http.StatusBadRequest || a.Text("error") != "invalid_request" {
+			t.Errorf("an app may send %s: %d %s", parameter, a.Status, a.Body)
 		}
-	})
+	}
 }

@@ -87,122 +87,120 @@ func TestK19_ACredentialIsReadFromOneHeaderAlone(t *testing.T) {
 
 // A credential's secret is in the answer that creates it, and never again.
 func TestK20_SecretsAreShownOnce(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		w := r.Workspace("acme", "", r.Alice)
-		_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
-		_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
-		var secrets, ids []string
-		issue := func(path, credential, body, member string) {
-			a := r.JSON("POST", path, credential, body)
-			answered(t, "POST "+path, a, http.StatusCreated)
-			secrets, ids = append(secrets, a.Text(member)), append(ids, a.Text("id"))
-			if len(a.Text(member)) < 40 {
-				t.Errorf("POST %s: %s", path, a.Body)
+	r := rig.Memory(t, rig.Options{})
+	w := r.Workspace("acme", "", r.Alice)
+	_, admin := r.Key(w, apikey.Spec{Scopes: []string{"admin"}})
+	_, pat := r.PersonalToken(r.Alice, apikey.Spec{Scopes: []string{"admin"}})
+	var secrets, ids []string
+	issue := func(path, credential, body, member string) {
+		a := r.JSON("POST", path, credential, body)
+		answered(t, "POST "+path, a, http.StatusCreated)
+		secrets, ids = append(secrets, a.Text(member)), append(ids, a.Text("id"))
+		if len(a.Text(member)) < 40 {
+			t.Errorf("POST %s: %s", path, a.Body)
+		}
+	}
+	issue("/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "key")
+	issue("/v1/api-keys/"+ids[0]+"/rotate", admin, `{}`, "key")
+	issue("/v1/personal-access-tokens", pat, `{"name":"x","scopes":["read"]}`, "token")
+	issue("/v1/apps", admin, `{"name":"x","grants":["client_credentials"],"scopes":["read"]}`, "secret")
+	issue("/v1/apps/"+ids[3]+"/secret", admin, `{}`, "secret")
+	issue("/v1/workspaces/acme/invitations", admin, `{"email":"bob@example.com","role":"member"}`, "url")
+	secrets[5] = secrets[5][strings.LastIndexByte(secrets[5], '/')+1:]
+	for _, text := range secrets[:3] {
+		answered(t, "a call", r.JSON("GET", "/v1/auth/test", text, ""), http.StatusOK)
+		answered(t, "a refused call", r.JSON("GET", "/v1/api-keys", text, "", workspaceOf(text, "acme")...),
+			http.StatusForbidden)
+	}
+	answered(t, "revoke", r.JSON("DELETE", "/v1/api-keys/"+ids[0], admin, ""), http.StatusNoContent)
+	if err := r.Store.FlushUsage(r.System()); err != nil {
+		t.Fatal(err)
+	}
+	for path, credential := range map[string]string{
+		"/v1/api-keys":                         admin,
+		"/v1/api-keys/" + ids[0]:               admin,
+		"/v1/api-keys/" + ids[1]:               admin,
+		"/v1/personal-access-tokens":           pat,
+		"/v1/personal-access-tokens/" + ids[2]: pat,
+		"/v1/apps":                             admin,
+		"/v1/apps/" + ids[3]:                   admin,
+		"/v1/workspaces/acme/invitations":      admin,
+		"/v1/usage":                            admin,
+		"/v1/audit-events":                     admin,
+		"/v1/auth/test":                        secrets[1],
+		"/api/auth/me":                         secrets[1],
+		"/v1/api-keys?search=x":                admin,
+	} {
+		a := r.JSON("GET", path, credential, "")
+		answered(t, path, a, http.StatusOK)
+		for i, text := range secrets {
+			if strings.Contains(a.Body, text[len(text)-20:]) ||
+				strings.Contains(a.Body, fmt.Sprintf("%x", storage.Digest(text))) {
+				t.Errorf("GET %s shows secret %d: %s", path, i, a.Body)
 			}
 		}
-		issue("/v1/api-keys", admin, `{"name":"x","scopes":["read"]}`, "key")
-		issue("/v1/api-keys/"+ids[0]+"/rotate", admin, `{}`, "key")
-		issue("/v1/personal-access-tokens", pat, `{"name":"x","scopes":["read"]}`, "token")
-		issue("/v1/apps", admin, `{"name":"x","grants":["client_credentials"],"scopes":["read"]}`, "secret")
-		issue("/v1/apps/"+ids[3]+"/secret", admin, `{}`, "secret")
-		issue("/v1/workspaces/acme/invitations", admin, `{"email":"bob@example.com","role":"member"}`, "url")
-		secrets[5] = secrets[5][strings.LastIndexByte(secrets[5], '/')+1:]
-		for _, text := range secrets[:3] {
-			answered(t, "a call", r.JSON("GET", "/v1/auth/test", text, ""), http.StatusOK)
-			answered(t, "a refused call", r.JSON("GET", "/v1/api-keys", text, "", workspaceOf(text, "acme")...),
-				http.StatusForbidden)
-		}
-		answered(t, "revoke", r.JSON("DELETE", "/v1/api-keys/"+ids[0], admin, ""), http.StatusNoContent)
-		if err := r.Store.FlushUsage(r.System()); err != nil {
-			t.Fatal(err)
-		}
-		for path, credential := range map[string]string{
-			"/v1/api-keys":                         admin,
-			"/v1/api-keys/" + ids[0]:               admin,
-			"/v1/api-keys/" + ids[1]:               admin,
-			"/v1/personal-access-tokens":           pat,
-			"/v1/personal-access-tokens/" + ids[2]: pat,
-			"/v1/apps":                             admin,
-			"/v1/apps/" + ids[3]:                   admin,
-			"/v1/workspaces/acme/invitations":      admin,
-			"/v1/usage":                            admin,
-			"/v1/audit-events":                     admin,
-			"/v1/auth/test":                        secrets[1],
-			"/api/auth/me":                         secrets[1],
-			"/v1/api-keys?search=x":                admin,
-		} {
-			a := r.JSON("GET", path, credential, "")
-			answered(t, path, a, http.StatusOK)
-			for i, text := range secrets {
-				if strings.Contains(a.Body, text[len(text)-20:]) ||
-					strings.Contains(a.Body, fmt.Sprintf("%x", storage.Digest(text))) {
-					t.Errorf("GET %s shows secret %d: %s", path, i, a.Body)
-				}
-			}
-		}
-		a := r.JSON("GET", "/v1/auth/test", secrets[0], "")
-		answered(t, "a revoked key", a, http.StatusUnauthorized)
-		if strings.Contains(a.Body+fmt.Sprint(a.Header), secrets[0][20:40]) {
-			t.Errorf("a refusal shows the key: %s", a.Body)
-		}
-	})
+	}
+	a := r.JSON("GET", "/v1/auth/test", secrets[0], "")
+	answered(t, "a revoked key", a, http.StatusUnauthorized)
+	if strings.Contains(a.Body+fmt.Sprint(a.Header), secrets[0][20:40]) {
+		t.Errorf("a refusal shows the key: %s", a.Body)
+	}
 }
 
 func TestK21_ASessionCreatesSecretsOnlyOnPagesAfterARecentSignIn(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		w := r.Workspace("acme", "", r.Alice)
-		key, _ := r.Key(w, apikey.Spec{})
-		app := r.App(management.ClientSpec{WorkspaceID: w.ID, CreatedBy: r.Alice.ID})
-		b := r.Browser().SignIn(r.Alice.Email)
-		secrets := map[string]string{
-			"/v1/api-keys": `{"name":"x","scopes":["read"]}`, "/v1/personal-access-tokens": `{"name":"x","scopes":["read"]}`,
-			"/v1/apps":                           `{"name":"x","redirectUris":["https://x.example/cb"],"scopes":["read"]}`,
-			"/v1/apps/" + app.ID + "/secret":     `{}`,
-			"/v1/api-keys/" + key.ID + "/rotate": `{}`,
-		}
-		in := []string{"X-Workspace", "acme"}
-		for path, body := range secrets {
-			for _, site := range [][]string{
-				{"Sec-Fetch-Site", "cross-site"},
-				{"Sec-Fetch-Site", "same-site"},
-				{"Sec-Fetch-Site", "", "Origin", "https://evil.example"},
-				{"Sec-Fetch-Site", "", "Origin", "null"},
-			} {
-				q := append(append([]string{}, site...), in...)
-				a := b.Send(programWith(b),
-					b.Request("POST", path, strings.NewReader(body), append(q, "Content-Type", "application/json")...))
-				answered(t, fmt.Sprint("POST ", path, " from ", site), a, http.StatusForbidden)
-			}
-		}
-		for _, method := range []string{"PATCH", "DELETE"} {
+	r := rig.Memory(t, rig.Options{})
+	w := r.Workspace("acme", "", r.Alice)
+	key, _ := r.Key(w, apikey.Spec{})
+	app := r.App(management.ClientSpec{WorkspaceID: w.ID, CreatedBy: r.Alice.ID})
+	b := r.Browser().SignIn(r.Alice.Email)
+	secrets := map[string]string{
+		"/v1/api-keys": `{"name":"x","scopes":["read"]}`, "/v1/personal-access-tokens": `{"name":"x","scopes":["read"]}`,
+		"/v1/apps":                           `{"name":"x","redirectUris":["https://x.example/cb"],"scopes":["read"]}`,
+		"/v1/apps/" + app.ID + "/secret":     `{}`,
+		"/v1/api-keys/" + key.ID + "/rotate": `{}`,
+	}
+	in := []string{"X-Workspace", "acme"}
+	for path, body := range secrets {
+		for _, site := range [][]string{
+			{"Sec-Fetch-Site", "cross-site"},
+			{"Sec-Fetch-Site", "same-site"},
+			{"Sec-Fetch-Site", "", "Origin", "https://evil.example"},
+			{"Sec-Fetch-Site", "", "Origin", "null"},
+		} {
+			q := append(append([]string{}, site...), in...)
 			a := b.Send(programWith(b),
-				b.Request(method, "/v1/api-keys/"+key.ID, strings.NewReader(`{"paused":true}`), "Sec-Fetch-Site", "cross-site",
-					"X-Workspace", "acme", "Content-Type", "application/json"))
-			answered(t, method+" from elsewhere", a, http.StatusForbidden)
+				b.Request("POST", path, strings.NewReader(body), append(q, "Content-Type", "application/json")...))
+			answered(t, fmt.Sprint("POST ", path, " from ", site), a, http.StatusForbidden)
 		}
-		if n := liveKeys(r, w); n != 1 {
-			t.Errorf("%d keys", n)
+	}
+	for _, method := range []string{"PATCH", "DELETE"} {
+		a := b.Send(programWith(b),
+			b.Request(method, "/v1/api-keys/"+key.ID, strings.NewReader(`{"paused":true}`), "Sec-Fetch-Site", "cross-site",
+				"X-Workspace", "acme", "Content-Type", "application/json"))
+		answered(t, method+" from elsewhere", a, http.StatusForbidden)
+	}
+	if n := liveKeys(r, w); n != 1 {
+		t.Errorf("%d keys", n)
+	}
+	r.Advance(5*time.Minute + time.Second)
+	for path, body := range secrets {
+		a := b.JSON("POST", path, body, in...)
+		answered(t, path+" later", a, http.StatusForbidden)
+		c := a.Header.Get("WWW-Authenticate")
+		if !strings.Contains(c, `error="insufficient_user_authentication"`) || !strings.Contains(c, `max_age="300"`) {
+			t.Errorf("%s: no demand to step up: %s", path, c)
 		}
-		r.Advance(5*time.Minute + time.Second)
-		for path, body := range secrets {
-			a := b.JSON("POST", path, body, in...)
-			answered(t, path+" later", a, http.StatusForbidden)
-			c := a.Header.Get("WWW-Authenticate")
-			if !strings.Contains(c, `error="insufficient_user_authentication"`) || !strings.Contains(c, `max_age="300"`) {
-				t.Errorf("%s: no demand to step up: %s", path, c)
-			}
-			if !strings.Contains(a.Text("message"), "sign in again") {
-				t.Errorf("%s: %s", path, a.Body)
-			}
+		if !strings.Contains(a.Text("message"), "sign in again") {
+			t.Errorf("%s: %s", path, a.Body)
 		}
-		// Operations that create no secret need no recent sign-in.
-		answered(t, "a list", b.JSON("GET", "/v1/api-keys", "", in...), http.StatusOK)
-		answered(t, "a new name", b.JSON("PATCH", "/v1/api-keys/"+key.ID, `{"name":"y"}`, in...), http.StatusOK)
-		b = r.Browser().SignIn(r.Alice.Email)
-		for path, body := range secrets {
-			answered(t, path+" after signing in again", b.JSON("POST", path, body, in...), http.StatusCreated)
-		}
-	})
+	}
+	// Operations that create no secret need no recent sign-in.
+	answered(t, "a list", b.JSON("GET", "/v1/api-keys", "", in...), http.StatusOK)
+	answered(t, "a new name", b.JSON("PATCH", "/v1/api-keys/"+key.ID, `{"name":"y"}`, in...), http.StatusOK)
+	b = r.Browser().SignIn(r.Alice.Email)
+	for path, body := range secrets {
+		answered(t, path+" after signing in again", b.JSON("POST", path, body, in...), http.StatusCreated)
+	}
 }
 
 // programWith returns a client that sends the cookies of a browser, but none of its other headers.

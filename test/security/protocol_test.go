@@ -262,53 +262,52 @@ func TestV46_TheOperatorLearnsWhyAJWTIsRefused(t *testing.T) {
 }
 
 func TestV47_AResourceIsFoundInEverySpelling(t *testing.T) {
-	rig.Each(t, rig.Options{Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
-		for _, spelling := range []string{"https://two.example", "https://two.example/", "HTTPS://TWO.example:443"} {
-			app := r.App(management.ClientSpec{Scopes: []string{"read"}, Resources: []string{"https://one.example/", spelling}})
-			if !slices.Equal(app.Resources, []string{"https://one.example", "https://two.example"}) {
-				t.Errorf("registered for %v", app.Resources)
-			}
-			api := r.App(management.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{spelling}})
-			b := r.Browser().SignIn(r.Alice.Email)
-			code := b.Decide(b.Authorize(with(app.Params("read"), "resource", spelling)), "approve").Param("code")
-			tokens := r.PostAs(app, "/oauth/token", with(codeForm(app, code), "resource", spelling))
-			access, refresh := granted(t, tokens)
-			for _, token := range []string{
-				access,
-				r.PostAs(app, "/oauth/token", url.Values{
-					"grant_type":    {"refresh_token"},
-					"refresh_token": {refresh},
-					"resource":      {spelling},
-				}).Text("access_token"),
-			} {
-				if aud := r.Introspect(api, token).Text("aud"); aud != "https://two.example" {
-					t.Errorf("%s: aud is %q", spelling, aud)
-				}
-			}
-			machine := r.App(management.ClientSpec{
-				Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{spelling},
-			})
-			access, _ = granted(t,
-				r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {spelling}}))
-			if aud := r.Introspect(api, access).Text("aud"); aud != "https://two.example" {
-				t.Errorf("%s: aud of a machine's token is %q", spelling, aud)
-			}
-			k, _ := r.PersonalToken(r.Alice, apikey.Spec{Resource: spelling})
-			if k.Resource != "https://two.example" {
-				t.Errorf("a token is for %q", k.Resource)
+	r := rig.Memory(t, rig.Options{Resources: twoResources()})
+	for _, spelling := range []string{"https://two.example", "https://two.example/", "HTTPS://TWO.example:443"} {
+		app := r.App(management.ClientSpec{Scopes: []string{"read"}, Resources: []string{"https://one.example/", spelling}})
+		if !slices.Equal(app.Resources, []string{"https://one.example", "https://two.example"}) {
+			t.Errorf("registered for %v", app.Resources)
+		}
+		api := r.App(management.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{spelling}})
+		b := r.Browser().SignIn(r.Alice.Email)
+		code := b.Decide(b.Authorize(with(app.Params("read"), "resource", spelling)), "approve").Param("code")
+		tokens := r.PostAs(app, "/oauth/token", with(codeForm(app, code), "resource", spelling))
+		access, refresh := granted(t, tokens)
+		for _, token := range []string{
+			access,
+			r.PostAs(app, "/oauth/token", url.Values{
+				"grant_type":    {"refresh_token"},
+				"refresh_token": {refresh},
+				"resource":      {spelling},
+			}).Text("access_token"),
+		} {
+			if aud := r.Introspect(api, token).Text("aud"); aud != "https://two.example" {
+				t.Errorf("%s: aud is %q", spelling, aud)
 			}
 		}
-		_, _, err := r.Management.CreateClient(r.System(), management.CLI(""),
-			management.ClientSpec{
-				Name:      "x",
-				Grants:    []string{oauth.GrantClientCredentials},
-				Scopes:    []string{"read"},
-				Resources: []string{"https://two.example", "https://two.example/"},
-			})
-		if err == nil {
-			t.Error("one resource twice is accepted")
+		machine := r.App(management.ClientSpec{
+			Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"read"}, Resources: []string{spelling},
+		})
+		access, _ = granted(t,
+			r.PostAs(machine, "/oauth/token", url.Values{"grant_type": {"client_credentials"}, "resource": {spelling}}))
+		if aud := r.Introspect(api, access).Text("aud"); aud != "https://two.example" {
+			t.Errorf("%s: aud of a machine's token is %q", spelling, aud)
 		}
-	})
+		k, _ := r.PersonalToken(r.Alice, apikey.Spec{Resource: spelling})
+		if k.Resource != "https://two.example" {
+			t.Errorf("a token is for %q", k.Resource)
+		}
+	}
+	_, _, err := r.Management.CreateClient(r.System(), management.CLI(""),
+		management.ClientSpec{
+			Name:      "x",
+			Grants:    []string{oauth.GrantClientCredentials},
+			Scopes:    []string{"read"},
+			Resources: []string{"https://two.example", "https://two.example/"},
+		})
+	if err == nil {
+		t.Error("one resource twice is accepted")
+	}
 }
 
 func TestV48_PreflightsAreAnsweredWithAnySafeHeader(t *testing.T) {

@@ -118,120 +118,118 @@ func TestD02_GoodRedirectURIsRegisterAndAreAnsweredAt(t *testing.T) {
 }
 
 func TestD02_PageRefusesWhatTheCommandRefuses(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		b := r.Browser().SignIn(r.Alice.Email)
-		base := "/settings/developer/apps"
-		page := b.Get(base + "/new")
-		fill := func(uris string) url.Values {
-			form := b.Form(page, base)
-			form.Set("name", "Page app")
-			form.Set("kind", "web")
-			form["scope"] = []string{"read"}
-			form.Set("redirect_uris", uris)
-			return form
+	r := rig.Memory(t, rig.Options{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	base := "/settings/developer/apps"
+	page := b.Get(base + "/new")
+	fill := func(uris string) url.Values {
+		form := b.Form(page, base)
+		form.Set("name", "Page app")
+		form.Set("kind", "web")
+		form["scope"] = []string{"read"}
+		form.Set("redirect_uris", uris)
+		return form
+	}
+	for _, uri := range wrongRedirectURIs {
+		if strings.TrimSpace(uri) != uri || strings.ContainsAny(uri, "\n\r") {
+			continue // white space around a line is not part of the URI
 		}
-		for _, uri := range wrongRedirectURIs {
-			if strings.TrimSpace(uri) != uri || strings.ContainsAny(uri, "\n\r") {
-				continue // white space around a line is not part of the URI
+		for _, uris := range []string{uri, "https://app.example/cb\n" + uri} {
+			a := b.Submit(base, fill(uris))
+			if uri == "" && uris != "" {
+				continue // an empty line
 			}
-			for _, uris := range []string{uri, "https://app.example/cb\n" + uri} {
-				a := b.Submit(base, fill(uris))
-				if uri == "" && uris != "" {
-					continue // an empty line
-				}
-				if a.Status != http.StatusBadRequest {
-					t.Fatalf("%q registers: %d %s", uris, a.Status, rig.Plain(a.Body))
-				}
-			}
-		}
-		list, err := r.Store.Clients(r.System(), "", "", 10)
-		if err != nil || len(list) > 1 { // the one with an empty line is valid
-			t.Fatalf("%d clients registered, %v", len(list), err)
-		}
-		a := b.Follow(b.Submit(base, fill("https://app.example/page")))
-		if a.Status != http.StatusOK || !strings.Contains(a.Body, bearer.PrefixClientSecret) {
-			t.Fatalf("a good app is refused: %d %s", a.Status, rig.Plain(a.Body))
-		}
-		list, err = r.Store.Clients(r.System(), "", "", 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		id := list[len(list)-1].ID
-		edit := b.Form(b.Get(base+"/"+id), base+"/"+id)
-		// D-10
-		for _, uri := range []string{
-			"javascript:alert(1)", "https://app.example/cb?code=x", "http://evil.example/", "https://app.example/cb#x",
-		} {
-			edit.Set("redirect_uris", "https://app.example/page\n"+uri)
-			if a := b.PostForm(base+"/"+id, edit); a.Status != http.StatusBadRequest {
-				t.Errorf("%q is accepted in a change: %d", uri, a.Status)
+			if a.Status != http.StatusBadRequest {
+				t.Fatalf("%q registers: %d %s", uris, a.Status, rig.Plain(a.Body))
 			}
 		}
-		if c, err := r.Store.ClientByID(r.System(), id); err != nil ||
-			!slices.Equal(c.RedirectURIs, []string{"https://app.example/page"}) {
-			t.Errorf("the app has now %v, %v", c.RedirectURIs, err)
+	}
+	list, err := r.Store.Clients(r.System(), "", "", 10)
+	if err != nil || len(list) > 1 { // the one with an empty line is valid
+		t.Fatalf("%d clients registered, %v", len(list), err)
+	}
+	a := b.Follow(b.Submit(base, fill("https://app.example/page")))
+	if a.Status != http.StatusOK || !strings.Contains(a.Body, bearer.PrefixClientSecret) {
+		t.Fatalf("a good app is refused: %d %s", a.Status, rig.Plain(a.Body))
+	}
+	list, err = r.Store.Clients(r.System(), "", "", 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := list[len(list)-1].ID
+	edit := b.Form(b.Get(base+"/"+id), base+"/"+id)
+	// D-10
+	for _, uri := range []string{
+		"javascript:alert(1)", "https://app.example/cb?code=x", "http://evil.example/", "https://app.example/cb#x",
+	} {
+		edit.Set("redirect_uris", "https://app.example/page\n"+uri)
+		if a := b.PostForm(base+"/"+id, edit); a.Status != http.StatusBadRequest {
+			t.Errorf("%q is accepted in a change: %d", uri, a.Status)
 		}
-	})
+	}
+	if c, err := r.Store.ClientByID(r.System(), id); err != nil ||
+		!slices.Equal(c.RedirectURIs, []string{"https://app.example/page"}) {
+		t.Errorf("the app has now %v, %v", c.RedirectURIs, err)
+	}
 }
 
 func TestA20_OptionalPKCECannotBeSetOnAPublicClient(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		uris := []string{"https://app.example/cb"}
-		refusedField(t, r, management.ClientSpec{RedirectURIs: uris, Public: true, PKCEOptional: true, Administrator: true},
-			"pkce")
-		// Only an administrator can set it at all.
-		_, _, err := r.Management.CreateClient(r.System(), management.CLI(""),
-			management.ClientSpec{Name: "App", RedirectURIs: uris, Scopes: []string{"read"}, PKCEOptional: true})
-		var fault *input.Invalid
-		if !errors.As(err, &fault) || fault.Field != "kind" {
-			t.Errorf("a developer may make PKCE optional: %v", err)
-		}
-		own := selfRegistered(t, r, management.ClientSpec{RedirectURIs: uris})
-		spec := management.SpecOf(own.Client)
-		spec.PKCEOptional, spec.FirstParty, spec.Verified, spec.ResourceServer = true, true, true, true
-		c, err := r.Management.UpdateClient(r.System(), management.CLI(""), own.ID, spec)
-		if err != nil || c.PKCEOptional || c.FirstParty || c.Verified || c.ResourceServer {
-			t.Errorf("a developer set what only an administrator may set: %+v %v", c, err)
-		}
-		// Nor does a confidential client keep it by becoming public.
-		optional := r.App(management.ClientSpec{PKCEOptional: true})
-		spec = management.SpecOf(optional.Client)
-		spec.Administrator, spec.Public = true, true
-		if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), optional.ID,
-			spec); !errors.As(err, &fault) {
-			t.Errorf("a confidential client became public: %v", err)
-		}
-		// On the page: a developer's form with the field, and an administrator's form for a public app.
-		base := "/settings/developer/apps"
-		for _, who := range []struct {
-			email, kind string
-			status      int
-		}{
-			{r.Alice.Email, "web", http.StatusOK},
-			{r.User("root@example.com", "Root", true).Email, "public", http.StatusBadRequest},
+	r := rig.Memory(t, rig.Options{})
+	uris := []string{"https://app.example/cb"}
+	refusedField(t, r, management.ClientSpec{RedirectURIs: uris, Public: true, PKCEOptional: true, Administrator: true},
+		"pkce")
+	// Only an administrator can set it at all.
+	_, _, err := r.Management.CreateClient(r.System(), management.CLI(""),
+		management.ClientSpec{Name: "App", RedirectURIs: uris, Scopes: []string{"read"}, PKCEOptional: true})
+	var fault *input.Invalid
+	if !errors.As(err, &fault) || fault.Field != "kind" {
+		t.Errorf("a developer may make PKCE optional: %v", err)
+	}
+	own := selfRegistered(t, r, management.ClientSpec{RedirectURIs: uris})
+	spec := management.SpecOf(own.Client)
+	spec.PKCEOptional, spec.FirstParty, spec.Verified, spec.ResourceServer = true, true, true, true
+	c, err := r.Management.UpdateClient(r.System(), management.CLI(""), own.ID, spec)
+	if err != nil || c.PKCEOptional || c.FirstParty || c.Verified || c.ResourceServer {
+		t.Errorf("a developer set what only an administrator may set: %+v %v", c, err)
+	}
+	// Nor does a confidential client keep it by becoming public.
+	optional := r.App(management.ClientSpec{PKCEOptional: true})
+	spec = management.SpecOf(optional.Client)
+	spec.Administrator, spec.Public = true, true
+	if _, err := r.Management.UpdateClient(r.System(), management.CLI(""), optional.ID,
+		spec); !errors.As(err, &fault) {
+		t.Errorf("a confidential client became public: %v", err)
+	}
+	// On the page: a developer's form with the field, and an administrator's form for a public app.
+	base := "/settings/developer/apps"
+	for _, who := range []struct {
+		email, kind string
+		status      int
+	}{
+		{r.Alice.Email, "web", http.StatusOK},
+		{r.User("root@example.com", "Root", true).Email, "public", http.StatusBadRequest},
+	} {
+		b := r.Browser().SignIn(who.email)
+		form := b.Form(b.Get(base+"/new"), base)
+		for name, value := range map[string]string{
+			"name":          "Sneaky",
+			"kind":          who.kind,
+			"scope":         "read",
+			"redirect_uris": "https://app.example/cb",
+			"pkce_optional": "on",
+			"first_party":   "on",
+			"verified":      "on",
 		} {
-			b := r.Browser().SignIn(who.email)
-			form := b.Form(b.Get(base+"/new"), base)
-			for name, value := range map[string]string{
-				"name":          "Sneaky",
-				"kind":          who.kind,
-				"scope":         "read",
-				"redirect_uris": "https://app.example/cb",
-				"pkce_optional": "on",
-				"first_party":   "on",
-				"verified":      "on",
-			} {
-				form.Set(name, value)
-			}
-			if a := b.Follow(b.Submit(base, form)); a.Status != who.status {
-				t.Errorf("%s: %d %s", who.email, a.Status, rig.Plain(a.Body))
-			}
+			form.Set(name, value)
 		}
-		list, err := r.Store.Clients(r.System(), "Sneaky", "", 10)
-		if err != nil || len(list) != 1 || list[0].PKCEOptional || list[0].FirstParty || list[0].Verified {
-			t.Errorf("registered %+v %v", list, err)
+		if a := b.Follow(b.Submit(base, form)); a.Status != who.status {
+			t.Errorf("%s: %d %s", who.email, a.Status, rig.Plain(a.Body))
 		}
-	})
+	}
+	list, err := r.Store.Clients(r.System(), "Sneaky", "", 10)
+	if err != nil || len(list) != 1 || list[0].PKCEOptional || list[0].FirstParty || list[0].Verified {
+		t.Errorf("registered %+v %v", list, err)
+	}
 }
 
 func TestD08_RegistrationStaysWithinPolicy(t *testing.T) {

@@ -32,71 +32,69 @@ func TestR01_ConfidentialClientMustAuthenticate(t *testing.T) {
 }
 
 func TestR02_OthersTokensStayActive(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		access, refresh := r.Tokens(app, "read")
-		own := r.PostAs(robot(r), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
-		for _, stranger := range []*rig.App{
-			r.App(management.ClientSpec{Name: "Other"}), r.App(management.ClientSpec{Public: true}), api,
-		} {
-			unknown := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {bearer.NewCredential(bearer.PrefixAccessToken)}})
-			for _, token := range []string{access, refresh, own} {
-				a := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {token}})
-				if a.Status != http.StatusOK || a.Body != unknown.Body || len(a.Header) != len(unknown.Header) {
-					t.Errorf("revoking another's token answered %d %s, an unknown one %s", a.Status, a.Body, unknown.Body)
-				}
-				if !r.Alive(api, access) || !r.Alive(app, refresh) || !r.Alive(api, own) {
-					t.Fatal("a stranger revoked a token")
-				}
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	access, refresh := r.Tokens(app, "read")
+	own := r.PostAs(robot(r), "/oauth/token", url.Values{"grant_type": {"client_credentials"}}).Text("access_token")
+	for _, stranger := range []*rig.App{
+		r.App(management.ClientSpec{Name: "Other"}), r.App(management.ClientSpec{Public: true}), api,
+	} {
+		unknown := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {bearer.NewCredential(bearer.PrefixAccessToken)}})
+		for _, token := range []string{access, refresh, own} {
+			a := r.PostAs(stranger, "/oauth/revoke", url.Values{"token": {token}})
+			if a.Status != http.StatusOK || a.Body != unknown.Body || len(a.Header) != len(unknown.Header) {
+				t.Errorf("revoking another's token answered %d %s, an unknown one %s", a.Status, a.Body, unknown.Body)
+			}
+			if !r.Alive(api, access) || !r.Alive(app, refresh) || !r.Alive(api, own) {
+				t.Fatal("a stranger revoked a token")
 			}
 		}
-	})
+	}
 }
 
 func TestR03_R06_AnyTokenRevokesItsFamilyWithAnyHint(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		for _, hint := range []string{"", "access_token", "refresh_token", "zzz"} {
-			for kind := range 4 {
-				access, refresh := r.Tokens(app, "read")
-				next := r.Refresh(app, refresh)
-				family := []string{access, refresh, next.Text("access_token"), next.Text("refresh_token")}
-				bystander, bystanderRefresh := r.Tokens(app, "read")
-				a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {family[kind]}, "token_type_hint": {hint}})
-				if a.Status != http.StatusOK {
-					t.Fatalf("hint %q, token %d: answered %d %s", hint, kind, a.Status, a.Body)
-				}
-				for i, token := range family {
-					if r.Alive(app, token) || r.Alive(api, token) {
-						t.Errorf("hint %q: after revoking token %d of the family token %d is active", hint, kind, i)
-					}
-				}
-				for _, token := range []string{refresh, next.Text("refresh_token")} {
-					refused(t, r.Refresh(app, token), http.StatusBadRequest, "invalid_grant")
-				}
-				if !r.Alive(api, bystander) || !r.Alive(app, bystanderRefresh) {
-					t.Error("another family of the same app and user was revoked")
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	for _, hint := range []string{"", "access_token", "refresh_token", "zzz"} {
+		for kind := range 4 {
+			access, refresh := r.Tokens(app, "read")
+			next := r.Refresh(app, refresh)
+			family := []string{access, refresh, next.Text("access_token"), next.Text("refresh_token")}
+			bystander, bystanderRefresh := r.Tokens(app, "read")
+			a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {family[kind]}, "token_type_hint": {hint}})
+			if a.Status != http.StatusOK {
+				t.Fatalf("hint %q, token %d: answered %d %s", hint, kind, a.Status, a.Body)
+			}
+			for i, token := range family {
+				if r.Alive(app, token) || r.Alive(api, token) {
+					t.Errorf("hint %q: after revoking token %d of the family token %d is active", hint, kind, i)
 				}
 			}
-		}
-		for _, token := range []string{
-			"unknown", bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken), "\x00",
-			"\xff", app.Secret, "sk_live_x", "pat_x",
-		} {
-			for _, hint := range []string{"", "access_token", "zzz"} {
-				a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {token}, "token_type_hint": {hint}})
-				if a.Status != http.StatusOK || a.Body != "{}\n" {
-					t.Errorf("revoking %q answered %d %s", token, a.Status, a.Body)
-				}
+			for _, token := range []string{refresh, next.Text("refresh_token")} {
+				refused(t, r.Refresh(app, token), http.StatusBadRequest, "invalid_grant")
+			}
+			if !r.Alive(api, bystander) || !r.Alive(app, bystanderRefresh) {
+				t.Error("another family of the same app and user was revoked")
 			}
 		}
-		access, _ := r.Tokens(app, "read")
-		for range 2 {
-			if a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {access}}); a.Status != http.StatusOK {
-				t.Errorf("revoking twice answered %d", a.Status)
+	}
+	for _, token := range []string{
+		"unknown", bearer.NewCredential(bearer.PrefixAccessToken), bearer.NewCredential(bearer.PrefixRefreshToken), "\x00",
+		"\xff", app.Secret, "sk_live_x", "pat_x",
+	} {
+		for _, hint := range []string{"", "access_token", "zzz"} {
+			a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {token}, "token_type_hint": {hint}})
+			if a.Status != http.StatusOK || a.Body != "{}\n" {
+				t.Errorf("revoking %q answered %d %s", token, a.Status, a.Body)
 			}
 		}
-	})
+	}
+	access, _ := r.Tokens(app, "read")
+	for range 2 {
+		if a := r.PostAs(app, "/oauth/revoke", url.Values{"token": {access}}); a.Status != http.StatusOK {
+			t.Errorf("revoking twice answered %d", a.Status)
+		}
+	}
 }
 
 func TestR05_HalfATokenRevokesNothing(t *testing.T) {

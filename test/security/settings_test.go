@@ -31,112 +31,111 @@ func appsOf(t *testing.T, r *rig.Rig, userID string) (list []storage.Client) {
 }
 
 func TestStepUp_SecretsNeedARecentSignIn(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		root := r.User("root@example.com", "Root", true)
-		b := r.Browser().SignIn(root.Email)
-		path := appPath(t, makeApp(b))
-		id := strings.TrimPrefix(path, "/settings/developer/apps/")
-		foreign := r.App(management.ClientSpec{})
-		secrets := func(id string) (n int) {
-			c, err := r.Store.ClientByID(r.System(), id)
+	r := rig.Memory(t, rig.Options{})
+	root := r.User("root@example.com", "Root", true)
+	b := r.Browser().SignIn(root.Email)
+	path := appPath(t, makeApp(b))
+	id := strings.TrimPrefix(path, "/settings/developer/apps/")
+	foreign := r.App(management.ClientSpec{})
+	secrets := func(id string) (n int) {
+		c, err := r.Store.ClientByID(r.System(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(c.Secrets)
+	}
+	things := map[string]struct {
+		do    func(password string) *rig.Answer
+		count func() int
+	}{
+		"an app": {
+			func(p string) *rig.Answer { return makeApp(b, "password", p) },
+			func() int { return len(appsOf(t, r, root.ID)) },
+		},
+		"a public app": {
+			func(p string) *rig.Answer { return makeApp(b, "password", p, "kind", "public") },
+			func() int { return len(appsOf(t, r, root.ID)) },
+		},
+		"a secret": {func(p string) *rig.Answer {
+			return b.Submit(path+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
+		}, func() int { return secrets(id) }},
+		"a secret of another's app": {func(p string) *rig.Answer {
+			return b.Submit("/admin/apps/"+foreign.ID+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
+		}, func() int { return secrets(foreign.ID) }},
+		"a user": {func(p string) *rig.Answer {
+			return b.PostForm("/admin/users", url.Values{
+				"email":            {"new@example.com"},
+				"password":         {rig.Password},
+				"current_password": {p},
+			})
+		}, func() int {
+			list, err := r.Store.Users(r.System(), "", "", 1000)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return len(c.Secrets)
+			return len(list)
+		}},
+	}
+	for name, x := range things {
+		t.Run(name, func(t *testing.T) {
+			before := x.count()
+			r.Advance(5*time.Minute + time.Second)
+			old := cookie(b, "doorward")
+			for _, wrong := range []string{"", "wrong", strings.ToUpper(rig.Password), cookie(b, "doorward")} {
+				wantPage(t, x.do(wrong), http.StatusForbidden)
+			}
+			if x.count() != before || cookie(b, "doorward") != old {
+				t.Fatal("it was created without the password")
+			}
+			if a := x.do(rig.Password); a.Status != http.StatusOK && a.Status != http.StatusSeeOther {
+				t.Fatalf("with the password it answered %d %s", a.Status, rig.Plain(a.Body))
+			}
+			if x.count() != before+1 || cookie(b, "doorward") == old || signedIn(r, old) != "" {
+				t.Error("it was not made, or the session kept its cookie")
+			}
+		})
+	}
+	t.Run("fresh for five minutes, also on the page that asks", func(t *testing.T) {
+		b := r.Browser().SignIn(root.Email)
+		asks := func() bool { return strings.Contains(b.Get("/settings/developer/apps/new").Body, `name="password"`) }
+		r.Advance(5*time.Minute - time.Second)
+		if asks() || makeApp(b).Status != http.StatusOK {
+			t.Error("asked before five minutes were over")
 		}
-		things := map[string]struct {
-			do    func(password string) *rig.Answer
-			count func() int
-		}{
-			"an app": {
-				func(p string) *rig.Answer { return makeApp(b, "password", p) },
-				func() int { return len(appsOf(t, r, root.ID)) },
-			},
-			"a public app": {
-				func(p string) *rig.Answer { return makeApp(b, "password", p, "kind", "public") },
-				func() int { return len(appsOf(t, r, root.ID)) },
-			},
-			"a secret": {func(p string) *rig.Answer {
-				return b.Submit(path+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
-			}, func() int { return secrets(id) }},
-			"a secret of another's app": {func(p string) *rig.Answer {
-				return b.Submit("/admin/apps/"+foreign.ID+"/secret", url.Values{"grace": {"24h"}, "password": {p}})
-			}, func() int { return secrets(foreign.ID) }},
-			"a user": {func(p string) *rig.Answer {
-				return b.PostForm("/admin/users", url.Values{
-					"email":            {"new@example.com"},
-					"password":         {rig.Password},
-					"current_password": {p},
-				})
-			}, func() int {
-				list, err := r.Store.Users(r.System(), "", "", 1000)
-				if err != nil {
-					t.Fatal(err)
-				}
-				return len(list)
-			}},
+		r.Advance(2 * time.Second)
+		if !asks() {
+			t.Error("the form has no field for the password that it will ask for")
 		}
-		for name, x := range things {
-			t.Run(name, func(t *testing.T) {
-				before := x.count()
-				r.Advance(5*time.Minute + time.Second)
-				old := cookie(b, "doorward")
-				for _, wrong := range []string{"", "wrong", strings.ToUpper(rig.Password), cookie(b, "doorward")} {
-					wantPage(t, x.do(wrong), http.StatusForbidden)
-				}
-				if x.count() != before || cookie(b, "doorward") != old {
-					t.Fatal("it was created without the password")
-				}
-				if a := x.do(rig.Password); a.Status != http.StatusOK && a.Status != http.StatusSeeOther {
-					t.Fatalf("with the password it answered %d %s", a.Status, rig.Plain(a.Body))
-				}
-				if x.count() != before+1 || cookie(b, "doorward") == old || signedIn(r, old) != "" {
-					t.Error("it was not made, or the session kept its cookie")
-				}
-			})
+		wantPage(t, makeApp(b), http.StatusForbidden)
+	})
+	t.Run("consent and ending access ask nothing", func(t *testing.T) {
+		b := r.Browser().SignIn(r.Alice.Email)
+		r.Advance(time.Hour)
+		b.Code(foreign, "read")
+		if a := b.Confirm("/settings/connected-apps/"+foreign.ID+"/end", nil); a.Status != http.StatusSeeOther {
+			t.Errorf("answered %d", a.Status)
 		}
-		t.Run("fresh for five minutes, also on the page that asks", func(t *testing.T) {
-			b := r.Browser().SignIn(root.Email)
-			asks := func() bool { return strings.Contains(b.Get("/settings/developer/apps/new").Body, `name="password"`) }
-			r.Advance(5*time.Minute - time.Second)
-			if asks() || makeApp(b).Status != http.StatusOK {
-				t.Error("asked before five minutes were over")
-			}
-			r.Advance(2 * time.Second)
-			if !asks() {
-				t.Error("the form has no field for the password that it will ask for")
-			}
-			wantPage(t, makeApp(b), http.StatusForbidden)
-		})
-		t.Run("consent and ending access ask nothing", func(t *testing.T) {
-			b := r.Browser().SignIn(r.Alice.Email)
-			r.Advance(time.Hour)
-			b.Code(foreign, "read")
-			if a := b.Confirm("/settings/connected-apps/"+foreign.ID+"/end", nil); a.Status != http.StatusSeeOther {
-				t.Errorf("answered %d", a.Status)
-			}
-		})
-		t.Run("a new password always asks for the old one", func(t *testing.T) {
-			b := r.Browser().SignIn(r.Alice.Email)
-			for _, wrong := range []string{"", "wrong"} {
-				wantPage(t,
-					b.PostForm("/settings/security/password", url.Values{
-						"current_password": {wrong},
-						"new_password":     {"an entirely other harbour"},
-					}), http.StatusForbidden)
-			}
-			r.Browser().SignIn(r.Alice.Email)
-		})
-		t.Run("a grace that is none of the choices", func(t *testing.T) {
-			b := r.Browser().SignIn(root.Email)
-			before := secrets(id)
-			for _, grace := range []string{"", "10000h", "-1h", "forever"} {
-				wantPage(t, b.Submit(path+"/secret", url.Values{"grace": {grace}}), http.StatusBadRequest)
-			}
-			if secrets(id) != before {
-				t.Error("a secret was created")
-			}
-		})
+	})
+	t.Run("a new password always asks for the old one", func(t *testing.T) {
+		b := r.Browser().SignIn(r.Alice.Email)
+		for _, wrong := range []string{"", "wrong"} {
+			wantPage(t,
+				b.PostForm("/settings/security/password", url.Values{
+					"current_password": {wrong},
+					"new_password":     {"an entirely other harbour"},
+				}), http.StatusForbidden)
+		}
+		r.Browser().SignIn(r.Alice.Email)
+	})
+	t.Run("a grace that is none of the choices", func(t *testing.T) {
+		b := r.Browser().SignIn(root.Email)
+		before := secrets(id)
+		for _, grace := range []string{"", "10000h", "-1h", "forever"} {
+			wantPage(t, b.Submit(path+"/secret", url.Values{"grace": {grace}}), http.StatusBadRequest)
+		}
+		if secrets(id) != before {
+			t.Error("a secret was created")
+		}
 	})
 }
 

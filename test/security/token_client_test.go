@@ -31,63 +31,61 @@ func raw(credentials string) string {
 }
 
 func TestT40_WrongSecretIsInvalidClientWithAChallenge(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, other := robot(r), robot(r)
-		for path, form := range protected(app) {
-			for name, secret := range map[string]string{
-				"well-formed": wrongSecret, "another client's": other.Secret, "cut": app.Secret[:len(app.Secret)-1],
-				"longer": app.Secret + "0", "another case": strings.ToUpper(app.Secret),
-			} {
-				t.Run(path+" "+name, func(t *testing.T) {
-					basic := r.Post(path, form, "Authorization", rig.Basic(app.ID, secret))
-					refused(t, basic, http.StatusUnauthorized, oauth.InvalidClient)
-					if c := basic.Header.Get("WWW-Authenticate"); !strings.HasPrefix(c, `Basic realm="`) {
-						t.Errorf("challenge %q", c)
-					}
-				})
-			}
-			r.Advance(2 * time.Minute) // the limit of failed attempts has its own test
+	r := rig.Memory(t, rig.Options{})
+	app, other := robot(r), robot(r)
+	for path, form := range protected(app) {
+		for name, secret := range map[string]string{
+			"well-formed": wrongSecret, "another client's": other.Secret, "cut": app.Secret[:len(app.Secret)-1],
+			"longer": app.Secret + "0", "another case": strings.ToUpper(app.Secret),
+		} {
+			t.Run(path+" "+name, func(t *testing.T) {
+				basic := r.Post(path, form, "Authorization", rig.Basic(app.ID, secret))
+				refused(t, basic, http.StatusUnauthorized, oauth.InvalidClient)
+				if c := basic.Header.Get("WWW-Authenticate"); !strings.HasPrefix(c, `Basic realm="`) {
+					t.Errorf("challenge %q", c)
+				}
+			})
 		}
-		refused(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID, "client_secret", wrongSecret)),
-			http.StatusUnauthorized, oauth.InvalidClient)
-	})
+		r.Advance(2 * time.Minute) // the limit of failed attempts has its own test
+	}
+	refused(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID, "client_secret", wrongSecret)),
+		http.StatusUnauthorized, oauth.InvalidClient)
 }
 
 // The untimed half: the same bytes except for the request id.
 func TestT41_UnknownClientLooksLikeAWrongSecret(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, disabled, deleted := robot(r), robot(r), robot(r)
-		if err := r.Store.DisableClient(r.System(), disabled.ID, "administrator"); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Store.DeleteClient(r.System(), deleted.ID); err != nil {
-			t.Fatal(err)
-		}
-		id := func(h http.Header) http.Header {
-			h = maps.Clone(h)
-			h.Del("X-Request-Id")
-			h.Del("Date")
-			return h
-		}
-		for path, form := range protected(app) {
-			known := r.Post(path, form, "Authorization", rig.Basic(app.ID, wrongSecret), "X-Request-Id", "the-same-id")
-			refused(t, known, http.StatusUnauthorized, oauth.InvalidClient)
-			for name, credentials := range map[string]string{
-				"unknown":          rig.Basic("app_00000000-0000-7000-8000-000000000000", wrongSecret),
-				"no id of ours":    rig.Basic("' OR 1=1 --", wrongSecret),
-				"the id of a user": rig.Basic(r.Alice.ID, wrongSecret),
-				"disabled":         rig.Basic(disabled.ID, disabled.Secret),
-				"deleted":          rig.Basic(deleted.ID, deleted.Secret),
-				"no secret":        rig.Basic(app.ID, ""),
-			} {
-				a := r.Post(path, form, "Authorization", credentials, "X-Request-Id", "the-same-id")
-				if a.Status != known.Status || a.Body != known.Body || fmt.Sprint(id(a.Header)) != fmt.Sprint(id(known.Header)) {
-					t.Errorf("%s, %s: %d %v %s, but for a wrong secret %d %v %s", path, name, a.Status, a.Header, a.Body, known.Status,
-						known.Header, known.Body)
-				}
+	r := rig.Memory(t, rig.Options{})
+	app, disabled, deleted := robot(r), robot(r), robot(r)
+	if err := r.Store.DisableClient(r.System(), disabled.ID, "administrator"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Store.DeleteClient(r.System(), deleted.ID); err != nil {
+		t.Fatal(err)
+	}
+	id := func(h http.Header) http.Header {
+		h = maps.Clone(h)
+		h.Del("X-Request-Id")
+		h.Del("Date")
+		return h
+	}
+	for path, form := range protected(app) {
+		known := r.Post(path, form, "Authorization", rig.Basic(app.ID, wrongSecret), "X-Request-Id", "the-same-id")
+		refused(t, known, http.StatusUnauthorized, oauth.InvalidClient)
+		for name, credentials := range map[string]string{
+			"unknown":          rig.Basic("app_00000000-0000-7000-8000-000000000000", wrongSecret),
+			"no id of ours":    rig.Basic("' OR 1=1 --", wrongSecret),
+			"the id of a user": rig.Basic(r.Alice.ID, wrongSecret),
+			"disabled":         rig.Basic(disabled.ID, disabled.Secret),
+			"deleted":          rig.Basic(deleted.ID, deleted.Secret),
+			"no secret":        rig.Basic(app.ID, ""),
+		} {
+			a := r.Post(path, form, "Authorization", credentials, "X-Request-Id", "the-same-id")
+			if a.Status != known.Status || a.Body != known.Body || fmt.Sprint(id(a.Header)) != fmt.Sprint(id(known.Header)) {
+				t.Errorf("%s, %s: %d %v %s, but for a wrong secret %d %v %s", path, name, a.Status, a.Header, a.Body, known.Status,
+					known.Header, known.Body)
 			}
 		}
-	})
+	}
 }
 
 func TestT42_T43_T44_T45_TwoWaysAtOnceAreRefused(t *testing.T) {
@@ -144,33 +142,32 @@ func TestT52_T58_AssertionsAreRefused(t *testing.T) {
 }
 
 func TestT46_MethodMustFitTheClient(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := robot(r)
-		public := r.App(management.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb"}})
-		_, refresh := r.Tokens(public, "read")
-		// A confidential client may use either method, but never none.
-		granted(t, r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, app.Secret)))
-		granted(t,
-			r.Post("/oauth/token", ownForm, "Authorization",
-				"bAsIc "+strings.TrimPrefix(rig.Basic(app.ID, app.Secret), "Basic ")))
-		granted(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID, "client_secret", app.Secret)))
-		refused(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID)), http.StatusUnauthorized, oauth.InvalidClient)
-		refused(t, r.Post("/oauth/token", ownForm), http.StatusUnauthorized, oauth.InvalidClient)
-		refused(t, r.Post("/oauth/token", with(ownForm, "client_secret", app.Secret)),
+	r := rig.Memory(t, rig.Options{})
+	app := robot(r)
+	public := r.App(management.ClientSpec{Public: true, RedirectURIs: []string{"https://app.example/cb"}})
+	_, refresh := r.Tokens(public, "read")
+	// A confidential client may use either method, but never none.
+	granted(t, r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, app.Secret)))
+	granted(t,
+		r.Post("/oauth/token", ownForm, "Authorization",
+			"bAsIc "+strings.TrimPrefix(rig.Basic(app.ID, app.Secret), "Basic ")))
+	granted(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID, "client_secret", app.Secret)))
+	refused(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID)), http.StatusUnauthorized, oauth.InvalidClient)
+	refused(t, r.Post("/oauth/token", ownForm), http.StatusUnauthorized, oauth.InvalidClient)
+	refused(t, r.Post("/oauth/token", with(ownForm, "client_secret", app.Secret)),
+		http.StatusUnauthorized, oauth.InvalidClient)
+	refused(t, r.Post("/oauth/token", ownForm, "Authorization", "Bearer "+app.Secret),
+		http.StatusUnauthorized, oauth.InvalidClient)
+	// A public client has no secret, and may not send one.
+	for _, secret := range []string{"x", wrongSecret, app.Secret} {
+		refused(t, r.Post("/oauth/token", with(refreshForm(refresh), "client_id", public.ID, "client_secret", secret)),
 			http.StatusUnauthorized, oauth.InvalidClient)
-		refused(t, r.Post("/oauth/token", ownForm, "Authorization", "Bearer "+app.Secret),
+		refused(t, r.Post("/oauth/token", refreshForm(refresh), "Authorization", rig.Basic(public.ID, secret)),
 			http.StatusUnauthorized, oauth.InvalidClient)
-		// A public client has no secret, and may not send one.
-		for _, secret := range []string{"x", wrongSecret, app.Secret} {
-			refused(t, r.Post("/oauth/token", with(refreshForm(refresh), "client_id", public.ID, "client_secret", secret)),
-				http.StatusUnauthorized, oauth.InvalidClient)
-			refused(t, r.Post("/oauth/token", refreshForm(refresh), "Authorization", rig.Basic(public.ID, secret)),
-				http.StatusUnauthorized, oauth.InvalidClient)
-		}
-		refused(t, r.Post("/oauth/token", refreshForm(refresh), "Authorization", rig.Basic(public.ID, "")),
-			http.StatusUnauthorized, oauth.InvalidClient)
-		granted(t, r.Post("/oauth/token", with(refreshForm(refresh), "client_id", public.ID)))
-	})
+	}
+	refused(t, r.Post("/oauth/token", refreshForm(refresh), "Authorization", rig.Basic(public.ID, "")),
+		http.StatusUnauthorized, oauth.InvalidClient)
+	granted(t, r.Post("/oauth/token", with(refreshForm(refresh), "client_id", public.ID)))
 }
 
 func TestT48_MalformedBasicIsRefused(t *testing.T) {
@@ -234,39 +231,38 @@ func TestT49_NothingIsReadFromTheQuery(t *testing.T) {
 }
 
 func TestT50_RotatedSecretWorksToTheEndOfItsGrace(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := robot(r)
-		advance := stopClock(r)
-		try := func(secret string) *rig.Answer {
-			return r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, secret))
+	r := rig.Memory(t, rig.Options{})
+	app := robot(r)
+	advance := stopClock(r)
+	try := func(secret string) *rig.Answer {
+		return r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, secret))
+	}
+	rotate := func(grace time.Duration) string {
+		t.Helper()
+		secret, _, err := r.Management.RotateSecret(r.System(), management.CLI(""), app.ID, grace)
+		if err != nil {
+			t.Fatal(err)
 		}
-		rotate := func(grace time.Duration) string {
-			t.Helper()
-			secret, _, err := r.Management.RotateSecret(r.System(), management.CLI(""), app.ID, grace)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return secret
-		}
-		granted(t, try(app.Secret))
-		second := rotate(24 * time.Hour)
-		advance(24*time.Hour - time.Microsecond)
-		granted(t, try(app.Secret))
-		granted(t, try(second))
-		advance(time.Microsecond)
-		refused(t, try(app.Secret), http.StatusUnauthorized, oauth.InvalidClient)
-		granted(t, try(second))
-		// Never more than two, and only one if it is rotated without a grace period.
-		third := rotate(24 * time.Hour)
-		fourth := rotate(24 * time.Hour)
-		refused(t, try(second), http.StatusUnauthorized, oauth.InvalidClient)
-		granted(t, try(third))
-		granted(t, try(fourth))
-		fifth := rotate(0)
-		refused(t, try(third), http.StatusUnauthorized, oauth.InvalidClient)
-		refused(t, try(fourth), http.StatusUnauthorized, oauth.InvalidClient)
-		granted(t, try(fifth))
-	})
+		return secret
+	}
+	granted(t, try(app.Secret))
+	second := rotate(24 * time.Hour)
+	advance(24*time.Hour - time.Microsecond)
+	granted(t, try(app.Secret))
+	granted(t, try(second))
+	advance(time.Microsecond)
+	refused(t, try(app.Secret), http.StatusUnauthorized, oauth.InvalidClient)
+	granted(t, try(second))
+	// Never more than two, and only one if it is rotated without a grace period.
+	third := rotate(24 * time.Hour)
+	fourth := rotate(24 * time.Hour)
+	refused(t, try(second), http.StatusUnauthorized, oauth.InvalidClient)
+	granted(t, try(third))
+	granted(t, try(fourth))
+	fifth := rotate(0)
+	refused(t, try(third), http.StatusUnauthorized, oauth.InvalidClient)
+	refused(t, try(fourth), http.StatusUnauthorized, oauth.InvalidClient)
+	granted(t, try(fifth))
 }
 
 // The untimed half of T-51.
@@ -312,25 +308,24 @@ func TestL14_FailedClientAuthenticationIsLimited(t *testing.T) {
 // Fosite accepts an empty secret if the stored hash is empty. Here an empty digest, or the dummy value that a missing
 // secret is compared with, matches nothing.
 func TestEmptyStoredDigestFitsNothing(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		for name, damage := range map[string]func(*rig.App){
-			"empty": func(app *rig.App) {
-				r.SQL(`UPDATE client_secrets SET digest = $1 WHERE client_id = $2`, []byte{}, app.ID)
-			},
-			"zeros": func(app *rig.App) {
-				r.SQL(`UPDATE client_secrets SET digest = $1 WHERE client_id = $2`, make([]byte, 32), app.ID)
-			},
-			"no row": func(app *rig.App) { r.SQL(`DELETE FROM client_secrets WHERE client_id = $1`, app.ID) },
-		} {
-			t.Run(name, func(t *testing.T) {
-				app := robot(r)
-				damage(app)
-				for _, secret := range []string{"", "x", app.Secret, wrongSecret} {
-					refused(t, r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, secret)),
-						http.StatusUnauthorized, oauth.InvalidClient)
-				}
-				refused(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID)), http.StatusUnauthorized, oauth.InvalidClient)
-			})
-		}
-	})
+	r := rig.Memory(t, rig.Options{})
+	for name, damage := range map[string]func(*rig.App){
+		"empty": func(app *rig.App) {
+			r.SQL(`UPDATE client_secrets SET digest = $1 WHERE client_id = $2`, []byte{}, app.ID)
+		},
+		"zeros": func(app *rig.App) {
+			r.SQL(`UPDATE client_secrets SET digest = $1 WHERE client_id = $2`, make([]byte, 32), app.ID)
+		},
+		"no row": func(app *rig.App) { r.SQL(`DELETE FROM client_secrets WHERE client_id = $1`, app.ID) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := robot(r)
+			damage(app)
+			for _, secret := range []string{"", "x", app.Secret, wrongSecret} {
+				refused(t, r.Post("/oauth/token", ownForm, "Authorization", rig.Basic(app.ID, secret)),
+					http.StatusUnauthorized, oauth.InvalidClient)
+			}
+			refused(t, r.Post("/oauth/token", with(ownForm, "client_id", app.ID)), http.StatusUnauthorized, oauth.InvalidClient)
+		})
+	}
 }

@@ -42,50 +42,48 @@ func misspellings(text, another string) map[string]string {
 }
 
 func TestT11_NearlyTheCodeIsNotTheCode(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		b := r.Browser().SignIn(r.Alice.Email)
-		code, another := b.Code(app, "read"), b.Code(app, "read")
-		for name, text := range misspellings(code, another) {
-			t.Run(name, func(t *testing.T) {
-				refused(t, r.Exchange(app, text), http.StatusBadRequest, oauth.InvalidGrant)
-			})
-		}
-		granted(t, r.Exchange(app, code))
-	})
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	code, another := b.Code(app, "read"), b.Code(app, "read")
+	for name, text := range misspellings(code, another) {
+		t.Run(name, func(t *testing.T) {
+			refused(t, r.Exchange(app, text), http.StatusBadRequest, oauth.InvalidGrant)
+		})
+	}
+	granted(t, r.Exchange(app, code))
 }
 
 func TestT12_OtherSecretsAreNotCodes(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		access, refresh := r.Tokens(app, "read")
-		b := r.Browser()
-		page := b.Get("/oauth/authorize?" + app.Params("read").Encode())
-		flow := page.Param("flow")
-		if flow == "" {
-			t.Fatalf("no flow in %v", page.Location)
-		}
-		b.SignIn(r.Alice.Email)
-		texts := map[string]string{
-			"refresh token": refresh,
-			"access token":  access,
-			"client secret": app.Secret,
-			"state":         app.Params("").Get("state"),
-			"flow":          flow,
-			"client id":     app.ID,
-		}
-		for _, c := range b.Cookies() {
-			texts["cookie "+c.Name] = c.Value
-		}
-		for name, text := range texts {
-			t.Run(name, func(t *testing.T) {
-				refused(t, r.Exchange(app, text), http.StatusBadRequest, oauth.InvalidGrant)
-			})
-		}
-		if !r.Alive(api, access) || !r.Alive(app, refresh) {
-			t.Error("a token shown as a code was revoked")
-		}
-	})
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	access, refresh := r.Tokens(app, "read")
+	b := r.Browser()
+	page := b.Get("/oauth/authorize?" + app.Params("read").Encode())
+	flow := page.Param("flow")
+	if flow == "" {
+		t.Fatalf("no flow in %v", page.Location)
+	}
+	b.SignIn(r.Alice.Email)
+	texts := map[string]string{
+		"refresh token": refresh,
+		"access token":  access,
+		"client secret": app.Secret,
+		"state":         app.Params("").Get("state"),
+		"flow":          flow,
+		"client id":     app.ID,
+	}
+	for _, c := range b.Cookies() {
+		texts["cookie "+c.Name] = c.Value
+	}
+	for name, text := range texts {
+		t.Run(name, func(t *testing.T) {
+			refused(t, r.Exchange(app, text), http.StatusBadRequest, oauth.InvalidGrant)
+		})
+	}
+	if !r.Alive(api, access) || !r.Alive(app, refresh) {
+		t.Error("a token shown as a code was revoked")
+	}
 }
 
 func TestT13_CodeIsRevokedWithItsClientUserOrGrant(t *testing.T) {
@@ -164,40 +162,39 @@ func twoResources() []catalog.Resource {
 }
 
 func TestT14_ExchangeCannotWidenTheGrant(t *testing.T) {
-	rig.Each(t, rig.Options{Resources: twoResources()}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{
-			Scopes: []string{"read", "write"}, Resources: []string{"https://one.example", "https://two.example"},
-		})
-		api := r.App(management.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{"https://two.example"}})
-		b := r.Browser().SignIn(r.Alice.Email)
-		params := with(app.Params("read"), "resource", "https://two.example")
-		a := b.Decide(b.Authorize(params), "approve")
-		code := a.Param("code")
-		for _, resource := range []string{
-			"https://one.example", "https://three.example", "https://two.example/x", "https://nowhere.example", r.Issuer,
-		} {
-			refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "resource", resource)),
-				http.StatusBadRequest, oauth.InvalidTarget)
-		}
-		tokens := r.PostAs(app, "/oauth/token",
-			with(codeForm(app, code), "resource", "https://two.example", "scope", "read write me capture",
-				"audience", "https://one.example"))
-		access, refresh := granted(t, tokens)
-		seen := r.Introspect(api, access)
-		if tokens.Text("scope") != "read" || seen.Text("scope") != "read" || seen.Text("aud") != "https://two.example" {
-			t.Errorf("granted %q; introspection says %s", tokens.Text("scope"), seen.Body)
-		}
-		for _, resource := range []string{"https://one.example", "https://three.example"} {
-			refused(t, r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "resource", resource)),
-				http.StatusBadRequest, oauth.InvalidTarget)
-		}
-		again, _ := granted(t,
-			r.PostAs(app, "/oauth/token",
-				with(refreshForm(refresh), "resource", "https://two.example", "audience", "https://one.example")))
-		if seen := r.Introspect(api, again); seen.Text("scope") != "read" || seen.Text("aud") != "https://two.example" {
-			t.Errorf("after the refresh introspection says %s", seen.Body)
-		}
+	r := rig.Memory(t, rig.Options{Resources: twoResources()})
+	app := r.App(management.ClientSpec{
+		Scopes: []string{"read", "write"}, Resources: []string{"https://one.example", "https://two.example"},
 	})
+	api := r.App(management.ClientSpec{Name: "Two", ResourceServer: true, Resources: []string{"https://two.example"}})
+	b := r.Browser().SignIn(r.Alice.Email)
+	params := with(app.Params("read"), "resource", "https://two.example")
+	a := b.Decide(b.Authorize(params), "approve")
+	code := a.Param("code")
+	for _, resource := range []string{
+		"https://one.example", "https://three.example", "https://two.example/x", "https://nowhere.example", r.Issuer,
+	} {
+		refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "resource", resource)),
+			http.StatusBadRequest, oauth.InvalidTarget)
+	}
+	tokens := r.PostAs(app, "/oauth/token",
+		with(codeForm(app, code), "resource", "https://two.example", "scope", "read write me capture",
+			"audience", "https://one.example"))
+	access, refresh := granted(t, tokens)
+	seen := r.Introspect(api, access)
+	if tokens.Text("scope") != "read" || seen.Text("scope") != "read" || seen.Text("aud") != "https://two.example" {
+		t.Errorf("granted %q; introspection says %s", tokens.Text("scope"), seen.Body)
+	}
+	for _, resource := range []string{"https://one.example", "https://three.example"} {
+		refused(t, r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "resource", resource)),
+			http.StatusBadRequest, oauth.InvalidTarget)
+	}
+	again, _ := granted(t,
+		r.PostAs(app, "/oauth/token",
+			with(refreshForm(refresh), "resource", "https://two.example", "audience", "https://one.example")))
+	if seen := r.Introspect(api, again); seen.Text("scope") != "read" || seen.Text("aud") != "https://two.example" {
+		t.Errorf("after the refresh introspection says %s", seen.Body)
+	}
 }
 
 // There are no ID tokens: the subject is taken from introspection.

@@ -16,38 +16,35 @@ import (
 // Authorization codes at the token endpoint.
 
 func TestT01_CodeUsedTwiceRevokesItsTokens(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
-		access, refresh := granted(t, r.Exchange(app, code))
-		refused(t, r.Exchange(app, code), http.StatusBadRequest, oauth.InvalidGrant)
-		dead(t, r, app, api, access, refresh)
-	})
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
+	access, refresh := granted(t, r.Exchange(app, code))
+	refused(t, r.Exchange(app, code), http.StatusBadRequest, oauth.InvalidGrant)
+	dead(t, r, app, api, access, refresh)
 }
 
 func TestT01_CodeUsedTwiceRevokesTokensRefreshedSince(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
-		first, refresh := granted(t, r.Exchange(app, code))
-		second, successor := granted(t, r.Refresh(app, refresh))
-		// A replay without the verifier or the redirect URI is still a replay.
-		refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", "")),
-			http.StatusBadRequest, oauth.InvalidGrant)
-		dead(t, r, app, api, first, refresh)
-		dead(t, r, app, api, second, successor)
-	})
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
+	first, refresh := granted(t, r.Exchange(app, code))
+	second, successor := granted(t, r.Refresh(app, refresh))
+	// A replay without the verifier or the redirect URI is still a replay.
+	refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", "")),
+		http.StatusBadRequest, oauth.InvalidGrant)
+	dead(t, r, app, api, first, refresh)
+	dead(t, r, app, api, second, successor)
 }
 
 func TestT02_CodeUsedAgainHalfAMinuteLater(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
-		access, refresh := granted(t, r.Exchange(app, code))
-		r.Advance(30 * time.Second)
-		refused(t, r.Exchange(app, code), http.StatusBadRequest, oauth.InvalidGrant)
-		dead(t, r, app, api, access, refresh)
-	})
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
+	access, refresh := granted(t, r.Exchange(app, code))
+	r.Advance(30 * time.Second)
+	refused(t, r.Exchange(app, code), http.StatusBadRequest, oauth.InvalidGrant)
+	dead(t, r, app, api, access, refresh)
 }
 
 func TestT02_CodeUsedAgainAfterItExpired(t *testing.T) {
@@ -117,47 +114,45 @@ func TestT03_T06_WrongAndRightVerifierAtOnce(t *testing.T) {
 }
 
 func TestT04_CodeIsBoundToItsClient(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app, api := r.App(management.ClientSpec{}), r.ResourceServer()
-		others := []*rig.App{
-			r.App(management.ClientSpec{Name: "Other"}), r.App(management.ClientSpec{Name: "Other public", Public: true}),
-		}
-		code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
-		for _, other := range others {
-			refused(t, r.PostAs(other, "/oauth/token", codeForm(app, code)), http.StatusBadRequest, oauth.InvalidGrant)
-			refused(t, r.PostAs(other, "/oauth/token", with(codeForm(app, code), "code_verifier", "wrong")),
-				http.StatusBadRequest, oauth.InvalidGrant)
-		}
-		access, refresh := granted(t, r.Exchange(app, code))
-		// Used codes remain in histories and logs: another client that sends one revokes nothing (fosite checks the use
-		// before the client).
-		for _, other := range others {
-			refused(t, r.PostAs(other, "/oauth/token", codeForm(app, code)), http.StatusBadRequest, oauth.InvalidGrant)
-		}
-		if !r.Alive(api, access) || !r.Alive(app, refresh) {
-			t.Error("another client's replay revoked the family")
-		}
-	})
+	r := rig.Memory(t, rig.Options{})
+	app, api := r.App(management.ClientSpec{}), r.ResourceServer()
+	others := []*rig.App{
+		r.App(management.ClientSpec{Name: "Other"}), r.App(management.ClientSpec{Name: "Other public", Public: true}),
+	}
+	code := r.Browser().SignIn(r.Alice.Email).Code(app, "read")
+	for _, other := range others {
+		refused(t, r.PostAs(other, "/oauth/token", codeForm(app, code)), http.StatusBadRequest, oauth.InvalidGrant)
+		refused(t, r.PostAs(other, "/oauth/token", with(codeForm(app, code), "code_verifier", "wrong")),
+			http.StatusBadRequest, oauth.InvalidGrant)
+	}
+	access, refresh := granted(t, r.Exchange(app, code))
+	// Used codes remain in histories and logs: another client that sends one revokes nothing (fosite checks the use
+	// before the client).
+	for _, other := range others {
+		refused(t, r.PostAs(other, "/oauth/token", codeForm(app, code)), http.StatusBadRequest, oauth.InvalidGrant)
+	}
+	if !r.Alive(api, access) || !r.Alive(app, refresh) {
+		t.Error("another client's replay revoked the family")
+	}
 }
 
 func TestT05_OtherRedirectURIIsRefusedAMissingOneIsNot(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		b := r.Browser().SignIn(r.Alice.Email)
-		code := b.Code(app, "read")
-		for _, uri := range []string{
-			app.RedirectURIs[1], app.Redirect + "/", app.Redirect + "?", "https://APP.example/cb", "https://attacker.example/cb",
-			" ",
-		} {
-			a := r.PostAs(app, "/oauth/token", with(codeForm(app, code), "redirect_uri", uri))
-			refused(t, a, http.StatusBadRequest, oauth.InvalidGrant)
-			if !strings.Contains(a.Text("error_description"), "redirect_uri") {
-				t.Errorf("%q does not say what is wrong", a.Text("error_description"))
-			}
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	code := b.Code(app, "read")
+	for _, uri := range []string{
+		app.RedirectURIs[1], app.Redirect + "/", app.Redirect + "?", "https://APP.example/cb", "https://attacker.example/cb",
+		" ",
+	} {
+		a := r.PostAs(app, "/oauth/token", with(codeForm(app, code), "redirect_uri", uri))
+		refused(t, a, http.StatusBadRequest, oauth.InvalidGrant)
+		if !strings.Contains(a.Text("error_description"), "redirect_uri") {
+			t.Errorf("%q does not say what is wrong", a.Text("error_description"))
 		}
-		granted(t, r.Exchange(app, code))
-		granted(t, r.PostAs(app, "/oauth/token", with(codeForm(app, b.Code(app, "read")), "redirect_uri", "")))
-	})
+	}
+	granted(t, r.Exchange(app, code))
+	granted(t, r.PostAs(app, "/oauth/token", with(codeForm(app, b.Code(app, "read")), "redirect_uri", "")))
 }
 
 func TestT05_LoopbackRedirectKeepsItsPort(t *testing.T) {
@@ -182,47 +177,44 @@ func bothPKCEClients(r *rig.Rig) []*rig.App {
 }
 
 func TestT06_WrongVerifierConsumesCode(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		b := r.Browser().SignIn(r.Alice.Email)
-		for _, app := range bothPKCEClients(r) {
-			code := b.Code(app, "read")
-			a := r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", strings.Repeat("x", 43)))
-			refused(t, a, http.StatusBadRequest, oauth.InvalidGrant)
-			if !strings.Contains(a.Text("error_description"), "code_verifier") {
-				t.Errorf("%q does not say what is wrong", a.Text("error_description"))
-			}
-			refused(t, r.Exchange(app, code), http.StatusBadRequest, oauth.InvalidGrant)
+	r := rig.Memory(t, rig.Options{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	for _, app := range bothPKCEClients(r) {
+		code := b.Code(app, "read")
+		a := r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", strings.Repeat("x", 43)))
+		refused(t, a, http.StatusBadRequest, oauth.InvalidGrant)
+		if !strings.Contains(a.Text("error_description"), "code_verifier") {
+			t.Errorf("%q does not say what is wrong", a.Text("error_description"))
 		}
-	})
+		refused(t, r.Exchange(app, code), http.StatusBadRequest, oauth.InvalidGrant)
+	}
 }
 
 // The defect of fosite 0.46.1 and later: the challenge is deleted before the verifier is checked, so a second attempt
 // without one gets tokens.
 func TestT06_T08_PKCECannotBeStrippedByAFailedAttempt(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		b := r.Browser().SignIn(r.Alice.Email)
-		for _, app := range bothPKCEClients(r) {
-			for _, first := range []string{strings.Repeat("x", 43), "short", rig.Verifier + "x"} {
-				code := b.Code(app, "read")
-				refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", first)),
-					http.StatusBadRequest, oauth.InvalidGrant)
-				refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", "")),
-					http.StatusBadRequest, oauth.InvalidGrant)
-			}
+	r := rig.Memory(t, rig.Options{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	for _, app := range bothPKCEClients(r) {
+		for _, first := range []string{strings.Repeat("x", 43), "short", rig.Verifier + "x"} {
+			code := b.Code(app, "read")
+			refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", first)),
+				http.StatusBadRequest, oauth.InvalidGrant)
+			refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", "")),
+				http.StatusBadRequest, oauth.InvalidGrant)
 		}
-	})
+	}
 }
 
 func TestT08_MissingVerifierConsumesCode(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		b := r.Browser().SignIn(r.Alice.Email)
-		for _, app := range bothPKCEClients(r) {
-			code := b.Code(app, "read")
-			refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", "")),
-				http.StatusBadRequest, oauth.InvalidGrant)
-			refused(t, r.Exchange(app, code), http.StatusBadRequest, oauth.InvalidGrant)
-		}
-	})
+	r := rig.Memory(t, rig.Options{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	for _, app := range bothPKCEClients(r) {
+		code := b.Code(app, "read")
+		refused(t, r.PostAs(app, "/oauth/token", with(codeForm(app, code), "code_verifier", "")),
+			http.StatusBadRequest, oauth.InvalidGrant)
+		refused(t, r.Exchange(app, code), http.StatusBadRequest, oauth.InvalidGrant)
+	}
 }
 
 // RFC 9700, section 2.1.1: a verifier without a challenge is a sign of a downgrade attack.
@@ -271,18 +263,17 @@ func TestT09_MalformedVerifierIsRefused(t *testing.T) {
 }
 
 func TestT10_CodeLivesAMinute(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		b := r.Browser().SignIn(r.Alice.Email)
-		advance := stopClock(r)
-		in, out := b.Code(app, "read"), b.Code(app, "read")
-		advance(time.Minute - time.Microsecond)
-		granted(t, r.Exchange(app, in))
-		advance(time.Microsecond)
-		refused(t, r.Exchange(app, out), http.StatusBadRequest, oauth.InvalidGrant)
-		advance(time.Second)
-		refused(t, r.Exchange(app, out), http.StatusBadRequest, oauth.InvalidGrant)
-	})
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	advance := stopClock(r)
+	in, out := b.Code(app, "read"), b.Code(app, "read")
+	advance(time.Minute - time.Microsecond)
+	granted(t, r.Exchange(app, in))
+	advance(time.Microsecond)
+	refused(t, r.Exchange(app, out), http.StatusBadRequest, oauth.InvalidGrant)
+	advance(time.Second)
+	refused(t, r.Exchange(app, out), http.StatusBadRequest, oauth.InvalidGrant)
 }
 
 func TestCodeSurvivesAFailedExchange(t *testing.T) {

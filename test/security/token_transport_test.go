@@ -153,54 +153,53 @@ func TestT79_RepeatedParametersAreRefused(t *testing.T) {
 }
 
 func TestT80_HostileTextIsRefused(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		_, refresh := r.Tokens(app, "read")
-		base := refreshForm(refresh).Encode()
-		for name, extra := range map[string]string{
-			"10,000 parameters": strings.Repeat("&p=", 10_000), "101 parameters": func() (s string) {
-				for i := range 101 {
-					s += fmt.Sprintf("&p%d=x", i)
-				}
-				return s
-			}(),
-			"NUL":                   "&scope=%00",
-			"NUL after":             "&scope=read%00",
-			"NUL in a name":         "&sco%00pe=read",
-			"raw NUL":               "&scope=\x00",
-			"no UTF-8":              "&scope=%ff",
-			"lone surrogate":        "&scope=%ED%A0%80",
-			"overlong":              "&scope=%C0%AF",
-			"bad escape":            "&scope=%zz",
-			"cut escape":            "&scope=%",
-			"semicolon":             "&scope=read;x=y",
-			"replacement character": "&scope=%EF%BF%BD",
-		} {
-			t.Run(name, func(t *testing.T) {
-				q := r.Request(http.MethodPost, "/oauth/token", strings.NewReader(base+extra), "Content-Type",
-					"application/x-www-form-urlencoded", "Authorization", rig.Basic(app.ID, app.Secret))
-				refused(t, r.Send(r.Program(), q), http.StatusBadRequest, oauth.InvalidRequest)
-			})
-		}
-		for _, text := range []string{
-			"' OR '1'='1", "$1", "%", "_", "\\", "é\u0301", "\U0001F511", "\r\nSet-Cookie: x=y", strings.Repeat("x", 20_000),
-			"\u2028", "read\twrite", "read\nwrite", "read\u00a0write", "<script>",
-		} {
-			for _, form := range []url.Values{
-				refreshForm(text), codeForm(app, text), with(codeForm(app, "x"), "code_verifier", text, "redirect_uri", text),
-			} {
-				refused(t, r.PostAs(app, "/oauth/token", form), http.StatusBadRequest, oauth.InvalidGrant)
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	_, refresh := r.Tokens(app, "read")
+	base := refreshForm(refresh).Encode()
+	for name, extra := range map[string]string{
+		"10,000 parameters": strings.Repeat("&p=", 10_000), "101 parameters": func() (s string) {
+			for i := range 101 {
+				s += fmt.Sprintf("&p%d=x", i)
 			}
-			refused(t, r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "scope", text)),
-				http.StatusBadRequest, oauth.InvalidScope)
-			refused(t, r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "resource", text)),
-				http.StatusBadRequest, oauth.InvalidTarget)
-			refused(t,
-				r.Post("/oauth/token", ownForm, "Authorization",
-					rig.Basic(text[:min(len(text), 8000)], text[:min(len(text), 8000)])), http.StatusUnauthorized, oauth.InvalidClient)
+			return s
+		}(),
+		"NUL":                   "&scope=%00",
+		"NUL after":             "&scope=read%00",
+		"NUL in a name":         "&sco%00pe=read",
+		"raw NUL":               "&scope=\x00",
+		"no UTF-8":              "&scope=%ff",
+		"lone surrogate":        "&scope=%ED%A0%80",
+		"overlong":              "&scope=%C0%AF",
+		"bad escape":            "&scope=%zz",
+		"cut escape":            "&scope=%",
+		"semicolon":             "&scope=read;x=y",
+		"replacement character": "&scope=%EF%BF%BD",
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := r.Request(http.MethodPost, "/oauth/token", strings.NewReader(base+extra), "Content-Type",
+				"application/x-www-form-urlencoded", "Authorization", rig.Basic(app.ID, app.Secret))
+			refused(t, r.Send(r.Program(), q), http.StatusBadRequest, oauth.InvalidRequest)
+		})
+	}
+	for _, text := range []string{
+		"' OR '1'='1", "$1", "%", "_", "\\", "é\u0301", "\U0001F511", "\r\nSet-Cookie: x=y", strings.Repeat("x", 20_000),
+		"\u2028", "read\twrite", "read\nwrite", "read\u00a0write", "<script>",
+	} {
+		for _, form := range []url.Values{
+			refreshForm(text), codeForm(app, text), with(codeForm(app, "x"), "code_verifier", text, "redirect_uri", text),
+		} {
+			refused(t, r.PostAs(app, "/oauth/token", form), http.StatusBadRequest, oauth.InvalidGrant)
 		}
-		granted(t, r.Refresh(app, refresh))
-	})
+		refused(t, r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "scope", text)),
+			http.StatusBadRequest, oauth.InvalidScope)
+		refused(t, r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "resource", text)),
+			http.StatusBadRequest, oauth.InvalidTarget)
+		refused(t,
+			r.Post("/oauth/token", ownForm, "Authorization",
+				rig.Basic(text[:min(len(text), 8000)], text[:min(len(text), 8000)])), http.StatusUnauthorized, oauth.InvalidClient)
+	}
+	granted(t, r.Refresh(app, refresh))
 }
 
 // granted and refused check the headers of every other response in these tests; these are the responses that no other

@@ -95,72 +95,70 @@ func TestV60_TheSameAnswerTwiceLeadsToTheSamePlace(t *testing.T) {
 
 // If the app was disabled between the two clicks, the second one does not lead to it.
 func TestV60_AnAppThatWasDisabledBetweenTwoClicksGetsNothing(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{})
-		b := r.Browser().SignIn(r.Alice.Email)
-		page := b.Authorize(app.Params("read"))
-		code := b.Decide(page, "approve").Param("code")
-		ok(t, r.Store.DisableClient(r.System(), app.ID, management.StoppedByAdministrator))
-		a := b.Decide(page, "approve")
-		wantAnswered(t, a)
-		if strings.Contains(a.Body, code) || strings.Contains(wayOn(t, a), "app.example") {
-			t.Errorf("the page leads to %q", wayOn(t, a))
-		}
-	})
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	page := b.Authorize(app.Params("read"))
+	code := b.Decide(page, "approve").Param("code")
+	ok(t, r.Store.DisableClient(r.System(), app.ID, management.StoppedByAdministrator))
+	a := b.Decide(page, "approve")
+	wantAnswered(t, a)
+	if strings.Contains(a.Body, code) || strings.Contains(wayOn(t, a), "app.example") {
+		t.Errorf("the page leads to %q", wayOn(t, a))
+	}
 }
 
 // A sign-in form that is submitted twice continues as it did the first time, whether or not the first response arrived.
 func TestV60_ASignInSentTwiceGoesOn(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{FirstParty: true})
-		t.Run("to an app that asks nothing", func(t *testing.T) {
-			b := r.Browser()
-			page := b.Authorize(app.Params("read"))
-			cookies := cookieHeader(b)
-			first := b.LogIn(page, r.Alice.Email)
-			to := first.Header.Get("Location")
-			if first.Param("code") == "" {
-				t.Fatalf("no code: %d %v %s", first.Status, first.Location, rig.Plain(first.Body))
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{FirstParty: true})
+	t.Run("to an app that asks nothing", func(t *testing.T) {
+		b := r.Browser()
+		page := b.Authorize(app.Params("read"))
+		cookies := cookieHeader(b)
+		first := b.LogIn(page, r.Alice.Email)
+		to := first.Header.Get("Location")
+		if first.Param("code") == "" {
+			t.Fatalf("no code: %d %v %s", first.Status, first.Location, rig.Plain(first.Body))
+		}
+		if got := b.LogIn(page, r.Alice.Email).Header.Get("Location"); got != to {
+			t.Errorf("with the session, the form leads to %q", got)
+		}
+		form := b.Form(page, "/login")
+		form.Set("email", r.Alice.Email)
+		form.Set("password", rig.Password)
+		post := func() *rig.Answer {
+			return r.Send(r.Program(), r.Request(http.MethodPost, "/login", strings.NewReader(form.Encode()),
+				"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "same-origin", "Cookie", cookies))
+		}
+		if got := post().Header.Get("Location"); got != to {
+			t.Errorf("with the cookies of the first click, the form leads to %q", got)
+		}
+		form.Set("password", "wrong")
+		if a := post(); a.Status != http.StatusUnauthorized || strings.Contains(a.Body, first.Param("code")) {
+			t.Errorf("with a wrong password: %d %s", a.Status, rig.Plain(a.Body))
+		}
+		r.User("bob@example.com", "Bob", false)
+		form.Set("email", "bob@example.com")
+		form.Set("password", rig.Password)
+		wantAnswered(t, post()) // another user
+		if n := len(r.Grants(r.Alice.ID)); n != 1 {
+			t.Errorf("%d grants", n)
+		}
+	})
+	t.Run("to a page of ours", func(t *testing.T) {
+		b := r.Browser()
+		page := b.Get("/login?return_to=/settings/security")
+		for range 2 {
+			if got := b.LogIn(page, r.Alice.Email).Header.Get("Location"); got != "/settings/security" {
+				t.Errorf("the form leads to %q", got)
 			}
-			if got := b.LogIn(page, r.Alice.Email).Header.Get("Location"); got != to {
-				t.Errorf("with the session, the form leads to %q", got)
-			}
-			form := b.Form(page, "/login")
-			form.Set("email", r.Alice.Email)
-			form.Set("password", rig.Password)
-			post := func() *rig.Answer {
-				return r.Send(r.Program(), r.Request(http.MethodPost, "/login", strings.NewReader(form.Encode()),
-					"Content-Type", "application/x-www-form-urlencoded", "Sec-Fetch-Site", "same-origin", "Cookie", cookies))
-			}
-			if got := post().Header.Get("Location"); got != to {
-				t.Errorf("with the cookies of the first click, the form leads to %q", got)
-			}
-			form.Set("password", "wrong")
-			if a := post(); a.Status != http.StatusUnauthorized || strings.Contains(a.Body, first.Param("code")) {
-				t.Errorf("with a wrong password: %d %s", a.Status, rig.Plain(a.Body))
-			}
-			r.User("bob@example.com", "Bob", false)
-			form.Set("email", "bob@example.com")
-			form.Set("password", rig.Password)
-			wantAnswered(t, post()) // another user
-			if n := len(r.Grants(r.Alice.ID)); n != 1 {
-				t.Errorf("%d grants", n)
-			}
-		})
-		t.Run("to a page of ours", func(t *testing.T) {
-			b := r.Browser()
-			page := b.Get("/login?return_to=/settings/security")
-			for range 2 {
-				if got := b.LogIn(page, r.Alice.Email).Header.Get("Location"); got != "/settings/security" {
-					t.Errorf("the form leads to %q", got)
-				}
-			}
-			a := b.LogIn(page, "bob@example.com")
-			wantPage(t, a, http.StatusForbidden)
-			if got := wayOn(t, a); got != "/login?return_to=%2Fsettings%2Fsecurity" {
-				t.Errorf("the page leads to %q", got)
-			}
-		})
+		}
+		a := b.LogIn(page, "bob@example.com")
+		wantPage(t, a, http.StatusForbidden)
+		if got := wayOn(t, a); got != "/login?return_to=%2Fsettings%2Fsecurity" {
+			t.Errorf("the page leads to %q", got)
+		}
 	})
 }
 
@@ -463,27 +461,26 @@ func workspacesOf(r *rig.Rig, u storage.User) []storage.Workspace {
 // The form that asks for the password before a dangerous scope is granted, submitted twice with the cookies of the
 // first time, gives one code and leaves the user signed in.
 func TestV60_AConsentWithThePasswordSentTwiceGivesOneCode(t *testing.T) {
-	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
-		app := r.App(management.ClientSpec{Scopes: []string{"read", "admin"}})
-		b := r.Browser().SignIn(r.Alice.Email)
-		r.Advance(5*time.Minute + time.Second)
-		form := b.Form(b.Authorize(app.Params("admin")), "/oauth/consent")
-		form.Set("decision", "approve")
-		form = b.Form(b.PostForm("/oauth/consent", form), "/oauth/consent")
-		form.Set("current_password", rig.Password)
-		var codes [2]string
-		for i := range codes {
-			twin := r.Browser()
-			for _, c := range b.Cookies() {
-				twin.SetCookie(c)
-			}
-			codes[i] = twin.PostForm("/oauth/consent", form).Param("code")
-			if a := twin.Get("/settings/profile"); a.Status != http.StatusOK {
-				t.Errorf("after form %d the browser is answered %d", i, a.Status)
-			}
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{Scopes: []string{"read", "admin"}})
+	b := r.Browser().SignIn(r.Alice.Email)
+	r.Advance(5*time.Minute + time.Second)
+	form := b.Form(b.Authorize(app.Params("admin")), "/oauth/consent")
+	form.Set("decision", "approve")
+	form = b.Form(b.PostForm("/oauth/consent", form), "/oauth/consent")
+	form.Set("current_password", rig.Password)
+	var codes [2]string
+	for i := range codes {
+		twin := r.Browser()
+		for _, c := range b.Cookies() {
+			twin.SetCookie(c)
 		}
-		if codes[0] == "" || codes[1] != codes[0] || len(r.Grants(r.Alice.ID)) != 1 {
-			t.Errorf("the codes are %q, of %d grants", codes, len(r.Grants(r.Alice.ID)))
+		codes[i] = twin.PostForm("/oauth/consent", form).Param("code")
+		if a := twin.Get("/settings/profile"); a.Status != http.StatusOK {
+			t.Errorf("after form %d the browser is answered %d", i, a.Status)
 		}
-	})
+	}
+	if codes[0] == "" || codes[1] != codes[0] || len(r.Grants(r.Alice.ID)) != 1 {
+		t.Errorf("the codes are %q, of %d grants", codes, len(r.Grants(r.Alice.ID)))
+	}
 }
