@@ -9,7 +9,7 @@ import (
 	"doorward/storage"
 )
 
-func TestClientCommands(t *testing.T) { onEachEngine(t, testClientCommands) }
+func TestClientCommands(t *testing.T) { testClientCommands(t, newCLI(t)) }
 
 func testClientCommands(t *testing.T, c *cli) {
 	c.must("", "migrate")

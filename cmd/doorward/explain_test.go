@@ -9,7 +9,7 @@ import (
 
 // explain says which route decides, why it refuses and what would be allowed. It counts towards no limit and does not
 // print the credential.
-func TestExplain(t *testing.T) { onEachEngine(t, testExplain) }
+func TestExplain(t *testing.T) { testExplain(t, newCLI(t)) }
 
 func testExplain(t *testing.T, c *cli) {
 	file := filepath.Join(t.TempDir(), "doorward.yaml")

@@ -22,7 +22,7 @@ func (c *cli) active(credential string) bool {
 }
 
 // The lifecycle of a key, with the CLI alone.
-func TestKeyLifecycle(t *testing.T) { onEachEngine(t, testKeyLifecycle) }
+func TestKeyLifecycle(t *testing.T) { testKeyLifecycle(t, newCLI(t)) }
 
 func testKeyLifecycle(t *testing.T, c *cli) {
 	c.must("", "migrate")
@@ -179,7 +179,7 @@ func TestKeyCommandsWithoutJSON(t *testing.T) {
 	}
 }
 
-func TestKeysForIntrospection(t *testing.T) { onEachEngine(t, testKeysForIntrospection) }
+func TestKeysForIntrospection(t *testing.T) { testKeysForIntrospection(t, newCLI(t)) }
 
 func testKeysForIntrospection(t *testing.T, c *cli) {
 	c.writeConfig("resources: [{id: https://a.example, keys: {prefix: a}}, {id: https://b.example, keys: {prefix: b}}]\n")

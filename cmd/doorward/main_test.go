@@ -32,7 +32,8 @@ func newCLI(t *testing.T) *cli {
 	return &cli{t: t, vars: map[string]string{}}
 }
 
-// onEachEngine runs a test on an empty database of each engine.
+// onEachEngine runs a test on an empty database of each engine. For commands whose statements other tests run on both,
+// newCLI will do.
 func onEachEngine(t *testing.T, fn func(t *testing.T, c *cli)) {
 	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { fn(t, newCLI(t)) })

@@ -10,7 +10,7 @@ import (
 	"doorward/storage"
 )
 
-func TestTokenCommands(t *testing.T) { onEachEngine(t, testTokenCommands) }
+func TestTokenCommands(t *testing.T) { testTokenCommands(t, newCLI(t)) }
 
 func testTokenCommands(t *testing.T, c *cli) {
 	c.must("", "migrate")

@@ -66,7 +66,7 @@ func text(t *testing.T, object map[string]any, member string) string {
 	return value
 }
 
-func TestWorkspaceCommands(t *testing.T) { onEachEngine(t, testWorkspaceCommands) }
+func TestWorkspaceCommands(t *testing.T) { testWorkspaceCommands(t, newCLI(t)) }
 
 func testWorkspaceCommands(t *testing.T, c *cli) {
 	c.must("", "migrate")
