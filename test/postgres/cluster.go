@@ -67,6 +67,8 @@ func (c *Cluster) DropDatabase(ctx context.Context, databaseURL string) error {
 	name := strings.TrimPrefix(u.Path, "/")
 	// PostgreSQL looks only ten times a second whether those that it ends have gone. Those that were closed a moment ago
 	// need no more than a few milliseconds.
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
 	for range 20 {
 		var inUse bool
 		err := c.withMaker(ctx, func(conn *pgx.Conn) error {
@@ -78,7 +80,7 @@ func (c *Cluster) DropDatabase(ctx context.Context, databaseURL string) error {
 		if !inUse {
 			break
 		}
-		time.Sleep(2 * time.Millisecond)
+		<-tick.C
 	}
 	return c.exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
 }
