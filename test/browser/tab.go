@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"mime"
 	"net/url"
 	"os"
 	"slices"
@@ -66,6 +67,22 @@ func (t *Tab) Goto(address string) {
 func (t *Tab) Click(selector string) {
 	t.tb.Helper()
 	t.load(chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible))
+}
+
+// Download clicks an element whose answer is a file, and returns the name that it gives the file.
+func (t *Tab) Download(selector string) string {
+	t.tb.Helper()
+	name := ""
+	run(t, chromedp.WaitEvent(network.ResponseReceived, func(e network.EventResponseReceived) bool {
+		for header, value := range e.Response.Headers {
+			if text, ok := value.(string); ok && strings.EqualFold(header, "Content-Disposition") {
+				_, options, _ := mime.ParseMediaType(text)
+				name = options["filename"]
+			}
+		}
+		return name != ""
+	}, chromedp.Click(chromedp.CSS(selector), chromedp.NodeVisible)))
+	return name
 }
 
 // Press clicks an element that leads to no other page, such as a checkbox, a disclosure or a button of a script.

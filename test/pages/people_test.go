@@ -151,6 +151,10 @@ func life(t *testing.T, r *rig.Rig, language string, check func(p *person, name 
 	at("address-done")
 	p.open(r.Link(only(t, r)))
 	at("undo")
+	p.open("/settings/profile")
+	if name := p.Download(`form[action="/settings/profile/export"] [type=submit]`); name != "account.json" {
+		t.Errorf("the file with a person's data is %q", name)
+	}
 	p.open("/settings/profile/delete")
 	at("delete")
 	send("/settings/profile/delete")
