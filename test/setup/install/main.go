@@ -109,7 +109,7 @@ func installPrograms(wanted []need) error {
 	var packages, lines []string
 	for _, n := range missing {
 		packages = append(packages, n.packages...)
-		lines = append(lines, fmt.Sprintf("  %s (Debian: %s)", n.what, strings.Join(n.packages, " ")))
+		lines = append(lines, fmt.Sprintf("  %s (Debian: %s)", n.what, named(n.packages)))
 	}
 	list := "the tests need, and this machine lacks:\n" + strings.Join(lines, "\n")
 	if _, err := exec.LookPath("apt-get"); err != nil {
@@ -119,7 +119,7 @@ func installPrograms(wanted []need) error {
 	if os.Geteuid() != 0 {
 		if _, err := exec.LookPath("sudo"); err != nil {
 			return errors.New(list + "\nYou are not root and there is no sudo; as root, run\n  apt-get install " +
-				strings.Join(packages, " ") + "\nand try again; `make test-short` needs only Go.")
+				named(packages) + "\nand try again; `make test-short` needs only Go.")
 		}
 		command = append([]string{"sudo"}, command...)
 	}
@@ -133,6 +133,19 @@ func installPrograms(wanted []need) error {
 		still = append(still, fmt.Errorf("still missing: %s: %w", n.what, n.missing()))
 	}
 	return errors.Join(still...)
+}
+
+// named are packages as a person would install them: of "one|other" the other, which every Debian has.
+func named(packages []string) string {
+	var names []string
+	for _, p := range packages {
+		_, other, found := strings.Cut(p, "|")
+		if !found {
+			other = p
+		}
+		names = append(names, other)
+	}
+	return strings.Join(names, " ")
 }
 
 func missingOf(wanted []need) []need {
