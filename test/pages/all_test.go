@@ -51,8 +51,8 @@ func (p *person) signIn(email string) {
 	p.Click(`form[action="/login"] [type=submit]`)
 }
 
-// checkPage checks the current page, narrow and wide, light and dark. Without scripts, the page is the same document: it
-// must only fit.
+// checkPage checks the current page, narrow and wide, light and dark. Without scripts, the page is the same document:
+// it must only fit.
 func (p *person) checkPage(name string) {
 	p.t.Helper()
 	p.checkFit(name, !p.noScript)
@@ -69,9 +69,9 @@ func (p *person) checkPage(name string) {
 	p.Viewport(1280, 900)
 }
 
-// checkFit checks that the page and its buttons fit, at 320 and at 1280 pixels. With axe, all its rules hold on the wide
-// page in the light; on the narrow page in the dark, those that depend on colours and sizes, since the rest of the
-// document is the same.
+// checkFit checks that the page and its buttons fit, at 320 and at 1280 pixels. With axe, all its rules hold on the
+// wide page in the light; on the narrow page in the dark, those that depend on colours and sizes, since the rest of
+// the document is the same.
 func (p *person) checkFit(name string, axe bool) {
 	p.t.Helper()
 	for _, x := range []struct {
