@@ -179,7 +179,7 @@ func TestKeyCommandsWithoutJSON(t *testing.T) {
 	}
 }
 
-func TestKeysForIntrospection(t *testing.T) { testKeysForIntrospection(t, newCLI(t)) }
+func TestKeysForIntrospection(t *testing.T) { onEachEngine(t, testKeysForIntrospection) }
 
 func testKeysForIntrospection(t *testing.T, c *cli) {
 	c.writeConfig("resources: [{id: https://a.example, keys: {prefix: a}}, {id: https://b.example, keys: {prefix: b}}]\n")
