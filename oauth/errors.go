@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -175,17 +176,24 @@ func retryAfter(d time.Duration) string {
 
 // writeJSON writes a response that no cache may store (RFC 6749, section 5.1).
 func writeJSON(w http.ResponseWriter, status int, body any) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Pragma", "no-cache")
-	h.Set("X-Content-Type-Options", "nosniff")
 	text, err := json.Marshal(body)
 	if err != nil {
 		status, text = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
 	}
+	writeMarshaled(w, status, text)
+}
+
+// writeMarshaled is writeJSON for JSON.
+func writeMarshaled(w http.ResponseWriter, status int, text []byte) {
+	maps.Copy(w.Header(), headersOfJSON)
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n')) // the client may have gone away
+}
+
+// headersOfJSON are shared by all responses, which do not change them. Header.Set would allocate each value each time.
+var headersOfJSON = http.Header{
+	"Content-Type": {"application/json"}, "Cache-Control": {"no-store"}, "Pragma": {"no-cache"},
+	"X-Content-Type-Options": {"nosniff"},
 }
 
 // LogFields hold what this package adds to a request's log line and to the metrics. The web package puts empty ones

@@ -199,7 +199,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		if s.servedByGateway(w, r, next) {
 			return
 		}
-		h.Set("X-Content-Type-Options", "nosniff")
+		h["X-Content-Type-Options"] = noSniff
 		probe := r.URL.Path == "/healthz" || r.URL.Path == "/readyz"
 		switch {
 		case fields(r.Header) > maxFields:
@@ -224,6 +224,9 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}
 	})
 }
+
+// noSniff is shared by all responses, which do not change it.
+var noSniff = []string{"nosniff"}
 
 // servedByGateway serves the gateway's requests: those to hosts of APIs, and those of trusted proxies that ask for a
 // decision, on any host. It returns false, and serves nothing, if the request is for the issuer.
@@ -321,7 +324,7 @@ func isMachine(r *http.Request) bool {
 // ours reports whether a request is for the issuer's host. On a loopback address every host is, so that a server on the
 // same machine can be reached by any name.
 func (s *Server) ours(r *http.Request) bool {
-	if canonicalHost(s.host(r), s.issuer.Scheme) == s.issuerHost {
+	if host := s.host(r); host == s.issuer.Host || canonicalHost(host, s.issuer.Scheme) == s.issuerHost {
 		return true
 	}
 	local, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)

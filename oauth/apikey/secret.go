@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math/bits"
-	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -21,7 +21,26 @@ const (
 // Prefix returns the prefix of the API keys of an environment, given that of the resource, such as sk_live_.
 func Prefix(resource, environment string) string { return resource + "_" + environment + "_" }
 
-var keyPrefix = regexp.MustCompile(`^[a-z][a-z0-9]*(?:_[a-z0-9]+)*_(?:live|test)_$`)
+// isKeyPrefix reports whether prefix has the form of those of API keys: words of lower-case letters and digits, the
+// first of which begins with a letter, an environment, and an underscore after each.
+func isKeyPrefix(prefix string) bool {
+	words, ok := strings.CutSuffix(prefix, "_"+Live+"_")
+	if !ok {
+		words, ok = strings.CutSuffix(prefix, "_"+Test+"_")
+	}
+	if !ok || words == "" || words[0] < 'a' || words[0] > 'z' {
+		return false
+	}
+	before := byte('_')
+	for i := range len(words) {
+		c := words[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && (c != '_' || before == '_') {
+			return false
+		}
+		before = c
+	}
+	return before != '_'
+}
 
 // maxPrefix is longer than any prefix that the configuration accepts.
 const maxPrefix = 32
@@ -33,7 +52,7 @@ func PrefixOf(secret string) string {
 		return ""
 	}
 	prefix := secret[:n]
-	if strings.HasPrefix(prefix, "dw_") || (prefix != PrefixPersonalToken && !keyPrefix.MatchString(prefix)) ||
+	if strings.HasPrefix(prefix, "dw_") || (prefix != PrefixPersonalToken && !isKeyPrefix(prefix)) ||
 		!WellFormed(prefix, secret) {
 		return ""
 	}
@@ -56,29 +75,31 @@ func NewSecret(prefix string) string {
 
 // SecretOf returns the secret with the given random bits.
 func SecretOf(prefix string, random [32]byte) string {
-	body := prefix + digits(random[:], randomDigits)
+	body := prefix + digits(random)
 	return body + checksum(body)
 }
 
 func checksum(body string) string {
-	var sum [4]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE([]byte(body)))
-	return digits(sum[:], checksumDigit)
+	var digits [checksumDigit]byte
+	sum := crc32.ChecksumIEEE([]byte(body))
+	for i := range slices.Backward(digits[:]) {
+		digits[i] = base62[sum%62]
+		sum /= 62
+	}
+	return string(digits[:])
 }
 
-// digits formats a big-endian number of at most 256 bits in base62, padded with zeros to width.
-func digits(number []byte, width int) string {
-	var padded [32]byte
-	copy(padded[32-len(number):], number)
+// digits formats a big-endian number in base62, padded with zeros to randomDigits.
+func digits(number [32]byte) string {
 	var limbs [4]uint64
 	for i := range limbs {
-		limbs[i] = binary.BigEndian.Uint64(padded[8*i:])
+		limbs[i] = binary.BigEndian.Uint64(number[8*i:])
 	}
 	// Ten digits at a time: 62^10 is the largest power that a machine word holds. math/big would take ten times as long,
 	// on every token.
 	const digitsAtOnce, power = 10, 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62 * 62
-	out := make([]byte, width)
-	for end := width; end > 0; end -= digitsAtOnce {
+	out := make([]byte, randomDigits)
+	for end := randomDigits; end > 0; end -= digitsAtOnce {
 		var rest uint64
 		for i := range limbs {
 			limbs[i], rest = bits.Div64(rest, limbs[i], power)

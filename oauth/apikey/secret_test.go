@@ -3,6 +3,7 @@ package apikey
 import (
 	"crypto/rand"
 	"math/big"
+	"regexp"
 	"testing"
 )
 
@@ -28,11 +29,22 @@ func TestDigitsAreBase62(t *testing.T) {
 		if n.Sign() != 0 {
 			t.Fatalf("%x does not fit into %d digits", b, randomDigits)
 		}
-		if got := digits(b[:], randomDigits); got != string(want) {
+		if got := digits(b); got != string(want) {
 			t.Fatalf("%x is %s, want %s", b, got, want)
 		}
 	}
-	if got := digits([]byte{0, 0, 0x0f, 0x04}, checksumDigit); got != "000100" {
-		t.Errorf("a checksum of 3844 is %s", got)
+}
+
+// The prefix of a key is one or more words, an environment, and nothing else.
+func TestPrefixOfKeysHasItsForm(t *testing.T) {
+	form := regexp.MustCompile(`^[a-z][a-z0-9]*(?:_[a-z0-9]+)*_(?:live|test)_$`)
+	for _, first := range []string{"", "a", "z9", "9", "_", "A", "-", "é", "\n", "live", "test"} {
+		for _, middle := range []string{"", "_", "__", "_b", "_9", "_b_", "_B", "__b", "_live", "b-c", " ", "\x00"} {
+			for _, end := range []string{"", "_", "_live", "live_", "_live_", "_test_", "_live__", "_prod_", "_live_\n", "_test_a"} {
+				if prefix := first + middle + end; isKeyPrefix(prefix) != form.MatchString(prefix) {
+					t.Errorf("%q: %v", prefix, isKeyPrefix(prefix))
+				}
+			}
+		}
 	}
 }

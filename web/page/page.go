@@ -2,7 +2,6 @@ package page
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
@@ -262,18 +261,6 @@ func Redirect(w http.ResponseWriter, to string) error {
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
-}
-
-// requestTimeout is how long a request may take.
-const requestTimeout = 8 * time.Second
-
-// Bounded cancels the context of a request after requestTimeout; database calls then fail, and the response is a 503.
-func Bounded(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
 }
 
 // CanonicalPath reports whether http.ServeMux would serve the path as it is, instead of redirecting to a clean one.
