@@ -80,13 +80,17 @@ func SecretOf(prefix string, random [32]byte) string {
 }
 
 func checksum(body string) string {
-	var digits [checksumDigit]byte
+	digits := checksumOf(body)
+	return string(digits[:])
+}
+
+func checksumOf(body string) (digits [checksumDigit]byte) {
 	sum := crc32.ChecksumIEEE([]byte(body))
 	for i := range slices.Backward(digits[:]) {
 		digits[i] = base62[sum%62]
 		sum /= 62
 	}
-	return string(digits[:])
+	return digits
 }
 
 // digits formats a big-endian number in base62, padded with zeros to randomDigits.
@@ -125,5 +129,6 @@ func WellFormed(prefix, secret string) bool {
 		}
 	}
 	body := secret[:len(secret)-checksumDigit]
-	return checksum(body) == secret[len(body):]
+	sum := checksumOf(body)
+	return string(sum[:]) == secret[len(body):]
 }

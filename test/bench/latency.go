@@ -21,7 +21,7 @@ func (b *bench) latencyRows() []*row {
 	rows := []*row{p99}
 	for _, at := range []struct{ engine, name string }{{"PostgreSQL", reads}, {"SQLite", liteReads}} {
 		r := b.tail("key check, p99.9 at half the peak", at.engine, at.name, standard, true, 0.999, longTail)
-		r.want, r.rounds = 10, 3
+		r.want, r.rounds = 10, 1
 		r.about = "The same for key checks, over a time in which the server often writes last uses, usage and " +
 			"counters. Limits are counted where they are by default: in PostgreSQL or, with SQLite, in memory. A " +
 			"stall of any part of the server, or of the disk, shows here."
