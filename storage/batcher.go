@@ -127,26 +127,14 @@ func (b *batcher) send() {
 
 // deliverPostgres sends a batch in one round trip, in one implicit transaction.
 func (s *Store) deliverPostgres(ctx context.Context, batch []*queued) error {
-	return s.sendBatch(ctx, batch)
-}
-
-// deliverCounts is deliverPostgres for counters of limits, whose requests do not wait for the disk (decision 48).
-func (s *Store) deliverCounts(ctx context.Context, batch []*queued) error {
-	asynchronous := &queued{text: `SELECT set_config('synchronous_commit', 'off', true)`} // for this transaction
-	return s.sendBatch(ctx, batch, asynchronous)
-}
-
-// sendBatch sends a batch after the statements that come first.
-func (s *Store) sendBatch(ctx context.Context, batch []*queued, first ...*queued) error {
 	slices.SortStableFunc(batch, func(a, b *queued) int { return strings.Compare(a.order, b.order) })
-	all := slices.Concat(first, batch)
 	var sent pgx.Batch
-	for _, q := range all {
+	for _, q := range batch {
 		sent.Queue(q.text, q.args...)
 	}
 	results := s.native.SendBatch(ctx, &sent)
 	var failed error
-	for _, q := range all {
+	for _, q := range batch {
 		if failed = q.read(results); failed != nil {
 			break
 		}

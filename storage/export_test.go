@@ -36,12 +36,6 @@ func (s *Store) OneShared(ctx context.Context, dest []any, query string, args ..
 	return s.one(ctx, dest, Statement{query, shared}, args...)
 }
 
-// OneCounted runs a statement that shares its round trip with the counters of limits.
-func (s *Store) OneCounted(ctx context.Context, dest []any, query string, counter string) error {
-	_, err := s.execReturning(ctx, dest, Statement{query, shared | ordered}, counter)
-	return err
-}
-
 // TenantTables are those that CheckIsolation tries.
 func TenantTables() []string { return tenantTables }
 

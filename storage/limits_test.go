@@ -3,7 +3,6 @@ package storage_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -47,30 +46,6 @@ func TestLimitsAreLoadedAsTheyWereSaved(t *testing.T) {
 		_, _, err = s.TakeLimit(ctx, "a\x00b", storage.LimitCharge{At: s.Now(), ExpiresAt: s.Now()})
 		mustBe(t, err, storage.ErrNotFound)
 	})
-}
-
-// Of all that is written, only counters of limits do not wait for the disk.
-func TestOnlyCountersDoNotWaitForTheDisk(t *testing.T) {
-	url := stores.PostgreSQL(t)
-	separator := "?"
-	if strings.Contains(url, "?") {
-		separator = "&"
-	}
-	s, err := storage.Open(t.Context(), url+separator+"synchronous_commit=on", storage.Options{MaxConns: 1})
-	must(t, err)
-	t.Cleanup(s.Close)
-	for range 3 { // on the same connection
-		var counts, reads, writes string
-		must(t, s.OneCounted(system(t), []any{&counts}, `SELECT current_setting('synchronous_commit') WHERE $1 <> ''`, "a"))
-		must(t, s.OneShared(system(t), []any{&reads}, `SELECT current_setting('synchronous_commit')`))
-		must(t, s.InTx(system(t), func(ctx context.Context) error {
-			return s.OneShared(ctx, []any{&writes}, `SELECT current_setting('synchronous_commit')`)
-		}))
-		if counts != "off" || reads != "on" || writes != "on" {
-			t.Errorf("synchronous_commit is %s for counters, %s for shared statements and %s in transactions", counts, reads,
-				writes)
-		}
-	}
 }
 
 // A request that comes while its idle counter is being purged keeps it.

@@ -78,7 +78,7 @@ func (s *Store) openPostgres(ctx context.Context, url string, o Options) error {
 	// Enough to keep the database busy, but few enough to fill batches. Writes wait for the disk, so fewer of them make
 	// more share each wait.
 	senders := max(1, conns/4)
-	s.reads, s.counts = newBatcher(senders, s.deliverPostgres), newBatcher(senders, s.deliverCounts)
+	s.reads, s.counts = newBatcher(senders, s.deliverPostgres), newBatcher(senders, s.deliverPostgres)
 	s.writes = newBatcher(max(1, conns/8), s.deliverPostgres)
 	s.closers = append(s.closers, s.reads.close, s.writes.close, s.counts.close)
 	var native *pgxpool.Pool
