@@ -53,12 +53,10 @@ func (b *bench) passwords(variant, name string, people int) *row {
 			"sessions and the database share the processors with it. Who would wait for more than two seconds gets 429, as many " +
 			"of " + strconv.Itoa(crowdOfPeople) + " do who come at once; they come again after Retry-After.",
 		setup: func(ctx context.Context) (err error) {
-			if s, p, err = b.on(ctx, name, proxied); err != nil {
-				return err
-			}
-			_, err = b.signIn(ctx, p, s.users, people, 2*b.length) // each connection to the database prepares its statements
+			s, p, err = b.on(ctx, name, proxied)
 			return err
 		},
+		prepare: func(ctx context.Context, _ int) error { return b.wakeUp(ctx, p, s.users) },
 		ours: func(ctx context.Context, _ int) (float64, error) {
 			// Those who are refused wait for two seconds first.
 			var err error
@@ -87,11 +85,11 @@ func (b *bench) manyUsers() *row {
 					return err
 				}
 				servers[name], users[name] = p, s.users
-				if _, err := b.signIn(ctx, p, s.users, usualConns, 2*b.length); err != nil {
-					return err
-				}
 			}
 			return nil
+		},
+		prepare: func(ctx context.Context, _ int) error {
+			return firstError(b.wakeUp(ctx, servers[large], users[large]), b.wakeUp(ctx, servers[reads], users[reads]))
 		},
 		ours: func(ctx context.Context, _ int) (float64, error) {
 			r, err := b.signIn(ctx, servers[large], users[large], usualConns, 2*b.length)
@@ -102,6 +100,13 @@ func (b *bench) manyUsers() *row {
 			return r.perSecond, err
 		},
 	}
+}
+
+// wakeUp lets some people sign in. A server closes connections to its database that were idle for five minutes, as they
+// are between two rounds, and each new one prepares its statements.
+func (b *bench) wakeUp(ctx context.Context, p *process, users int) error {
+	_, err := b.signIn(ctx, p, users, usualConns, b.length)
+	return err
 }
 
 // signIns are the answers to people who sign in.
