@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// appendJSON appends what json.Marshal writes, byte for byte, in a fifth of the time: an introspection answered from
-// memory does little else.
+// appendJSON appends what json.Marshal writes, byte for byte, in a third of the time. json.Marshal took a tenth of the
+// time of an introspection that is answered from memory.
 func (i *Introspection) appendJSON(to []byte) []byte {
 	to = append(to, `{"active":`...)
 	to = strconv.AppendBool(to, i.Active)

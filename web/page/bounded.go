@@ -21,8 +21,8 @@ func Bounded(next http.Handler) http.Handler {
 }
 
 // bounded is a context that ends like one of context.WithDeadline, which it makes only when something asks for its end,
-// such as a statement. A request that is answered from memory asks for none, and making it would take a twentieth of
-// that request's time.
+// such as a statement. A request that is answered from memory asks for none, and the timer and its context would add
+// several percent to its work.
 type bounded struct {
 	context.Context // of the request, without the deadline
 
