@@ -15,8 +15,8 @@ const requestTimeout = 8 * time.Second
 func Bounded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b := &bounded{Context: r.Context(), deadline: time.Now().Add(requestTimeout)}
-		defer b.end()
-		next.ServeHTTP(w, r.WithContext(b))
+		defer b.end()                       //nolint:contextcheck // the one that it reaches is for after the request
+		next.ServeHTTP(w, r.WithContext(b)) //nolint:contextcheck // b is made from that of the request
 	})
 }
 
