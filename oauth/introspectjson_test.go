@@ -38,7 +38,10 @@ func TestIntrospectionIsWrittenAsItsStructSays(t *testing.T) {
 		reflect.ValueOf(&without).Elem().Field(f).SetZero()
 		check(Introspection{RateLimit: &without})
 	}
-	texts := []string{"", "\xff", "\u2028\u2029", "\ufeff", "\ufffd", "😀", `\"`, "</script>&", strings.Repeat("x", 100_000)}
+	texts := []string{
+		"", "\xff", "\u2028\u2029", "\ufeff", "\ufffd", "😀", `\"`, "</script>&",
+		strings.Repeat("x", 100_000),
+	}
 	for c := range rune(0x120) {
 		texts = append(texts, "a"+string(c)+"b")
 	}

@@ -40,7 +40,9 @@ func TestPrefixOfKeysHasItsForm(t *testing.T) {
 	form := regexp.MustCompile(`^[a-z][a-z0-9]*(?:_[a-z0-9]+)*_(?:live|test)_$`)
 	for _, first := range []string{"", "a", "z9", "9", "_", "A", "-", "é", "\n", "live", "test"} {
 		for _, middle := range []string{"", "_", "__", "_b", "_9", "_b_", "_B", "__b", "_live", "b-c", " ", "\x00"} {
-			for _, end := range []string{"", "_", "_live", "live_", "_live_", "_test_", "_live__", "_prod_", "_live_\n", "_test_a"} {
+			for _, end := range []string{
+				"", "_", "_live", "live_", "_live_", "_test_", "_live__", "_prod_", "_live_\n", "_test_a",
+			} {
 				if prefix := first + middle + end; isKeyPrefix(prefix) != form.MatchString(prefix) {
 					t.Errorf("%q: %v", prefix, isKeyPrefix(prefix))
 				}
