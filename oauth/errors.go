@@ -183,7 +183,7 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 	writeMarshaled(w, status, text)
 }
 
-// writeMarshaled is writeJSON for JSON.
+// writeMarshaled is writeJSON for a body that is JSON already.
 func writeMarshaled(w http.ResponseWriter, status int, text []byte) {
 	maps.Copy(w.Header(), headersOfJSON)
 	w.WriteHeader(status)

@@ -21,8 +21,8 @@ const (
 // Prefix returns the prefix of the API keys of an environment, given that of the resource, such as sk_live_.
 func Prefix(resource, environment string) string { return resource + "_" + environment + "_" }
 
-// isKeyPrefix reports whether prefix has the form of those of API keys: words of lower-case letters and digits, the
-// first of which begins with a letter, an environment, and an underscore after each.
+// isKeyPrefix reports whether prefix has the form of those of API keys: words of lower-case letters and digits, then an
+// environment, and an underscore after each. The first word begins with a letter.
 func isKeyPrefix(prefix string) bool {
 	words, ok := strings.CutSuffix(prefix, "_"+Live+"_")
 	if !ok {
@@ -80,12 +80,12 @@ func SecretOf(prefix string, random [32]byte) string {
 }
 
 func checksum(body string) string {
-	digits := checksumOf(body)
+	digits := checksumDigits(crc32.ChecksumIEEE([]byte(body)))
 	return string(digits[:])
 }
 
-func checksumOf(body string) (digits [checksumDigit]byte) {
-	sum := crc32.ChecksumIEEE([]byte(body))
+// checksumDigits is in base62, padded with zeros.
+func checksumDigits(sum uint32) (digits [checksumDigit]byte) {
 	for i := range slices.Backward(digits[:]) {
 		digits[i] = base62[sum%62]
 		sum /= 62
@@ -129,6 +129,5 @@ func WellFormed(prefix, secret string) bool {
 		}
 	}
 	body := secret[:len(secret)-checksumDigit]
-	sum := checksumOf(body)
-	return string(sum[:]) == secret[len(body):]
+	return checksum(body) == secret[len(body):]
 }

@@ -33,6 +33,9 @@ func TestDigitsAreBase62(t *testing.T) {
 			t.Fatalf("%x is %s, want %s", b, got, want)
 		}
 	}
+	if got := checksumDigits(3844); string(got[:]) != "000100" {
+		t.Errorf("a checksum of 3844 is %s", got)
+	}
 }
 
 // The prefix of a key is one or more words, an environment, and nothing else.

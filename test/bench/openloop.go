@@ -37,8 +37,8 @@ type openLoop struct {
 func (o openLoop) run(ctx context.Context) ([]time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	// A wait may be late by this many nanoseconds (PR_SET_TIMERSLACK): the least.
-	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, 29, 1, 0)
+	const setTimerSlack = 29 // PR_SET_TIMERSLACK: how many nanoseconds a wait of this thread may be late
+	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, setTimerSlack, 1, 0)
 	waiter, conns, err := o.connect()
 	defer func() {
 		_ = syscall.Close(waiter) // nothing is lost with it
@@ -87,7 +87,7 @@ func (o openLoop) run(ctx context.Context) ([]time.Duration, error) {
 	return s.latencies, nil
 }
 
-// schedule says which request is sent when, and on which connection. Times count from the begin of the run.
+// schedule says which request is sent when, and on which connection. Times count from the beginning of the run.
 type schedule struct {
 	rate      float64
 	n         int   // requests
@@ -110,7 +110,7 @@ func newSchedule(rate float64, length time.Duration, conns int) *schedule {
 const tick = time.Millisecond
 
 func (s *schedule) due(request int) time.Duration {
-	return time.Duration(float64(request) / s.rate * float64(time.Second))
+	return time.Duration(math.Round(float64(request) / s.rate * float64(time.Second)))
 }
 
 // next returns a request to be sent now; ok is false if none was due at the last tick or no connection is free.

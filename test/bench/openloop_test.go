@@ -44,8 +44,8 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 				least time.Duration
 				most  time.Duration
 			}{
-				{0.5, 0, time.Microsecond}, // by which the moments at which requests are due are rounded
-				{0.96, 0, time.Microsecond},
+				{0.5, 0, 0},
+				{0.96, 0, 0},
 				{0.98, 90 * time.Millisecond, 110 * time.Millisecond},
 				{0.999, 280 * time.Millisecond, 300 * time.Millisecond},
 			} {
