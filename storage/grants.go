@@ -13,7 +13,9 @@ type Grant struct {
 	WorkspaceID   string // in which its tokens act
 	Resource      string // their audience (RFC 8707)
 	Scopes        List
-	AuthTime      Time // when the resource owner signed in
+	AuthTime      Time   // when the resource owner signed in
+	AMR           List   // how they did, as in their session
+	ACR           string // the level that this reached
 	CreatedAt     Time
 	ExpiresAt     Time // of all its tokens, however often they are refreshed
 	LastUsedAt    Time
@@ -22,12 +24,12 @@ type Grant struct {
 }
 
 const grantColumns = `g.id, g.client_id, g.user_id, g.workspace_id, g.resource, g.scopes, g.auth_time, g.created_at,
-	g.expires_at, g.last_used_at, g.revoked_at, g.revoked_reason`
+	g.expires_at, g.last_used_at, g.revoked_at, g.revoked_reason, g.amr, g.acr`
 
 func (g *Grant) fields() []any {
 	return []any{
 		&g.ID, &g.ClientID, &g.UserID, &g.WorkspaceID, &g.Resource, &g.Scopes, &g.AuthTime, &g.CreatedAt, &g.ExpiresAt,
-		&g.LastUsedAt, &g.RevokedAt, &g.RevokedReason,
+		&g.LastUsedAt, &g.RevokedAt, &g.RevokedReason, &g.AMR, &g.ACR,
 	}
 }
 
@@ -90,10 +92,10 @@ func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 			}
 		}
 		if _, err := s.exec(ctx, plain(`INSERT INTO grants (id, client_id, user_id, workspace_id, resource, scopes,
-			auth_time, created_at, expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`),
+			auth_time, created_at, expires_at, amr, acr)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`),
 			g.ID, g.ClientID, g.UserID, g.WorkspaceID, g.Resource, g.Scopes, g.AuthTime, g.CreatedAt,
-			g.ExpiresAt); err != nil {
+			g.ExpiresAt, g.AMR, g.ACR); err != nil {
 			return err
 		}
 		_, err = s.exec(ctx, plain(`INSERT INTO codes (digest, grant_id, redirect_uri, challenge, created_at,

@@ -245,6 +245,7 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 			"recent_requests": "SELECT INSERT DELETE",
 			"audit_events":    "SELECT INSERT DELETE", "idempotent_requests": all, "signing_keys": all,
 			"sign_in_failures": all, "sign_in_links": all, "emails": all, "email_limits": all, "email_proofs": all, "reserved_slugs": all,
+			"passkeys": all, "totp": all, "recovery_codes": all, "provider_accounts": all, "used_challenges": all,
 		},
 		"doorward_tenant": {
 			"sessions": "SELECT DELETE", "grants": "SELECT UPDATE", "consents": "SELECT DELETE", "clients": all,

@@ -23,6 +23,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 		must(t, s.SaveLimits(ctx, []storage.Limit{savedLimit("counter", s.Now(), 90*time.Minute)}))
 		must(t, s.ConsumeCode(ctx, w.code))
 		must(t, s.UseRefreshToken(ctx, w.refresh, 0))
+		must(t, s.UseChallenge(ctx, "challenge", s.Now().Add(5*time.Minute)))
 		must(t, s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{
 			ID: "secret_new", Digest: storage.Digest("new"),
 			CreatedAt: s.Now(),
@@ -33,6 +34,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			left  int64
 			after time.Duration
 		}{
+			{"used_challenges", 1, 0, 5 * time.Minute},
 			{"decided_flows", 1, 0, 10 * time.Minute},
 			{"sessions", 1, 0, time.Hour},
 			{"limits", 1, 0, 90 * time.Minute},

@@ -13,7 +13,9 @@ type Session struct {
 	Digest    []byte
 	UserID    string
 	Data      string // of the web package, as JSON
-	AuthTime  Time   // when the user last entered the password
+	AuthTime  Time   // when the user last authenticated
+	AMR       List   // how, as methods of RFC 8176 and our own; empty: before this was recorded
+	ACR       string // the level that this reached
 	UserAgent string
 	Address   string
 	CreatedAt Time
@@ -22,12 +24,13 @@ type Session struct {
 	Former    bool // LiveSession found it by its former cookie (see RenewSession); not stored
 }
 
-const sessionColumns = `id, digest, user_id, data, auth_time, user_agent, address, created_at, seen_at, expires_at`
+const sessionColumns = `id, digest, user_id, data, auth_time, user_agent, address, created_at, seen_at, expires_at,
+	amr, acr`
 
 func (x *Session) fields() []any {
 	return []any{
 		&x.ID, &x.Digest, &x.UserID, &x.Data, &x.AuthTime, &x.UserAgent, &x.Address, &x.CreatedAt, &x.SeenAt,
-		&x.ExpiresAt,
+		&x.ExpiresAt, &x.AMR, &x.ACR,
 	}
 }
 
@@ -52,8 +55,8 @@ func (s *Store) InsertSession(ctx context.Context, x Session) error {
 
 func (s *Store) insertSession(ctx context.Context, x Session) error {
 	_, err := s.exec(ctx, plain(`INSERT INTO sessions (`+sessionColumns+
-		`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`), x.ID, x.Digest, x.UserID, x.Data, x.AuthTime,
-		x.UserAgent, x.Address, x.CreatedAt, x.SeenAt, x.ExpiresAt)
+		`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`), x.ID, x.Digest, x.UserID, x.Data, x.AuthTime,
+		x.UserAgent, x.Address, x.CreatedAt, x.SeenAt, x.ExpiresAt, x.AMR, x.ACR)
 	return err
 }
 
@@ -65,7 +68,8 @@ func (s *Store) LiveSession(ctx context.Context, digest []byte, idle time.Durati
 	var u User
 	now := s.Now()
 	err := s.one(ctx, append(append(x.fields(), &x.Former), u.fields()...), plain(`SELECT s.id, s.digest, s.user_id,
-		s.data, s.auth_time, s.user_agent, s.address, s.created_at, s.seen_at, s.expires_at, s.digest <> $1,
+		s.data, s.auth_time, s.user_agent, s.address, s.created_at, s.seen_at, s.expires_at, s.amr, s.acr,
+		s.digest <> $1,
 		`+userColumnsOf("u")+`
 		FROM sessions s JOIN users u ON u.id = s.user_id
 		WHERE (s.digest = $1 OR (s.digest_before = $1 AND s.grace_end > $2)) AND s.expires_at > $2 AND s.seen_at > $3
@@ -94,13 +98,13 @@ func (s *Store) ReplaceSession(ctx context.Context, oldID string, x Session) err
 	})
 }
 
-// RenewSession gives a session a new cookie, after the user has entered the password again at authTime. Until graceEnd
-// the former cookie still finds it, as Former, since a form that is sent twice has the former cookie both times. It
-// returns ErrNotFound if the session has ended.
-func (s *Store) RenewSession(ctx context.Context, id string, digest, before []byte, graceEnd, authTime Time) error {
+// RenewSession gives the session with the ID of x a new cookie, with the Digest of x, after the user has authenticated
+// again at its AuthTime, by its AMR and with its ACR. Until graceEnd the former cookie, whose digest is before, still
+// finds it, as Former, since a form that is sent twice has the former cookie both times. It returns ErrNotFound if the
+// session has ended.
+func (s *Store) RenewSession(ctx context.Context, x Session, before []byte, graceEnd Time) error {
 	return s.execOne(ctx, ErrNotFound, plain(`UPDATE sessions SET digest = $2, digest_before = $3, grace_end = $4,
-		auth_time = $5 WHERE id = $1`),
-		id, digest, before, graceEnd, authTime)
+		auth_time = $5, amr = $6, acr = $7 WHERE id = $1`), x.ID, x.Digest, before, graceEnd, x.AuthTime, x.AMR, x.ACR)
 }
 
 // SessionsOf lists a user's active sessions, the last used first.

@@ -331,3 +331,28 @@ func connectOwner(t *testing.T, s *storage.Store) *pgx.Conn {
 	}))
 	return connect(t, url)
 }
+
+// passkey is a new passkey of the user.
+func (w *world) passkey() storage.Passkey {
+	id := storage.NewID("passkey")
+	return storage.Passkey{
+		ID: id, CredentialID: []byte(id), UserID: w.user.ID, Domain: "id.example", PublicKey: []byte("key"), Algorithm: -7,
+		Counter: 5, Model: "00000000-0000-0000-0000-000000000000", Name: "Passkey",
+	}
+}
+
+// totp turns on the user's one-time passwords.
+func (w *world) totp() storage.TOTP {
+	return storage.TOTP{UserID: w.user.ID, Sealed: "sealed", Step: 100}
+}
+
+// recoveryCodes is a set of two.
+var recoveryCodes = []storage.RecoveryCode{{Selector: "aa", Hash: "hash"}, {Selector: "ab", Hash: "other"}}
+
+// providerAccount is an account at a provider, of the user.
+func (w *world) providerAccount() storage.ProviderAccount {
+	return storage.ProviderAccount{
+		ID: storage.NewID("provider"), UserID: w.user.ID, Provider: "acme", Issuer: "https://login.acme.example",
+		Subject: "ada", Email: "ada@acme.example",
+	}
+}

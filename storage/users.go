@@ -27,11 +27,14 @@ type User struct {
 	// TermsURL are the terms that the user accepted when they signed up, at TermsAcceptedAt; empty: none.
 	TermsURL        string
 	TermsAcceptedAt Time
-	WaitingSince    Time // since when a disabled account waits for its first approval; zero: it does not
+	WaitingSince    Time  // since when a disabled account waits for its first approval; zero: it does not
+	Passkeys        int64 // how many passkeys they have
+	TOTPSince       Time  // since when an authenticator app is set up; zero: it is not
 }
 
 const userColumns = `id, email, name, password_hash, password_failures, password_changed_at, admin, disabled_at,
-	seen_at, created_at, language, time_zone, email_proven_at, terms_url, terms_accepted_at, waiting_since`
+	seen_at, created_at, language, time_zone, email_proven_at, terms_url, terms_accepted_at, waiting_since,
+	passkeys, totp_since`
 
 // userColumnsOf returns userColumns of a table's alias.
 func userColumnsOf(alias string) string {
@@ -46,7 +49,7 @@ func (u *User) fields() []any {
 	return []any{
 		&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin,
 		&u.DisabledAt, &u.SeenAt, &u.CreatedAt, &u.Language, &u.TimeZone, &u.EmailProvenAt, &u.TermsURL, &u.TermsAcceptedAt,
-		&u.WaitingSince,
+		&u.WaitingSince, &u.Passkeys, &u.TOTPSince,
 	}
 }
 
@@ -93,6 +96,13 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 	})
 }
 
+// LockUser locks the row of a user until the transaction ends, so that changes of what they sign in with follow each
+// other. It returns ErrNotFound if the user does not exist or is disabled.
+func (s *Store) LockUser(ctx context.Context, userID string) error {
+	return s.execOne(ctx, ErrNotFound, plain(`UPDATE users SET name = name WHERE id = $1 AND disabled_at IS NULL`),
+		userID)
+}
+
 // UserByID finds a user. It returns ErrNotFound if there is none.
 func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 	var u User
@@ -113,6 +123,7 @@ const (
 	UsersDisabled       = "disabled" // by an administrator; users who wait for approval are not among them
 	UsersAdministrators = "administrator"
 	UsersWaiting        = "waiting" // for approval
+	UsersOneFactor      = "without_second_factor"
 )
 
 // UserFilter selects users. A zero field does not restrict them.
@@ -128,11 +139,12 @@ var userStates = map[string]string{
 	UsersDisabled:       "disabled_at IS NOT NULL AND waiting_since IS NULL",
 	UsersAdministrators: "admin",
 	UsersWaiting:        "waiting_since IS NOT NULL",
+	UsersOneFactor:      "passkeys = 0 AND totp_since IS NULL",
 }
 
 // UserStates lists the states by which users can be filtered.
 func UserStates() []string {
-	return []string{UsersNeverSignedIn, UsersDisabled, UsersAdministrators, UsersWaiting}
+	return []string{UsersNeverSignedIn, UsersDisabled, UsersAdministrators, UsersWaiting, UsersOneFactor}
 }
 
 // Users lists at most limit users, in the order of their creation, from the one after the ID afterID; empty starts at
