@@ -100,7 +100,7 @@ func Default() Config {
 		SignUp:         SignUpClosed,
 		SignUpDomains:  Domains{},
 		SignUpApproval: ApprovalNone,
-		SignIn:         SignIn{Password: true, EmailLink: true},
+		SignIn:         SignIn{Password: true, EmailLink: true, Passkey: true, SecondFactor: SecondFactorOptional},
 		Lifetimes: oauth.Lifetimes{
 			Access:             time.Hour,
 			Refresh:            7 * input.Day,

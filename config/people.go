@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/mail"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -12,6 +14,7 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+	"golang.org/x/net/publicsuffix"
 
 	"doorward/brand"
 	"doorward/locale"
@@ -46,7 +49,19 @@ func (d Domains) Allows(email string) bool {
 type SignIn struct {
 	Password  bool
 	EmailLink bool // a link and a code in an email; only if there is email
+	Passkey   bool // only if the issuer's host has a name
+	// PasskeyDomain is where passkeys work: the issuer's host or a parent domain of it; empty: the issuer's host.
+	PasskeyDomain string
+	// SecondFactor says who has to have a second factor: one of the constants.
+	SecondFactor string
 }
+
+// Values of SignIn.SecondFactor.
+const (
+	SecondFactorOptional       = "optional" // each user decides
+	SecondFactorAdministrators = "administrators"
+	SecondFactorEveryone       = "everyone"
+)
 
 // Values of SignUp and SignUpApproval.
 const (
@@ -85,8 +100,12 @@ func (p *parser) peopleFields(c *Config) map[string]field {
 		}),
 		"sign_up_approval": p.stringValue(&c.SignUpApproval, oneOf(ApprovalNone, ApprovalAdministrator)),
 		"sign_in": p.mapping(map[string]field{
-			"password":   p.flag(&c.SignIn.Password),
-			"email_link": p.flag(&c.SignIn.EmailLink),
+			"password":       p.flag(&c.SignIn.Password),
+			"email_link":     p.flag(&c.SignIn.EmailLink),
+			"passkey":        p.flag(&c.SignIn.Passkey),
+			"passkey_domain": p.stringValue(&c.SignIn.PasskeyDomain, orEmpty(checkPasskeyDomain)),
+			"second_factor": p.stringValue(&c.SignIn.SecondFactor,
+				oneOf(SecondFactorOptional, SecondFactorAdministrators, SecondFactorEveryone)),
 		}),
 	}
 }
@@ -119,16 +138,75 @@ func (p *parser) checkPeople(c *Config) {
 				"mail.from, or use none", c.SignUpApproval)
 		}
 	}
-	if !c.SignIn.Password && !c.LinksByEmail() && p.clean("sign_in") && p.clean("mail") {
-		p.fault("sign_in.password", "is false, and links by email are off or email is not configured, so users could not "+
-			"sign in; use true, or set mail.url and sign_in.email_link")
-	}
+	p.checkSignIn(c)
 	if len(c.Languages) == 0 && p.clean("languages") {
 		p.fault("languages", "is empty; list at least one, such as en")
 	}
 	if p.clean("languages") && p.clean("brand.messages") {
 		c.catalogues = p.readLanguages(c)
 	}
+}
+
+// checkSignIn finds faults of sign_in that involve other keys.
+func (p *parser) checkSignIn(c *Config) {
+	if !p.clean("sign_in") || !p.clean("mail") || !p.clean("issuer") {
+		return
+	}
+	if c.SignIn.PasskeyDomain != "" && !isDomainOf(c.SignIn.PasskeyDomain, c.IssuerHost()) {
+		p.fault("sign_in.passkey_domain", "is %s, which is neither the host of the issuer, %s, nor a parent domain of it; "+
+			"correct it, or remove it", input.Quote(c.SignIn.PasskeyDomain), input.Quote(c.IssuerHost()))
+	}
+	// Without email, a user who has only a passkey could not get one in the first place.
+	passkeys := c.PasskeyDomain() != "" && c.SendsEmail()
+	if !c.SignIn.Password && !c.LinksByEmail() && !passkeys {
+		p.fault("sign_in.password", "is false, and links by email are off or email is not configured, so users could not "+
+			"sign in; use true, or set mail.url and sign_in.email_link")
+	}
+	if c.SignIn.SecondFactor != SecondFactorOptional && !c.SendsEmail() {
+		p.fault("sign_in.second_factor", "is %s: before users set one up, they prove their address by an email, but email is "+
+			"not configured; set mail.url and mail.from, or use optional", c.SignIn.SecondFactor)
+	}
+}
+
+// isDomainOf reports whether a domain is a host or a parent domain of it.
+func isDomainOf(domain, host string) bool {
+	return host == domain || strings.HasSuffix(host, "."+domain)
+}
+
+// checkPasskeyDomain accepts a domain that is not shared by independent sites.
+func checkPasskeyDomain(s string) error {
+	if err := checkHostname(s); err != nil {
+		return err
+	}
+	if s != strings.ToLower(s) {
+		return fmt.Errorf("has capital letters; use %s", input.Quote(strings.ToLower(s)))
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return errors.New("is an address; passkeys need a domain")
+	}
+	if suffix, _ := publicsuffix.PublicSuffix(s); suffix == s && s != "localhost" {
+		return fmt.Errorf("%s is shared by independent sites, so browsers refuse it; use your own domain", input.Quote(s))
+	}
+	return nil
+}
+
+// IssuerHost is the host of the issuer, without its port.
+func (c Config) IssuerHost() string {
+	u, err := url.Parse(c.Issuer)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
+}
+
+// PasskeyDomain is the relying party id of passkeys (Web Authentication, section 5.4.2); empty: there are none. A host
+// that is a number can have none.
+func (c Config) PasskeyDomain() string {
+	host := c.IssuerHost()
+	if _, err := netip.ParseAddr(host); err == nil || !c.SignIn.Passkey {
+		return ""
+	}
+	return cmp.Or(c.SignIn.PasskeyDomain, host)
 }
 
 // SendsEmail reports whether the server can send email.
@@ -337,6 +415,15 @@ func (c Config) Cannot() (list []string) {
 	add(strings.HasPrefix(c.Mail.URL, "dir:"), "Users get no email: mail.url is a folder, and emails are only written there.")
 	add(mail && !c.SignIn.EmailLink, "Users cannot sign in with a link or code by email: sign_in.email_link is false.")
 	add(!c.SignIn.Password, "Users cannot sign in with a password: sign_in.password is false.")
+	add(!c.SignIn.Passkey, "Users cannot sign in with a passkey: sign_in.passkey is false.")
+	add(c.SignIn.Passkey && c.PasskeyDomain() == "", "Users cannot sign in with a passkey: the host of the issuer is a "+
+		"number, and passkeys belong to a domain.")
+	switch c.SignIn.SecondFactor {
+	case SecondFactorAdministrators:
+		add(true, "Administrators cannot sign in without a second factor: sign_in.second_factor is administrators.")
+	case SecondFactorEveryone:
+		add(true, "Users cannot sign in without a second factor: sign_in.second_factor is everyone.")
+	}
 	switch c.SignUp {
 	case SignUpClosed:
 		add(true, "Visitors cannot create an account: sign_up is closed; an administrator creates or invites users.")

@@ -20,6 +20,8 @@ type Decision struct {
 	WorkspaceID string // in which the tokens will act
 	Role        string // of the user in it
 	AuthTime    storage.Time
+	AMR         []string // how the user authenticated, as storage.Session has it
+	ACR         string   // the level that this reached
 	Scopes      []string // of those requested; with Remember, the others are refused
 	Remember    bool     // the user saw the consent page, which need not be shown again for these scopes
 	FlowID      string   // can be answered once; empty: no page was shown
@@ -53,6 +55,8 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		Resource:    a.Resource.ID,
 		Scopes:      scopes,
 		AuthTime:    d.AuthTime,
+		AMR:         d.AMR,
+		ACR:         d.ACR,
 		CreatedAt:   now,
 		ExpiresAt:   now.Add(s.lifetimes.RefreshAbsolute),
 	}}

@@ -35,6 +35,7 @@ const (
 	ProofReset    = "reset"    // choose a new password; the subject is an address
 	ProofAddress  = "address"  // change an account's address to this one; the subject is a user
 	ProofUndo     = "undo"     // go back to this address; the subject is a user and the address
+	ProofFactor   = "factor"   // set up a second factor that the server asks for; the subject is a user
 	ProofOperator = "operator" // a sign-in link that an operator created; the subject is a user
 )
 

@@ -9,7 +9,6 @@ type Passkey struct {
 	UserID         string
 	Domain         string // the relying party id that it was created for; it works for no other
 	PublicKey      []byte // COSE_Key (RFC 9052, section 7)
-	Algorithm      int64  // COSE algorithm, which every signature must have
 	Counter        int64  // of signatures at its last use; zero: the authenticator does not count
 	BackupEligible bool   // it can be copied to other devices of the user; it never changes
 	BackedUp       bool   // it was, at its last use
@@ -19,27 +18,27 @@ type Passkey struct {
 	UsedAt         Time // zero: never
 }
 
-const passkeyColumns = `k.id, k.credential_id, k.user_id, k.domain, k.public_key, k.algorithm, k.counter,
+const passkeyColumns = `k.id, k.credential_id, k.user_id, k.domain, k.public_key, k.counter,
 	k.backup_eligible, k.backed_up, k.model, k.name, k.created_at, k.used_at`
 
 func (k *Passkey) fields() []any {
 	return []any{
-		&k.ID, &k.CredentialID, &k.UserID, &k.Domain, &k.PublicKey, &k.Algorithm, &k.Counter, &k.BackupEligible, &k.BackedUp,
+		&k.ID, &k.CredentialID, &k.UserID, &k.Domain, &k.PublicKey, &k.Counter, &k.BackupEligible, &k.BackedUp,
 		&k.Model, &k.Name, &k.CreatedAt, &k.UsedAt,
 	}
 }
 
 // InsertPasskey adds a passkey. It returns ErrExists if there is one with its CredentialID, and ErrNotFound if the user
-// does not exist or is disabled.
+// does not exist.
 func (s *Store) InsertPasskey(ctx context.Context, k Passkey) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.LockUser(ctx, k.UserID); err != nil {
+		if _, err := s.LockUser(ctx, k.UserID); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, plain(`INSERT INTO passkeys (id, credential_id, user_id, domain, public_key, algorithm,
-			counter, backup_eligible, backed_up, model, name, created_at, used_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`), k.ID, k.CredentialID, k.UserID, k.Domain,
-			k.PublicKey, k.Algorithm, k.Counter, k.BackupEligible, k.BackedUp, k.Model, k.Name, s.Now(), k.UsedAt); err != nil {
+		if _, err := s.exec(ctx, plain(`INSERT INTO passkeys (id, credential_id, user_id, domain, public_key, counter,
+			backup_eligible, backed_up, model, name, created_at, used_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`), k.ID, k.CredentialID, k.UserID, k.Domain,
+			k.PublicKey, k.Counter, k.BackupEligible, k.BackedUp, k.Model, k.Name, s.Now(), k.UsedAt); err != nil {
 			return err
 		}
 		return s.countPasskeys(ctx, k.UserID)

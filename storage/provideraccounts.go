@@ -22,23 +22,17 @@ func (p *ProviderAccount) fields() []any {
 }
 
 // InsertProviderAccount connects an account at a provider to a user. It returns ErrExists if it is connected to a user,
-// and ErrNotFound if the user does not exist or is disabled. An account that waits for approval has to be connected in
-// the transaction that creates it, with InsertProviderAccountOfNew.
+// and ErrNotFound if the user does not exist.
 func (s *Store) InsertProviderAccount(ctx context.Context, p ProviderAccount) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.LockUser(ctx, p.UserID); err != nil {
+		if _, err := s.LockUser(ctx, p.UserID); err != nil {
 			return err
 		}
-		return s.InsertProviderAccountOfNew(ctx, p)
+		_, err := s.exec(ctx, plain(`INSERT INTO provider_accounts (id, user_id, provider, issuer, subject, email, created_at,
+			used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`), p.ID, p.UserID, p.Provider, p.Issuer, p.Subject, p.Email,
+			s.Now(), p.UsedAt)
+		return err
 	})
-}
-
-// InsertProviderAccountOfNew is InsertProviderAccount for a user who was created in the same transaction.
-func (s *Store) InsertProviderAccountOfNew(ctx context.Context, p ProviderAccount) error {
-	_, err := s.exec(ctx, plain(`INSERT INTO provider_accounts (id, user_id, provider, issuer, subject, email, created_at,
-		used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`), p.ID, p.UserID, p.Provider, p.Issuer, p.Subject, p.Email,
-		s.Now(), p.UsedAt)
-	return err
 }
 
 // ProviderAccount finds an account at a provider, with its user. It returns ErrNotFound if it is connected to none.

@@ -342,7 +342,10 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return err
 	},
 
-	"LockUser": func(ctx context.Context, s *storage.Store, w *world) error { return s.LockUser(ctx, w.user.ID) },
+	"LockUser": func(ctx context.Context, s *storage.Store, w *world) error {
+		_, err := s.LockUser(ctx, w.user.ID)
+		return err
+	},
 	"InsertPasskey": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.InsertPasskey(ctx, w.passkey())
 	},
@@ -399,9 +402,6 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	},
 	"InsertProviderAccount": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.InsertProviderAccount(ctx, w.providerAccount())
-	},
-	"InsertProviderAccountOfNew": func(ctx context.Context, s *storage.Store, w *world) error {
-		return s.InsertProviderAccountOfNew(ctx, w.providerAccount())
 	},
 	"UseProviderAccount": func(ctx context.Context, s *storage.Store, w *world) error {
 		p := w.providerAccount()

@@ -19,10 +19,10 @@ const totpColumns = `user_id, sealed, step, created_at, used_at`
 func (t *TOTP) fields() []any { return []any{&t.UserID, &t.Sealed, &t.Step, &t.CreatedAt, &t.UsedAt} }
 
 // InsertTOTP turns on one-time passwords for a user. It returns ErrExists if they are on, and ErrNotFound if the user
-// does not exist or is disabled.
+// does not exist.
 func (s *Store) InsertTOTP(ctx context.Context, t TOTP) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.LockUser(ctx, t.UserID); err != nil {
+		if _, err := s.LockUser(ctx, t.UserID); err != nil {
 			return err
 		}
 		if _, err := s.exec(ctx, plain(`INSERT INTO totp (user_id, sealed, step, created_at) VALUES ($1, $2, $3, $4)`),
@@ -95,7 +95,7 @@ type RecoveryCode struct {
 // ReplaceRecoveryCodes replaces all of a user's recovery codes.
 func (s *Store) ReplaceRecoveryCodes(ctx context.Context, userID string, codes []RecoveryCode) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.LockUser(ctx, userID); err != nil {
+		if _, err := s.LockUser(ctx, userID); err != nil {
 			return err
 		}
 		if err := s.DeleteRecoveryCodes(ctx, userID); err != nil {

@@ -336,7 +336,7 @@ func connectOwner(t *testing.T, s *storage.Store) *pgx.Conn {
 func (w *world) passkey() storage.Passkey {
 	id := storage.NewID("passkey")
 	return storage.Passkey{
-		ID: id, CredentialID: []byte(id), UserID: w.user.ID, Domain: "id.example", PublicKey: []byte("key"), Algorithm: -7,
+		ID: id, CredentialID: []byte(id), UserID: w.user.ID, Domain: "id.example", PublicKey: []byte("key"),
 		Counter: 5, Model: "00000000-0000-0000-0000-000000000000", Name: "Passkey",
 	}
 }

@@ -30,11 +30,13 @@ type User struct {
 	WaitingSince    Time  // since when a disabled account waits for its first approval; zero: it does not
 	Passkeys        int64 // how many passkeys they have
 	TOTPSince       Time  // since when an authenticator app is set up; zero: it is not
+	// PasskeyOfferedAt is when a page last suggested to create a passkey; zero: none did.
+	PasskeyOfferedAt Time
 }
 
 const userColumns = `id, email, name, password_hash, password_failures, password_changed_at, admin, disabled_at,
 	seen_at, created_at, language, time_zone, email_proven_at, terms_url, terms_accepted_at, waiting_since,
-	passkeys, totp_since`
+	passkeys, totp_since, passkey_offered_at`
 
 // userColumnsOf returns userColumns of a table's alias.
 func userColumnsOf(alias string) string {
@@ -49,7 +51,7 @@ func (u *User) fields() []any {
 	return []any{
 		&u.ID, &u.Email, &u.Name, &u.PasswordHash, &u.PasswordFailures, &u.PasswordChangedAt, &u.Admin,
 		&u.DisabledAt, &u.SeenAt, &u.CreatedAt, &u.Language, &u.TimeZone, &u.EmailProvenAt, &u.TermsURL, &u.TermsAcceptedAt,
-		&u.WaitingSince, &u.Passkeys, &u.TOTPSince,
+		&u.WaitingSince, &u.Passkeys, &u.TOTPSince, &u.PasskeyOfferedAt,
 	}
 }
 
@@ -97,10 +99,12 @@ func (s *Store) InsertUser(ctx context.Context, u *User) error {
 }
 
 // LockUser locks the row of a user until the transaction ends, so that changes of what they sign in with follow each
-// other. It returns ErrNotFound if the user does not exist or is disabled.
-func (s *Store) LockUser(ctx context.Context, userID string) error {
-	return s.execOne(ctx, ErrNotFound, plain(`UPDATE users SET name = name WHERE id = $1 AND disabled_at IS NULL`),
-		userID)
+// other, and returns the user. It returns ErrNotFound if there is none.
+func (s *Store) LockUser(ctx context.Context, userID string) (User, error) {
+	if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE users SET name = name WHERE id = $1`), userID); err != nil {
+		return User{}, err
+	}
+	return s.UserByID(ctx, userID)
 }
 
 // UserByID finds a user. It returns ErrNotFound if there is none.

@@ -57,7 +57,7 @@ type AdminUserView struct {
 	// TermsURL are the terms that the user accepted at TermsAccepted; empty: none.
 	TermsURL      string
 	TermsAccepted time.Time
-	Methods       []AdminMethod
+	Methods       []MethodRow
 	Sessions      []SessionRow
 	Invites       bool // the server sends email, so an administrator sets no password
 	Resets        bool // a reset email can be sent
@@ -70,14 +70,6 @@ type AdminUserView struct {
 	RevokeTokens bool
 	NeedPassword bool                   // the administrator's last sign-in is too old
 	Errors       map[string]locale.Text // one sentence per field, by field name
-}
-
-// AdminMethod is one way in which a user signs in.
-type AdminMethod struct {
-	ID     string // part of the path of its form
-	Name   locale.Text
-	Since  time.Time
-	Locked bool // after too many failures
 }
 
 // AdminAppsView is /admin/apps. It posts nothing to /admin/apps/{ID}/disable, …/enable, …/verify and …/unverify. The

@@ -53,6 +53,8 @@ var emailKinds = map[string]func(ctx context.Context, v EmailView) Email{
 	"new_device":         newDeviceEmail,
 	"password_changed":   passwordChangedEmail,
 	"password_removed":   passwordRemovedEmail,
+	"methods_changed":    methodsChangedEmail,
+	"second_factor":      secondFactorEmail,
 	"account_deleted":    accountDeletedEmail,
 	"account_invitation": accountInvitationEmail,
 	"invitation":         invitationEmail,
@@ -244,6 +246,49 @@ func passwordRemovedEmail(ctx context.Context, v EmailView) Email {
 		Paragraphs: []string{tr(ctx, "An administrator removed the password of your account on %s, and your browsers were "+
 			"signed out. You can choose a new one.", locale.Moment(v.At))},
 		Button: tr(ctx, "Choose a new password"), URL: v.Issuer + "/forgot",
+	}
+}
+
+// methodChanges say what was changed, by the "change" in the detail of an email.
+var methodChanges = map[string]locale.Text{
+	"user.password_removed":   locale.New("The password of your account was removed on %s."),
+	"passkey.added":           locale.New("A passkey was added to your account on %s."),
+	"passkey.removed":         locale.New("A passkey was removed from your account on %s."),
+	"totp.enabled":            locale.New("An authenticator app was set up for your account on %s."),
+	"totp.disabled":           locale.New("The authenticator app of your account was removed on %s."),
+	"recovery_codes.replaced": locale.New("New recovery codes were created for your account on %s. Earlier ones do not work."),
+	"recovery_codes.deleted":  locale.New("The recovery codes of your account were deleted on %s."),
+	"recovery_codes.used":     locale.New("A recovery code of your account was used on %s to sign in or to confirm an action."),
+	"provider.connected":      locale.New("An account at another provider was connected to your account on %s."),
+	"provider.disconnected":   locale.New("An account at another provider was disconnected from your account on %s."),
+}
+
+func methodsChangedEmail(ctx context.Context, v EmailView) Email {
+	what := methodChanges[v.Detail["change"]]
+	what.Args = []any{locale.Moment(v.At)}
+	e := Email{
+		Subject: tr(ctx, "How you sign in to %s was changed", brandName(ctx)),
+		Heading: tr(ctx, "How you sign in was changed"), Paragraphs: []string{of(ctx, what)},
+		Button: tr(ctx, "See your sign-in methods"), URL: v.Issuer + "/settings/security",
+		After: []string{tr(ctx, "If this was not you, remove what you do not know there, and sign out all browsers.")},
+	}
+	if name := v.Detail["name"]; name != "" {
+		e.Paragraphs = append(e.Paragraphs, tr(ctx, "Its name is %s.", name))
+	}
+	return e
+}
+
+func secondFactorEmail(ctx context.Context, v EmailView) Email {
+	return Email{
+		Subject:    tr(ctx, "Your code for %s", brandName(ctx)),
+		Heading:    tr(ctx, "Set up a second factor"),
+		Paragraphs: []string{tr(ctx, "Enter this code in the browser where you are signing in.")},
+		Code:       v.Code,
+		After: []string{
+			tr(ctx, "The code works once, within %s.", locale.Span(v.Duration)),
+			tr(ctx, "Never give the code to anyone: we do not ask for it."),
+			tr(ctx, "If you are not signing in now, someone knows your password: choose a new one."),
+		},
 	}
 }
 

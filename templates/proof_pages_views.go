@@ -11,6 +11,7 @@ type CodeView struct {
 	Error   locale.Text
 	// Elsewhere says that the link was opened in another browser.
 	Elsewhere bool
+	OnlyCode  bool // the email has no link
 }
 
 // SignUpView is the first page of a sign-up.
@@ -40,6 +41,7 @@ type CompleteView struct {
 	Email    string
 	Name     string // as typed before
 	Password bool   // users sign in with passwords
+	Passkey  PasskeyForm
 	Error    locale.Text
 	Errors   map[string]locale.Text // by field: name, password, terms
 }

@@ -13,6 +13,11 @@ type ProofView struct {
 	// Password says that the user has a password, and AgainURL leads to the sign-in page; empty: it is not offered.
 	Password bool
 	AgainURL string
+	// Two says that the user proves a second factor too: by a Passkey, or by the password and a code of an authenticator
+	// app or a recovery code, if Code is set.
+	Two     bool
+	Code    bool
+	Passkey PasskeyForm
 }
 
 // FormField is a field of the form that was sent.

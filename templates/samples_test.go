@@ -479,8 +479,9 @@ func samples() []sample {
 			},
 			SavedEmail: "ada@example.com", Invites: true, Resets: true, EmailProven: ago(90 * aDay),
 			TermsURL: "https://example.com/terms", TermsAccepted: ago(90 * aDay),
-			Methods: []templates.AdminMethod{
-				{ID: "password", Name: locale.New("Password"), Since: ago(9 * aDay), Locked: true},
+			Methods: []templates.MethodRow{
+				{ID: "password", Kind: locale.New("Password"), Since: ago(9 * aDay), Locked: true},
+				{ID: "passkey_1", Name: "Bitwarden", Kind: locale.New("Passkey"), Since: ago(9 * aDay), Paired: true},
 			},
 			Sessions: []templates.SessionRow{
 				{

@@ -60,7 +60,9 @@ type Page struct {
 	// none.
 	Notice string
 	Undo   string // path that undoes the change; empty: it cannot be undone
-	Form   string // idempotency ID of the page's forms: a form that is sent twice creates one object
+	// OfferPasskey suggests to create a passkey.
+	OfferPasskey bool
+	Form         string // idempotency ID of the page's forms: a form that is sent twice creates one object
 }
 
 // Viewer is the user who looks at the page.
@@ -89,8 +91,9 @@ type LoginView struct {
 	Invitation *InvitedTo
 	// Step is what the page asks for. It is the same for every address, with or without an account.
 	Step LoginStep
-	// LinkFirst offers the link before the password, because it was used last in this browser.
-	LinkFirst bool
+	// Methods are the ways to sign in, the one to offer first at the front. A page that asks for the address offers only
+	// those that need none: passkeys and providers.
+	Methods []LoginMethod
 	// OtherAddressURL goes back from the methods to the address.
 	OtherAddressURL string
 	// ForgotURL and SignUpURL are the pages for a new password and for a new account; empty: there is none.
@@ -243,8 +246,18 @@ type ProfileView struct {
 type SecurityView struct {
 	Page
 	Sessions []SessionRow
-	Password bool   // the user has a password
-	ResetURL string // page on which a user without one chooses one; empty: they cannot
+	// Passkeys says that users can have passkeys. Passkey, TOTP, Recovery and Accounts are what this one has.
+	Passkeys     bool
+	PasskeyRows  []MethodRow
+	TOTP         *MethodRow // nil: no authenticator app is set up
+	Recovery     *MethodRow // nil: no recovery codes
+	SecondFactor bool       // the user has a second factor
+	Accounts     []MethodRow
+	Providers    []ProviderOption // that the user can connect
+	SignIns      []SignInRow
+	MayRemove    bool   // the password can be removed
+	Password     bool   // the user has a password
+	ResetURL     string // page on which a user without one chooses one; empty: they cannot
 	// Errors holds one sentence per field: current_password, new_password.
 	Errors map[string]locale.Text
 }

@@ -143,10 +143,12 @@ func newServer(
 		Product:  c.Brand.Name,
 		Secrets:  secrets,
 		Emails: identity.Emails{
-			Enabled: c.SendsEmail(), Hourly: c.Mail.Hourly, Allows: c.SignUpDomains.Allows,
+			Enabled: c.SendsEmail(), Links: c.LinksByEmail(), Hourly: c.Mail.Hourly, Allows: c.SignUpDomains.Allows,
 			Approval: c.SignUpApproval == config.ApprovalAdministrator,
 		},
-		NoPasswords: !c.SignIn.Password,
+		NoPasswords:  !c.SignIn.Password,
+		Passkeys:     identity.Passkeys{Domain: c.PasskeyDomain(), Origin: c.Issuer, Name: c.Brand.Name},
+		SecondFactor: c.SignIn.SecondFactor,
 	})
 	return &services{
 		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,

@@ -32,7 +32,9 @@ type userCommand struct {
 	Approve  userApprove  `cmd:"" help:"Approve an account that waits for approval."`
 	Refuse   userRefuse   `cmd:"" help:"Refuse an account that waits for approval: it is deleted."`
 
-	SignInLink userSignInLink `cmd:"" help:"Print a one-time link that signs a user in without a password. It expires in 15 minutes."`
+	SignInLink userSignInLink `cmd:"" help:"Print a one-time link that signs an administrator in without a password or second factor. It expires in 15 minutes."`
+
+	Factor userFactor `cmd:"" help:"Second factors of a user."`
 }
 
 type userCreate struct {
@@ -73,7 +75,7 @@ func (c userCreate) Run(ctx context.Context, a *app) error {
 
 type userList struct {
 	output
-	Filter string `help:"Only users in this state: never_signed_in, disabled, administrator or waiting (for approval)." enum:",never_signed_in,disabled,administrator,waiting" default:"" placeholder:"STATE"`
+	Filter string `help:"Only users in this state: never_signed_in, disabled, administrator, waiting (for approval) or without_second_factor." enum:",never_signed_in,disabled,administrator,waiting,without_second_factor" default:"" placeholder:"STATE"`
 }
 
 // Run lists users.

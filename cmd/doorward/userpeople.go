@@ -131,3 +131,24 @@ func (c userRefuse) Run(ctx context.Context, a *app) error {
 		return c.printUser(a, user, "Refused and deleted")
 	})
 }
+
+type userFactor struct {
+	Remove userFactorRemove `cmd:"" help:"Remove all second factors of a user who has lost them: passkeys, authenticator app and recovery codes."`
+}
+
+type userFactorRemove struct {
+	output
+	Email string `arg:"" help:"Email address of the user."`
+}
+
+// Run removes the second factors of a user, who is signed out everywhere and told by email.
+func (c userFactorRemove) Run(ctx context.Context, a *app) error {
+	return c.onUser(ctx, a, c.Email, "Removed the second factors of",
+		func(ctx context.Context, s *services, user storage.User) error {
+			err := s.identity.RemoveSecondFactors(ctx, user.ID)
+			if errors.Is(err, storage.ErrNotFound) {
+				return fmt.Errorf("%s has no second factor", user.Email)
+			}
+			return err
+		})
+}

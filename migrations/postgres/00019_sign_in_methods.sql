@@ -19,7 +19,6 @@ CREATE TABLE passkeys (
     user_id         text NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     domain          text NOT NULL, -- the relying party id that it was created for; it works for no other
     public_key      bytea NOT NULL, -- COSE_Key
-    algorithm       bigint NOT NULL, -- COSE algorithm
     counter         bigint NOT NULL, -- of signatures, at its last use; 0: the authenticator does not count
     backup_eligible boolean NOT NULL,
     backed_up       boolean NOT NULL, -- at its last use

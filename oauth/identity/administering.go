@@ -22,9 +22,9 @@ var (
 	// ErrNotWaiting means that an account does not wait for approval: it never did, or the decision was made.
 	ErrNotWaiting = errors.New("the account does not wait for approval")
 	// ErrOnlyWay means that without this sign-in method the user could not sign in.
-	ErrOnlyWay = errors.New(
-		"without it the user could not sign in, since the server sends no email; disable the user, or set another password",
-	)
+	ErrOnlyWay = errors.New("without it the user could not sign in; disable the user, or add another method first")
+	// ErrFactorNeeded means that a user has to have a second factor, and has no other.
+	ErrFactorNeeded = errors.New("this server asks for a second factor; add another one first")
 )
 
 // SendsEmail reports whether the server sends email. If it does, administrators invite users and send reset emails, and
@@ -236,63 +236,6 @@ func (s *Service) EndSession(ctx context.Context, userID, sessionID string) erro
 	})
 	if err != nil {
 		return fmt.Errorf("end a session: %w", err)
-	}
-	return nil
-}
-
-// MethodPassword is the ID and the Kind of the method that is a password.
-const MethodPassword = "password"
-
-// Method is a way in which one user signs in. Emailed links and codes, which every user has, are not among them.
-type Method struct {
-	ID    string
-	Kind  string // MethodPassword
-	Since storage.Time
-	// Locked means that it does not work after too many failures, until an administrator enables the user again or they
-	// sign in in another way.
-	Locked bool
-}
-
-// MethodsOf lists the sign-in methods of a user.
-func (s *Service) MethodsOf(u *storage.User) []Method {
-	if u.PasswordHash == "" {
-		return nil
-	}
-	return []Method{{
-		ID: MethodPassword, Kind: MethodPassword, Since: u.PasswordChangedAt, Locked: u.PasswordFailures >= failuresBound,
-	}}
-}
-
-// RemoveMethod removes a sign-in method of a user, for an administrator. It signs the user out of every browser and
-// tells them by email. Errors are ErrOnlyWay, and storage.ErrNotFound if the user or the method does not exist.
-func (s *Service) RemoveMethod(ctx context.Context, userID, method string) error {
-	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
-		user, err := s.store.UserByID(ctx, userID)
-		if err != nil {
-			return err
-		}
-		switch {
-		case method != MethodPassword || user.PasswordHash == "":
-			return storage.ErrNotFound
-		case !s.sends:
-			return ErrOnlyWay
-		}
-		if err := s.store.SetPasswordHash(ctx, user.ID, ""); err != nil {
-			return err
-		}
-		ended, err := s.signOut(ctx, user.ID, SignOutOptions{})
-		if err != nil {
-			return err
-		}
-		if err := s.notify(ctx, "password_removed", &user, nil); err != nil {
-			return err
-		}
-		return s.store.Audit(
-			ctx, storage.AuditEvent{Action: "user.password_removed", Target: user.ID, Detail: ended.detail()}, user.ID,
-		)
-	})
-	if err != nil {
-		return fmt.Errorf("remove a sign-in method: %w", err)
 	}
 	return nil
 }

@@ -1,11 +1,14 @@
 package identity
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"net/url"
 	"runtime"
 	"time"
+
+	"github.com/go-webauthn/webauthn/webauthn"
 
 	"doorward/locale"
 	"doorward/oauth/seal"
@@ -36,6 +39,13 @@ type Config struct {
 	Emails Emails
 	//exhaustruct:optional
 	NoPasswords bool // users do not sign in with passwords
+	//exhaustruct:optional
+	Passkeys Passkeys // where passkeys work
+	//exhaustruct:optional
+	Providers []string // ids of the providers with which users sign in
+	// SecondFactor is one of the policies about a second factor; empty: SecondFactorOptional.
+	//exhaustruct:optional
+	SecondFactor string
 	//exhaustruct:optional // no server sets it
 	Cost Cost // of new hashes
 }
@@ -43,6 +53,7 @@ type Config struct {
 // Emails are the rules about the emails that visitors cause, and about sign-up.
 type Emails struct {
 	Enabled bool  // the server sends email
+	Links   bool  // users sign in with a link or code by email
 	Hourly  int64 // to addresses without an account
 	// Allows reports whether an address may sign up; nil: every address may.
 	Allows func(email string) bool
@@ -71,11 +82,21 @@ type Service struct {
 	approval bool
 	sends    bool
 
-	noPasswords bool
+	noPasswords  bool
+	product      string
+	passkeys     *webauthn.WebAuthn // nil: there are none
+	secondFactor string
+	links        bool
+	providers    []string
 }
 
-// New returns a Service. It computes and reads nothing yet.
+// New returns a Service. It computes and reads nothing yet. It panics if the Passkeys do not fit together, which the
+// check of a configuration finds before.
 func New(c Config) *Service {
+	passkeys, err := newPasskeys(c.Passkeys)
+	if err != nil {
+		panic(err)
+	}
 	cost := wanted
 	if c.Cost != (Cost{}) {
 		cost = params{memory: c.Cost.Memory, time: c.Cost.Passes, threads: 1}
@@ -84,7 +105,8 @@ func New(c Config) *Service {
 		store: c.Store, throttle: c.Throttle, hasher: newHasher(runtime.GOMAXPROCS(0), cost),
 		context: []string{"doorward", c.Product}, issuer: c.Issuer, secrets: c.Secrets, hourly: c.Emails.Hourly,
 		allows: c.Emails.Allows, approval: c.Emails.Approval,
-		sends: c.Emails.Enabled, noPasswords: c.NoPasswords,
+		sends: c.Emails.Enabled, noPasswords: c.NoPasswords, product: cmp.Or(c.Product, "Doorward"), passkeys: passkeys,
+		secondFactor: c.SecondFactor, links: c.Emails.Links, providers: c.Providers,
 	}
 	if s.allows == nil {
 		s.allows = func(string) bool { return true }
@@ -104,6 +126,9 @@ var (
 	ErrBusy = errors.New("too many passwords are being checked; try again in a moment")
 	// ErrDisabled means that the user is disabled and cannot sign in.
 	ErrDisabled = errors.New("the user is disabled; enable them first with doorward user enable")
+	// ErrNotAdministrator means that a user is not an administrator of the server, for whom alone there are sign-in links.
+	ErrNotAdministrator = errors.New("the user is not an administrator, and there are sign-in links for administrators " +
+		"only; send the user a reset email, or set a password with doorward user password")
 	// ErrSetupToken means that a token cannot create the first administrator: it is wrong, was replaced, or there is a
 	// user already.
 	ErrSetupToken = errors.New("this setup link is no longer valid; create a new one with doorward setup-link")

@@ -25,6 +25,8 @@ type NewUser struct {
 	Proven             bool
 	Language, TimeZone string
 	TermsURL           string
+	// Passkey is one that the user has just created instead of a password; nil: none. The user gets the ID that it is for.
+	Passkey *NewPasskey
 
 	invited    bool // by an administrator, so the account needs no approval
 	noPassword bool // users sign in by email, so Password is ignored
@@ -97,22 +99,32 @@ func (s *Service) prepare(
 		if u.TermsURL != "" {
 			user.TermsURL, user.TermsAcceptedAt = u.TermsURL, now
 		}
-		return s.insert(ctx, user, first)
+		return s.insert(ctx, user, u.Passkey, first)
 	}, nil
 }
 
 func (s *Service) insert(
-	ctx context.Context, user storage.User, first func(context.Context) error,
+	ctx context.Context, user storage.User, passkey *NewPasskey, first func(context.Context) error,
 ) (storage.User, error) {
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
 		if err := first(ctx); err != nil {
 			return err
 		}
 		user.ID = storage.NewID("user")
+		if passkey != nil {
+			user.ID = passkey.UserID
+		}
 		if err := s.store.InsertUser(ctx, &user); err != nil {
 			return err
 		}
-		return s.audit(ctx, "user.created", user.ID)
+		if err := s.audit(ctx, "user.created", user.ID); err != nil || passkey == nil {
+			return err
+		}
+		if err := s.addPasskey(ctx, passkey); err != nil {
+			return err
+		}
+		user.Passkeys = 1
+		return nil
 	})
 	switch {
 	case errors.Is(err, storage.ErrExists):
@@ -198,10 +210,10 @@ func (s *Service) CreateFirstAdministrator(ctx context.Context, token string, u 
 // SignInLinkLifetime is how long a link of SignInLink works.
 const SignInLinkLifetime = 15 * time.Minute
 
-// SignInLink creates a token of 256 random bits with which an existing user can sign in once, without a password, and
-// stores its digest. The user's earlier links stop working. It is for an operator to give to the user, and works even
-// while the password is locked. The user is told by email that there is such a link. It returns ErrDisabled if the user
-// is disabled.
+// SignInLink creates a token of 256 random bits with which an administrator of the server can sign in once, without any
+// other factor, and stores its digest. Their earlier links stop working. It is for who operates the machine, and works
+// even while the password is locked or a second factor is lost. The administrator is told by email that there is such a
+// link. It returns ErrDisabled if they are disabled, and ErrNotAdministrator for other users.
 func (s *Service) SignInLink(ctx context.Context, userID string) (token string, err error) {
 	token = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
@@ -215,6 +227,9 @@ func (s *Service) SignInLink(ctx context.Context, userID string) (token string, 
 		user, err := s.store.UserByID(ctx, userID)
 		if err != nil {
 			return err
+		}
+		if !user.Admin {
+			return ErrNotAdministrator
 		}
 		return s.notify(ctx, "link_created", &user, nil)
 	})

@@ -3,8 +3,8 @@
 // as JSON: what PublicKeyCredential.parseCreationOptionsFromJSON and parseRequestOptionsFromJSON read, and what
 // credential.toJSON() writes.
 //
-// It refuses what a browser refuses, such as an RP ID that does not fit the origin. A [Change] makes it lie in one point,
-// for tests of what the server refuses.
+// It refuses what a browser refuses, such as an RP ID that does not fit the origin. A [Change] makes it lie in one
+// point, for tests of what the server refuses.
 package authenticator
 
 import (
@@ -35,7 +35,7 @@ type Authenticator struct {
 	AAGUID             [16]byte // given also without attestation, where some browsers give zeros
 	BackedUp           bool     // its passkeys are synchronized: they may be backed up, and are
 	NoUserVerification bool     // it cannot verify the user, as a security key without a PIN
-	Counter            uint32   // what the next answer says, then one more each time; 0 stays 0, as with synchronized passkeys
+	Counter            uint32   // what the next answer says; then one more each time, but 0 stays 0
 
 	mu          sync.Mutex
 	credentials []credential // from the oldest to the newest

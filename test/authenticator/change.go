@@ -86,13 +86,14 @@ func UserHandle(handle []byte) Change {
 	return func(a *answer) { a.userHandle, a.otherHandle = handle, true }
 }
 
-// CredentialID makes [Authenticator.Get] give another credential ID. [Authenticator.Create] creates the passkey with it.
+// CredentialID makes [Authenticator.Get] give another credential ID, and [Authenticator.Create] create the passkey with
+// it.
 func CredentialID(id []byte) Change {
 	return func(a *answer) { a.credentialID = id }
 }
 
-// Algorithm makes [Authenticator.Create] create a key with this COSE algorithm, offered or not: -7 (ES256), -257 (RS256)
-// or -8 (EdDSA).
+// Algorithm makes [Authenticator.Create] create a key with this COSE algorithm, offered or not: -7 (ES256), -257
+// (RS256) or -8 (EdDSA).
 func Algorithm(cose int) Change {
 	return func(a *answer) { a.algorithm = cose }
 }

@@ -89,10 +89,23 @@ type Options struct {
 	SignUp          string   // closed, invited or open; empty: closed for visitors, but every address can be invited
 	Hourly          int64    // emails to addresses without an account; zero: 1,000
 	NoPasswords     bool     // users sign in by email
+	SecondFactor    string   // a policy of package identity; empty: users decide
 	Brand           brand.Config
 	Languages       []string // of pages and emails; nil: English
 	NoUser          bool     // leave the database without a user
 	AtOnce          bool     // requests of the test meet, so it also runs under the race detector: see Each
+}
+
+// passkeys says where passkeys work: nowhere if the host of the issuer is a number, as it is by default.
+func (o *Options) passkeys(issuer string) identity.Passkeys {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return identity.Passkeys{}
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return identity.Passkeys{}
+	}
+	return identity.Passkeys{Domain: u.Hostname(), Origin: issuer, Name: cmp.Or(o.Brand.Name, "Doorward")}
 }
 
 // Log collects what the server logs, at every level.
@@ -215,8 +228,8 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
 		Product: o.Brand.Name,
-		Secrets: r.Secrets, Emails: identity.Emails{Enabled: o.Emails, Hourly: cmp.Or(o.Hourly, 1000)},
-		NoPasswords: o.NoPasswords,
+		Secrets: r.Secrets, Emails: identity.Emails{Enabled: o.Emails, Links: o.Emails, Hourly: cmp.Or(o.Hourly, 1000)},
+		NoPasswords: o.NoPasswords, Passkeys: o.passkeys(r.Issuer), SecondFactor: o.SecondFactor,
 	})
 	look, err := brand.Load(o.Brand)
 	r.ok(err)

@@ -20,23 +20,12 @@ func filters(chosen string) []templates.Option {
 		{Value: storage.UsersDisabled, Text: locale.New("Disabled users")},
 		{Value: storage.UsersAdministrators, Text: locale.New("Administrators")},
 		{Value: storage.UsersWaiting, Text: locale.New("Waiting for approval")},
+		{Value: storage.UsersOneFactor, Text: locale.New("Without a second factor")},
 	}
 	for i := range list {
 		list[i].Selected = list[i].Value == chosen
 	}
 	return list
-}
-
-// methodNames are the kinds of sign-in methods in words.
-var methodNames = map[string]locale.Text{identity.MethodPassword: locale.New("Password")}
-
-func methodsOf(list []identity.Method) (rows []templates.AdminMethod) {
-	for _, m := range list {
-		rows = append(rows, templates.AdminMethod{
-			ID: m.ID, Name: methodNames[m.Kind], Since: m.Since.Time(), Locked: m.Locked,
-		})
-	}
-	return rows
 }
 
 // userPath is the path of the page of a user.
@@ -238,19 +227,30 @@ func (s *Handlers) EndUserSession(w http.ResponseWriter, r *http.Request, v *pag
 // ConfirmRemoveMethod serves GET /admin/users/{id}/methods/{method}/remove.
 func (s *Handlers) ConfirmRemoveMethod(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	return s.withUser(r, func(u *storage.User) error {
-		for _, m := range s.identity.MethodsOf(u) {
+		list, err := s.identity.Methods(r.Context(), u)
+		if err != nil {
+			return err
+		}
+		for _, m := range list {
 			if m.ID != r.PathValue("method") {
 				continue
 			}
-			return s.AskFirst(w, r, templates.ConfirmView{
-				Page: s.NewPage(v, templates.SectionAdminUsers), Title: locale.New("Remove the password of %s?", u.Email),
+			view := templates.ConfirmView{
+				Page: s.NewPage(v, templates.SectionAdminUsers), CancelURL: userPath(u),
+				Title: locale.New("Remove a sign-in method of %s?", u.Email),
 				Ends: []locale.Text{
+					s.MethodText(m),
 					locale.New("%s cannot sign in with it any more, and is signed out of every browser.", u.Email),
 					locale.New("The user is told by email."),
 				},
-				Stays:  locale.New("They can choose a new one with a reset email."),
-				Button: locale.New("Remove the password"), CancelURL: userPath(u),
-			})
+				Button: locale.New("Remove"),
+			}
+			if m.Kind == identity.MethodPassword {
+				view.Title, view.Button = locale.New("Remove the password of %s?", u.Email), locale.New("Remove the password")
+				view.Ends = view.Ends[1:]
+				view.Stays = locale.New("They can choose a new one with a reset email.")
+			}
+			return s.AskFirst(w, r, view)
 		}
 		return page.NotFound()
 	})
@@ -258,13 +258,20 @@ func (s *Handlers) ConfirmRemoveMethod(w http.ResponseWriter, r *http.Request, v
 
 // RemoveMethod serves POST /admin/users/{id}/methods/{method}/remove.
 func (s *Handlers) RemoveMethod(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	by := s.Administrator(v)
+	if err := by.MayGrantAccountAccess(); err != nil {
+		return err
+	}
 	return s.withUser(r, func(u *storage.User) error {
-		if err := s.identity.RemoveMethod(r.Context(), u.ID, r.PathValue("method")); err != nil {
+		if err := s.identity.RemoveMethodOf(r.Context(), u.ID, r.PathValue("method")); err != nil {
 			return err
 		}
 		if u.ID == v.User.ID {
 			return page.Redirect(w, "/login") // this browser is signed out too
 		}
-		return s.RedirectWithNotice(w, r, v, userPath(u), locale.New("The password of %s was removed.", u.Email))
+		if r.PathValue("method") == identity.MethodPassword {
+			return s.RedirectWithNotice(w, r, v, userPath(u), locale.New("The password of %s was removed.", u.Email))
+		}
+		return s.RedirectWithNotice(w, r, v, userPath(u), locale.New("The sign-in method was removed."))
 	})
 }

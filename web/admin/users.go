@@ -82,7 +82,15 @@ func (s *Handlers) showUser(
 	view.Waiting, view.Created, view.LastSeen = !u.WaitingSince.IsZero(), u.CreatedAt.Time(), u.SeenAt.Time()
 	view.Invites, view.Resets = s.identity.SendsEmail(), s.identity.Resets()
 	view.EmailProven, view.TermsURL, view.TermsAccepted = u.EmailProvenAt.Time(), u.TermsURL, u.TermsAcceptedAt.Time()
-	view.Methods = methodsOf(s.identity.MethodsOf(&u))
+	methods, err := s.identity.Methods(ctx, &u)
+	if err != nil {
+		return err
+	}
+	for _, m := range methods {
+		row := s.MethodRow(m)
+		row.Fixed = m.Kind == identity.MethodPassword && !s.identity.SendsEmail()
+		view.Methods = append(view.Methods, row)
+	}
 	sessions, err := s.identity.Sessions(ctx, u.ID)
 	if err != nil {
 		return err

@@ -73,20 +73,25 @@ type SentInvitation struct {
 
 // UserSession is a browser in which a user is signed in.
 type UserSession struct {
-	ID         string  `json:"id"`
-	UserAgent  *string `json:"userAgent"`
-	IPAddress  *string `json:"ipAddress"`
-	SignedInAt Moment  `json:"signedInAt"`
-	LastSeenAt Moment  `json:"lastSeenAt"`
-	ExpiresAt  Moment  `json:"expiresAt" doc:"It ends earlier if it is not used for a day."`
+	ID         string   `json:"id"`
+	UserAgent  *string  `json:"userAgent"`
+	IPAddress  *string  `json:"ipAddress"`
+	SignedInAt Moment   `json:"signedInAt"`
+	LastSeenAt Moment   `json:"lastSeenAt"`
+	ExpiresAt  Moment   `json:"expiresAt" doc:"It ends earlier if it is not used for a day."`
+	AMR        []string `json:"amr" doc:"How the user authenticated: methods of RFC 8176 (pwd, otp, hwk, swk, user, mfa), and email, recovery and fed (an account at another provider)."`
+	ACR        string   `json:"acr" enum:"urn:doorward:1,urn:doorward:2" doc:"The level that this reached: urn:doorward:1 with one factor, urn:doorward:2 with two, or with a passkey."`
 }
 
 // SignInMethod is a way in which a user signs in.
 type SignInMethod struct {
-	ID     string `json:"id"`
-	Kind   string `json:"kind" enum:"password"`
-	Since  Moment `json:"since" doc:"When the password was set."`
-	Locked bool   `json:"locked" doc:"It does not work after too many failures. Enabling the user again unlocks it, and so does a sign-in in another way."`
+	ID         string  `json:"id"`
+	Kind       string  `json:"kind" enum:"password,passkey,totp,recovery_codes,provider"`
+	Name       *string `json:"name" doc:"Of a passkey, or the address of an account at a provider."`
+	Provider   *string `json:"provider" doc:"The id of the provider, for an account at one."`
+	Since      Moment  `json:"since" doc:"When it was added; for a password, when it was set."`
+	LastUsedAt *Moment `json:"lastUsedAt" doc:"null: never, or not recorded, as for a password."`
+	Locked     bool    `json:"locked" doc:"It does not work after too many failures. Enabling the user again unlocks it, and so does a sign-in in another way."`
 }
 
 // SignOut says what to revoke when a user is signed out.
@@ -215,19 +220,21 @@ func (a *API) users() []operation {
 			id:      "listSignInMethods",
 			summary: "List a user's sign-in methods",
 			status:  200,
-			text:    "Links and codes by email, which every user has if they are allowed, are not listed.",
+			text: "Second factors are among them: authenticator app (totp), recovery codes and passkeys. Links and codes by email, " +
+				"which every user has if they are allowed, are not listed.",
 			answer: List[SignInMethod]{Data: []SignInMethod{
 				{ID: identity.MethodPassword, Kind: identity.MethodPassword, Since: exampleTime},
 			}},
 		}), a.listSignInMethods),
 		on(with(operation{
-			method:   remove,
-			path:     "/v1/users/{id}/methods/{method}",
-			id:       "removeSignInMethod",
-			summary:  "Remove a sign-in method of a user",
-			status:   204,
-			text:     "Signs the user out of every browser and tells them by email.",
-			conflict: "The user could not sign in without it, because the server sends no email.",
+			method:  remove,
+			path:    "/v1/users/{id}/methods/{method}",
+			id:      "removeSignInMethod",
+			summary: "Remove a sign-in method of a user",
+			status:  204,
+			text: "Signs the user out of every browser and tells them by email. A user who has to have a second factor and loses " +
+				"the last one sets up another at the next sign-in.",
+			conflict: "The user could not sign in without it.",
 		}), a.removeSignInMethod),
 		on(with(operation{
 			method:  post,
@@ -412,7 +419,7 @@ func userFault(err error) error {
 		return conflict("Users of this server do not sign in with passwords.")
 	case errors.Is(err, identity.ErrOnlyWay):
 		return conflict(
-			"The user could not sign in without it, because this server sends no email; disable the user instead.",
+			"The user could not sign in without it; disable the user instead.",
 		)
 	case errors.Is(err, storage.ErrConflict):
 		return conflict(
@@ -493,6 +500,7 @@ func (a *API) listUserSessions(ctx context.Context, c *call, q *Page, _ *none) (
 		return UserSession{
 			ID: x.ID, UserAgent: stringOrNil(x.UserAgent), IPAddress: stringOrNil(x.Address),
 			SignedInAt: Moment(x.AuthTime), LastSeenAt: Moment(x.SeenAt), ExpiresAt: Moment(x.ExpiresAt),
+			AMR: x.AMR, ACR: x.ACR,
 		}
 	}), nil
 }
@@ -538,16 +546,27 @@ func (a *API) listSignInMethods(ctx context.Context, c *call, q *Page, _ *none) 
 	if err != nil {
 		return List[SignInMethod]{}, fmt.Errorf("list sign-in methods: %w", err)
 	}
+	list, err := a.identity.Methods(ctx, &u)
+	if err != nil {
+		return List[SignInMethod]{}, err
+	}
+	slices.SortFunc(list, func(x, y identity.Method) int { return strings.Compare(x.ID, y.ID) })
 	place := func(m *identity.Method) string { return m.ID }
-	return listOf(c, q, cut(q, a.identity.MethodsOf(&u), after, place), place, func(m *identity.Method) SignInMethod {
-		return SignInMethod{ID: m.ID, Kind: m.Kind, Since: Moment(m.Since), Locked: m.Locked}
+	return listOf(c, q, cut(q, list, after, place), place, func(m *identity.Method) SignInMethod {
+		return SignInMethod{
+			ID: m.ID, Kind: m.Kind, Name: stringOrNil(m.Name), Provider: stringOrNil(m.Provider), Since: Moment(m.Since),
+			LastUsedAt: momentOrNil(m.UsedAt), Locked: m.Locked,
+		}
 	}), nil
 }
 
 func (a *API) removeSignInMethod(ctx context.Context, c *call, _, _ *none) (none, error) {
+	if err := c.by.MayGrantAccountAccess(); err != nil {
+		return none{}, err
+	}
 	id, err := c.id("id", "user")
 	if err == nil {
-		err = userFault(a.identity.RemoveMethod(ctx, id, c.r.PathValue("method")))
+		err = userFault(a.identity.RemoveMethodOf(ctx, id, c.r.PathValue("method")))
 	}
 	return none{}, err
 }

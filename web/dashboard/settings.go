@@ -18,7 +18,8 @@ import (
 // Account are the pages about the visitor's own account.
 type Account struct{ *base }
 
-// SecurityPage serves GET /settings/security: the password and the browsers that are signed in.
+// SecurityPage serves GET /settings/security: the sign-in methods, the browsers that are signed in, and the last
+// sign-ins.
 func (s *Account) SecurityPage(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	head, err := s.PageWithNotice(w, r, v, templates.SectionSecurity)
 	if err != nil {
@@ -44,6 +45,9 @@ func (s *Account) showSecurity(
 			NewDevice: page.NewDevice(&x), SignedInAt: x.AuthTime.Time(), LastSeenAt: x.SeenAt.Time(),
 		})
 	}
+	if err := s.showMethods(r, v, &view); err != nil {
+		return err
+	}
 	return s.Render(w, r, status, view.Nonce, templates.SecurityPage(view))
 }
 
@@ -58,6 +62,12 @@ func (s *Account) sessionsOf(r *http.Request, v *page.Visitor) (list []storage.S
 
 // ChangePassword serves POST /settings/security/password. It signs out every other browser.
 func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
+	// The form has the password; one who has a second factor proves that too.
+	if s.identity.Reach(&v.User) == identity.LevelTwo {
+		if err := s.mustBeFresh(v); err != nil {
+			return err
+		}
+	}
 	form := r.PostForm
 	// The change ends in a new session, so it counts as a sign-in. It is counted first, and apart from changes that do not
 	// need the password.
@@ -90,7 +100,11 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 	if err != nil {
 		return err
 	}
-	if v, err = s.StartSessionBy(w, r, v, user, "password", func(context.Context) error { return nil }); err != nil {
+	proof := identity.NewProof(user, "password", nil, identity.ByPassword)
+	if v.Row.ACR == identity.LevelTwo {
+		proof.By = proof.By.And(v.Row.AMR...) // it was proved within the last minutes
+	}
+	if v, err = s.StartSession(w, r, v, &proof); err != nil {
 		return err
 	}
 	return s.RedirectWithNotice(

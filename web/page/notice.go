@@ -12,6 +12,26 @@ func (s *Pages) SetNotice(w http.ResponseWriter, r *http.Request, v *Visitor, te
 	return s.sessions.Save(r, w, v.session)
 }
 
+// OfferPasskey makes the next page in this browser suggest to create a passkey, if the visitor has none and was not asked
+// for a month.
+func (s *Pages) OfferPasskey(w http.ResponseWriter, r *http.Request, v *Visitor) error {
+	offer, err := s.identity.OfferPasskey(r.Context(), &v.User)
+	if err != nil || !offer {
+		return err
+	}
+	v.session.Values[valueOffer] = "passkey"
+	return s.sessions.Save(r, w, v.session)
+}
+
+// takeOffer reports whether OfferPasskey was called since the last page.
+func (s *Pages) takeOffer(w http.ResponseWriter, r *http.Request, v *Visitor) (bool, error) {
+	if _, ok := v.session.Values[valueOffer]; !ok {
+		return false, nil
+	}
+	delete(v.session.Values, valueOffer)
+	return true, s.sessions.Save(r, w, v.session)
+}
+
 // takeNotice returns the sentence that SetNotice stored, once, and the path that undoes the change, if there is one.
 func (s *Pages) takeNotice(w http.ResponseWriter, r *http.Request, v *Visitor) (text, undo string, err error) {
 	text, ok := v.session.Values[valueNotice].(string)

@@ -37,6 +37,7 @@ type Config struct {
 	ClientAddress func(*http.Request) netip.Addr // the IP address of the client
 	Secure        bool                           // the issuer is https: cookies are Secure
 	Links         bool                           // users sign in with a link or code by email
+	Providers     map[string]string              // names of the providers with which users sign in, by id
 }
 
 // Pages is what every page needs. The handlers of other packages embed it.
@@ -52,6 +53,7 @@ type Pages struct {
 	address    func(*http.Request) netip.Addr
 	secure     bool
 	links      bool
+	providers  map[string]string
 	sessions   *sessionStore
 }
 
@@ -60,7 +62,7 @@ func New(c Config) *Pages {
 	return &Pages{
 		store: c.Store, oauth: c.OAuth, management: c.Management, apikey: c.APIKeys, secrets: c.Secrets,
 		identity: c.Identity, languages: c.Languages, brand: c.Brand, address: c.ClientAddress, secure: c.Secure,
-		sessions: newSessionStore(c.Store, c.Secure), links: c.Links,
+		sessions: newSessionStore(c.Store, c.Secure), links: c.Links, providers: c.Providers,
 	}
 }
 
@@ -205,7 +207,8 @@ func (s *Pages) PageWithNotice(
 		return p, err
 	}
 	p.Notice, p.Undo = notice, undo
-	return p, nil
+	p.OfferPasskey, err = s.takeOffer(w, r, v)
+	return p, err
 }
 
 // pageHeaders sets the headers of every page. The responses to its forms may redirect to this server and to

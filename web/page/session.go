@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -45,6 +46,7 @@ const (
 	valueNotice = "notice"
 	valueUndo   = "undo" // path that undoes what the notice says
 	valueDevice = "new_device"
+	valueOffer  = "offer" // the next page suggests to create a passkey
 )
 
 // Get implements sessions.Store: one lookup for each request.
@@ -151,11 +153,12 @@ func (s *Pages) Visitor(r *http.Request) (*Visitor, error) {
 }
 
 // VisitorOfForm is Visitor for a form that may contain the user's password. With the password, the former cookie is
-// accepted too: it comes when the form with which the user has just entered the password is sent twice.
+// accepted too: it comes when the form with which the user has just entered the password is sent twice. What proves a
+// second factor works once, so a page sends a form with it only once.
 func (s *Pages) VisitorOfForm(w http.ResponseWriter, r *http.Request) (*Visitor, error) {
 	v, err := s.visitorOrFormer(r)
 	password := cmp.Or(r.PostForm.Get(ProofField), r.PostForm.Get("password"))
-	if err != nil || !v.Row.Former || password == "" {
+	if err != nil || !v.Row.Former || password == "" || s.identity.Reach(&v.User) != identity.LevelOne {
 		return s.Visitor(r)
 	}
 	v, fault, _, err := s.StepUp(w, r, v, password)
@@ -190,26 +193,22 @@ func (s *Pages) visitorOrFormer(r *http.Request) (*Visitor, error) {
 	return v, nil
 }
 
-// StartSession signs a user in. A new session with a new cookie replaces the browser's old one, so that a cookie that
-// was planted before the sign-in is useless.
+// StartSession signs a user in who has proved who they are, and uses the proof up in the same transaction. A new session
+// with a new cookie replaces the browser's old one, so that a cookie that was planted before the sign-in is useless.
 func (s *Pages) StartSession(
-	w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User,
+	w http.ResponseWriter, r *http.Request, old *Visitor, proof *identity.Proof,
 ) (*Visitor, error) {
-	if err := s.management.TakeSignIn(r.Context(), user.ID); err != nil {
-		return nil, err
+	user := proof.User
+	// Emailed links and codes are counted where they are asked for.
+	if !slices.Contains(proof.By, identity.ByEmail) {
+		if err := s.management.TakeSignIn(r.Context(), user.ID); err != nil {
+			return nil, err
+		}
 	}
-	return s.StartSessionBy(w, r, old, user, "password", func(context.Context) error { return nil })
-}
-
-// StartSessionBy is StartSession for a user who has authenticated with a credential, named for the audit log. use runs
-// in the same transaction and uses the credential up, if it can be used only once.
-func (s *Pages) StartSessionBy(
-	w http.ResponseWriter, r *http.Request, old *Visitor, user storage.User, credential string,
-	use func(context.Context) error,
-) (*Visitor, error) {
 	now, text := s.store.Now(), RandomText()
 	row := storage.Session{
 		ID: storage.NewID("session"), Digest: storage.Digest(text), UserID: user.ID, Data: "{}", AuthTime: now,
+		AMR: storage.List(proof.By), ACR: proof.By.Level(),
 		UserAgent: Clean(bearer.Redacted(r.UserAgent()), 300), Address: s.address(r).String(),
 		CreatedAt: now, SeenAt: now, ExpiresAt: now.Add(sessionAbsolute),
 	}
@@ -219,13 +218,10 @@ func (s *Pages) StartSessionBy(
 		row.Data = newDeviceData
 	}
 	if same {
-		// The user entered the password again: the session gets a new id, but does not last longer.
+		// The user authenticated again: the session gets a new id, but does not last longer.
 		row.CreatedAt, row.ExpiresAt = old.Row.CreatedAt, old.Row.ExpiresAt
 	}
-	err := s.openSession(w, r, user, credential, text, row.ExpiresAt.Sub(now), func(ctx context.Context) error {
-		if err := use(ctx); err != nil {
-			return err
-		}
+	err := s.openSession(w, r, proof, text, row.ExpiresAt.Sub(now), func(ctx context.Context) error {
 		if newDevice {
 			browser := BrowserName(row.UserAgent).String()
 			if err := s.identity.NotifyNewDevice(ctx, &user, browser, row.Address); err != nil {
@@ -248,22 +244,41 @@ func (s *Pages) StartSessionBy(
 	return &Visitor{session: session, Row: row, User: user}, nil
 }
 
+// Raise records that the user of a session, who has proved recently who they are, has just proved more by setting up a
+// second factor, so that they are not asked for it at once.
+func (s *Pages) Raise(
+	w http.ResponseWriter, r *http.Request, v *Visitor, by identity.Authentication, credential string,
+) (*Visitor, error) {
+	user, err := s.store.UserByID(storage.System(r.Context()), v.User.ID)
+	if err != nil {
+		return nil, err
+	}
+	v.User = user
+	proof := identity.NewProof(user, credential, nil, identity.Authentication(v.Row.AMR).And(by...)...)
+	return s.renewSession(w, r, v, &proof)
+}
+
 // renewGrace is how long the former cookie is accepted after renewSession, in VisitorOfForm.
 const renewGrace = time.Minute
 
-// renewSession records that the user of a session has entered their password again. The session stays, but gets a new
+// renewSession records that the user of a session has proved again who they are. The session stays, but gets a new
 // cookie: a stolen one soon stops working, and never counts as fresh. The new cookie is derived from the old one, so
 // that a form that is sent twice gets the same cookie in both responses; it does not matter which of them the browser
 // keeps.
-func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *Visitor) (*Visitor, error) {
+func (s *Pages) renewSession(
+	w http.ResponseWriter, r *http.Request, v *Visitor, proof *identity.Proof,
+) (*Visitor, error) {
 	if err := s.management.TakeSignIn(r.Context(), v.User.ID); err != nil {
 		return nil, err
 	}
 	before := r.CookiesNamed(s.sessions.name)[0].Value // Visitor found the session by it
 	text := s.secrets.FormToken("session", v.Row.ID, before)
 	now := s.store.Now()
-	err := s.openSession(w, r, v.User, "password", text, v.Row.ExpiresAt.Sub(now), func(ctx context.Context) error {
-		err := s.store.RenewSession(ctx, v.Row.ID, storage.Digest(text), storage.Digest(before), now.Add(renewGrace), now)
+	row := v.Row
+	row.AuthTime, row.AMR, row.ACR = now, storage.List(proof.By), proof.By.Level()
+	row.Digest, row.Former = storage.Digest(text), false
+	err := s.openSession(w, r, proof, text, v.Row.ExpiresAt.Sub(now), func(ctx context.Context) error {
+		err := s.store.RenewSession(ctx, row, storage.Digest(before), now.Add(renewGrace))
 		if errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("%w: the session was ended", storage.ErrConflict)
 		}
@@ -272,27 +287,32 @@ func (s *Pages) renewSession(w http.ResponseWriter, r *http.Request, v *Visitor)
 	if err != nil {
 		return nil, err
 	}
-	v.Row.AuthTime, v.Row.Digest, v.Row.Former = now, storage.Digest(text), false
+	v.Row = row
 	v.session.Values[valueRow] = v.Row
 	v.workspaces = nil // checking a password takes time; read the memberships again
 	return v, nil
 }
 
-// openSession records in one transaction that a user has authenticated with a credential, and the change to their
+// openSession records in one transaction that a user has authenticated, uses the proof up, and makes the change to their
 // sessions; then it sets the cookie. It fails if the password was changed since it was checked.
 func (s *Pages) openSession(
-	w http.ResponseWriter, r *http.Request, user storage.User, credential, cookie string, lifetime time.Duration,
+	w http.ResponseWriter, r *http.Request, proof *identity.Proof, cookie string, lifetime time.Duration,
 	change func(context.Context) error,
 ) error {
+	user := proof.User
 	err := s.store.InTx(storage.System(r.Context()), func(ctx context.Context) error {
 		if err := s.store.LockPassword(ctx, user.ID, user.PasswordChangedAt); err != nil {
+			return err
+		}
+		if err := proof.Take(ctx); err != nil {
 			return err
 		}
 		if err := change(ctx); err != nil {
 			return err
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{
-			Action: "login.succeeded", Actor: storage.Actor{UserID: user.ID, Credential: credential}, Target: user.ID,
+			Action: "login.succeeded", Actor: storage.Actor{UserID: user.ID, Credential: proof.Credential}, Target: user.ID,
+			Detail: map[string]string{"amr": storage.List(proof.By).String()},
 		}, user.ID)
 	})
 	if errors.Is(err, storage.ErrConflict) {

@@ -76,7 +76,7 @@ func (s *Handlers) EmailLink(w http.ResponseWriter, r *http.Request) error {
 			Page: s.NewPage(nil, ""), Flow: sealed, Email: page.Clean(email, 320), Error: page.Joined(faults),
 		})
 	}
-	s.rememberMethod(w, methodLink)
+	s.rememberMethod(w, templates.LoginByLink)
 	return page.Redirect(w, "/login/code?flow="+url.QueryEscape(sealed))
 }
 
@@ -160,11 +160,9 @@ func (s *Handlers) Code(w http.ResponseWriter, r *http.Request) error {
 			BackURL: "/login?flow=" + url.QueryEscape(sealed),
 		}, storage.ProofSignIn)
 	}
-	v, err := s.signInByProof(w, r, proof, proof.Code, "email_code")
-	if err != nil {
-		return err
-	}
-	return s.goOn(w, r, f, a, v, sealed)
+	return s.signInByProof(w, r, proof, proof.Code, "email_code", sealed, func(v *page.Visitor) error {
+		return s.goOn(w, r, f, a, v, sealed)
+	})
 }
 
 // goOn continues after a sign-in: with the app's authorization, or, if a is nil, on the page that asked for the
@@ -178,6 +176,8 @@ func (s *Handlers) goOn(
 	}
 	return s.resume(w, r, a, v, sealed)
 }
+
+var wrongCode = locale.New("This code is wrong or no longer works. Check it, or ask for a new email.")
 
 // enteredCode checks the code of a form. If it is wrong, fault is a sentence for the page, and status that of the
 // response.
@@ -199,8 +199,7 @@ func (s *Handlers) enteredCode(w http.ResponseWriter, r *http.Request, kind stri
 	switch {
 	case errors.Is(err, identity.ErrWrongCode):
 		s.countLogin("wrong")
-		return proof, locale.New("This code is wrong or no longer works. Check it, or ask for a new email."),
-			http.StatusUnauthorized, nil
+		return proof, wrongCode, http.StatusUnauthorized, nil
 	case errors.As(err, &throttled):
 		s.countLogin("throttled")
 		w.Header().Set("Retry-After", page.Seconds(throttled.RetryAfter))
@@ -209,34 +208,34 @@ func (s *Handlers) enteredCode(w http.ResponseWriter, r *http.Request, kind stri
 	return proof, fault, 0, err
 }
 
-// signInByProof signs in the user whose address a proof proves, and uses the proof up.
+// signInByProof signs in the user whose address a proof proves, uses the proof up, and then calls then, as proved does.
 func (s *Handlers) signInByProof(
-	w http.ResponseWriter, r *http.Request, proof storage.EmailProof, code, credential string,
-) (*page.Visitor, error) {
+	w http.ResponseWriter, r *http.Request, proof storage.EmailProof, code, credential, sealed string,
+	then func(*page.Visitor) error,
+) error {
 	old, err := s.Visitor(r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	user, err := s.store.UserByID(storage.System(r.Context()), proof.UserID)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && storage.EmailKey(user.Email) != storage.EmailKey(proof.Email) {
-		return nil, s.linkInvalid(err)
+		return s.linkInvalid(err)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	browser := s.askedFrom(w, r)
-	v, err := s.StartSessionBy(w, r, old, user, credential, func(ctx context.Context) error {
-		return s.identity.TakeSignIn(ctx, proof, code, browser)
+	take := func(ctx context.Context) error { return s.identity.TakeSignIn(ctx, proof, code, browser) }
+	first := identity.NewProof(user, credential, take, identity.ByEmail)
+	err = s.proved(w, r, old, &first, sealed, func(v *page.Visitor) error {
+		s.countLogin("ok")
+		oauth.LogFieldsOf(r.Context()).Subject = user.ID
+		return then(v)
 	})
 	if errors.Is(err, storage.ErrConsumed) {
-		return nil, s.linkInvalid(err)
+		return s.linkInvalid(err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	s.countLogin("ok")
-	oauth.LogFieldsOf(r.Context()).Subject = user.ID
-	return v, nil
+	return err
 }
 
 // asked sorts the error of asking for an email of a kind: faults of the form, or another error. The operator is told of
@@ -253,24 +252,32 @@ func (s *Handlers) asked(r *http.Request, kind string, err error) (faults map[st
 	return nil, err
 }
 
-// The methods that a browser remembers, to offer the one used last first.
+// methodCookie remembers by which method a browser signs in, to offer the one used last first: a kind of
+// templates.LoginMethod, or the id of a provider.
 const (
 	methodCookie   = "doorward-method"
-	methodPassword = "password"
-	methodLink     = "link"
 	methodLifetime = 180 * 24 * time.Hour
 )
 
 // rememberMethod notes by which method this browser signs in, if there are several.
 func (s *Handlers) rememberMethod(w http.ResponseWriter, method string) {
-	if !s.TakesPasswords() || !s.accounts.Links {
+	several := 0
+	for _, has := range []bool{s.TakesPasswords(), s.accounts.Links, s.identity.TakesPasskeys()} {
+		if has {
+			several++
+		}
+	}
+	if several < 2 {
 		return
 	}
 	s.SetCookie(w, methodCookie, method, methodLifetime)
 }
 
-// prefersLink reports whether a link was used last in this browser.
-func (s *Handlers) prefersLink(r *http.Request) bool {
+// lastMethod is the method that was used last in this browser; empty: unknown.
+func (s *Handlers) lastMethod(r *http.Request) string {
 	c, err := s.Cookie(r, methodCookie)
-	return err == nil && c.Value == methodLink
+	if err != nil {
+		return ""
+	}
+	return c.Value
 }

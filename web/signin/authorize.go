@@ -232,7 +232,7 @@ func (p *consentContext) choose(like func(storage.Workspace) bool) bool {
 func (p *consentContext) decision(scopes []string, flowID string) oauth.Decision {
 	return oauth.Decision{
 		UserID: p.visitor.User.ID, SessionID: p.visitor.Row.ID, WorkspaceID: p.workspace.ID, Role: p.workspace.Role,
-		AuthTime: p.visitor.AuthTime(), Scopes: scopes, FlowID: flowID,
+		AuthTime: p.visitor.AuthTime(), AMR: p.visitor.Row.AMR, ACR: p.visitor.Row.ACR, Scopes: scopes, FlowID: flowID,
 	}
 }
 

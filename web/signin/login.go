@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"doorward/locale"
@@ -89,26 +90,51 @@ func (s *Handlers) showLogin(
 	return s.Render(w, r, status, view.Nonce, templates.LoginPage(view), formTarget(f)...)
 }
 
-// chooseStep sets what the sign-in page asks for, and where it links to.
+// chooseStep sets what the sign-in page asks for and offers, and where it links to. It looks at no account.
 func (s *Handlers) chooseStep(r *http.Request, view *templates.LoginView) {
 	flow := "?flow=" + url.QueryEscape(view.Flow)
 	both := s.TakesPasswords() && s.accounts.Links
 	switch {
 	case both && (view.Step == templates.LoginMethods || view.Reauth):
-		view.Step, view.LinkFirst, view.OtherAddressURL = templates.LoginMethods, s.prefersLink(r), "/login"+flow
+		view.Step, view.OtherAddressURL = templates.LoginMethods, "/login"+flow
 	case both:
 		view.Step = templates.LoginAddress
 	case s.accounts.Links:
 		view.Step = templates.LoginLink
-	default:
+	case s.TakesPasswords():
 		view.Step = templates.LoginPassword
+	default:
+		view.Step = templates.LoginMethods
 	}
+	view.Methods = s.methods(r, view)
 	if s.identity.Resets() && view.Step != templates.LoginAddress {
 		view.ForgotURL = "/forgot"
 	}
 	if s.maySignUp(view.Invitation != nil) && view.Step != templates.LoginMethods && !view.Reauth {
 		view.SignUpURL = "/signup" + flow
 	}
+}
+
+// methods lists the ways to sign in for the sign-in page, the one to offer first at the front: a provider for the domain
+// of the address, or else the one that was used last in this browser. A page that asks for the address has the form for
+// it, and lists the others.
+func (s *Handlers) methods(r *http.Request, view *templates.LoginView) (list []templates.LoginMethod) {
+	all := view.Step == templates.LoginMethods
+	if all && s.TakesPasswords() {
+		list = append(list, templates.LoginMethod{Kind: templates.LoginByPassword})
+	}
+	if all && s.accounts.Links {
+		list = append(list, templates.LoginMethod{Kind: templates.LoginByLink})
+	}
+	if s.identity.TakesPasskeys() {
+		list = append(list, templates.LoginMethod{Kind: templates.LoginByPasskey})
+	}
+	last := s.lastMethod(r)
+	first := func(m templates.LoginMethod) bool { return m.Kind == last }
+	if i := slices.IndexFunc(list, first); i > 0 {
+		list = slices.Insert(slices.Delete(slices.Clone(list), i, i+1), 0, list[i])
+	}
+	return list
 }
 
 // switchURL is the sign-in page of a flow for another account.
@@ -178,13 +204,17 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.countLogin("ok")
-	s.rememberMethod(w, methodPassword)
+	s.rememberMethod(w, templates.LoginByPassword)
 	oauth.LogFieldsOf(r.Context()).Subject = user.ID
-	v, err := s.StartSession(w, r, old, user)
-	if err != nil {
-		return err
-	}
-	return s.goOn(w, r, f, a, v, sealed)
+	proof := identity.NewProof(user, "password", nil, identity.ByPassword)
+	return s.proved(w, r, old, &proof, sealed, func(v *page.Visitor) error {
+		if a == nil {
+			if err := s.OfferPasskey(w, r, v); err != nil {
+				return err
+			}
+		}
+		return s.goOn(w, r, f, a, v, sealed)
+	})
 }
 
 // showMethods answers the address with the methods. It looks nothing up, so it reveals nothing about the address.

@@ -88,7 +88,8 @@ func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.
 	if err != nil {
 		return err
 	}
-	v, err := s.StartSession(w, r, old, user)
+	proof := identity.NewProof(user, "password", nil, identity.ByPassword)
+	v, err := s.StartSession(w, r, old, &proof)
 	if err != nil {
 		return err
 	}

@@ -45,19 +45,21 @@ func (s *Handlers) SignInLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	same := proof.AskedBy(storage.Digest(s.browser(r)))
-	v, err := s.signInByProof(w, r, proof, "", "email_link")
-	if err != nil {
-		return err
-	}
+	sealed := ""
 	if same {
-		return s.continueAfter(w, r, v, proof.Detail["flow"])
+		sealed = proof.Detail["flow"]
 	}
-	return s.RedirectWithNotice(
-		w, r, v, page.DefaultPage, locale.New("You are signed in. The link cannot be used again."),
-	)
+	return s.signInByProof(w, r, proof, "", "email_link", sealed, func(v *page.Visitor) error {
+		if same {
+			return s.continueAfter(w, r, v, sealed)
+		}
+		return s.RedirectWithNotice(
+			w, r, v, page.DefaultPage, locale.New("You are signed in. The link cannot be used again."),
+		)
+	})
 }
 
-// operatorLink signs a user in with a link that an operator created.
+// operatorLink signs a user in with a link that an operator created. It stands for every factor.
 func (s *Handlers) operatorLink(w http.ResponseWriter, r *http.Request, token string) error {
 	user, err := s.userOfLink(r, token)
 	if err != nil {
@@ -67,9 +69,10 @@ func (s *Handlers) operatorLink(w http.ResponseWriter, r *http.Request, token st
 	if err != nil {
 		return err
 	}
-	v, err := s.StartSessionBy(w, r, old, user, "sign_in_link", func(ctx context.Context) error {
+	proof := identity.NewProof(user, "sign_in_link", func(ctx context.Context) error {
 		return s.store.TakeSignInLink(ctx, storage.Digest(token), user.ID)
-	})
+	}, identity.ByRecoveryCode, identity.ByTwoFactors)
+	v, err := s.StartSession(w, r, old, &proof)
 	if errors.Is(err, storage.ErrConsumed) {
 		return s.linkInvalid(err)
 	}

@@ -214,8 +214,20 @@ func (s *Handlers) showComplete(
 ) error {
 	view.Email, view.Token = proof.Email, s.secrets.FormToken(completeBinding(&proof)...)
 	view.Password = s.TakesPasswords()
+	if s.identity.TakesPasskeys() {
+		// The passkey is for the user who does not exist yet, so it comes with their id.
+		user := storage.User{ID: storage.NewID("user"), Email: proof.Email}
+		request, err := s.identity.AskNewPasskey(r.Context(), &user, passkeyOfComplete(&proof))
+		if err != nil {
+			return err
+		}
+		view.Passkey = page.PasskeyForm(request)
+	}
 	return s.Render(w, r, status, view.Nonce, templates.CompletePage(view))
 }
+
+// passkeyOfComplete is what the challenge for the passkey of a new account is bound to.
+func passkeyOfComplete(p *storage.EmailProof) string { return "complete " + p.ID }
 
 // Complete serves POST /signup/complete: it creates the account and signs the user in, in this browser. An app's flow
 // goes on only in the browser where it started.
@@ -233,10 +245,25 @@ func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 		view.Errors = map[string]locale.Text{"terms": locale.New("Accept the terms of service to create an account.")}
 		return s.showComplete(w, r, http.StatusBadRequest, proof, view)
 	}
-	user, err := s.identity.SignUp(r.Context(), proof, identity.NewUser{
+	newUser := identity.NewUser{
 		Name: form.Get("name"), Password: form.Get("password"), Language: locale.From(r.Context()).Tag(),
 		TermsURL: s.accounts.TermsURL,
-	})
+	}
+	by, credential := identity.By(identity.ByEmail), "email_code"
+	if newUser.Password != "" {
+		by, credential = by.And(identity.ByPassword), "password"
+	}
+	if answer := form.Get("credential"); answer != "" && s.identity.TakesPasskeys() {
+		passkey, err := s.newPasskey(r, passkeyOfComplete(&proof), answer)
+		if err != nil {
+			oauth.LogFieldsOf(r.Context()).Cause = err
+			view.Error = locale.New("The passkey could not be created. Try again, or choose a password.")
+			return s.showComplete(w, r, http.StatusBadRequest, proof, view)
+		}
+		newUser.Password, newUser.Passkey = "", &passkey
+		by, credential = passkey.By(), "passkey"
+	}
+	user, err := s.identity.SignUp(r.Context(), proof, newUser)
 	if faults := page.FieldErrors(err); faults != nil {
 		view.Errors = faults
 		return s.showComplete(w, r, http.StatusBadRequest, proof, view)
@@ -252,11 +279,17 @@ func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, err := s.StartSession(w, r, old, user)
-	if err != nil {
-		return err
-	}
-	return s.continueAfter(w, r, v, proof.Detail["flow"])
+	first := identity.NewProof(user, credential, nil, by...)
+	return s.proved(w, r, old, &first, proof.Detail["flow"], func(v *page.Visitor) error {
+		return s.continueAfter(w, r, v, proof.Detail["flow"])
+	})
+}
+
+// newPasskey verifies the passkey that a browser has created for a form, and names it after the browser if its
+// authenticator is not known.
+func (s *Handlers) newPasskey(r *http.Request, binding, answer string) (identity.NewPasskey, error) {
+	browser := locale.From(r.Context()).Of(page.BrowserName(page.Clean(r.UserAgent(), 300)))
+	return s.identity.CheckNewPasskey(binding, r.PostForm.Get("challenge"), []byte(answer), browser)
 }
 
 // continueAfter goes on with the flow in which an email was asked for, if this is the browser where it started;
