@@ -60,6 +60,8 @@ type Config struct {
 	SignUpApproval string
 	// SignIn says by which methods users sign in.
 	SignIn SignIn
+	// Providers are the other services with which users sign in, in the order of the sign-in page.
+	Providers []Provider
 	// Lifetimes are those of codes and tokens. TokenLimits bound the tokens of each client.
 	Lifetimes   oauth.Lifetimes
 	TokenLimits oauth.TokenLimits
@@ -101,6 +103,7 @@ func Default() Config {
 		SignUpDomains:  Domains{},
 		SignUpApproval: ApprovalNone,
 		SignIn:         SignIn{Password: true, EmailLink: true, Passkey: true, SecondFactor: SecondFactorOptional},
+		Providers:      nil,
 		Lifetimes: oauth.Lifetimes{
 			Access:             time.Hour,
 			Refresh:            7 * input.Day,
@@ -148,7 +151,9 @@ var Settings = []Setting{
 }
 
 // fileOnly are the top-level keys that are not settings, because their values are mappings or lists of them.
-var fileOnly = []string{"brand", "mail", "sign_up_domains", "sign_in", "tokens", "plans", "resources"}
+var fileOnly = []string{"brand", "mail", "sign_up_domains", "sign_in", "providers", "tokens", "plans",
+	"resources",
+}
 
 func variable(key string) string { return "DOORWARD_" + strings.ToUpper(key) }
 

@@ -99,6 +99,9 @@ func (p *parser) peopleFields(c *Config) map[string]field {
 			"deny":  p.stringList(&c.SignUpDomains.Deny, checkDomain),
 		}),
 		"sign_up_approval": p.stringValue(&c.SignUpApproval, oneOf(ApprovalNone, ApprovalAdministrator)),
+		"providers": func(n *yaml.Node, key string) {
+			p.list(n, key, func(n *yaml.Node, key string) { c.Providers = append(c.Providers, p.provider(n, key)) })
+		},
 		"sign_in": p.mapping(map[string]field{
 			"password":       p.flag(&c.SignIn.Password),
 			"email_link":     p.flag(&c.SignIn.EmailLink),
@@ -139,6 +142,7 @@ func (p *parser) checkPeople(c *Config) {
 		}
 	}
 	p.checkSignIn(c)
+	p.checkProviders(c)
 	if len(c.Languages) == 0 && p.clean("languages") {
 		p.fault("languages", "is empty; list at least one, such as en")
 	}
@@ -158,7 +162,7 @@ func (p *parser) checkSignIn(c *Config) {
 	}
 	// Without email, a user who has only a passkey could not get one in the first place.
 	passkeys := c.PasskeyDomain() != "" && c.SendsEmail()
-	if !c.SignIn.Password && !c.LinksByEmail() && !passkeys {
+	if !c.SignIn.Password && !c.LinksByEmail() && !passkeys && len(c.Providers) == 0 && p.clean("providers") {
 		p.fault("sign_in.password", "is false, and links by email are off or email is not configured, so users could not "+
 			"sign in; use true, or set mail.url and sign_in.email_link")
 	}
@@ -423,6 +427,11 @@ func (c Config) Cannot() (list []string) {
 		add(true, "Administrators cannot sign in without a second factor: sign_in.second_factor is administrators.")
 	case SecondFactorEveryone:
 		add(true, "Users cannot sign in without a second factor: sign_in.second_factor is everyone.")
+	}
+	for _, x := range c.Providers {
+		add(len(x.Domains) > 0, "Users cannot sign in with %s unless their address there is at %s: providers.domains lists no "+
+			"other domain.", x.ID, strings.Join(x.Domains, ", "))
+		add(c.SignUp != SignUpClosed && !x.SignUp, "Visitors cannot create an account with %s: its sign_up is false.", x.ID)
 	}
 	switch c.SignUp {
 	case SignUpClosed:

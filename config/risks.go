@@ -137,7 +137,7 @@ func holdsSecret(n *yaml.Node) bool {
 		value := n.Content[i+1]
 		found := false
 		switch n.Content[i].Value {
-		case "secret", "hs256_secret":
+		case "secret", "hs256_secret", "client_secret", "private_key":
 			found = value.Kind == yaml.ScalarNode && inlineText(value) || slices.ContainsFunc(value.Content, inlineText)
 		case "database_url", "database_migrate_url":
 			u, err := url.Parse(value.Value)

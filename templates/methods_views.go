@@ -112,3 +112,11 @@ type SignInRow struct {
 	Failed  bool
 	Address string // IP address; empty: unknown
 }
+
+// RelayView is a page that sends again the form of a provider, with which the browser sent no cookies.
+type RelayView struct {
+	Page
+	Action   string
+	Provider string
+	Fields   []FormField
+}

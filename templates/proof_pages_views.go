@@ -42,6 +42,7 @@ type CompleteView struct {
 	Name     string // as typed before
 	Password bool   // users sign in with passwords
 	Passkey  PasskeyForm
+	Provider string // with whose account the user signs in, so that they need no password; empty: none
 	Error    locale.Text
 	Errors   map[string]locale.Text // by field: name, password, terms
 }

@@ -76,6 +76,10 @@ func (s *Server) routes() http.Handler {
 	anyone("POST /login/enrol/email", s.signIn.EnrolEmail)
 	anyone("GET /login/enrol/code", s.signIn.EnrolCodePage)
 	anyone("POST /login/enrol/code", s.signIn.EnrolCode)
+	anyone("POST /login/{provider}", s.signIn.Provider)
+	anyone("GET /login/{provider}/callback", s.signIn.ProviderCallback)
+	// The form comes from the provider's site. It decides nothing before it is sent again from here.
+	mux.Handle("POST /login/{provider}/callback", s.pages.ForAnyone(s.signIn.ProviderCallbackForm))
 	anyone("GET /signup", s.signIn.SignUpPage)
 	anyone("POST /signup", s.signIn.SignUp)
 	anyone("GET /signup/code", s.signIn.SignUpCodePage)
@@ -122,6 +126,7 @@ func (s *Server) routes() http.Handler {
 	user("POST /settings/security/passkeys/{id}/rename", account.RenamePasskey)
 	user("POST /settings/security/totp", account.TOTPPage)
 	user("POST /settings/security/totp/confirm", account.EnableTOTP)
+	user("POST /settings/security/providers/{provider}/connect", s.signIn.ConnectProvider)
 	user("POST /settings/security/recovery-codes", account.RecoveryCodes)
 	user("GET /settings/security/methods/{method}/remove", account.ConfirmRemoveMethod)
 	user("POST /settings/security/methods/{method}/remove",

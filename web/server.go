@@ -98,10 +98,14 @@ func New(c Config) (*Server, error) {
 	if c.Brand != nil {
 		s.brand = *c.Brand
 	}
+	providers := map[string]string{}
+	for _, p := range c.Identity.Providers() {
+		providers[p.ID()] = p.Name()
+	}
 	s.pages = page.New(page.Config{
 		Store: c.Store, OAuth: c.OAuth, Management: c.Management, APIKeys: c.APIKeys, Secrets: c.Secrets, Identity: c.Identity,
 		Languages: languages, Brand: s.brandOfPages(), ClientAddress: s.proxies.ClientAddress, Secure: secure,
-		Links: c.Accounts.Links,
+		Links: c.Accounts.Links, Providers: providers,
 	})
 	s.signIn = signin.New(signin.Config{
 		Pages: s.pages, Store: c.Store, OAuth: c.OAuth, Management: c.Management, Secrets: c.Secrets, Identity: c.Identity,

@@ -33,6 +33,9 @@ func (o checkCommand) Run(ctx context.Context, a *app) error {
 	default:
 		r.Risks = append(r.Risks, risks...)
 		r.Notes = append(r.Notes, c.Cannot()...)
+		for _, one := range c.CheckProviders(ctx) {
+			r.Fault("%s", one)
+		}
 		if o.MailTo != "" {
 			if err := sendTestEmail(ctx, c, o.MailTo); err != nil {
 				r.Fault("mail: %v", err)

@@ -136,6 +136,10 @@ func newServer(
 		Limiter:         limiter,
 		ClientAddress:   address,
 	})
+	providers, err := c.NewProviders(func() time.Time { return store.Now().Time() })
+	if err != nil {
+		return nil, err
+	}
 	people := identity.New(identity.Config{
 		Store:    store,
 		Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }),
@@ -149,6 +153,7 @@ func newServer(
 		NoPasswords:  !c.SignIn.Password,
 		Passkeys:     identity.Passkeys{Domain: c.PasskeyDomain(), Origin: c.Issuer, Name: c.Brand.Name},
 		SecondFactor: c.SignIn.SecondFactor,
+		Providers:    providers,
 	})
 	return &services{
 		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,

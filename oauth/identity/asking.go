@@ -25,6 +25,8 @@ const (
 	InvitationLifetime = 7 * 24 * time.Hour
 	// UndoLifetime is how long a change of address can be undone from the address before.
 	UndoLifetime = 7 * 24 * time.Hour
+	// ProviderLifetime is how long a sign-in at another provider may take.
+	ProviderLifetime = 10 * time.Minute
 )
 
 // Bounds on the emails that visitors cause. Beyond them the answer stays the same, and no email is sent.
@@ -184,8 +186,10 @@ func cannotUse(u *storage.User, unknown string) string {
 // has an account gets an email that says so. Errors are *Invalid, also for a domain that may not sign up, and
 // ErrNotSent.
 func (s *Service) AskSignUp(ctx context.Context, email string, a Asker) error {
-	if checked, err := checkEmail(email); err == nil && !s.allows(checked) {
-		return &Invalid{Field: "email", Message: locale.New("Addresses of this domain cannot create an account here.")}
+	if checked, err := checkEmail(email); err == nil {
+		if err := s.maySignUp(checked); err != nil {
+			return err
+		}
 	}
 	return s.ask(ctx, storage.ProofSignUp, email, a, SignUpLifetime, "/signup/link?word=",
 		func(_ storage.User, exists bool) (string, bool, bool) {
@@ -194,6 +198,14 @@ func (s *Service) AskSignUp(ctx context.Context, email string, a Asker) error {
 			}
 			return "sign_up", true, true
 		})
+}
+
+// maySignUp returns an error unless an address is at a domain whose addresses may sign up.
+func (s *Service) maySignUp(email string) error {
+	if s.allows(email) {
+		return nil
+	}
+	return &Invalid{Field: "email", Message: locale.New("Addresses of this domain cannot create an account here.")}
 }
 
 // AskReset sends a link to choose a new password. Errors are *Invalid for an address that is not one, and ErrNotSent.

@@ -42,7 +42,7 @@ type Config struct {
 	//exhaustruct:optional
 	Passkeys Passkeys // where passkeys work
 	//exhaustruct:optional
-	Providers []string // ids of the providers with which users sign in
+	Providers []*Provider // with which users sign in
 	// SecondFactor is one of the policies about a second factor; empty: SecondFactorOptional.
 	//exhaustruct:optional
 	SecondFactor string
@@ -87,7 +87,7 @@ type Service struct {
 	passkeys     *webauthn.WebAuthn // nil: there are none
 	secondFactor string
 	links        bool
-	providers    []string
+	providers    []*Provider
 }
 
 // New returns a Service. It computes and reads nothing yet. It panics if the Passkeys do not fit together, which the

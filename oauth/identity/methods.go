@@ -102,7 +102,8 @@ func (s *Service) waysIn(list []Method) bool {
 		case MethodPasskey:
 			return s.passkeys != nil
 		case MethodProvider:
-			return slices.Contains(s.providers, m.Provider)
+			_, err := s.Provider(m.Provider)
+			return err == nil
 		}
 		return false
 	})

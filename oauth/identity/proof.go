@@ -10,7 +10,7 @@ import (
 type Proof struct {
 	User storage.User
 	By   Authentication
-	// Credential names what was used in the audit log, such as password or passkey.
+	// Credential names what was used in the audit log, such as password or passkey; empty: it is not recorded.
 	Credential string
 
 	take func(context.Context) error // nil: nothing is used up

@@ -97,7 +97,9 @@ func (s *Service) TakeSignIn(ctx context.Context, proof storage.EmailProof, code
 func (s *Service) SignUp(ctx context.Context, proof storage.EmailProof, u NewUser) (storage.User, error) {
 	ctx = storage.System(ctx)
 	u.Email, u.Admin, u.Proven = proof.Email, false, true
-	u.invited, u.noPassword = isInvitation(&proof), s.noPasswords || u.Passkey != nil
+	u.invited = isInvitation(&proof)
+	u.noPassword = s.noPasswords || u.Passkey != nil || s.ProviderOf(&proof) != nil
+	u.then = func(ctx context.Context, userID string) error { return s.connectNew(ctx, &proof, userID) }
 	insert, err := s.prepare(ctx, u, func(ctx context.Context) error {
 		if err := s.use(ctx, &proof); err != nil {
 			return err

@@ -29,7 +29,9 @@ type NewUser struct {
 	Passkey *NewPasskey
 
 	invited    bool // by an administrator, so the account needs no approval
-	noPassword bool // users sign in by email, so Password is ignored
+	noPassword bool // users sign in in another way, so Password is ignored
+	// then runs in the transaction that creates the user; nil: nothing does.
+	then func(ctx context.Context, userID string) error
 }
 
 // CreateUser creates a user with their personal workspace. Wrong fields are *Invalid errors, joined; for an address
@@ -99,32 +101,37 @@ func (s *Service) prepare(
 		if u.TermsURL != "" {
 			user.TermsURL, user.TermsAcceptedAt = u.TermsURL, now
 		}
-		return s.insert(ctx, user, u.Passkey, first)
+		return s.insert(ctx, user, u, first)
 	}, nil
 }
 
 func (s *Service) insert(
-	ctx context.Context, user storage.User, passkey *NewPasskey, first func(context.Context) error,
+	ctx context.Context, user storage.User, u NewUser, first func(context.Context) error,
 ) (storage.User, error) {
 	err := s.store.InTx(ctx, func(ctx context.Context) error {
 		if err := first(ctx); err != nil {
 			return err
 		}
 		user.ID = storage.NewID("user")
-		if passkey != nil {
-			user.ID = passkey.UserID
+		if u.Passkey != nil {
+			user.ID = u.Passkey.UserID
 		}
 		if err := s.store.InsertUser(ctx, &user); err != nil {
 			return err
 		}
-		if err := s.audit(ctx, "user.created", user.ID); err != nil || passkey == nil {
+		if err := s.audit(ctx, "user.created", user.ID); err != nil {
 			return err
 		}
-		if err := s.addPasskey(ctx, passkey); err != nil {
-			return err
+		if u.then != nil {
+			if err := u.then(ctx, user.ID); err != nil {
+				return err
+			}
+		}
+		if u.Passkey == nil {
+			return nil
 		}
 		user.Passkeys = 1
-		return nil
+		return s.addPasskey(ctx, u.Passkey)
 	})
 	switch {
 	case errors.Is(err, storage.ErrExists):

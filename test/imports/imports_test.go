@@ -37,8 +37,8 @@ var arrows = map[string][]string{
 	},
 	// It parses into the structs of the packages that use the settings.
 	"config": {
-		"brand", "config/yamlnode", "locale", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog",
-		"oauth/input", "oauth/limit", "web/gateway", "web/gateway/route",
+		"brand", "config/yamlnode", "locale", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity",
+		"oauth/input", "oauth/limit", "oauth/provider", "web/gateway", "web/gateway/route",
 	},
 	"config/yamlnode": {"oauth/input"},
 
@@ -49,7 +49,7 @@ var arrows = map[string][]string{
 	},
 	"web/signin": {
 		"locale", "management", "oauth", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
-		"oauth/redirecturi", "oauth/seal", "storage", "templates", "web/page",
+		"oauth/provider", "oauth/redirecturi", "oauth/seal", "storage", "templates", "web/page",
 	},
 	"web/dashboard": {
 		"locale", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity", "oauth/input",
@@ -85,7 +85,8 @@ var arrows = map[string][]string{
 	"oauth/apikey":      {"locale", "oauth/cache", "oauth/catalog", "oauth/input", "oauth/limit", "storage"},
 	"oauth/cache":       {"storage"},
 	"oauth/catalog":     {"locale", "oauth/input", "oauth/limit", "storage"},
-	"oauth/identity":    {"locale", "oauth/input", "oauth/seal", "storage"},
+	"oauth/identity":    {"locale", "oauth/input", "oauth/provider", "oauth/seal", "storage"},
+	"oauth/provider":    {"oauth/input"},
 	"oauth/redirecturi": {"locale", "oauth/input"},
 	"oauth/seal":        {"locale", "storage"},
 	"oauth/limit":       {"storage"},
@@ -116,7 +117,7 @@ var arrows = map[string][]string{
 var owners = map[string][]string{
 	"github.com/ory/fosite":      {"oauth"},
 	"github.com/ory/x":           {},
-	"github.com/go-jose":         {"oauth/bearer", "oauth/resource"}, // signing, and verifying at an API
+	"github.com/go-jose":         {"oauth/bearer", "oauth/provider", "oauth/resource"}, // signing, and verifying
 	"database/sql":               {"storage"},
 	"github.com/jackc":           {"storage"},
 	"github.com/pressly/goose":   {"storage"},
@@ -128,7 +129,7 @@ var owners = map[string][]string{
 	"go.yaml.in/yaml":            {"config", "config/yamlnode", "locale", "web/gateway/route/openapi"},
 	"net/http": {
 		"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "examples", "oauth",
-		"oauth/bearer", "oauth/identity", "oauth/resource", "web", "web/admin", "web/api", "web/api/openapi",
+		"oauth/bearer", "oauth/identity", "oauth/provider", "oauth/resource", "web", "web/admin", "web/api", "web/api/openapi",
 		"web/dashboard", "web/gateway", "web/page", "web/signin",
 	},
 	"testing": {},

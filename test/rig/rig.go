@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"doorward/brand"
+	"doorward/config"
 	"doorward/locale"
 	"doorward/mail"
 	"doorward/management"
@@ -81,15 +82,17 @@ type Options struct {
 	Lifetimes       oauth.Lifetimes          // zero fields: the defaults
 	Tokens          *oauth.TokenLimits       // nil: the defaults
 	Issuer          string                   // empty: the URL it listens on
+	Localhost       bool                     // that URL names localhost, so that there are passkeys
 	TrustedProxies  []netip.Prefix
-	RedirectSchemes []string // without a dot
-	Secrets         []string // nil: one
-	LimitChanges    bool     // as a server does; tests of other things change more than people do
-	Emails          bool     // the server sends email: see Rig.Mail
-	SignUp          string   // closed, invited or open; empty: closed for visitors, but every address can be invited
-	Hourly          int64    // emails to addresses without an account; zero: 1,000
-	NoPasswords     bool     // users sign in by email
-	SecondFactor    string   // a policy of package identity; empty: users decide
+	RedirectSchemes []string          // without a dot
+	Secrets         []string          // nil: one
+	LimitChanges    bool              // as a server does; tests of other things change more than people do
+	Emails          bool              // the server sends email: see Rig.Mail
+	SignUp          string            // closed, invited or open; empty: closed for visitors, but every address can be invited
+	Hourly          int64             // emails to addresses without an account; zero: 1,000
+	NoPasswords     bool              // users sign in by email
+	SecondFactor    string            // a policy of package identity; empty: users decide
+	Providers       []config.Provider // with which users sign in
 	Brand           brand.Config
 	Languages       []string // of pages and emails; nil: English
 	NoUser          bool     // leave the database without a user
@@ -154,6 +157,9 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	listener.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	r.HTTP = listener
 	r.URL = "http://" + listener.Listener.Addr().String()
+	if o.Localhost {
+		r.URL = strings.Replace(r.URL, "127.0.0.1", "localhost", 1)
+	}
 	r.Issuer = o.Issuer
 	if r.Issuer == "" {
 		r.Issuer = r.URL
@@ -225,11 +231,16 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		ClientAddress: proxies.ClientAddress,
 	})
 	r.ok(r.Keyring.Maintain(r.System()))
+	outside, err := config.Config{Issuer: r.Issuer, Providers: o.Providers}.NewProviders(
+		func() time.Time { return store.Now().Time() },
+	)
+	r.ok(err)
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,
 		Product: o.Brand.Name,
 		Secrets: r.Secrets, Emails: identity.Emails{Enabled: o.Emails, Links: o.Emails, Hourly: cmp.Or(o.Hourly, 1000)},
 		NoPasswords: o.NoPasswords, Passkeys: o.passkeys(r.Issuer), SecondFactor: o.SecondFactor,
+		Providers: outside,
 	})
 	look, err := brand.Load(o.Brand)
 	r.ok(err)

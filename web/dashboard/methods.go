@@ -3,6 +3,7 @@ package dashboard
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"doorward/locale"
 	"doorward/management"
@@ -33,6 +34,12 @@ func (s *Account) showMethods(r *http.Request, v *page.Visitor, view *templates.
 			view.Recovery = &row
 		case identity.MethodProvider:
 			view.Accounts = append(view.Accounts, row)
+		}
+	}
+	for _, p := range s.identity.Providers() {
+		connected := slices.ContainsFunc(list, func(m identity.Method) bool { return m.Provider == p.ID() })
+		if !connected {
+			view.Providers = append(view.Providers, templates.ProviderOption{ID: p.ID(), Name: p.Name()})
 		}
 	}
 	view.SecondFactor = s.identity.Reach(&v.User) == identity.LevelTwo
@@ -112,7 +119,7 @@ func (s *Account) AddPasskey(w http.ResponseWriter, r *http.Request, v *page.Vis
 	if err != nil {
 		return err
 	}
-	if v, err = s.Raise(w, r, v, passkey.By(), "passkey"); err != nil {
+	if v, err = s.Raise(w, r, v, passkey.By()); err != nil {
 		return err
 	}
 	return s.RedirectWithNotice(w, r, v, "/settings/security", locale.New("Your passkey was created. You can sign in with it."))
@@ -215,8 +222,7 @@ func (s *Account) EnableTOTP(w http.ResponseWriter, r *http.Request, v *page.Vis
 	if err != nil {
 		return err
 	}
-	v, err = s.Raise(w, r, v, identity.By(identity.ByOTP, identity.ByTwoFactors), "one_time_password")
-	if err != nil {
+	if v, err = s.Raise(w, r, v, identity.By(identity.ByOTP, identity.ByTwoFactors)); err != nil {
 		return err
 	}
 	return s.showRecovery(w, r, v, codes)

@@ -48,7 +48,7 @@ func (s *Account) showSecurity(
 	if err := s.showMethods(r, v, &view); err != nil {
 		return err
 	}
-	return s.Render(w, r, status, view.Nonce, templates.SecurityPage(view))
+	return s.Render(w, r, status, view.Nonce, templates.SecurityPage(view), s.ProviderTargets()...)
 }
 
 func (s *Account) sessionsOf(r *http.Request, v *page.Visitor) (list []storage.Session, err error) {

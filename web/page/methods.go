@@ -2,6 +2,8 @@ package page
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"doorward/locale"
 	"doorward/oauth/identity"
@@ -90,4 +92,16 @@ func EnrolFault(err error) locale.Text {
 		return locale.New("The passkey could not be created. Try again.")
 	}
 	return locale.Text{}
+}
+
+// ProviderTargets are where the redirects after a form may lead that sends the browser to a provider, which may send it
+// further.
+func (s *Pages) ProviderTargets() (targets []string) {
+	for _, p := range s.identity.Providers() {
+		scheme, _, _ := strings.Cut(p.Origin(), "://")
+		if !slices.Contains(targets, scheme+":") {
+			targets = append(targets, scheme+":")
+		}
+	}
+	return targets
 }

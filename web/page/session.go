@@ -245,16 +245,16 @@ func (s *Pages) StartSession(
 }
 
 // Raise records that the user of a session, who has proved recently who they are, has just proved more by setting up a
-// second factor, so that they are not asked for it at once.
+// second factor, so that they are not asked for it at once. It is not recorded as a sign-in.
 func (s *Pages) Raise(
-	w http.ResponseWriter, r *http.Request, v *Visitor, by identity.Authentication, credential string,
+	w http.ResponseWriter, r *http.Request, v *Visitor, by identity.Authentication,
 ) (*Visitor, error) {
 	user, err := s.store.UserByID(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return nil, err
 	}
 	v.User = user
-	proof := identity.NewProof(user, credential, nil, identity.Authentication(v.Row.AMR).And(by...)...)
+	proof := identity.NewProof(user, "", nil, identity.Authentication(v.Row.AMR).And(by...)...)
 	return s.renewSession(w, r, v, &proof)
 }
 
@@ -307,7 +307,7 @@ func (s *Pages) openSession(
 		if err := proof.Take(ctx); err != nil {
 			return err
 		}
-		if err := change(ctx); err != nil {
+		if err := change(ctx); err != nil || proof.Credential == "" {
 			return err
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{

@@ -261,7 +261,7 @@ const (
 
 // rememberMethod notes by which method this browser signs in, if there are several.
 func (s *Handlers) rememberMethod(w http.ResponseWriter, method string) {
-	several := 0
+	several := len(s.identity.Providers())
 	for _, has := range []bool{s.TakesPasswords(), s.accounts.Links, s.identity.TakesPasskeys()} {
 		if has {
 			several++

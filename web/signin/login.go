@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -87,7 +88,8 @@ func (s *Handlers) showLogin(
 		view.AppName = a.Client.Name
 	}
 	s.chooseStep(r, &view)
-	return s.Render(w, r, status, view.Nonce, templates.LoginPage(view), formTarget(f)...)
+	targets := append(formTarget(f), s.ProviderTargets()...)
+	return s.Render(w, r, status, view.Nonce, templates.LoginPage(view), targets...)
 }
 
 // chooseStep sets what the sign-in page asks for and offers, and where it links to. It looks at no account.
@@ -129,10 +131,25 @@ func (s *Handlers) methods(r *http.Request, view *templates.LoginView) (list []t
 	if s.identity.TakesPasskeys() {
 		list = append(list, templates.LoginMethod{Kind: templates.LoginByPasskey})
 	}
-	last := s.lastMethod(r)
-	first := func(m templates.LoginMethod) bool { return m.Kind == last }
-	if i := slices.IndexFunc(list, first); i > 0 {
-		list = slices.Insert(slices.Delete(slices.Clone(list), i, i+1), 0, list[i])
+	own := "" // the provider for the domain of the address
+	for _, p := range s.identity.Providers() {
+		list = append(list, templates.LoginMethod{
+			Kind: templates.LoginByProvider, Provider: templates.ProviderOption{ID: p.ID(), Name: p.Name()},
+		})
+		if own == "" && p.OwnsDomain(strings.TrimSpace(view.Email)) {
+			own = p.ID()
+		}
+	}
+	first := cmp.Or(own, s.lastMethod(r))
+	i := slices.IndexFunc(list, func(m templates.LoginMethod) bool {
+		if m.Kind == templates.LoginByProvider {
+			return m.Provider.ID == first
+		}
+		return own == "" && m.Kind == first
+	})
+	if i > 0 {
+		m := list[i]
+		list = slices.Insert(slices.Delete(list, i, i+1), 0, m)
 	}
 	return list
 }

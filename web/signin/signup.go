@@ -206,7 +206,9 @@ func (s *Handlers) CompletePage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.showComplete(w, r, http.StatusOK, proof, templates.CompleteView{Page: s.NewPage(nil, "")})
+	return s.showComplete(w, r, http.StatusOK, proof, templates.CompleteView{
+		Page: s.NewPage(nil, ""), Name: identity.NameFrom(&proof),
+	})
 }
 
 func (s *Handlers) showComplete(
@@ -214,7 +216,9 @@ func (s *Handlers) showComplete(
 ) error {
 	view.Email, view.Token = proof.Email, s.secrets.FormToken(completeBinding(&proof)...)
 	view.Password = s.TakesPasswords()
-	if s.identity.TakesPasskeys() {
+	if p := s.identity.ProviderOf(&proof); p != nil {
+		view.Provider, view.Password = p.Name(), false
+	} else if s.identity.TakesPasskeys() {
 		// The passkey is for the user who does not exist yet, so it comes with their id.
 		user := storage.User{ID: storage.NewID("user"), Email: proof.Email}
 		request, err := s.identity.AskNewPasskey(r.Context(), &user, passkeyOfComplete(&proof))
@@ -253,7 +257,9 @@ func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 	if newUser.Password != "" {
 		by, credential = by.And(identity.ByPassword), "password"
 	}
-	if answer := form.Get("credential"); answer != "" && s.identity.TakesPasskeys() {
+	if s.identity.ProviderOf(&proof) != nil {
+		by, credential = s.identity.ByProviderOf(&proof), "provider"
+	} else if answer := form.Get("credential"); answer != "" && s.identity.TakesPasskeys() {
 		passkey, err := s.newPasskey(r, passkeyOfComplete(&proof), answer)
 		if err != nil {
 			oauth.LogFieldsOf(r.Context()).Cause = err
@@ -267,6 +273,9 @@ func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 	if faults := page.FieldErrors(err); faults != nil {
 		view.Errors = faults
 		return s.showComplete(w, r, http.StatusBadRequest, proof, view)
+	}
+	if errors.Is(err, identity.ErrConnected) { // by another sign-up at the same moment
+		return errors.Join(identity.ErrLink, err)
 	}
 	if err != nil {
 		return err
