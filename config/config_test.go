@@ -22,6 +22,7 @@ import (
 	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
+	"doorward/oauth/provider"
 	"doorward/web/gateway"
 	"doorward/web/gateway/route"
 )
@@ -75,7 +76,7 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 		Languages:   []string{"en", "de", "fr", "es", "ja"},
 		Mail:        Mail{Hourly: 1000},
 		SignUp:      "closed", SignUpApproval: "none",
-		SignIn: SignIn{Password: true, EmailLink: true},
+		SignIn: SignIn{Password: true, EmailLink: true, Passkey: true, SecondFactor: SecondFactorOptional},
 		Lifetimes: oauth.Lifetimes{
 			Access:             time.Hour,
 			Refresh:            168 * time.Hour,
@@ -136,7 +137,10 @@ mail: {url: "smtp://app:p%40ss@mail.example.com:587", from: Northwind <no-reply@
 sign_up: open
 sign_up_domains: {allow: [northwind.example, example.com], deny: [example.org]}
 sign_up_approval: administrator
-sign_in: {password: false, email_link: true}
+sign_in: {password: false, email_link: true, passkey: true, passkey_domain: example.com, second_factor: everyone}
+providers:
+  - {id: google, client_id: id, client_secret: env:GOOGLE_SECRET, scopes: [openid, email], domains: [acme.example], sign_up: false, trusted_email: true, two_factors: true}
+  - {id: acme, name: Acme, issuer: "https://login.acme.example", client_id: id, client_secret: secret}
 tokens:
   access_lifetime: 30m
   refresh_lifetime: 1d12h
@@ -204,6 +208,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 	c := mustLoad(t, fullConfig, map[string]string{
 		"LOGO": logo, "STYLESHEET": style, "MESSAGES": dir,
 		"MIGRATE_URL": "postgresql://owner@db.example.com/doorward", "SECRET_ONE": testSecret, "JWT_SECRET": testSecret + "!",
+		"GOOGLE_SECRET": "from the environment",
 	})
 	other := defaultResource("urn:example:other")
 	other.Keys.Prefix = "other"
@@ -227,7 +232,23 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		SignUp:         "open",
 		SignUpDomains:  Domains{Allow: []string{"northwind.example", "example.com"}, Deny: []string{"example.org"}},
 		SignUpApproval: "administrator",
-		SignIn:         SignIn{Password: false, EmailLink: true},
+		SignIn: SignIn{
+			Password: false, EmailLink: true, Passkey: true, PasskeyDomain: "example.com", SecondFactor: SecondFactorEveryone,
+		},
+		Providers: []Provider{
+			{
+				Config: provider.Config{
+					ID: "google", Kind: "google", ClientID: "id", ClientSecret: "from the environment", Scopes: []string{"openid", "email"},
+				},
+				Domains: []string{"acme.example"}, SignUp: false, TrustedEmail: true, TwoFactors: true,
+			},
+			{
+				Config: provider.Config{
+					ID: "acme", Name: "Acme", Issuer: "https://login.acme.example", ClientID: "id", ClientSecret: "secret",
+				},
+				SignUp: true,
+			},
+		},
 		Lifetimes: oauth.Lifetimes{
 			Access:          30 * time.Minute,
 			Refresh:         36 * time.Hour,

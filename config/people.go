@@ -160,11 +160,10 @@ func (p *parser) checkSignIn(c *Config) {
 		p.fault("sign_in.passkey_domain", "is %s, which is neither the host of the issuer, %s, nor a parent domain of it; "+
 			"correct it, or remove it", input.Quote(c.SignIn.PasskeyDomain), input.Quote(c.IssuerHost()))
 	}
-	// Without email, a user who has only a passkey could not get one in the first place.
-	passkeys := c.PasskeyDomain() != "" && c.SendsEmail()
-	if !c.SignIn.Password && !c.LinksByEmail() && !passkeys && len(c.Providers) == 0 && p.clean("providers") {
+	// A passkey alone is not enough: a user who loses it would have no way in.
+	if !c.SignIn.Password && !c.LinksByEmail() && len(c.Providers) == 0 && p.clean("providers") {
 		p.fault("sign_in.password", "is false, and links by email are off or email is not configured, so users could not "+
-			"sign in; use true, or set mail.url and sign_in.email_link")
+			"sign in, or not without the passkey that they have lost; use true, or set mail.url and sign_in.email_link")
 	}
 	if c.SignIn.SecondFactor != SecondFactorOptional && !c.SendsEmail() {
 		p.fault("sign_in.second_factor", "is %s: before users set one up, they prove their address by an email, but email is "+
@@ -181,9 +180,6 @@ func isDomainOf(domain, host string) bool {
 func checkPasskeyDomain(s string) error {
 	if err := checkHostname(s); err != nil {
 		return err
-	}
-	if s != strings.ToLower(s) {
-		return fmt.Errorf("has capital letters; use %s", input.Quote(strings.ToLower(s)))
 	}
 	if _, err := netip.ParseAddr(s); err == nil {
 		return errors.New("is an address; passkeys need a domain")

@@ -49,6 +49,7 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 		},
 		"security": {
 			{"post /settings/security/password", []string{"current_password", "new_password"}},
+			{"post /settings/security/totp", nil},
 			{"post /settings/security/sessions/s2/end", nil},
 			{"post /settings/security/sessions/s3/end", nil},
 			{"post /settings/security/sessions/end-others", nil},

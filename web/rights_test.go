@@ -47,6 +47,13 @@ func forms() []form {
 		{"POST /login/link", "it contains a secret token", "", none, false},
 		{"POST /login/email", "it sends an email to an address, within bounds", "", none, false},
 		{"POST /login/code", "it contains a code, and the browser that asked for it a cookie", "", none, false},
+		{"POST /login/passkey", "it contains the signature of a passkey", "", none, false},
+		{"POST /login/second", "it contains a code or the signature of a passkey", "", none, false},
+		{"POST /login/enrol", "the browser has proved a factor and the address", "", none, false},
+		{"POST /login/enrol/email", "the browser has proved a factor; it sends an email, within bounds", "", none, false},
+		{"POST /login/enrol/code", "it contains a code, and the browser that asked for it a cookie", "", none, false},
+		{"POST /login/{provider}", "decides nothing", "", none, false},
+		{"POST /login/{provider}/callback", "it contains a provider's code, and the browser a cookie", "", none, false},
 		{"POST /signup", "it sends an email to an address, within bounds", "", none, false},
 		{"POST /signup/code", "it contains a code, and the browser that asked for it a cookie", "", none, false},
 		{"POST /signup/link", "it contains a secret token", "", none, false},
@@ -67,6 +74,14 @@ func forms() []form {
 		{"POST /settings/security/password", "it always contains the old password", "", none, false},
 		{"POST /settings/security/sessions/{id}/end", "", "", none, false},
 		{"POST /settings/security/sessions/end-others", "", "confirmed=yes", own, false},
+		{"POST /settings/security/passkeys/new", "", "", own, true},
+		{"POST /settings/security/passkeys", "it contains a new passkey; see TestG18", "", none, false},
+		{"POST /settings/security/passkeys/{id}/rename", "there is none; see TestG18", "", none, false},
+		{"POST /settings/security/totp", "", "", own, true},
+		{"POST /settings/security/totp/confirm", "it contains a code; see TestG18", "", none, false},
+		{"POST /settings/security/recovery-codes", "", "", own, true},
+		{"POST /settings/security/providers/{provider}/connect", "there is none; see TestG28", "", none, false},
+		{"POST /settings/security/methods/{method}/remove", "asks first; see TestG18", "", none, false},
 		{"POST /settings/connected-apps/{id}/end", "", "", none, false},
 		{"POST /settings/connected-apps/end-all", "", "confirmed=yes", own, false},
 
@@ -91,7 +106,7 @@ func forms() []form {
 		{"POST /admin/users/{id}/refuse", "", "confirmed=yes", admin, false},
 		{"POST /admin/users/{id}/delete", "", "confirmed=yes", admin, false},
 		{"POST /admin/users/{id}/sessions/{session}/end", "", "confirmed=yes", admin, false},
-		{"POST /admin/users/{id}/methods/{method}/remove", "", "confirmed=yes", admin, false},
+		{"POST /admin/users/{id}/methods/{method}/remove", "", "confirmed=yes", admin, true},
 		{"POST /admin/users/{id}/sign-out", "", "confirmed=yes&apps=on", admin, false},
 		{"POST /admin/users/{id}/disable", "", "confirmed=yes", admin, false},
 		{"POST /admin/users/{id}/enable", "", "", admin, true},
@@ -248,7 +263,9 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 // session whose sign-in is more than five minutes old, such a form asks for the password and does nothing until it is
 // correct.
 func TestV13_EveryFormOfEveryPageHasADecision(t *testing.T) {
-	r := rig.Memory(t, rig.WithEmail())
+	o := rig.WithEmail()
+	o.Localhost = true // for passkeys
+	r := rig.Memory(t, o)
 	w := &pagesWorld{Rig: r, root: r.User("root@example.com", "Root", true)}
 	w.ws = r.Workspace("engines", "", w.root)
 	r.Join(w.ws, r.Alice, catalog.RoleViewer)

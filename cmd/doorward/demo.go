@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -21,14 +22,14 @@ import (
 	"doorward/storage"
 )
 
-// demoCommand runs a complete example on one machine: the server, a user, a third-party app, and an API that
-// introspects tokens.
+// demoCommand runs a complete example on one machine: the server, a user, a third-party app, an API that introspects
+// tokens, and another identity provider.
 type demoCommand struct {
 	Verbose bool `help:"Show the server's log."`
 }
 
 const (
-	demoPort     = "8080" // of the server; the app has 8090, the API 8091; if a port is taken, any free one
+	demoPort     = "8080" // of the server; if a port is taken, any free one
 	demoEmail    = "demo@example.com"
 	demoName     = "Dana Demo"
 	demoPassword = "seven lanterns by the canal"
@@ -56,15 +57,11 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 	if err := front.Close(); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
-	appSocket, err := demoListen(ctx, "8090")
+	others, err := demoListenAll(ctx)
 	if err != nil {
 		return err
 	}
-	apiSocket, err := demoListen(ctx, "8091")
-	if err != nil {
-		return errors.Join(err, appSocket.Close())
-	}
-	// The app and the API run at 127.0.0.1, and Doorward at localhost: all ports of a host share its cookies.
+	// The others run at 127.0.0.1, and Doorward at localhost: all ports of a host share its cookies.
 	c, err := config.Load("", map[string][]string{
 		"issuer":       {"http://localhost:" + port},
 		"listen":       {listen},
@@ -72,17 +69,21 @@ func (d demoCommand) Run(ctx context.Context, a *app) (err error) {
 		"database_url": {"sqlite:" + filepath.Join(dir, "doorward.db")},
 	}, func(string) string { return "" })
 	if err != nil {
-		return errors.Join(err, appSocket.Close(), apiSocket.Close())
+		return errors.Join(err, others.close())
 	}
 	c.Resources[0].Name = "Notes"
 	c.SignUp = config.SignUpOpen
+	lakeside := config.Provider{SignUp: true, TrustedEmail: true}
+	lakeside.ID, lakeside.Name, lakeside.Issuer = "lakeside", "Lakeside ID", others.provider.url()
+	lakeside.ClientID, lakeside.ClientSecret = "doorward-demo", rand.Text()
+	c.Providers = []config.Provider{lakeside}
 	c.Mail.URL, c.Mail.From = "dir:"+filepath.Join(dir, "mail"), "Doorward <no-reply@example.com>"
 	log := slog.New(slog.DiscardHandler)
 	if d.Verbose {
 		log = slog.New(slog.NewJSONHandler(a.stderr, nil))
 	}
 	return serve(ctx, c, log, printEmail(a.stdout), func(s *services, _ []string) error {
-		return startDemo(ctx, s, appSocket, apiSocket, a.stdout)
+		return startDemo(ctx, s, others, a.stdout)
 	})
 }
 
@@ -92,6 +93,38 @@ func printEmail(out io.Writer) func(mail.Message) {
 		text := strings.ReplaceAll(strings.TrimSpace(m.Text), "\n", "\n  | ")
 		_, _ = fmt.Fprintf(out, "\n  Email to %s: %s\n  | %s\n", m.To, m.Subject, text)
 	}
+}
+
+// demoSocket is where one of the other parties listens.
+type demoSocket struct{ net.Listener }
+
+func (s demoSocket) url() string { return "http://" + s.Addr().String() }
+
+// demoSockets are those of the parties beside the server.
+type demoSockets struct{ app, api, provider demoSocket }
+
+func (s *demoSockets) close() (err error) {
+	for _, x := range []demoSocket{s.app, s.api, s.provider} {
+		if x.Listener != nil {
+			err = errors.Join(err, x.Close())
+		}
+	}
+	return err
+}
+
+func demoListenAll(ctx context.Context) (*demoSockets, error) {
+	s := &demoSockets{}
+	for _, x := range []struct {
+		socket *demoSocket
+		port   string
+	}{{&s.app, "8090"}, {&s.api, "8091"}, {&s.provider, "8092"}} {
+		l, err := demoListen(ctx, x.port)
+		if err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+		x.socket.Listener = l
+	}
+	return s, nil
 }
 
 // demoListen opens a socket on the port or, if that is taken, on any free one.
@@ -107,9 +140,10 @@ func demoListen(ctx context.Context, port string) (net.Listener, error) {
 	return l, nil
 }
 
-// startDemo creates the user, registers the app and the API with the functions that the commands use, and starts both.
-func startDemo(ctx context.Context, s *services, appSocket, apiSocket net.Listener, out io.Writer) error {
-	appURL, apiURL := "http://"+appSocket.Addr().String(), "http://"+apiSocket.Addr().String()
+// startDemo creates the user, registers the app and the API with the functions that the commands use, and starts them
+// and the provider.
+func startDemo(ctx context.Context, s *services, others *demoSockets, out io.Writer) error {
+	appURL, apiURL := others.app.url(), others.api.url()
 	if _, err := s.identity.CreateUser(
 		ctx,
 		identity.NewUser{Email: demoEmail, Name: demoName, Password: demoPassword, Admin: true},
@@ -146,7 +180,17 @@ func startDemo(ctx context.Context, s *services, appSocket, apiSocket net.Listen
 	if err != nil {
 		return err
 	}
-	for socket, handler := range map[net.Listener]http.Handler{appSocket: thirdParty, apiSocket: api} {
+	known := s.config.Providers[0]
+	lakeside, err := demo.NewProvider(known.Issuer, demo.ProviderClient{
+		ID: known.ClientID, Secret: known.ClientSecret, Site: s.config.Issuer,
+		RedirectURI: s.config.Issuer + "/login/" + known.ID + "/callback",
+	})
+	if err != nil {
+		return err
+	}
+	for socket, handler := range map[net.Listener]http.Handler{
+		others.app: thirdParty, others.api: api, others.provider: lakeside,
+	} {
 		server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 		context.AfterFunc(ctx, func() { _ = server.Close() })
 		go func() { _ = server.Serve(socket) }() // returns when ctx is done
@@ -160,9 +204,10 @@ Doorward is running, with a database that is deleted when you stop it.
 
   Doorward itself   %s
   The API           %s/notes        asks Doorward about each token
+  Lakeside ID       %s        another identity provider; sign in at Doorward with it
 
 Stop with Ctrl-C.
-`, appURL, demoEmail, demoPassword, s.config.Issuer, apiURL)
+`, appURL, demoEmail, demoPassword, s.config.Issuer, apiURL, known.Issuer)
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}

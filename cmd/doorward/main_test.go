@@ -147,7 +147,7 @@ func TestCommandsAreThoseOfThisVersion(t *testing.T) {
 	walk(parser.Model.Node, "")
 	want := []string{
 		"serve", "demo", "check", "migrate", "health",
-		"user create", "user list", "user disable", "user enable", "user delete", "user password", "user sign-in-link", "user sign-out", "user update",
+		"user create", "user list", "user disable", "user enable", "user factor remove", "user delete", "user password", "user sign-in-link", "user sign-out", "user update",
 		"user admin", "user approve", "user invite", "user refuse", "user reset", "user sessions",
 		"client create", "client list", "client show", "client update", "client disable", "client enable", "client delete", "client secret rotate",
 		"workspace create", "workspace list", "workspace update", "workspace disable", "workspace enable", "workspace delete", "workspace invite",

@@ -64,15 +64,18 @@ func (c secretReseal) Run(ctx context.Context, a *app) error {
 			SigningKeys int `json:"signing_keys"`
 			Answers     int `json:"answers"` // stored responses to requests with an Idempotency-Key
 			Emails      int `json:"emails"`  // that wait, with a link or a code
-		}{done.SigningKeys, done.Answers, done.Emails}
+			// Authenticators are the secrets of users' authenticator apps.
+			Authenticators int `json:"authenticators"`
+		}{done.SigningKeys, done.Answers, done.Emails, done.Authenticators}
 		return c.print(a, row, func(w io.Writer) {
 			_, _ = fmt.Fprintf(
 				w,
-				"Encrypted %d signing keys, %d stored responses and %d emails to send with the first secret. The rest were "+
-					"already encrypted with it.\n",
+				"Encrypted %d signing keys, %d stored responses, %d emails to send and the secrets of %d authenticator apps with "+
+					"the first secret. The rest were already encrypted with it.\n",
 				row.SigningKeys,
 				row.Answers,
 				row.Emails,
+				row.Authenticators,
 			)
 		})
 	})

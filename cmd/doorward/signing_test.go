@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -126,13 +127,23 @@ func testSecretReseal(t *testing.T, c *cli) {
 			t.Fatal(err)
 		}
 	})
+	user := storage.User{ID: storage.NewID("user"), Email: "totp@example.com"}
+	c.onServer(func(s *services) {
+		ctx := storage.System(t.Context())
+		sealed := s.secrets.Seal(seal.TOTPPurpose(user.ID), []byte("shared"))
+		if err := errors.Join(
+			s.store.InsertUser(ctx, &user), s.store.InsertTOTP(ctx, storage.TOTP{UserID: user.ID, Sealed: sealed}),
+		); err != nil {
+			t.Fatal(err)
+		}
+	})
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 ||
-		done["emails"] != 0.0 {
+		done["emails"] != 0.0 || done["authenticators"] != 0.0 {
 		t.Errorf("under its own secret: %v", done)
 	}
 	set(fresh, old)
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 2.0 || done["answers"] != 1.0 ||
-		done["emails"] != 1.0 {
+		done["emails"] != 1.0 || done["authenticators"] != 1.0 {
 		t.Errorf("under another one: %v", done)
 	}
 	if done := c.object("", "secret", "reseal"); done["signing_keys"] != 0.0 || done["answers"] != 0.0 {
@@ -142,6 +153,13 @@ func testSecretReseal(t *testing.T, c *cli) {
 	c.onServer(func(s *services) {
 		if err := s.keyring.Maintain(t.Context()); err != nil {
 			t.Errorf("without the old secret: %v", err)
+		}
+		app, err := s.store.TOTPOf(storage.System(t.Context()), user.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if secret, err := s.secrets.Open(seal.TOTPPurpose(user.ID), app.Sealed); string(secret) != "shared" || err != nil {
+			t.Errorf("the secret of an authenticator app without the old secret: %q, %v", secret, err)
 		}
 		kept, err := s.store.KeptAnswer(storage.System(t.Context()), digest)
 		if err != nil {

@@ -10,14 +10,14 @@ import (
 )
 
 // Resealed counts the values in the database that Reseal has sealed under the first master secret.
-type Resealed struct{ SigningKeys, Answers, Emails int }
+type Resealed struct{ SigningKeys, Answers, Emails, Authenticators int }
 
 // resealBatch is how many answers or emails one query reads.
 const resealBatch = 500
 
 // Reseal seals, under the first master secret, the values in the database that are sealed under another one: the
-// private halves of signing keys, the answers stored for an Idempotency-Key, whose purpose answerPurpose returns, and
-// the links and codes of emails that wait. If a value is sealed under a secret that is not in the list, it does the
+// private halves of signing keys, the answers stored for an Idempotency-Key, whose purpose answerPurpose returns, the
+// links and codes of emails that wait, and the secrets of users' authenticator apps. If a value is sealed under a secret that is not in the list, it does the
 // others and returns an error.
 func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) string) (Resealed, error) {
 	ctx = storage.System(ctx)
@@ -90,6 +90,25 @@ func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) 
 				return done, fmt.Errorf("reseal emails: %w", err)
 			}
 			done.Emails += n
+		}
+		if len(page) < resealBatch {
+			break
+		}
+	}
+	for after := ""; ; {
+		page, err := r.store.SealedTOTPs(ctx, after, resealBatch)
+		if err != nil {
+			return done, fmt.Errorf("reseal authenticator apps: %w", err)
+		}
+		for _, x := range page {
+			after = x.UserID
+			n, err := reseal(seal.TOTPPurpose(x.UserID), x.Sealed, func(sealed string) error {
+				return r.store.ResealTOTP(ctx, x.UserID, x.Sealed, sealed)
+			})
+			if err != nil {
+				return done, fmt.Errorf("reseal authenticator apps: %w", err)
+			}
+			done.Authenticators += n
 		}
 		if len(page) < resealBatch {
 			return done, errors.Join(lost...)

@@ -14,6 +14,7 @@ import (
 	"github.com/pquerna/otp"
 	"github.com/pquerna/otp/totp"
 
+	"doorward/oauth/seal"
 	"doorward/storage"
 )
 
@@ -47,9 +48,6 @@ type sealedTOTP struct {
 }
 
 const purposeTOTPSetup = "totp setup"
-
-// totpPurpose is the purpose of the sealed secret of a user.
-func totpPurpose(userID string) string { return "totp " + userID }
 
 // NewTOTP makes a secret for a user's authenticator app. binding is what its first code has to come back with, such as
 // the id of a session.
@@ -120,7 +118,7 @@ func (s *Service) EnableTOTP(
 			return ErrDisabled
 		}
 		err = s.store.InsertTOTP(ctx, storage.TOTP{
-			UserID: user.ID, Step: step, Sealed: s.secrets.Seal(totpPurpose(user.ID), x.Secret),
+			UserID: user.ID, Step: step, Sealed: s.secrets.Seal(seal.TOTPPurpose(user.ID), x.Secret),
 		})
 		if errors.Is(err, storage.ErrExists) {
 			return ErrTOTPOn
@@ -213,7 +211,7 @@ func (s *Service) checkTOTP(ctx context.Context, user storage.User, code string)
 	if err != nil {
 		return Proof{}, fmt.Errorf("count a try of a one-time password: %w", err)
 	}
-	secret, err := s.secrets.Open(totpPurpose(user.ID), t.Sealed)
+	secret, err := s.secrets.Open(seal.TOTPPurpose(user.ID), t.Sealed)
 	if err != nil {
 		return Proof{}, fmt.Errorf("open the secret of an authenticator app: %w", err)
 	}

@@ -2,6 +2,7 @@ package security
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -407,13 +408,19 @@ func TestV63_DeletingAUserListsWhatGoesWithThem(t *testing.T) {
 // A link that an operator creates is recorded, and the user is told, but the email does not contain the link.
 func TestG06_OperatorsLinkIsToldAndRecorded(t *testing.T) {
 	rig.Each(t, rig.Options{Emails: true}, func(t *testing.T, r *rig.Rig) {
-		token, err := r.Identity.SignInLink(context.Background(), r.Alice.ID)
+		root := r.User("root@example.com", "Root", true)
+		token, err := r.Identity.SignInLink(context.Background(), root.ID)
 		ok(t, err)
-		if m := oneEmail(t, r.Mail(), r.Alice.Email, "A sign-in link"); strings.Contains(m.Text+m.HTML, token) {
+		if m := oneEmail(t, r.Mail(), root.Email, "A sign-in link"); strings.Contains(m.Text+m.HTML, token) {
 			t.Error("the email contains the link")
 		}
-		if recorded(t, r, "login.link_created", r.Alice.ID) != 1 {
+		if recorded(t, r, "login.link_created", root.ID) != 1 {
 			t.Error("the link is not recorded")
+		}
+		// There are links for administrators only, since they stand for every factor.
+		_, err = r.Identity.SignInLink(context.Background(), r.Alice.ID)
+		if !errors.Is(err, identity.ErrNotAdministrator) || recorded(t, r, "login.link_created", r.Alice.ID) != 0 {
+			t.Errorf("a link for a user who is not an administrator: %v", err)
 		}
 	})
 }

@@ -231,7 +231,7 @@ func TestV33_AnAdministratorCanAlwaysSignIn(t *testing.T) {
 
 func TestV33_ASignInLinkGivesOneSession(t *testing.T) {
 	rig.Each(t, rig.Options{AtOnce: true}, func(t *testing.T, r *rig.Rig) {
-		link := signInLink(t, r, r.Alice)
+		link := signInLink(t, r, r.User("root@example.com", "Root", true))
 		word := strings.TrimPrefix(link, "/login/link?word=")
 		var good atomic.Int64
 		rig.AtOnce(64, func(int) {
@@ -248,6 +248,7 @@ func TestV33_ASignInLinkGivesOneSession(t *testing.T) {
 
 func TestV33_ASignInLinkExpires(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
+		r.User("root@example.com", "Root", true) // so that the others can be disabled and deleted
 		for name, end := range map[string]func(u storage.User){
 			"after 15 minutes": func(storage.User) { r.Advance(identity.SignInLinkLifetime) },
 			"with a new password": func(u storage.User) {
@@ -261,7 +262,7 @@ func TestV33_ASignInLinkExpires(t *testing.T) {
 			},
 			"with the user": func(u storage.User) { _ = r.Store.DeleteUser(r.System(), u.ID) },
 		} {
-			u := r.User(strings.ReplaceAll(name, " ", "-")+"@example.com", "Person", false)
+			u := r.User(strings.ReplaceAll(name, " ", "-")+"@example.com", "Person", true)
 			link := signInLink(t, r, u)
 			wantPage(t, r.Browser().Get(link), http.StatusOK)
 			end(u)
@@ -270,7 +271,7 @@ func TestV33_ASignInLinkExpires(t *testing.T) {
 			wantPage(t, b.PostForm("/login/link", url.Values{"word": {strings.TrimPrefix(link, "/login/link?word=")}}),
 				http.StatusBadRequest)
 		}
-		disabled := r.User("disabled@example.com", "Disabled", false)
+		disabled := r.User("disabled@example.com", "Disabled", true)
 		if err := r.Store.DisableUser(r.System(), disabled.ID); err != nil {
 			t.Fatal(err)
 		}

@@ -293,8 +293,29 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"POST /admin/users/{id}/sign-out": {
 				{page, post("/admin/users/"+r.Alice.ID+"/sign-out", url.Values{"confirmed": {"yes"}})},
 			},
-			"GET /login/code":   {{page, get("/login/code?flow=" + url.QueryEscape(consent.Get("flow")))}},
-			"POST /login/code":  {{page, post("/login/code", url.Values{"flow": {consent.Get("flow")}, "code": {"12345678"}})}},
+			"GET /login/code":  {{page, get("/login/code?flow=" + url.QueryEscape(consent.Get("flow")))}},
+			"POST /login/code": {{page, post("/login/code", url.Values{"flow": {consent.Get("flow")}, "code": {"12345678"}})}},
+			// The browser has proved no factor, so it goes to the sign-in page; see TestG18 for one that has.
+			"GET /login/second": nil, "POST /login/second": {{page, post("/login/second", nil)}},
+			"GET /login/enrol": nil, "POST /login/enrol": nil, "POST /login/enrol/email": nil,
+			"GET /login/enrol/code": nil, "POST /login/enrol/code": nil,
+			// There are neither passkeys nor providers here; see TestG15 and TestG25.
+			"GET /login/passkey": nil, "POST /login/passkey": nil,
+			"POST /login/{provider}": nil, "GET /login/{provider}/callback": nil, "POST /login/{provider}/callback": nil,
+			"POST /settings/security/passkeys/new": {{page, post("/settings/security/passkeys/new", nil)}},
+			"POST /settings/security/passkeys":     {{page, post("/settings/security/passkeys", nil)}},
+			"GET /settings/security/passkeys/{id}": {{page, get("/settings/security/passkeys/passkey_x")}},
+			"POST /settings/security/passkeys/{id}/rename": {
+				{page, post("/settings/security/passkeys/passkey_x/rename", url.Values{"name": {"New"}})},
+			},
+			"POST /settings/security/totp":           {{page, post("/settings/security/totp", nil)}},
+			"POST /settings/security/totp/confirm":   {{page, post("/settings/security/totp/confirm", nil)}},
+			"POST /settings/security/recovery-codes": {{page, post("/settings/security/recovery-codes", nil)}},
+			"POST /settings/security/providers/{provider}/connect": {
+				{page, post("/settings/security/providers/acme/connect", nil)},
+			},
+			"GET /settings/security/methods/{method}/remove":  {{page, get("/settings/security/methods/password/remove")}},
+			"POST /settings/security/methods/{method}/remove": {{page, post("/settings/security/methods/password/remove", nil)}},
 			"GET /signup/link":  {{page, get("/signup/link?word=x")}},
 			"POST /signup/link": {{page, post("/signup/link", url.Values{"word": {"x"}})}},
 			"GET /reset":        {{page, get("/reset?word=x")}},

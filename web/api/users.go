@@ -188,6 +188,7 @@ func (a *API) users() []operation {
 			answer: List[UserSession]{Data: []UserSession{{
 				ID: "session_" + exampleUUID, UserAgent: ptr("Mozilla/5.0"), IPAddress: ptr("192.0.2.1"),
 				SignedInAt: exampleTime, LastSeenAt: exampleTime, ExpiresAt: exampleTime,
+				AMR: []string{identity.ByPassword}, ACR: identity.LevelOne,
 			}}},
 		}), a.listUserSessions),
 		on(with(operation{
@@ -500,7 +501,7 @@ func (a *API) listUserSessions(ctx context.Context, c *call, q *Page, _ *none) (
 		return UserSession{
 			ID: x.ID, UserAgent: stringOrNil(x.UserAgent), IPAddress: stringOrNil(x.Address),
 			SignedInAt: Moment(x.AuthTime), LastSeenAt: Moment(x.SeenAt), ExpiresAt: Moment(x.ExpiresAt),
-			AMR: x.AMR, ACR: x.ACR,
+			AMR: append([]string{}, x.AMR...), ACR: x.ACR,
 		}
 	}), nil
 }

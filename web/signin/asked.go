@@ -76,7 +76,7 @@ func (s *Handlers) EmailLink(w http.ResponseWriter, r *http.Request) error {
 			Page: s.NewPage(nil, ""), Flow: sealed, Email: page.Clean(email, 320), Error: page.Joined(faults),
 		})
 	}
-	s.rememberMethod(w, templates.LoginByLink)
+	s.rememberMethod(w, r, templates.LoginByLink)
 	return page.Redirect(w, "/login/code?flow="+url.QueryEscape(sealed))
 }
 
@@ -259,15 +259,9 @@ const (
 	methodLifetime = 180 * 24 * time.Hour
 )
 
-// rememberMethod notes by which method this browser signs in, if there are several.
-func (s *Handlers) rememberMethod(w http.ResponseWriter, method string) {
-	several := len(s.identity.Providers())
-	for _, has := range []bool{s.TakesPasswords(), s.accounts.Links, s.identity.TakesPasskeys()} {
-		if has {
-			several++
-		}
-	}
-	if several < 2 {
+// rememberMethod notes by which method this browser signs in. The password is the first one anyway.
+func (s *Handlers) rememberMethod(w http.ResponseWriter, r *http.Request, method string) {
+	if last := s.lastMethod(r); last == method || last == "" && method == templates.LoginByPassword {
 		return
 	}
 	s.SetCookie(w, methodCookie, method, methodLifetime)

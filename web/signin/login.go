@@ -221,7 +221,7 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.countLogin("ok")
-	s.rememberMethod(w, templates.LoginByPassword)
+	s.rememberMethod(w, r, templates.LoginByPassword)
 	oauth.LogFieldsOf(r.Context()).Subject = user.ID
 	proof := identity.NewProof(user, "password", nil, identity.ByPassword)
 	return s.proved(w, r, old, &proof, sealed, func(v *page.Visitor) error {

@@ -73,7 +73,7 @@ func (s *Handlers) Passkey(w http.ResponseWriter, r *http.Request) error {
 		var v *page.Visitor
 		if v, err = s.StartSession(w, r, old, &proof); err == nil {
 			s.countLogin("ok")
-			s.rememberMethod(w, templates.LoginByPasskey)
+			s.rememberMethod(w, r, templates.LoginByPasskey)
 			oauth.LogFieldsOf(r.Context()).Subject = v.User.ID
 			return s.goOn(w, r, f, a, v, sealed)
 		}

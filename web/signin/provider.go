@@ -243,7 +243,7 @@ func (s *Handlers) signInFrom(
 	case err != nil:
 		return err
 	}
-	s.rememberMethod(w, x.Provider.ID())
+	s.rememberMethod(w, r, x.Provider.ID())
 	err = s.proved(w, r, old, &proof, a.Flow, func(v *page.Visitor) error {
 		s.countLogin("ok")
 		oauth.LogFieldsOf(r.Context()).Subject = v.User.ID
