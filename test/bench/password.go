@@ -184,7 +184,7 @@ func (p person) signIn(ctx context.Context, email string) (status int, err error
 		Transport: p.transport, Jar: jar, Timeout: 30 * time.Second,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	_, page, err := p.send(ctx, browser, http.MethodGet, nil)
+	_, page, err := p.send(ctx, browser, http.MethodGet, "/login", nil)
 	if err != nil {
 		return 0, err
 	}
@@ -192,7 +192,7 @@ func (p person) signIn(ctx context.Context, email string) (status int, err error
 	if flow == nil {
 		return 0, fmt.Errorf("no form on the sign-in page: %.300s", page)
 	}
-	status, page, err = p.send(ctx, browser, http.MethodPost,
+	status, page, err = p.send(ctx, browser, http.MethodPost, "/login",
 		url.Values{"flow": {string(flow[1])}, "email": {email}, "password": {password}})
 	if err == nil && status != http.StatusSeeOther && status != http.StatusTooManyRequests {
 		err = fmt.Errorf("sign-in of %s: %d: %.2000s", email, status, page)
@@ -200,8 +200,10 @@ func (p person) signIn(ctx context.Context, email string) (status int, err error
 	return status, err
 }
 
-func (p person) send(ctx context.Context, browser *http.Client, method string, form url.Values) (int, []byte, error) {
-	q, err := http.NewRequestWithContext(ctx, method, p.server+"/login", strings.NewReader(form.Encode()))
+func (p person) send(
+	ctx context.Context, browser *http.Client, method, path string, form url.Values,
+) (int, []byte, error) {
+	q, err := http.NewRequestWithContext(ctx, method, p.server+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		return 0, nil, err
 	}

@@ -10,15 +10,15 @@ import (
 	"math/big"
 )
 
-// idTokenSigner signs ID tokens with RS256, the one algorithm that each OpenID Connect provider must have (OpenID Connect
-// Discovery, section 3).
+// idTokenSigner signs ID tokens with RS256, the one algorithm that each OpenID Connect provider must have (OpenID
+// Connect Discovery, section 3).
 type idTokenSigner struct {
 	key *rsa.PrivateKey
 	id  string
 }
 
-// newIDTokenSigner returns a signer with a new key of the smallest size that RS256 allows (RFC 7518, section 3.3). The key
-// lasts as long as the demo.
+// newIDTokenSigner returns a signer with a new key of the smallest size that RS256 allows (RFC 7518, section 3.3). The
+// key lasts as long as the demo.
 func newIDTokenSigner() (*idTokenSigner, error) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

@@ -326,7 +326,8 @@ func TestProviderSaysWhatItIs(t *testing.T) {
 	if d["issuer"] != lakesideIssuer || d["token_endpoint"] != lakesideIssuer+"/token" {
 		t.Errorf("discovery: %v", d)
 	}
-	if w := l.get("/"); w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "http://localhost:8080/settings/security") {
+	if w := l.get("/"); w.Code != http.StatusOK ||
+		!strings.Contains(w.Body.String(), "http://localhost:8080/settings/security") {
 		t.Errorf("the first page: %d %s", w.Code, w.Body)
 	}
 	if w := l.get("/lakeside.css"); !strings.Contains(w.Body.String(), ".people") ||
