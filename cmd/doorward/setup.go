@@ -20,7 +20,7 @@ func (c setupLinkCommand) Run(ctx context.Context, a *app) error {
 		if link == "" {
 			return errors.New(
 				"users already exist; to make one an administrator, run: doorward user update ADDRESS --admin; " +
-					"for a user who lost their password, run: doorward user sign-in-link ADDRESS",
+					"for an administrator who lost their password, run: doorward user sign-in-link ADDRESS",
 			)
 		}
 		return c.print(a, map[string]string{"url": link}, func(w io.Writer) { _, _ = fmt.Fprintln(w, link) })

@@ -79,19 +79,21 @@ func (x *ProviderSignIn) Proven() bool {
 func (s *Service) FinishProvider(
 	ctx context.Context, p *Provider, a provider.Attempt, params url.Values,
 ) (ProviderSignIn, error) {
-	x := ProviderSignIn{Provider: p}
-	err := s.store.UseChallenge(storage.System(ctx), "state "+a.State, s.store.Now().Add(2*ProviderLifetime))
+	account, err := p.Finish(ctx, a, params)
+	x := ProviderSignIn{Provider: p, Account: account}
+	if err != nil {
+		return x, err
+	}
+	if len(p.Domains) > 0 && !p.OwnsDomain(x.Account.Email) {
+		return x, ErrForeignDomain
+	}
+	// Only now, so that a visitor who makes up answers adds no rows.
+	err = s.store.UseChallenge(storage.System(ctx), "state "+a.State, s.store.Now().Add(2*ProviderLifetime))
 	if errors.Is(err, storage.ErrConsumed) {
 		return x, fmt.Errorf("%w: the state was used before", provider.ErrAnswer)
 	}
 	if err != nil {
 		return x, fmt.Errorf("use the state of a provider: %w", err)
-	}
-	if x.Account, err = p.Finish(ctx, a, params); err != nil {
-		return x, err
-	}
-	if len(p.Domains) > 0 && !p.OwnsDomain(x.Account.Email) {
-		return x, ErrForeignDomain
 	}
 	return x, nil
 }

@@ -199,8 +199,8 @@ func (s *Pages) StartSession(
 	w http.ResponseWriter, r *http.Request, old *Visitor, proof *identity.Proof,
 ) (*Visitor, error) {
 	user := proof.User
-	// Emailed links and codes are counted where they are asked for.
-	if !slices.Contains(proof.By, identity.ByEmail) {
+	// Emailed links and codes are counted where they are asked for, and a link from an operator always works.
+	if !slices.Contains(proof.By, identity.ByEmail) && proof.Credential != "sign_in_link" {
 		if err := s.management.TakeSignIn(r.Context(), user.ID); err != nil {
 			return nil, err
 		}
