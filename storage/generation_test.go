@@ -125,6 +125,7 @@ var unannounced = map[string]string{
 	"UsePasskey":            ofSessions,
 	"RenamePasskey":         ofSessions,
 	"DeletePasskey":         ofSessions,
+	"CountPasskeys":         ofSessions,
 	"OfferPasskey":          notDecisive,
 	"UseChallenge":          ofSessions,
 	"InsertTOTP":            ofSessions,

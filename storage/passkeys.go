@@ -41,14 +41,22 @@ func (s *Store) InsertPasskey(ctx context.Context, k Passkey) error {
 			k.PublicKey, k.Counter, k.BackupEligible, k.BackedUp, k.Model, k.Name, s.Now(), k.UsedAt); err != nil {
 			return err
 		}
-		return s.countPasskeys(ctx, k.UserID)
+		return s.countPasskeys(ctx, k.UserID, k.Domain)
 	})
 }
 
-// countPasskeys writes the number of a user's passkeys into the user's row.
-func (s *Store) countPasskeys(ctx context.Context, userID string) error {
+// countPasskeys writes the number of a user's passkeys of a domain into the user's row.
+func (s *Store) countPasskeys(ctx context.Context, userID, domain string) error {
 	return s.execOne(ctx, ErrNotFound, plain(`UPDATE users SET passkeys = (SELECT count(*) FROM passkeys
-		WHERE user_id = $1) WHERE id = $1`), userID)
+		WHERE user_id = $1 AND domain = $2) WHERE id = $1`), userID, domain)
+}
+
+// CountPasskeys writes the number of passkeys of a domain into the row of every user who has a passkey of any domain. The
+// others do not work until the domain is changed back.
+func (s *Store) CountPasskeys(ctx context.Context, domain string) error {
+	_, err := s.exec(ctx, plain(`UPDATE users SET passkeys = (SELECT count(*) FROM passkeys k WHERE k.user_id = users.id
+		AND k.domain = $1) WHERE id IN (SELECT user_id FROM passkeys)`), domain)
+	return err
 }
 
 // PasskeyByCredential finds a passkey by what its authenticator calls it, with its user. It returns ErrNotFound if
@@ -59,10 +67,10 @@ func (s *Store) PasskeyByCredential(ctx context.Context, credentialID []byte) (k
 	return k, u, err
 }
 
-// PasskeysOf lists a user's passkeys, the oldest first.
-func (s *Store) PasskeysOf(ctx context.Context, userID string) ([]Passkey, error) {
+// PasskeysOf lists a user's passkeys of a domain, the oldest first.
+func (s *Store) PasskeysOf(ctx context.Context, userID, domain string) ([]Passkey, error) {
 	return collect(ctx, s, (*Passkey).fields, plain(`SELECT `+passkeyColumns+` FROM passkeys k WHERE k.user_id = $1
-		ORDER BY k.created_at, k.id LIMIT 1000`), userID)
+		AND k.domain = $2 ORDER BY k.created_at, k.id LIMIT 1000`), userID, domain)
 }
 
 // UsePasskey records a use of a passkey with the new counter and whether it is backed up. It returns ErrConsumed if the
@@ -78,14 +86,14 @@ func (s *Store) RenamePasskey(ctx context.Context, userID, id, name string) erro
 		name)
 }
 
-// DeletePasskey removes a user's passkey. It returns ErrNotFound if they do not have it.
-func (s *Store) DeletePasskey(ctx context.Context, userID, id string) error {
+// DeletePasskey removes a user's passkey of a domain. It returns ErrNotFound if they do not have it.
+func (s *Store) DeletePasskey(ctx context.Context, userID, id, domain string) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if err := s.execOne(ctx, ErrNotFound, plain(`DELETE FROM passkeys WHERE id = $2 AND user_id = $1`), userID,
-			id); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, plain(`DELETE FROM passkeys WHERE id = $2 AND user_id = $1 AND domain = $3`),
+			userID, id, domain); err != nil {
 			return err
 		}
-		return s.countPasskeys(ctx, userID)
+		return s.countPasskeys(ctx, userID, domain)
 	})
 }
 

@@ -360,7 +360,11 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	"DeletePasskey": func(ctx context.Context, s *storage.Store, w *world) error {
 		k := w.passkey()
 		err := errors.Join(s.InsertPasskey(ctx, k), s.InsertPasskey(ctx, w.passkey()))
-		return errors.Join(err, s.DeletePasskey(ctx, w.user.ID, k.ID))
+		return errors.Join(err, s.DeletePasskey(ctx, w.user.ID, k.ID, k.Domain))
+	},
+	"CountPasskeys": func(ctx context.Context, s *storage.Store, w *world) error {
+		k := w.passkey()
+		return errors.Join(s.InsertPasskey(ctx, k), s.CountPasskeys(ctx, "another.example"))
 	},
 	"OfferPasskey": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.OfferPasskey(ctx, w.user.ID, s.Now())

@@ -9,6 +9,8 @@ const (
 	SettingSecretFingerprint = "secret_fingerprint" // of the first master secret
 	// SettingSetupToken is the hex SHA-256 of the token with which the first administrator is created.
 	SettingSetupToken = "setup_word"
+	// SettingPasskeyDomain is the domain whose passkeys are counted in the rows of users.
+	SettingPasskeyDomain = "passkey_domain"
 
 	// settingUncounted is the time of the last wrong password that counted for no account.
 	settingUncounted      = "password_failure_uncounted"

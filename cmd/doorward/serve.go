@@ -129,6 +129,11 @@ func serve(
 	if err != nil {
 		return err
 	}
+	if changed, err := server.identity.BindPasskeys(ctx); err != nil {
+		return err
+	} else if changed {
+		log.Warn("passkeys that were created for another domain do not work", "passkey_domain", c.PasskeyDomain())
+	}
 	if err := server.keyring.Maintain(ctx); err != nil {
 		return err
 	}

@@ -53,8 +53,8 @@ func (s *Service) methods(ctx context.Context, u *storage.User) (list []Method, 
 			ID: MethodPassword, Kind: MethodPassword, Since: u.PasswordChangedAt, Locked: u.PasswordFailures >= failuresBound,
 		})
 	}
-	if u.Passkeys > 0 {
-		passkeys, err := s.store.PasskeysOf(ctx, u.ID)
+	if s.HasPasskey(u) {
+		passkeys, err := s.store.PasskeysOf(ctx, u.ID, s.passkeys.Config.RPID)
 		if err != nil {
 			return nil, err
 		}
@@ -236,7 +236,7 @@ func (s *Service) removeOne(ctx context.Context, user *storage.User, m Method, a
 		}
 		return s.changed(ctx, user, passwordRemoved, user.ID, "")
 	case MethodPasskey:
-		if err := s.store.DeletePasskey(ctx, user.ID, m.ID); err != nil {
+		if err := s.store.DeletePasskey(ctx, user.ID, m.ID, s.passkeys.Config.RPID); err != nil {
 			return err
 		}
 		return s.changed(ctx, user, passkeyRemoved, m.ID, m.Name)

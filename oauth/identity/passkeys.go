@@ -79,6 +79,31 @@ func newPasskeys(p Passkeys) (*webauthn.WebAuthn, error) {
 	return w, nil
 }
 
+// BindPasskeys makes the passkeys of the configured domain those that count. If it is another domain than before, users
+// have only those that they created for this one. Call it at start, after the migrations. changed reports that it was
+// another one, with passkeys.
+func (s *Service) BindPasskeys(ctx context.Context) (changed bool, err error) {
+	if s.passkeys == nil {
+		return false, nil
+	}
+	domain := s.passkeys.Config.RPID
+	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+		before, err := s.store.SettingOr(ctx, storage.SettingPasskeyDomain, domain)
+		if err != nil || before == domain {
+			return err
+		}
+		changed = true
+		if err := s.store.SetSetting(ctx, storage.SettingPasskeyDomain, domain); err != nil {
+			return err
+		}
+		return s.store.CountPasskeys(ctx, domain)
+	})
+	if err != nil {
+		return false, fmt.Errorf("passkeys: %w", err)
+	}
+	return changed, nil
+}
+
 // PasskeyRequest is what a page gives to the browser, and gets back with its answer.
 type PasskeyRequest struct {
 	// Options are the argument of navigator.credentials.get or create, as JSON (Web Authentication, section 5.1.8).
@@ -210,7 +235,7 @@ func (s *Service) AskNewPasskey(ctx context.Context, user *storage.User, binding
 	var have []storage.Passkey
 	if user.Passkeys > 0 {
 		var err error
-		if have, err = s.store.PasskeysOf(storage.System(ctx), user.ID); err != nil {
+		if have, err = s.store.PasskeysOf(storage.System(ctx), user.ID, s.passkeys.Config.RPID); err != nil {
 			return PasskeyRequest{}, fmt.Errorf("look up passkeys: %w", err)
 		}
 	}
@@ -347,7 +372,10 @@ func (s *Service) RenamePasskey(ctx context.Context, userID, id, name string) er
 
 // Passkeys lists a user's passkeys, the oldest first.
 func (s *Service) Passkeys(ctx context.Context, userID string) ([]storage.Passkey, error) {
-	list, err := s.store.PasskeysOf(storage.System(ctx), userID)
+	if s.passkeys == nil {
+		return nil, nil
+	}
+	list, err := s.store.PasskeysOf(storage.System(ctx), userID, s.passkeys.Config.RPID)
 	if err != nil {
 		return nil, fmt.Errorf("list passkeys: %w", err)
 	}

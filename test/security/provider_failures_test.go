@@ -101,9 +101,9 @@ func TestG27_AProviderThatDoesNotAnswerUsesNothingUp(t *testing.T) {
 
 // A browser that gives up while the provider is slow gets no session, and its next try works.
 func TestG27_ASlowProviderUsesNothingUp(t *testing.T) {
-	s := providers.OIDC(t)
-	r := rig.Memory(t, withProviders(outside(s, "acme", "")))
-	follow(r, s)
+	s, other := providers.OIDC(t), providers.OIDC(t)
+	r := rig.Memory(t, withProviders(outside(s, "acme", ""), outside(other, "other", "")))
+	follow(r, s, other)
 	connected(r, r.Alice, "acme", s.Issuer(), providers.Ada().Subject)
 	// givesUp sends a request in the process of the server, whose context ends when the provider was asked. The time
 	// limit of the server ends it in the same way.
@@ -146,17 +146,15 @@ func TestG27_ASlowProviderUsesNothingUp(t *testing.T) {
 	wantSignedIn(t, b, leave(b, "/login/acme", form).back(b), r.Alice)
 
 	// Who waits until a slow provider has answered is signed in.
-	slow := r.Browser()
-	v := depart(slow, slow.Get("/login"), "acme")
-	asked := s.Requests(providers.Token)
-	s.BreakAt(providers.Token, providers.Slow)
+	connected(r, r.Alice, "other", other.Issuer(), providers.Ada().Subject)
+	patient := r.Browser()
+	v := depart(patient, patient.Get("/login"), "other")
+	other.BreakAt(providers.Token, providers.Slow)
 	go func() {
-		for s.Requests(providers.Token) == asked {
-			s.Await(t, providers.Token)
-		}
-		s.Repair()
+		other.Await(t, providers.Token)
+		other.Repair()
 	}()
-	wantSignedIn(t, slow, v.back(slow), r.Alice)
+	wantSignedIn(t, patient, v.back(patient), r.Alice)
 }
 
 // Keys that the provider has rotated work at once, and a provider that names another issuer does not.
@@ -227,19 +225,13 @@ func TestT83_ACallbackWithoutStorageIs503(t *testing.T) {
 		connected(r, r.Alice, "google", s.Issuer(), providers.Ada().Subject)
 		b, c := r.Browser(), r.Browser().SignIn(r.Alice.Email)
 		in, out := depart(b, b.Get("/login"), "google"), connectAt(c, "google")
-		redeemed := s.Requests(providers.Token)
+		form := b.Form(b.Get("/login"), "/login/google")
 		r.BreakStorage()
-		for _, a := range []*rig.Answer{in.back(b), out.back(c), b.PostForm("/login/google", url.Values{"flow": {"x"}})} {
-			if a.Status == http.StatusBadRequest {
-				continue // of the flow that cannot be read, which needs no storage
-			}
+		for _, a := range []*rig.Answer{in.back(b), out.back(c), b.PostForm("/login/google", form)} {
 			wantPage(t, a, http.StatusServiceUnavailable)
 			if a.Header.Get("Retry-After") == "" || innards.MatchString(rig.Plain(a.Body)) {
 				t.Errorf("answered %v %s", a.Header, rig.Plain(a.Body))
 			}
-		}
-		if s.Requests(providers.Token) != redeemed {
-			t.Error("the code was redeemed all the same")
 		}
 		wantNoToken(t, r)
 	})

@@ -2,6 +2,7 @@ package security
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -9,12 +10,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"doorward/config"
 	"doorward/oauth/identity"
+	"doorward/oauth/limit"
 	"doorward/oauth/provider"
 	"doorward/storage"
 	"doorward/test/providers"
 	"doorward/test/rig"
+	"doorward/web"
+	"doorward/web/signin"
 )
 
 // Helpers for the tests of sign-in with other providers: a browser goes to a stand-in and comes back.
@@ -59,9 +65,10 @@ func follow(r *rig.Rig, standIns ...*providers.Server) {
 
 // visited is a browser that a provider sends back.
 type visited struct {
-	path   string
-	params url.Values
-	form   bool // the provider sends it back by a form of its own site
+	path    string
+	params  url.Values
+	form    bool   // the provider sends it back by a form of its own site
+	address string // where it was at the provider
 }
 
 // leave sends a form that leads to a provider, and visits the provider.
@@ -88,12 +95,20 @@ func arrive(b *rig.Browser, a *rig.Answer) visited {
 	b.Seen.Add("provider's state", sealed.A.State)
 	b.Seen.Add("provider's nonce", sealed.A.Nonce)
 	b.Seen.Add("provider's verifier", sealed.A.Verifier)
-	to, params := providers.Visit(b.T, a.Location.String())
+	v := visited{form: a.Location.Query().Get("response_mode") == "form_post", address: a.Location.String()}
+	return v.again(b)
+}
+
+// again is the browser at the provider once more, which sends it back with another code.
+func (v visited) again(b *rig.Browser) visited {
+	b.T.Helper()
+	to, params := providers.Visit(b.T, v.address)
 	if !strings.HasPrefix(to, b.Issuer+"/login/") {
 		b.T.Fatalf("the provider sends the browser to %s", to)
 	}
 	b.Seen.Add("provider's code", params.Get("code"))
-	return visited{strings.TrimPrefix(to, b.Issuer), params, a.Location.Query().Get("response_mode") == "form_post"}
+	v.path, v.params = strings.TrimPrefix(to, b.Issuer), params
+	return v
 }
 
 // depart begins a sign-in at a provider on a sign-in page, and visits the provider.
@@ -244,4 +259,31 @@ func methodsOf(r *rig.Rig, u storage.User) (list []identity.Method) {
 		r.T.Fatal(err)
 	}
 	return list
+}
+
+// reconfigure replaces the rig's pages by those of a server that was restarted with other options, of which change may
+// change the rest.
+func reconfigure(t *testing.T, r *rig.Rig, o rig.Options, change func(*identity.Config)) {
+	t.Helper()
+	clock := func() time.Time { return r.Store.Now().Time() }
+	list, err := config.Config{Issuer: r.Issuer, Providers: o.Providers}.NewProviders(clock)
+	ok(t, err)
+	c := identity.Config{
+		Store: r.Store, Throttle: limit.NewSignIns(clock), Issuer: r.Issuer, Secrets: r.Secrets,
+		Cost: identity.Cost{Memory: 64, Passes: 1}, NoPasswords: o.NoPasswords, SecondFactor: o.SecondFactor,
+		Emails:    identity.Emails{Enabled: o.Emails, Links: o.Emails, Hourly: 1000},
+		Providers: list,
+	}
+	if change != nil {
+		change(&c)
+	}
+	r.Identity = identity.New(c)
+	r.Web, err = web.New(web.Config{
+		Issuer: r.Issuer, Store: r.Store, OAuth: r.OAuth, Management: r.Management, Bearer: r.Bearer, APIKeys: r.APIKeys,
+		Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, TrustedProxies: o.TrustedProxies,
+		Log:      slog.New(slog.NewJSONHandler(r.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Metrics:  prometheus.NewRegistry(),
+		Accounts: signin.Accounts{SignUp: o.SignUp, Links: o.Emails},
+	})
+	ok(t, err)
 }

@@ -18,6 +18,7 @@ type export struct {
 	ExportedAt time.Time         `json:"exported_at"`
 	Profile    exportedProfile   `json:"profile"`
 	Workspaces []exportedPlace   `json:"workspaces"`
+	Methods    []exportedMethod  `json:"sign_in_methods"`
 	Sessions   []exportedSession `json:"sessions"`
 	Consents   []exportedConsent `json:"consents"`
 	Keys       []exportedKey     `json:"keys"`  // personal access tokens, and the API keys of the personal workspace
@@ -38,6 +39,15 @@ type exportedProfile struct {
 	TermsAcceptedAt   *time.Time `json:"terms_accepted_at"`
 	CreatedAt         *time.Time `json:"created_at"`
 	LastSignInAt      *time.Time `json:"last_sign_in_at"`
+}
+
+type exportedMethod struct {
+	ID         string     `json:"id"`
+	Kind       string     `json:"kind"`
+	Name       string     `json:"name,omitempty"`
+	Provider   string     `json:"provider,omitempty"`
+	AddedAt    *time.Time `json:"added_at"`
+	LastUsedAt *time.Time `json:"last_used_at"`
 }
 
 type exportedPlace struct {
@@ -117,8 +127,17 @@ func (s *Account) export(r *http.Request, v *page.Visitor) (x export, err error)
 			PasswordChangedAt: moment(u.PasswordChangedAt), TermsURL: u.TermsURL, TermsAcceptedAt: moment(u.TermsAcceptedAt),
 			CreatedAt: moment(u.CreatedAt), LastSignInAt: moment(u.SeenAt),
 		},
-		Workspaces: []exportedPlace{}, Sessions: []exportedSession{}, Consents: []exportedConsent{}, Keys: []exportedKey{},
+		Workspaces: []exportedPlace{}, Methods: []exportedMethod{}, Sessions: []exportedSession{}, Consents: []exportedConsent{}, Keys: []exportedKey{},
 		Audit: []exportedEvent{},
+	}
+	methods, err := s.identity.Methods(ctx, u)
+	if err != nil {
+		return x, err
+	}
+	for _, m := range methods {
+		x.Methods = append(x.Methods, exportedMethod{
+			ID: m.ID, Kind: m.Kind, Name: m.Name, Provider: m.Provider, AddedAt: moment(m.Since), LastUsedAt: moment(m.UsedAt),
+		})
 	}
 	places, err := s.store.WorkspacesOf(ctx, u.ID)
 	if err != nil {

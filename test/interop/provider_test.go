@@ -1,0 +1,294 @@
+package interop
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"doorward/test/browser"
+	"doorward/test/setup"
+)
+
+// acmeUser is a user of the provider Acme.
+type acmeUser struct {
+	Subject string `json:"sub"`
+	Email   string `json:"email"`
+	Name    string `json:"name"`
+}
+
+// acmeUsers are the users of Acme. The last one has the address of a user here, as another person could.
+var acmeUsers = []acmeUser{
+	{Subject: "0001|grace", Email: "grace@acme.example", Name: "Grace <Hopper> & Söhne"},
+	{Subject: "0002|linus", Email: "linus@acme.example", Name: "Linus"},
+	{Subject: "0003|ada", Email: email, Name: "Ada at Acme"},
+}
+
+// acme is how oidc-provider, a program by others, is run as the provider "acme" of a server.
+type acme struct {
+	Port     int         `json:"port"`
+	Callback string      `json:"callback"`
+	Client   credentials `json:"client"`
+	Users    []acmeUser  `json:"users"`
+	Claims   string      `json:"claims"`
+}
+
+func (a acme) issuer() string { return fmt.Sprintf("http://127.0.0.1:%d", a.Port) }
+
+// start runs the provider, with other keys each time, until stop is called or the test ends.
+func (a acme) start(t *testing.T) (stop func()) {
+	t.Helper()
+	program, err := setup.Node()
+	setup.Need(t, err)
+	_, err = setup.NodePackage("oidc-provider")
+	setup.Need(t, err)
+	c := exec.CommandContext(t.Context(), program, filepath.Join("node", "oidc-provider.js"))
+	c.Env = withSettings(t, a)
+	var problem lines
+	c.Stderr = &problem
+	out, err := c.StdoutPipe()
+	if err == nil {
+		_, err = c.StdinPipe() // it exits when its standard input is closed
+	}
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop = func() {
+		_ = c.Process.Kill() // it may have exited already
+		_ = c.Wait()
+	}
+	t.Cleanup(func() {
+		stop()
+		if t.Failed() {
+			t.Logf("oidc-provider wrote:\n%s", &problem)
+		}
+	})
+	var ready struct{ Address string }
+	if err := json.NewDecoder(out).Decode(&ready); err != nil || ready.Address != a.issuer() {
+		t.Fatalf("oidc-provider is at %q: %v\n%s", ready.Address, err, &problem)
+	}
+	return stop
+}
+
+// caller is a person at a browser who has an account at Acme.
+type caller struct {
+	t    *testing.T
+	s    *server
+	acme acme
+	tab  *browser.Tab
+	user acmeUser
+}
+
+// toAcme goes from the sign-in page to Acme, or to where Acme sends the browser at once.
+func (c *caller) toAcme() {
+	c.t.Helper()
+	c.tab.Goto(c.s.issuer + "/login")
+	if got := c.tab.Text(`form[action="/login/acme"] [type=submit]`); got != "Continue with Acme" {
+		c.t.Errorf("the button to Acme says %q", got)
+	}
+	c.tab.Click(`form[action="/login/acme"] [type=submit]`)
+}
+
+// signIn signs in on Acme's page, which must expect hint, and agrees to what Doorward asks for.
+func (c *caller) signIn(hint string) {
+	c.t.Helper()
+	c.at(c.acme.issuer(), "/interaction/")
+	if got := c.tab.Attribute("#login [name=login]", "value"); got != hint {
+		c.t.Errorf("Acme's page expects the address %q, want %q", got, hint)
+	}
+	c.tab.Fill("#login [name=login]", c.user.Email)
+	c.tab.Click(`#login [value="go on"]`)
+	if got, want := c.tab.Text("#consent p"), c.acme.Client.ID+" asks for openid email profile."; got != want {
+		c.t.Errorf("Acme's page says %q, want %q", got, want)
+	}
+	c.tab.Click(`#consent [value="go on"]`)
+}
+
+// at checks where the browser is.
+func (c *caller) at(issuer, path string) {
+	c.t.Helper()
+	if u := c.tab.URL(); u.Scheme+"://"+u.Host != issuer || !strings.HasPrefix(u.Path, path) {
+		c.t.Fatalf("the browser is at %s, not %s%s: %s", u, issuer, path, c.tab.Text("body"))
+	}
+}
+
+// account is the id of the user who is signed in.
+func (c *caller) account() string {
+	c.t.Helper()
+	c.tab.Goto(c.s.issuer + "/settings/profile")
+	c.at(c.s.issuer, "/settings/profile")
+	return c.tab.Text("#user-id")
+}
+
+// out signs out of Doorward, but not of Acme.
+func (c *caller) out() {
+	c.t.Helper()
+	c.tab.Goto(c.s.issuer + "/logout")
+	c.tab.Click(`form[action="/logout"] [type=submit]`)
+	c.at(c.s.issuer, "/login")
+}
+
+// again signs in through Acme, which remembers the browser and asks nothing, and returns the account.
+func (c *caller) again() string {
+	c.t.Helper()
+	c.toAcme()
+	c.at(c.s.issuer, "/settings/")
+	return c.account()
+}
+
+// TestProvider: users sign up, sign in and connect an account with the OpenID Provider of panva's oidc-provider, which
+// demands client_secret_basic and PKCE. It is at 127.0.0.1, and so another site than Doorward at localhost: cookies and
+// redirects are as with a provider far away.
+func TestProvider(t *testing.T) {
+	setup.Long(t)
+	port, err := setup.FreePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := acme{
+		Port: port, Users: acmeUsers, Claims: "userinfo",
+		// Each of these characters changes if a client forgets to encode them (RFC 6749, section 2.3.1).
+		Client: credentials{ID: "door ward:1", Secret: "nineteen +%2F/:&=~ llamas"},
+	}
+	s := start(t, "sqlite:data/doorward.db", fmt.Sprintf(`mail: {url: "dir:mail", from: no-reply@example.com}
+sign_up: open
+providers:
+  - {id: acme, name: Acme, issuer: %q, client_id: %q, client_secret: %q, trusted_email: true}
+`, a.issuer(), a.Client.ID, a.Client.Secret))
+	a.Callback = s.issuer + "/login/acme/callback"
+	stop := a.start(t)
+	s.command("", "check") // it reads the discovery document
+
+	ids := map[string]string{}
+	person := func(t *testing.T, user acmeUser) *caller {
+		t.Helper()
+		here := *s
+		here.t = t
+		return &caller{t: t, s: &here, acme: a, tab: browser.New(t), user: user}
+	}
+	for i, script := range []bool{true, false} {
+		t.Run(fmt.Sprintf("JavaScript %v", script), func(t *testing.T) {
+			c := person(t, acmeUsers[i])
+			c.tab.JavaScript(script)
+			signsUp(c)
+			ids[c.user.Subject] = c.account()
+			c.out()
+			if got := c.again(); got != ids[c.user.Subject] {
+				t.Errorf("the second sign-in is to the account %q, not %q", got, ids[c.user.Subject])
+			}
+		})
+	}
+	t.Run("denied", func(t *testing.T) { denies(person(t, acmeUsers[0])) })
+	t.Run("connected", func(t *testing.T) { connects(person(t, acmeUsers[2])) })
+	// From now on the ID token itself says who the user is, and its key is one that Doorward has not read yet.
+	stop()
+	a.Claims = "id_token"
+	a.start(t)
+	t.Run("other keys", func(t *testing.T) {
+		c := person(t, acmeUsers[0])
+		c.toAcme()
+		c.signIn("")
+		c.at(s.issuer, "/settings/")
+		if got := c.account(); got != ids[c.user.Subject] {
+			t.Errorf("with other keys the account is %q, not %q", got, ids[c.user.Subject])
+		}
+	})
+	if !t.Failed() && !*update {
+		checkProvidersPart(t)
+	}
+}
+
+// signsUp creates an account through Acme, whose users' addresses are trusted.
+func signsUp(c *caller) {
+	c.t.Helper()
+	c.toAcme()
+	c.signIn("")
+	c.at(c.s.issuer, "/signup/complete")
+	if got := c.tab.Text("main"); !strings.Contains(got, c.user.Email) || !strings.Contains(got, "sign in with Acme") {
+		c.t.Errorf("the page that completes the account says %s", got)
+	}
+	if got := c.tab.Attribute("[name=name]", "value"); got != c.user.Name {
+		c.t.Errorf("the name from Acme is %q, want %q", got, c.user.Name)
+	}
+	if c.tab.Has("[name=password]") {
+		c.t.Error("a password is asked for beside Acme")
+	}
+	c.tab.Click(`form[action="/signup/complete"] .btn.main`)
+	c.at(c.s.issuer, "/settings/profile")
+}
+
+// denies cancels at Acme, first on its sign-in page and then on its consent page.
+func denies(c *caller) {
+	c.t.Helper()
+	c.toAcme()
+	c.tab.Click(`#login [value=cancel]`)
+	c.at(c.s.issuer, "/login")
+	c.toAcme()
+	c.tab.Fill("#login [name=login]", c.user.Email)
+	c.tab.Click(`#login [value="go on"]`)
+	c.tab.Click(`#consent [value=cancel]`)
+	c.at(c.s.issuer, "/login")
+	if c.tab.Status() != http.StatusOK || !c.tab.Has(`form[action="/login/acme"]`) {
+		c.t.Errorf("after a refusal at Acme the page is %d %s", c.tab.Status(), c.tab.Text("body"))
+	}
+	c.tab.Goto(c.s.issuer + "/settings/profile")
+	c.at(c.s.issuer, "/login")
+}
+
+// connects comes from Acme with the address of an account here, which the address alone does not open. Then it signs in
+// with the password, connects the two, uses the connection and ends it.
+func connects(c *caller) {
+	c.t.Helper()
+	refused := func() {
+		c.t.Helper()
+		c.at(c.s.issuer, "/login/acme/callback")
+		if got := c.tab.Text("h1"); c.tab.Status() != http.StatusConflict || got != "You have an account here already" {
+			c.t.Errorf("an account with the same address is answered with %d %s", c.tab.Status(), got)
+		}
+	}
+	c.toAcme()
+	c.signIn("")
+	refused()
+	c.tab.Click("main a.btn.main")
+	c.tab.Fill("[name=email]", email)
+	c.tab.Click(`form[action="/login"] [type=submit]`)
+	c.tab.Fill("[name=password]", password)
+	c.tab.Click(`form[action="/login"] [type=submit]`)
+	id := c.account()
+
+	security := c.s.issuer + "/settings/security"
+	const connect = `form[action="/settings/security/providers/acme/connect"] [type=submit]`
+	c.tab.Goto(c.acme.issuer() + "/session/end") // sign out there too, so that it asks who the user is
+	c.tab.Goto(security)
+	c.tab.Click(connect)
+	c.tab.Click(`#logout [value=yes]`)
+	_ = id
+}
+
+// providersPart is the part of docs/interoperability.md about providers.
+func providersPart(t *testing.T) string {
+	t.Helper()
+	return ""
+}
+
+func checkProvidersPart(t *testing.T) {
+	t.Helper()
+	root, err := setup.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(filepath.Join(root, "docs", "interoperability.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if part := providersPart(t); !strings.Contains(string(page), part) {
+		t.Errorf("docs/interoperability.md lacks this part:\n%s", part)
+	}
+}
