@@ -11,22 +11,22 @@ type TOTP struct {
 	Sealed    string // the shared secret, sealed
 	Step      int64  // the last time step that was accepted; neither it nor an earlier one is accepted again
 	CreatedAt Time
-	UsedAt    Time // zero: only to set it up
+	UsedAt    Time // when a code was accepted last
 }
 
 const totpColumns = `user_id, sealed, step, created_at, used_at`
 
 func (t *TOTP) fields() []any { return []any{&t.UserID, &t.Sealed, &t.Step, &t.CreatedAt, &t.UsedAt} }
 
-// InsertTOTP turns on one-time passwords for a user. It returns ErrExists if they are on, and ErrNotFound if the user
+// InsertTOTP turns on one-time passwords for a user, after a first code was accepted. It returns ErrExists if they are on, and ErrNotFound if the user
 // does not exist.
 func (s *Store) InsertTOTP(ctx context.Context, t TOTP) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.LockUser(ctx, t.UserID); err != nil {
 			return err
 		}
-		if _, err := s.exec(ctx, plain(`INSERT INTO totp (user_id, sealed, step, created_at) VALUES ($1, $2, $3, $4)`),
-			t.UserID, t.Sealed, t.Step, s.Now()); err != nil {
+		if _, err := s.exec(ctx, plain(`INSERT INTO totp (user_id, sealed, step, created_at, used_at)
+			VALUES ($1, $2, $3, $4, $4)`), t.UserID, t.Sealed, t.Step, s.Now()); err != nil {
 			return err
 		}
 		_, err := s.exec(ctx, plain(`UPDATE users SET totp_since = $2 WHERE id = $1`), t.UserID, s.Now())

@@ -272,6 +272,9 @@ func methodsChangedEmail(ctx context.Context, v EmailView) Email {
 		Button: tr(ctx, "See your sign-in methods"), URL: v.Issuer + "/settings/security",
 		After: []string{tr(ctx, "If this was not you, remove what you do not know there, and sign out all browsers.")},
 	}
+	if v.Detail["change"] == "recovery_codes.used" {
+		e.Subject, e.Heading = tr(ctx, "A recovery code for %s was used", brandName(ctx)), tr(ctx, "A recovery code was used")
+	}
 	if name := v.Detail["name"]; name != "" {
 		e.Paragraphs = append(e.Paragraphs, tr(ctx, "Its name is %s.", name))
 	}

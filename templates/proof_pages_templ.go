@@ -843,7 +843,7 @@ func CompletePage(v CompleteView) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = passkeyFields("credential", "challenge", v.Passkey).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = passkeyFields("credential", "challenge", v.Passkey, true).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

@@ -405,7 +405,7 @@ func proofTwo(v ProofView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = passkeyFields("current_passkey", "current_challenge", v.Passkey).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = passkeyFields("current_passkey", "current_challenge", v.Passkey, false).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -163,6 +163,9 @@ func TestDemoSignsInWithAnotherProvider(t *testing.T) {
 	if got := "http://" + robin.at.Host; got != lakeside {
 		t.Errorf("the question is asked at %s, want %s", got, lakeside)
 	}
+	robin.submit("/choose", map[string]string{"choice": "cancel"})
+	robin.sees("/login")
+	robin.submit("/login/lakeside", nil)
 	robin.submit("/choose", map[string]string{"choice": "robin"})
 	robin.sees("/signup/complete", "robin@example.com", "Lakeside ID")
 	robin.submit("/signup/complete", nil) // the provider has told the name

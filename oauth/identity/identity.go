@@ -93,6 +93,8 @@ type Service struct {
 // New returns a Service. It computes and reads nothing yet. It panics if the Passkeys do not fit together, which the
 // check of a configuration finds before.
 func New(c Config) *Service {
+	product := cmp.Or(c.Product, "Doorward")
+	c.Passkeys.Name = cmp.Or(c.Passkeys.Name, product)
 	passkeys, err := newPasskeys(c.Passkeys)
 	if err != nil {
 		panic(err)
@@ -105,7 +107,7 @@ func New(c Config) *Service {
 		store: c.Store, throttle: c.Throttle, hasher: newHasher(runtime.GOMAXPROCS(0), cost),
 		context: []string{"doorward", c.Product}, issuer: c.Issuer, secrets: c.Secrets, hourly: c.Emails.Hourly,
 		allows: c.Emails.Allows, approval: c.Emails.Approval,
-		sends: c.Emails.Enabled, noPasswords: c.NoPasswords, product: cmp.Or(c.Product, "Doorward"), passkeys: passkeys,
+		sends: c.Emails.Enabled, noPasswords: c.NoPasswords, product: product, passkeys: passkeys,
 		secondFactor: c.SecondFactor, links: c.Emails.Links, providers: c.Providers,
 	}
 	if s.allows == nil {

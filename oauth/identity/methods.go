@@ -254,7 +254,11 @@ func (s *Service) removeOne(ctx context.Context, user *storage.User, m Method, a
 	if err := s.store.DeleteProviderAccount(ctx, user.ID, m.ID); err != nil {
 		return err
 	}
-	return s.changed(ctx, user, providerRemoved, m.ID, m.Provider)
+	name := m.Provider
+	if p, err := s.Provider(m.Provider); err == nil {
+		name = p.Name()
+	}
+	return s.changed(ctx, user, providerRemoved, m.ID, name)
 }
 
 // The changes of sign-in methods, as they are named in the audit log and in the email about them.
@@ -277,7 +281,16 @@ func (s *Service) changed(ctx context.Context, user *storage.User, change, targe
 	if err := s.notify(ctx, "methods_changed", user, map[string]string{"change": change, "name": name}); err != nil {
 		return err
 	}
-	return s.store.Audit(ctx, storage.AuditEvent{Action: change, Target: target}, user.ID)
+	return s.auditOwn(ctx, change, target, user.ID)
+}
+
+// auditOwn records a change of a user's sign-in methods. If no one is signed in yet, it is the user who makes it.
+func (s *Service) auditOwn(ctx context.Context, change, target, userID string) error {
+	e := storage.AuditEvent{Action: change, Target: target}
+	if storage.ActorOf(ctx).UserID == "" && storage.ActorOf(ctx).Credential == "" {
+		e.Actor = storage.Actor{UserID: userID}
+	}
+	return s.store.Audit(ctx, e, userID)
 }
 
 // SignInFailed is the action of the audit log for failed sign-ins.

@@ -43,7 +43,7 @@ type Passkeys struct {
 	// Domain is the relying party id: the host of Origin, or a parent domain of it; empty: users have no passkeys.
 	Domain string
 	Origin string // of the pages
-	Name   string // of the service, in the dialogs of browsers
+	Name   string // of the service, in the dialogs of browsers; empty: the Product
 }
 
 // passkeyParameters are the algorithms of new passkeys, the best first.

@@ -303,10 +303,11 @@ func (s *Service) connectNew(ctx context.Context, p *storage.EmailProof, userID 
 	a := newAccount(
 		userID, p.Detail[detailProvider], p.Detail[detailIssuer], p.Detail[detailSubject], p.Email,
 	)
+	a.UsedAt = s.store.Now()
 	if err := s.store.InsertProviderAccount(ctx, a); errors.Is(err, storage.ErrExists) {
 		return ErrConnected
 	} else if err != nil {
 		return err
 	}
-	return s.store.Audit(ctx, storage.AuditEvent{Action: providerAdded, Target: a.ID}, userID)
+	return s.auditOwn(ctx, providerAdded, a.ID, userID)
 }

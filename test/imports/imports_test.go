@@ -27,7 +27,7 @@ var arrows = map[string][]string{
 		"oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "templates",
 		"web", "web/gateway", "web/gateway/route/openapi", "web/signin",
 	},
-	"cmd/doorward/demo":    {}, // it plays a third-party app and its API
+	"cmd/doorward/demo":    {}, // it plays a third-party app, its API, and another identity provider
 	"cmd/doorward/inspect": {"config", "oauth/catalog", "oauth/input", "oauth/seal", "storage"},
 	"cmd/doorward/process": {"config"},
 	"cmd/doorward/show":    {"management", "oauth/bearer", "storage"},

@@ -90,10 +90,16 @@ type caller struct {
 func (c *caller) toAcme() {
 	c.t.Helper()
 	c.tab.Goto(c.s.issuer + "/login")
-	if got := c.tab.Text(`form[action="/login/acme"] [type=submit]`); got != "Continue with Acme" {
-		c.t.Errorf("the button to Acme says %q", got)
+	c.press(`form[action="/login/acme"] [type=submit]`, "Continue with Acme")
+}
+
+// press clicks a button that has to have a text.
+func (c *caller) press(button, text string) {
+	c.t.Helper()
+	if got := strings.Join(strings.Fields(c.tab.Text(button)), " "); got != text {
+		c.t.Errorf("the button says %q, want %q", got, text)
 	}
-	c.tab.Click(`form[action="/login/acme"] [type=submit]`)
+	c.tab.Click(button)
 }
 
 // signIn signs in on Acme's page, which must expect hint, and agrees to what Doorward asks for.
@@ -166,27 +172,25 @@ providers:
 	stop := a.start(t)
 	s.command("", "check") // it reads the discovery document
 
-	ids := map[string]string{}
 	person := func(t *testing.T, user acmeUser) *caller {
 		t.Helper()
-		here := *s
-		here.t = t
-		return &caller{t: t, s: &here, acme: a, tab: browser.New(t), user: user}
+		return &caller{t: t, s: s, acme: a, tab: browser.New(t), user: user}
 	}
+	ids := map[string]string{} // by the subject at Acme
 	for i, script := range []bool{true, false} {
 		t.Run(fmt.Sprintf("JavaScript %v", script), func(t *testing.T) {
-			c := person(t, acmeUsers[i])
-			c.tab.JavaScript(script)
-			signsUp(c)
-			ids[c.user.Subject] = c.account()
-			c.out()
-			if got := c.again(); got != ids[c.user.Subject] {
-				t.Errorf("the second sign-in is to the account %q, not %q", got, ids[c.user.Subject])
+			run := func(name string, user acmeUser, walk func(*caller)) {
+				t.Run(name, func(t *testing.T) {
+					c := person(t, user)
+					c.tab.JavaScript(script)
+					walk(c)
+				})
 			}
+			run("denied", acmeUsers[i], denies)
+			run("signed up", acmeUsers[i], func(c *caller) { ids[c.user.Subject] = signsUp(c) })
+			run("connected", acmeUsers[2], connects)
 		})
 	}
-	t.Run("denied", func(t *testing.T) { denies(person(t, acmeUsers[0])) })
-	t.Run("connected", func(t *testing.T) { connects(person(t, acmeUsers[2])) })
 	// From now on the ID token itself says who the user is, and its key is one that Doorward has not read yet.
 	stop()
 	a.Claims = "id_token"
@@ -205,8 +209,30 @@ providers:
 	}
 }
 
-// signsUp creates an account through Acme, whose users' addresses are trusted.
-func signsUp(c *caller) {
+// denies cancels at Acme, first on its sign-in page and then on its consent page.
+func denies(c *caller) {
+	c.t.Helper()
+	back := func() {
+		c.t.Helper()
+		c.at(c.s.issuer, "/login")
+		if c.tab.Status() != http.StatusOK || !c.tab.Has(`form[action="/login/acme"]`) {
+			c.t.Errorf("after a refusal at Acme the page is %d %s", c.tab.Status(), c.tab.Text("main"))
+		}
+	}
+	c.toAcme()
+	c.tab.Click(`#login [value=cancel]`)
+	back()
+	c.toAcme()
+	c.tab.Fill("#login [name=login]", c.user.Email)
+	c.tab.Click(`#login [value="go on"]`)
+	c.tab.Click(`#consent [value=cancel]`)
+	back()
+	c.tab.Goto(c.s.issuer + "/settings/profile")
+	c.at(c.s.issuer, "/login")
+}
+
+// signsUp creates an account through Acme, which is trusted to know addresses, and uses it once more.
+func signsUp(c *caller) (id string) {
 	c.t.Helper()
 	c.toAcme()
 	c.signIn("")
@@ -222,54 +248,79 @@ func signsUp(c *caller) {
 	}
 	c.tab.Click(`form[action="/signup/complete"] .btn.main`)
 	c.at(c.s.issuer, "/settings/profile")
-}
-
-// denies cancels at Acme, first on its sign-in page and then on its consent page.
-func denies(c *caller) {
-	c.t.Helper()
-	c.toAcme()
-	c.tab.Click(`#login [value=cancel]`)
-	c.at(c.s.issuer, "/login")
-	c.toAcme()
-	c.tab.Fill("#login [name=login]", c.user.Email)
-	c.tab.Click(`#login [value="go on"]`)
-	c.tab.Click(`#consent [value=cancel]`)
-	c.at(c.s.issuer, "/login")
-	if c.tab.Status() != http.StatusOK || !c.tab.Has(`form[action="/login/acme"]`) {
-		c.t.Errorf("after a refusal at Acme the page is %d %s", c.tab.Status(), c.tab.Text("body"))
+	id = c.account()
+	c.out()
+	if got := c.again(); got != id {
+		c.t.Errorf("the second sign-in is to the account %q, not %q", got, id)
 	}
-	c.tab.Goto(c.s.issuer + "/settings/profile")
-	c.at(c.s.issuer, "/login")
+	return id
 }
 
 // connects comes from Acme with the address of an account here, which the address alone does not open. Then it signs in
 // with the password, connects the two, uses the connection and ends it.
 func connects(c *caller) {
 	c.t.Helper()
-	refused := func() {
-		c.t.Helper()
-		c.at(c.s.issuer, "/login/acme/callback")
-		if got := c.tab.Text("h1"); c.tab.Status() != http.StatusConflict || got != "You have an account here already" {
-			c.t.Errorf("an account with the same address is answered with %d %s", c.tab.Status(), got)
-		}
+	c.tab.Goto(c.s.issuer + "/login")
+	c.tab.Fill("[name=email]", email)
+	c.tab.Click(`form[action="/login"] [type=submit]`)
+	c.press(`form[action="/login/acme"] [type=submit]`, "Continue with Acme")
+	c.signIn(email)
+	c.refused()
+	c.press("main a.btn.main", "Sign in in another way")
+	c.at(c.s.issuer, "/login")
+	if c.tab.Status() != http.StatusOK {
+		c.t.Errorf("the other ways to sign in are at a page with status %d", c.tab.Status())
 	}
-	c.toAcme()
-	c.signIn("")
-	refused()
-	c.tab.Click("main a.btn.main")
+
+	c.tab.ClearCookies() // those of Acme too, which then asks again who the user is
+	c.tab.Goto(c.s.issuer + "/login")
 	c.tab.Fill("[name=email]", email)
 	c.tab.Click(`form[action="/login"] [type=submit]`)
 	c.tab.Fill("[name=password]", password)
-	c.tab.Click(`form[action="/login"] [type=submit]`)
+	c.tab.Click(`form:has([name=password]) [type=submit]`)
 	id := c.account()
-
-	security := c.s.issuer + "/settings/security"
-	const connect = `form[action="/settings/security/providers/acme/connect"] [type=submit]`
-	c.tab.Goto(c.acme.issuer() + "/session/end") // sign out there too, so that it asks who the user is
-	c.tab.Goto(security)
+	const (
+		security = "/settings/security"
+		connect  = `form[action="/settings/security/providers/acme/connect"] [type=submit]`
+		row      = `section[aria-labelledby="h-providers"] .row`
+	)
+	c.tab.Goto(c.s.issuer + security)
+	c.press(connect, "Connect Acme")
+	c.tab.Click(`#login [value=cancel]`)
+	c.at(c.s.issuer, security)
+	if c.tab.Has(row) {
+		c.t.Error("an account is connected after a refusal at Acme")
+	}
 	c.tab.Click(connect)
-	c.tab.Click(`#logout [value=yes]`)
-	_ = id
+	c.signIn(email)
+	c.at(c.s.issuer, security)
+	if got := c.tab.Text("main"); c.tab.Has(connect) || !strings.Contains(got, "You can sign in with Acme now.") {
+		c.t.Errorf("after Acme was connected, the page says %s", got)
+	}
+	c.out()
+	if got := c.again(); got != id {
+		c.t.Errorf("the connected account is %q, not %q", got, id)
+	}
+
+	c.tab.Goto(c.s.issuer + security)
+	c.press(row+" a", "Remove")
+	c.press("main .btn.danger", "Disconnect")
+	c.at(c.s.issuer, security)
+	if !c.tab.Has(connect) || c.tab.Has(row) {
+		c.t.Errorf("after Acme was disconnected, the page says %s", c.tab.Text("main"))
+	}
+	c.out()
+	c.toAcme()
+	c.refused()
+}
+
+// refused checks that the browser comes back from Acme with an account that has the address of one here.
+func (c *caller) refused() {
+	c.t.Helper()
+	c.at(c.s.issuer, "/login/acme/callback")
+	if got := c.tab.Text("h1"); c.tab.Status() != http.StatusConflict || got != "You have an account here already" {
+		c.t.Errorf("an account with the same address is answered with %d %s", c.tab.Status(), got)
+	}
 }
 
 // providersPart is the part of docs/interoperability.md about providers.

@@ -70,7 +70,7 @@ func (s *Pages) refusal(w http.ResponseWriter, err error) (fault locale.Text, st
 	case errors.Is(err, identity.ErrWrong):
 		return locale.New("Incorrect password."), http.StatusForbidden
 	case errors.Is(err, identity.ErrWrongCode), errors.Is(err, storage.ErrConsumed):
-		return locale.New("This code is wrong or was used. Enter the next one that your app shows."), http.StatusForbidden
+		return locale.New("This code is wrong or was used. Enter the next one that your app shows, or another recovery code."), http.StatusForbidden
 	case errors.Is(err, identity.ErrPasskey):
 		return locale.New("This passkey was not accepted. Try again, or use another way."), http.StatusForbidden
 	case errors.As(err, &throttled):

@@ -46,6 +46,13 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	if decided {
 		return s.answered(r, f, v)
 	}
+	if f.ClientID == "" {
+		// The browser comes back from another page of the sign-in.
+		if v.SignedIn() && !again {
+			return page.Redirect(w, page.SafeReturn(f.ReturnTo))
+		}
+		return s.showLogin(w, r, http.StatusOK, f, nil, templates.LoginView{Page: s.NewPage(nil, ""), Flow: sealed})
+	}
 	a, done, err := s.reopen(w, r, f)
 	if err != nil || done {
 		return err

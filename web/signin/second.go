@@ -250,7 +250,7 @@ func (s *Handlers) secondFault(w http.ResponseWriter, err error) (fault locale.T
 	switch {
 	case errors.Is(err, identity.ErrWrongCode), errors.Is(err, storage.ErrConsumed):
 		s.countLogin("wrong")
-		return locale.New("This code is wrong or was used. Enter the next one that your app shows."),
+		return locale.New("This code is wrong or was used. Enter the next one that your app shows, or another recovery code."),
 			http.StatusUnauthorized
 	case errors.Is(err, identity.ErrPasskey):
 		s.countLogin("wrong")

@@ -1,3 +1,3 @@
-// Package demo is the third-party app and the API of the command doorward demo. Both use only the server's URLs and
-// their own credentials, as their developers would write them.
+// Package demo is the third-party app, the API and the other identity provider of the command doorward demo. They use
+// only the server's URLs and their own credentials, as their developers would write them.
 package demo
