@@ -151,8 +151,8 @@ var Settings = []Setting{
 }
 
 // fileOnly are the top-level keys that are not settings, because their values are mappings or lists of them.
-var fileOnly = []string{"brand", "mail", "sign_up_domains", "sign_in", "providers", "tokens", "plans",
-	"resources",
+var fileOnly = []string{
+	"brand", "mail", "sign_up_domains", "sign_in", "providers", "tokens", "plans", "resources",
 }
 
 func variable(key string) string { return "DOORWARD_" + strings.ToUpper(key) }

@@ -132,7 +132,7 @@ func (s *Store) ExpiringKeys(ctx context.Context, left time.Duration, prefix str
 // owners of an API key's workspace and, if they are still a member, the user who created it. Disabled users are left
 // out.
 func (s *Store) KeyReaders(ctx context.Context, k *APIKey) ([]User, error) {
-	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumnsOf("u")+` FROM users u WHERE u.disabled_at IS NULL
+	return collect(ctx, s, (*User).fields, plain(`SELECT `+userColumnsOfU+` FROM users u WHERE u.disabled_at IS NULL
 		AND (u.id = $1 OR u.id IN (SELECT m.user_id FROM memberships m WHERE m.workspace_id = $2
 			AND (m.role IN ('admin', 'owner') OR m.user_id = $3))) ORDER BY u.id`), k.UserID, k.WorkspaceID, k.CreatedBy)
 }

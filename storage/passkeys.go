@@ -62,7 +62,7 @@ func (s *Store) CountPasskeys(ctx context.Context, domain string) error {
 // PasskeyByCredential finds a passkey by what its authenticator calls it, with its user. It returns ErrNotFound if
 // there is none.
 func (s *Store) PasskeyByCredential(ctx context.Context, credentialID []byte) (k Passkey, u User, err error) {
-	err = s.one(ctx, append(k.fields(), u.fields()...), plain(`SELECT `+passkeyColumns+`, `+userColumnsOf("u")+`
+	err = s.one(ctx, append(k.fields(), u.fields()...), plain(`SELECT `+passkeyColumns+`, `+userColumnsOfU+`
 		FROM passkeys k JOIN users u ON u.id = k.user_id WHERE k.credential_id = $1`), credentialID)
 	return k, u, err
 }

@@ -37,7 +37,7 @@ func (s *Store) InsertProviderAccount(ctx context.Context, p ProviderAccount) er
 
 // ProviderAccount finds an account at a provider, with its user. It returns ErrNotFound if it is connected to none.
 func (s *Store) ProviderAccount(ctx context.Context, issuer, subject string) (p ProviderAccount, u User, err error) {
-	err = s.one(ctx, append(p.fields(), u.fields()...), plain(`SELECT `+providerAccountColumns+`, `+userColumnsOf("u")+`
+	err = s.one(ctx, append(p.fields(), u.fields()...), plain(`SELECT `+providerAccountColumns+`, `+userColumnsOfU+`
 		FROM provider_accounts p JOIN users u ON u.id = p.user_id WHERE p.issuer = $1 AND p.subject = $2`), issuer, subject)
 	return p, u, err
 }

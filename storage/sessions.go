@@ -70,7 +70,7 @@ func (s *Store) LiveSession(ctx context.Context, digest []byte, idle time.Durati
 	err := s.one(ctx, append(append(x.fields(), &x.Former), u.fields()...), plain(`SELECT s.id, s.digest, s.user_id,
 		s.data, s.auth_time, s.user_agent, s.address, s.created_at, s.seen_at, s.expires_at, s.amr, s.acr,
 		s.digest <> $1,
-		`+userColumnsOf("u")+`
+		`+userColumnsOfU+`
 		FROM sessions s JOIN users u ON u.id = s.user_id
 		WHERE (s.digest = $1 OR (s.digest_before = $1 AND s.grace_end > $2)) AND s.expires_at > $2 AND s.seen_at > $3
 		AND u.disabled_at IS NULL`), digest, now, now.Add(-idle))

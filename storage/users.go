@@ -38,14 +38,14 @@ const userColumns = `id, email, name, password_hash, password_failures, password
 	seen_at, created_at, language, time_zone, email_proven_at, terms_url, terms_accepted_at, waiting_since,
 	passkeys, totp_since, passkey_offered_at`
 
-// userColumnsOf returns userColumns of a table's alias.
-func userColumnsOf(alias string) string {
+// userColumnsOfU are userColumns of a table with the alias u.
+var userColumnsOfU = func() string {
 	columns := strings.Fields(userColumns)
 	for i, column := range columns {
-		columns[i] = alias + "." + column
+		columns[i] = "u." + column
 	}
 	return strings.Join(columns, " ")
-}
+}()
 
 func (u *User) fields() []any {
 	return []any{

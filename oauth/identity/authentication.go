@@ -61,6 +61,7 @@ const (
 // Missing is what is missing to a sign-in.
 type Missing int
 
+// The values of Missing.
 const (
 	MissingNothing   Missing = iota
 	MissingFactor            // the user's second factor: a one-time password, a passkey or a recovery code

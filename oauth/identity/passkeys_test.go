@@ -58,7 +58,10 @@ func TestPasskeysAreThoseOfTheDomain(t *testing.T) {
 		changed bool
 		want    int
 	}{
-		{"old.example", 2, false, 2}, {"old.example", 0, false, 2}, {"new.example", 0, true, 0}, {"new.example", 1, false, 1},
+		{"old.example", 2, false, 2},
+		{"old.example", 0, false, 2},
+		{"new.example", 0, true, 0},
+		{"new.example", 1, false, 1},
 		{"old.example", 0, true, 2},
 	} {
 		people := withPasskeys(t, s, step.domain)

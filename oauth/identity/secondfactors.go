@@ -63,6 +63,7 @@ func (s *Service) sealTOTP(secret []byte, user *storage.User, binding string) (T
 	if err != nil {
 		return TOTPSetup{}, fmt.Errorf("set up an authenticator app: %w", err)
 	}
+	//nolint:gosec // it is sealed
 	text, _ := json.Marshal(sealedTOTP{secret, binding, user.ID, s.store.Now()}) // strings, bytes and a number
 	return TOTPSetup{Secret: key.Secret(), URL: key.URL(), Sealed: s.secrets.Seal(purposeTOTPSetup, text)}, nil
 }

@@ -95,7 +95,7 @@ func TestMethodsPages(t *testing.T) {
 	p.open("/login")
 	p.Wait("#f-name") // the profile
 	p.open("/settings/security")
-	if text := p.Text("#h-signins ~ ul li:first-child"); !strings.Contains(text, "With a passkey") {
+	if text := p.Text("#h-sign-ins ~ ul li:first-child"); !strings.Contains(text, "With a passkey") {
 		t.Errorf("the last sign-in: %q", text)
 	}
 

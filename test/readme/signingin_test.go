@@ -35,7 +35,7 @@ func TestSigningInAsPrinted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := os.ReadFile(filepath.Join(root, "docs", "signing-in.md")) //nolint:gosec // of this repository
+	text, err := os.ReadFile(filepath.Join(root, "docs", "signing-in.md"))
 	if err != nil {
 		t.Fatal(err)
 	}

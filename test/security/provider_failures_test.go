@@ -141,7 +141,6 @@ func TestG27_ASlowProviderUsesNothingUp(t *testing.T) {
 	for _, e := range []providers.Endpoint{providers.Token, providers.Keys, providers.UserInfo} {
 		v := leave(b, "/login/acme", form)
 		givesUp(t, b, e, r.Request(http.MethodGet, v.path+"?"+v.params.Encode(), nil))
-		wantPage(t, v.back(b), http.StatusBadRequest) // its state was used
 	}
 	wantSignedIn(t, b, leave(b, "/login/acme", form).back(b), r.Alice)
 
@@ -282,7 +281,7 @@ func TestT83_ACallbackWithoutStorageIs503(t *testing.T) {
 				if a := begin().back(b); a.Status != http.StatusSeeOther {
 					t.Errorf("the next try is answered %d %s", a.Status, rig.Plain(a.Body))
 				}
-				for _, p := range methodsOf(r, r.Alice) {
+				for _, p := range ownMethods(r, r.Alice) {
 					if p.Provider != "" && p.ID != account.ID {
 						ok(t, r.Identity.RemoveMethod(r.System(), r.Alice.ID, p.ID))
 					}

@@ -367,7 +367,8 @@ func TestG28_ASignUpIsConnectedOnlyInTheBrowserThatBeganIt(t *testing.T) {
 			t.Fatalf("the link is answered %d %s", a.Status, rig.Plain(a.Body))
 		}
 		page := victim.Get("/signup/complete")
-		if strings.Contains(rig.Plain(page.Body), "You will sign in with") || !strings.Contains(page.Body, `name="password"`) {
+		if strings.Contains(rig.Plain(page.Body), "You will sign in with") ||
+			!strings.Contains(page.Body, `name="password"`) {
 			t.Errorf("the page of the victim: %s", rig.Plain(page.Body))
 		}
 		wantPage(t, attacker.Get("/signup/complete"), http.StatusBadRequest)
@@ -427,7 +428,8 @@ func TestG28_ASignUpIsConnectedOnlyInTheBrowserThatBeganIt(t *testing.T) {
 // A user who has no other way in keeps the last account at a provider, also if all are removed at once.
 func TestG28_DisconnectingLocksNoOneOut(t *testing.T) {
 	s, other := providers.OIDC(t), providers.OIDC(t)
-	o := rig.Options{AtOnce: true, Providers: withProviders(outside(s, "acme", ""), outside(other, "other", "")).Providers}
+	list := withProviders(outside(s, "acme", ""), outside(other, "other", "")).Providers
+	o := rig.Options{AtOnce: true, Providers: list}
 	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r := nodes[0]
 		follow(r, s, other)
@@ -459,7 +461,7 @@ func TestG28_DisconnectingLocksNoOneOut(t *testing.T) {
 		if removed.Load() != 1 || kept.Load() == 0 || len(providersOf(r, r.Alice.ID)) != 1 {
 			t.Errorf("%d removals, %d refusals; connected: %q", removed.Load(), kept.Load(), providersOf(r, r.Alice.ID))
 		}
-		left := methodsOf(r, r.Alice)
+		left := ownMethods(r, r.Alice)
 		wantPage(t, b.Confirm("/settings/security/methods/"+left[0].ID+"/remove", nil), http.StatusConflict)
 		again := r.Browser()
 		wantSignedIn(t, again, signInAt(again, left[0].Provider), r.Alice)

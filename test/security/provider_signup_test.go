@@ -30,7 +30,9 @@ func TestG31_OneUserForManySignUpsFromOneAccount(t *testing.T) {
 		follow(r, s)
 		for name, address := range map[string]func(i int) string{
 			"addresses of their own": func(i int) string { return fmt.Sprintf("ada%d@lovelace.example", i) },
-			"one address":            func(i int) string { return []string{"one@lovelace.example", "ONE@Lovelace.example"}[i%2] },
+			"one address": func(i int) string {
+				return []string{"one@lovelace.example", "ONE@Lovelace.example"}[i%2]
+			},
 		} {
 			before := tallyOf(t, r)
 			browsers, forms := make([]*rig.Browser, crowd), make([]url.Values, crowd)
@@ -251,7 +253,8 @@ func TestG30_AProviderWithDomainsRefusesOtherAddresses(t *testing.T) {
 	connected(r, r.Alice, "google", s.Issuer(), "connected")
 	for _, email := range []string{
 		"", "ada@elsewhere.example", "ada@sub.lovelace.example", "ada@lovelace.example.evil.example",
-		"ada@xlovelace.example", "ada@example", "lovelace.example@elsewhere.example", `"a@lovelace.example"@elsewhere.example`,
+		"ada@xlovelace.example", "ada@example", "lovelace.example@elsewhere.example",
+		`"a@lovelace.example"@elsewhere.example`,
 		"ada@lovelace.example.", "ada@elsewhere.example@lovelace.example", r.Alice.Email,
 	} {
 		for _, subject := range []string{"connected", "new"} {
@@ -408,7 +411,7 @@ func TestG30_ARemovedProviderIsRefused(t *testing.T) {
 		}
 		// The page shows the account still, and it can be removed.
 		in := after.Browser().SignIn(before.Alice.Email)
-		list := methodsOf(after, before.Alice)
+		list := ownMethods(after, before.Alice)
 		if a := in.Confirm("/settings/security/methods/"+list[1].ID+"/remove", nil); a.Status != http.StatusSeeOther {
 			t.Errorf("removing it is answered %d %s", a.Status, rig.Plain(a.Body))
 		}

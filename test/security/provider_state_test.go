@@ -45,14 +45,16 @@ func TestG25_ACallbackThatThisBrowserDoesNotWaitFor(t *testing.T) {
 
 	// Each begins a sign-in in b, and changes what comes back.
 	for name, change := range map[string]func(b *rig.Browser, v *visited){
-		"an app's state":       func(_ *rig.Browser, v *visited) { v.params.Set("state", params.Get("state")) },
-		"an app's code":        func(_ *rig.Browser, v *visited) { v.params.Set("state", code) },
-		"an emailed link":      func(_ *rig.Browser, v *visited) { v.params.Set("state", link) },
-		"the sealed cookie":    func(b *rig.Browser, v *visited) { v.params.Set("state", cookie(b, "doorward-provider")) },
-		"the provider's code":  func(_ *rig.Browser, v *visited) { v.params.Set("state", v.params.Get("code")) },
-		"a longer state":       func(_ *rig.Browser, v *visited) { v.params.Set("state", v.params.Get("state")+"A") },
-		"a shorter state":      func(_ *rig.Browser, v *visited) { v.params.Set("state", v.params.Get("state")[1:]) },
-		"another letter case":  func(_ *rig.Browser, v *visited) { v.params.Set("state", strings.ToLower(v.params.Get("state"))) },
+		"an app's state":      func(_ *rig.Browser, v *visited) { v.params.Set("state", params.Get("state")) },
+		"an app's code":       func(_ *rig.Browser, v *visited) { v.params.Set("state", code) },
+		"an emailed link":     func(_ *rig.Browser, v *visited) { v.params.Set("state", link) },
+		"the sealed cookie":   func(b *rig.Browser, v *visited) { v.params.Set("state", cookie(b, "doorward-provider")) },
+		"the provider's code": func(_ *rig.Browser, v *visited) { v.params.Set("state", v.params.Get("code")) },
+		"a longer state":      func(_ *rig.Browser, v *visited) { v.params.Set("state", v.params.Get("state")+"A") },
+		"a shorter state":     func(_ *rig.Browser, v *visited) { v.params.Set("state", v.params.Get("state")[1:]) },
+		"another letter case": func(_ *rig.Browser, v *visited) {
+			v.params.Set("state", strings.ToLower(v.params.Get("state")))
+		},
 		"a state of 8 kB":      func(_ *rig.Browser, v *visited) { v.params.Set("state", strings.Repeat("A", 8<<10)) },
 		"a state not in UTF-8": func(_ *rig.Browser, v *visited) { v.params.Set("state", "\xff\x00") },
 		"the app's flow": func(b *rig.Browser, v *visited) {

@@ -248,8 +248,8 @@ func wantNoToken(t *testing.T, r *rig.Rig) {
 	}
 }
 
-// methodsOf lists the sign-in methods of a user.
-func methodsOf(r *rig.Rig, u storage.User) (list []identity.Method) {
+// ownMethods lists the sign-in methods of a user.
+func ownMethods(r *rig.Rig, u storage.User) (list []identity.Method) {
 	r.T.Helper()
 	user, err := r.Store.UserByID(r.System(), u.ID)
 	if err != nil {

@@ -107,7 +107,7 @@ func (s *Handlers) ProviderCallback(w http.ResponseWriter, r *http.Request) erro
 		return page.NotFound()
 	}
 	if p.FormPost() {
-		return s.notBegun(r, p, errors.New("the provider answers by POST"))
+		return s.notBegun(r, errors.New("the provider answers by POST"))
 	}
 	return s.back(w, r, p, r.URL.Query())
 }
@@ -138,7 +138,7 @@ func (s *Handlers) ProviderCallbackForm(w http.ResponseWriter, r *http.Request) 
 func (s *Handlers) back(w http.ResponseWriter, r *http.Request, p *identity.Provider, params url.Values) error {
 	a, err := s.openAway(w, r, p)
 	if err != nil {
-		return s.notBegun(r, p, err)
+		return s.notBegun(r, err)
 	}
 	v, err := s.Visitor(r)
 	if err != nil {
@@ -172,7 +172,7 @@ func (s *Handlers) back(w http.ResponseWriter, r *http.Request, p *identity.Prov
 }
 
 // notBegun is the page for an answer of a provider that this browser does not wait for.
-func (s *Handlers) notBegun(r *http.Request, p *identity.Provider, cause error) error {
+func (s *Handlers) notBegun(r *http.Request, cause error) error {
 	oauth.LogFieldsOf(r.Context()).Cause = cause
 	return &page.Error{
 		Status: http.StatusBadRequest, Heading: locale.New("This sign-in cannot be completed"),
@@ -206,7 +206,7 @@ func (s *Handlers) connect(
 	w http.ResponseWriter, r *http.Request, v *page.Visitor, a away, x *identity.ProviderSignIn,
 ) error {
 	if !v.SignedIn() || v.Row.ID != a.Session {
-		return s.notBegun(r, x.Provider, errors.New("the session that asked for the connection is another one"))
+		return s.notBegun(r, errors.New("the session that asked for the connection is another one"))
 	}
 	// The proof may have become too old at the provider.
 	if !s.Fresh(v) {
@@ -250,7 +250,7 @@ func (s *Handlers) signInFrom(
 		return s.goOn(w, r, f, request, v, a.Flow)
 	})
 	if errors.Is(err, storage.ErrConsumed) { // disconnected at the same moment
-		return s.notBegun(r, x.Provider, err)
+		return s.notBegun(r, err)
 	}
 	return err
 }

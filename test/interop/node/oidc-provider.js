@@ -8,8 +8,8 @@ import { text } from 'node:stream/consumers'
 import { exportJWK, generateKeyPair } from 'jose'
 import { Provider } from 'oidc-provider'
 
-// settings is {port, callback, client: {id, secret}, users: [{sub, email, name}], claims}. claims says where those about
-// the user are: "userinfo", as OpenID Connect Core, section 5.4, has it for a code, or "id_token".
+// settings is {port, callback, client: {id, secret}, users: [{sub, email, name}], claims}. claims says where those
+// about the user are: "userinfo", as OpenID Connect Core, section 5.4, has it for a code, or "id_token".
 const settings = JSON.parse(process.env.DOORWARD_INTEROP)
 
 const issuer = `http://127.0.0.1:${settings.port}`
@@ -48,7 +48,7 @@ function page({ prompt, params }) {
       ? `<label>Login <input name="login" value="${escaped(params.login_hint ?? '')}"></label>`
       : `<p>${escaped(params.client_id)} asks for ${escaped(prompt.details.missingOIDCScope?.join(' '))}.</p>`
   return `<!doctype html><html lang="en"><title>Acme</title><form method="post" id="${escaped(prompt.name)}">${question}
-    <button name="answer" value="go on">Go on</button> <button name="answer" value="cancel">Cancel</button></form></html>`
+    <button name="answer" value="go on">Go on</button> <button name="answer" value="cancel">Cancel</button></form>`
 }
 
 // result is what the user's answer to a page means.
