@@ -318,7 +318,7 @@ var auditTexts = map[string]locale.Text{
 	"passkey.added":                 locale.New("Added a passkey"),
 	"passkey.renamed":               locale.New("Renamed a passkey"),
 	"passkey.removed":               locale.New("Removed a passkey"),
-	"totp.enabled":                  locale.New("Set up an authenticator app"),
+	"totp.enabled":                  locale.New("Added an authenticator app"),
 	"totp.disabled":                 locale.New("Removed an authenticator app"),
 	"recovery_codes.replaced":       locale.New("Created recovery codes"),
 	"recovery_codes.deleted":        locale.New("Deleted the recovery codes"),

@@ -144,7 +144,7 @@ func TestMethodsPages(t *testing.T) {
 	p.open("/settings/workspaces/" + own.Slug + "/audit")
 	log := p.Text("main")
 	for _, text := range []string{
-		"Added a passkey", "Renamed a passkey", "Set up an authenticator app", "Created recovery codes",
+		"Added a passkey", "Renamed a passkey", "Added an authenticator app", "Created recovery codes",
 		"Used a recovery code", "Connected an account", "Disconnected an account",
 	} {
 		if !strings.Contains(log, text) {

@@ -171,7 +171,7 @@ func person(r *rig.Rig, email string) (storage.User, *rig.Browser, *authenticato
 // passkeys are those that are stored.
 func passkeys(t *testing.T, r *rig.Rig, userID string) []storage.Passkey {
 	t.Helper()
-	list, err := r.Store.PasskeysOf(r.System(), userID)
+	list, err := r.Store.PasskeysOf(r.System(), userID, "localhost")
 	ok(t, err)
 	return list
 }

@@ -284,6 +284,7 @@ func (s *Account) ConfirmRemoveMethod(w http.ResponseWriter, r *http.Request, v 
 		view.Title = locale.New("Remove the authenticator app?")
 	case identity.MethodPassword:
 		view.Title, view.Ends = locale.New("Remove your password?"), view.Ends[1:]
+		view.Button = locale.New("Remove the password")
 	case identity.MethodProvider:
 		view.Title = locale.New("Disconnect this account?")
 		view.Button = locale.New("Disconnect")
