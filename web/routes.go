@@ -53,10 +53,11 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("GET /oauth/authorize", s.pages.ForAnyone(s.signIn.Authorize))
 	mux.Handle("POST /oauth/authorize", s.pages.ForAnyoneRaw(s.signIn.Authorize))
 
-	// A GET of these may issue a code. A HEAD request must not (RFC 9110, section 9.3.2).
+	// A GET of these may issue a code, or use one. A HEAD request must not (RFC 9110, section 9.3.2).
 	mux.HandleFunc("HEAD /oauth/authorize", headOnly)
 	mux.HandleFunc("HEAD /oauth/consent", headOnly)
 	mux.HandleFunc("HEAD /login", headOnly)
+	mux.HandleFunc("HEAD /login/{provider}/callback", headOnly)
 
 	// Pages.
 	anyone := func(pattern string, h page.Handler) { mux.Handle(pattern, sameOrigin.Handler(s.pages.ForAnyone(h))) }

@@ -56,21 +56,19 @@ func (s *Service) TakeFactorCode(ctx context.Context, proof storage.EmailProof, 
 	return linkError(err)
 }
 
-// EnrolPasskey stores the passkey of a user who has to set up a second factor, and returns a set of recovery codes, to be
-// shown once. It is the second factor of their sign-in. Errors are those of AddPasskey, and ErrBusy.
-func (s *Service) EnrolPasskey(ctx context.Context, n *NewPasskey) (recovery []string, err error) {
+// EnrolPasskey returns a proof as AddPasskey does, for a user who has to set up a second factor, and a set of recovery
+// codes that taking the proof stores, to be shown once after that. Errors are ErrBusy.
+func (s *Service) EnrolPasskey(
+	ctx context.Context, user storage.User, n *NewPasskey,
+) (proof Proof, recovery []string, err error) {
 	recovery, stored, err := s.newRecoveryCodes(ctx)
 	if err != nil {
-		return nil, err
+		return proof, nil, err
 	}
-	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+	return NewProof(user, "passkey", func(ctx context.Context) error {
 		if err := s.addPasskey(ctx, n); err != nil {
 			return err
 		}
 		return s.store.ReplaceRecoveryCodes(ctx, n.UserID, stored)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("set up a passkey: %w", err)
-	}
-	return recovery, nil
+	}, n.By()...), recovery, nil
 }

@@ -310,17 +310,14 @@ func (s *Service) CheckNewPasskey(binding, sealed string, credential []byte, oth
 	}, nil
 }
 
-// AddPasskey stores a passkey of a user with a session, who is told by email. Of many calls with one challenge, only one
-// succeeds; the others get ErrPasskey. It returns ErrPasskeyExists for a passkey that is stored already.
-func (s *Service) AddPasskey(ctx context.Context, n *NewPasskey) error {
-	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error { return s.addPasskey(ctx, n) })
-	if err != nil {
-		return fmt.Errorf("add a passkey: %w", err)
-	}
-	return nil
+// AddPasskey returns a proof. Taking it stores a passkey of the user, and tells them by email, in the transaction that
+// renews their session. Of many calls with one challenge, only one succeeds; the others get ErrPasskey. It fails with
+// ErrPasskeyExists for a passkey that is stored already, and with ErrTooManyPasskeys.
+func (s *Service) AddPasskey(user storage.User, n *NewPasskey) Proof {
+	return NewProof(user, "passkey", func(ctx context.Context) error { return s.addPasskey(ctx, n) }, n.By()...)
 }
 
-// addPasskey is AddPasskey in the transaction of its context. The user may be one who waits for approval.
+// addPasskey stores a passkey, in the transaction of its context. The user may be one who waits for approval.
 func (s *Service) addPasskey(ctx context.Context, n *NewPasskey) error {
 	err := s.takeChallenge(ctx, &n.challenge)
 	if errors.Is(err, storage.ErrConsumed) {

@@ -48,7 +48,8 @@ func TestPasskeysAreThoseOfTheDomain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := people.AddPasskey(ctx, &passkey); err != nil {
+		proof := people.AddPasskey(user, &passkey)
+		if err := s.InTx(ctx, proof.Take); err != nil {
 			t.Fatal(err)
 		}
 	}

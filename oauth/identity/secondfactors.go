@@ -93,24 +93,25 @@ func (s *Service) openTOTP(userID, binding, sealed string) (x sealedTOTP, err er
 	return x, nil
 }
 
-// EnableTOTP turns on one-time passwords for a user, with the first code of a setup, and tells them by email. It
-// returns a new set of recovery codes, to be shown once. Errors are ErrWrongCode, ErrSetupExpired, ErrTOTPOn and ErrBusy.
+// EnableTOTP checks the first code of a setup. Taking the proof turns on one-time passwords for the user, and tells them
+// by email, in the transaction that starts or renews their session; it fails with ErrTOTPOn if they are on. recovery is a
+// new set of recovery codes, to be shown once after that. Errors are ErrWrongCode, ErrSetupExpired and ErrBusy.
 func (s *Service) EnableTOTP(
-	ctx context.Context, user *storage.User, binding, sealed, code string,
-) (recovery []string, err error) {
+	ctx context.Context, user storage.User, binding, sealed, code string,
+) (proof Proof, recovery []string, err error) {
 	x, err := s.openTOTP(user.ID, binding, sealed)
 	if err != nil {
-		return nil, err
+		return proof, nil, err
 	}
 	step, fits := s.totpStep(x.Secret, code, 0)
 	if !fits {
-		return nil, ErrWrongCode
+		return proof, nil, ErrWrongCode
 	}
 	recovery, stored, err := s.newRecoveryCodes(ctx)
 	if err != nil {
-		return nil, err
+		return proof, nil, err
 	}
-	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
+	return NewProof(user, "one_time_password", func(ctx context.Context) error {
 		now, err := s.store.LockUser(ctx, user.ID)
 		if err != nil {
 			return err
@@ -130,12 +131,8 @@ func (s *Service) EnableTOTP(
 		if err := s.store.ReplaceRecoveryCodes(ctx, user.ID, stored); err != nil {
 			return err
 		}
-		return s.changed(ctx, user, totpEnabled, user.ID, "")
-	})
-	if err != nil {
-		return nil, fmt.Errorf("set up an authenticator app: %w", err)
-	}
-	return recovery, nil
+		return s.changed(ctx, &user, totpEnabled, user.ID, "")
+	}, ByOTP, ByTwoFactors), recovery, nil
 }
 
 // totpStep finds the time step of a one-time password, after the last one that was accepted.
@@ -174,13 +171,16 @@ func typed(code string) string {
 // *Throttled and ErrBusy. Take has to follow.
 func (s *Service) CheckSecondFactor(ctx context.Context, user storage.User, code string, a Attempt) (Proof, error) {
 	ctx = storage.System(ctx)
+	// Wrong codes are also counted by themselves, since the right password forgives the failures of the account.
 	account := storage.EmailKey(user.Email)
-	ok, retryAfter := s.throttle.Reserve(account, a.Address, a.KnownDevice)
-	if !ok {
-		return Proof{}, &Throttled{RetryAfter: retryAfter}
-	}
 	settle := s.throttle.Release
-	defer func() { settle(account, a.Address, a.KnownDevice) }()
+	for _, counter := range []string{account, "second factor of " + account} {
+		ok, retryAfter := s.throttle.Reserve(counter, a.Address, a.KnownDevice)
+		if !ok {
+			return Proof{}, &Throttled{RetryAfter: retryAfter}
+		}
+		defer func() { settle(counter, a.Address, a.KnownDevice) }()
+	}
 	code = typed(code)
 	var proof Proof
 	var err error

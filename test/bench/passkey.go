@@ -100,7 +100,8 @@ func (s *site) addPasskeys(ctx context.Context) (keys []*authenticator.Authentic
 		if err != nil {
 			return nil, err
 		}
-		if err := people.AddPasskey(ctx, &passkey); err != nil {
+		proof := people.AddPasskey(user, &passkey)
+		if err := store.InTx(storage.System(ctx), proof.Take); err != nil {
 			return nil, err
 		}
 		keys = append(keys, key)

@@ -192,7 +192,7 @@ func comparePage(t *testing.T, rows []row, kinds []guarded, d document) {
 		t.Fatal(err)
 	}
 	path := filepath.Join(root, "docs", "interoperability.md")
-	text := page(rows, kinds, d)
+	text := page(rows, kinds, d) + providersPart(t)
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

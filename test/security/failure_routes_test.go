@@ -262,6 +262,7 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"HEAD /oauth/authorize":                                   nil,
 			"HEAD /oauth/consent":                                     nil,
 			"HEAD /login":                                             nil,
+			"HEAD /login/{provider}/callback":                         nil,
 			"GET /.well-known/oauth-protected-resource":               nil, // created at start; see web/gateway
 			"GET /.well-known/oauth-protected-resource/{path...}":     nil,
 			"POST /settings/security/password":                        {{page, post("/settings/security/password", password)}},

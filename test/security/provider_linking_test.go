@@ -269,8 +269,9 @@ func withTOTP(t *testing.T, r *rig.Rig, u storage.User) (code func() string) {
 		ok(t, err)
 		return text
 	}
-	_, err = r.Identity.EnableTOTP(r.System(), &u, "test", setup.Sealed, code())
+	proof, _, err := r.Identity.EnableTOTP(r.System(), u, "test", setup.Sealed, code())
 	ok(t, err)
+	ok(t, r.Store.InTx(r.System(), proof.Take))
 	return code
 }
 

@@ -109,8 +109,10 @@ func (s *Account) AddPasskey(w http.ResponseWriter, r *http.Request, v *page.Vis
 	passkey, err := s.identity.CheckNewPasskey(
 		sessionBinding(v), form.Get("challenge"), []byte(form.Get("credential")), browser,
 	)
+	raised := v
 	if err == nil {
-		err = s.identity.AddPasskey(r.Context(), &passkey)
+		proof := s.identity.AddPasskey(v.User, &passkey)
+		raised, err = s.Raise(w, r, v, &proof)
 	}
 	if fault := page.EnrolFault(err); !fault.IsZero() {
 		oauth.LogFieldsOf(r.Context()).Cause = err
@@ -119,9 +121,7 @@ func (s *Account) AddPasskey(w http.ResponseWriter, r *http.Request, v *page.Vis
 	if err != nil {
 		return err
 	}
-	if v, err = s.Raise(w, r, v, passkey.By()); err != nil {
-		return err
-	}
+	v = raised
 	return s.RedirectWithNotice(w, r, v, "/settings/security", locale.New("Your passkey was created. You can sign in with it."))
 }
 
@@ -206,9 +206,13 @@ func (s *Account) EnableTOTP(w http.ResponseWriter, r *http.Request, v *page.Vis
 		return err
 	}
 	form := r.PostForm
-	codes, err := s.identity.EnableTOTP(
-		r.Context(), &v.User, sessionBinding(v), form.Get("setup"), form.Get("code"),
+	proof, codes, err := s.identity.EnableTOTP(
+		r.Context(), v.User, sessionBinding(v), form.Get("setup"), form.Get("code"),
 	)
+	raised := v
+	if err == nil {
+		raised, err = s.Raise(w, r, v, &proof)
+	}
 	if errors.Is(err, identity.ErrTOTPOn) {
 		return s.RedirectWithNotice(w, r, v, "/settings/security", page.EnrolFault(err))
 	}
@@ -222,10 +226,7 @@ func (s *Account) EnableTOTP(w http.ResponseWriter, r *http.Request, v *page.Vis
 	if err != nil {
 		return err
 	}
-	if v, err = s.Raise(w, r, v, identity.By(identity.ByOTP, identity.ByTwoFactors)); err != nil {
-		return err
-	}
-	return s.showRecovery(w, r, v, codes)
+	return s.showRecovery(w, r, raised, codes)
 }
 
 // RecoveryCodes serves POST /settings/security/recovery-codes: it replaces them, and shows the new ones.

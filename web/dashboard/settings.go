@@ -63,7 +63,8 @@ func (s *Account) sessionsOf(r *http.Request, v *page.Visitor) (list []storage.S
 // ChangePassword serves POST /settings/security/password. It signs out every other browser.
 func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	// The form has the password; one who has a second factor proves that too.
-	if s.identity.Reach(&v.User) == identity.LevelTwo {
+	two := s.identity.Reach(&v.User) == identity.LevelTwo
+	if two {
 		if err := s.mustBeFresh(v); err != nil {
 			return err
 		}
@@ -101,7 +102,7 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 		return err
 	}
 	proof := identity.NewProof(user, "password", nil, identity.ByPassword)
-	if v.Row.ACR == identity.LevelTwo {
+	if two {
 		proof.By = proof.By.And(v.Row.AMR...) // it was proved within the last minutes
 	}
 	if v, err = s.StartSession(w, r, v, &proof); err != nil {

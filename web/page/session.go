@@ -244,18 +244,22 @@ func (s *Pages) StartSession(
 	return &Visitor{session: session, Row: row, User: user}, nil
 }
 
-// Raise records that the user of a session, who has proved recently who they are, has just proved more by setting up a
-// second factor, so that they are not asked for it at once. It is not recorded as a sign-in.
-func (s *Pages) Raise(
-	w http.ResponseWriter, r *http.Request, v *Visitor, by identity.Authentication,
-) (*Visitor, error) {
+// Raise sets up a second factor of the user of a session, which taking the proof does, and records in the same
+// transaction that they have just proved it too, so that they are not asked for it at once. They have proved recently who
+// they are. It is not recorded as a sign-in.
+func (s *Pages) Raise(w http.ResponseWriter, r *http.Request, v *Visitor, proof *identity.Proof) (*Visitor, error) {
+	proof.Credential, proof.By = "", identity.Authentication(v.Row.AMR).And(proof.By...)
+	v, err := s.renewSession(w, r, v, proof)
+	if err != nil {
+		return nil, err
+	}
 	user, err := s.store.UserByID(storage.System(r.Context()), v.User.ID)
 	if err != nil {
 		return nil, err
 	}
 	v.User = user
-	proof := identity.NewProof(user, "", nil, identity.Authentication(v.Row.AMR).And(by...)...)
-	return s.renewSession(w, r, v, &proof)
+	v.session.Values[valueUser] = user
+	return v, nil
 }
 
 // renewGrace is how long the former cookie is accepted after renewSession, in VisitorOfForm.

@@ -152,34 +152,35 @@ func (s *Handlers) Enrol(w http.ResponseWriter, r *http.Request) error {
 		return page.Redirect(w, secondURL(identity.MissingEnrolment, sealed))
 	}
 	var recovery []string
-	proof := identity.NewProof(user, "one_time_password", nil, identity.ByOTP, identity.ByTwoFactors)
-	setup, setupErr := s.identity.OpenTOTP(&user, enrolBinding(h), form.Get("setup"))
+	var proof identity.Proof
 	if answer := form.Get("credential"); answer != "" && s.identity.TakesPasskeys() {
 		var passkey identity.NewPasskey
 		if passkey, err = s.newPasskey(r, enrolBinding(h), answer); err == nil {
-			recovery, err = s.identity.EnrolPasskey(r.Context(), &passkey)
+			proof, recovery, err = s.identity.EnrolPasskey(r.Context(), user, &passkey)
 		}
-		proof = identity.NewProof(user, "passkey", nil, passkey.By()...)
 	} else {
-		recovery, err = s.identity.EnableTOTP(r.Context(), &user, enrolBinding(h), form.Get("setup"), form.Get("code"))
+		proof, recovery, err = s.identity.EnableTOTP(
+			r.Context(), user, enrolBinding(h), form.Get("setup"), form.Get("code"),
+		)
 	}
-	if fault := page.EnrolFault(err); !fault.IsZero() {
-		oauth.LogFieldsOf(r.Context()).Cause = err
-		shown := &setup
-		if setupErr != nil {
-			shown = nil
-		}
-		return s.showEnrol(w, r, http.StatusBadRequest, h, &user, sealed, shown, fault)
+	if err == nil {
+		err = s.completes(w, r, h, &proof, func(*page.Visitor) error {
+			view := templates.RecoveryView{
+				Page: s.NewPage(nil, ""), Codes: recovery, ContinueURL: s.afterEnrol(w, r, sealed),
+			}
+			return s.Render(w, r, http.StatusOK, view.Nonce, templates.RecoveryPage(view))
+		})
 	}
-	if err != nil {
+	fault := page.EnrolFault(err)
+	if fault.IsZero() {
 		return err
 	}
-	return s.completes(w, r, h, &proof, func(v *page.Visitor) error {
-		view := templates.RecoveryView{
-			Page: s.NewPage(nil, ""), Codes: recovery, ContinueURL: s.afterEnrol(w, r, sealed),
-		}
-		return s.Render(w, r, http.StatusOK, view.Nonce, templates.RecoveryPage(view))
-	})
+	oauth.LogFieldsOf(r.Context()).Cause = err
+	var shown *identity.TOTPSetup
+	if setup, err := s.identity.OpenTOTP(&user, enrolBinding(h), form.Get("setup")); err == nil {
+		shown = &setup
+	}
+	return s.showEnrol(w, r, http.StatusBadRequest, h, &user, sealed, shown, fault)
 }
 
 // afterEnrol is where the browser goes on after the recovery codes.

@@ -219,7 +219,8 @@ func (s *Handlers) Second(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var proof identity.Proof
-	if answer := form.Get("credential"); answer != "" && s.identity.TakesPasskeys() {
+	answer := form.Get("credential")
+	if answer != "" && s.identity.TakesPasskeys() {
 		proof, err = s.identity.CheckPasskey(r.Context(), secondBinding(h), form.Get("challenge"), []byte(answer))
 		if err == nil && proof.User.ID != user.ID {
 			err = fmt.Errorf("%w: it belongs to another user", identity.ErrPasskey)
@@ -235,6 +236,9 @@ func (s *Handlers) Second(w http.ResponseWriter, r *http.Request) error {
 		proof.User = user
 		err = s.completes(w, r, h, &proof, func(v *page.Visitor) error { return s.continueAfter(w, r, v, sealed) })
 	}
+	if answer != "" && errors.Is(err, storage.ErrConsumed) {
+		err = fmt.Errorf("%w: %w", identity.ErrPasskey, err)
+	}
 	fault, status := s.secondFault(w, err)
 	if fault.IsZero() {
 		return err
@@ -248,13 +252,13 @@ func (s *Handlers) Second(w http.ResponseWriter, r *http.Request) error {
 func (s *Handlers) secondFault(w http.ResponseWriter, err error) (fault locale.Text, status int) {
 	var throttled *identity.Throttled
 	switch {
+	case errors.Is(err, identity.ErrPasskey):
+		s.countLogin("wrong")
+		return locale.New("This passkey was not accepted. Try again, or use another way."), http.StatusBadRequest
 	case errors.Is(err, identity.ErrWrongCode), errors.Is(err, storage.ErrConsumed):
 		s.countLogin("wrong")
 		return locale.New("This code is wrong or was used. Enter the next one that your app shows, or another recovery code."),
 			http.StatusUnauthorized
-	case errors.Is(err, identity.ErrPasskey):
-		s.countLogin("wrong")
-		return locale.New("This passkey was not accepted. Try again, or use another way."), http.StatusBadRequest
 	case errors.As(err, &throttled):
 		s.countLogin("throttled")
 		w.Header().Set("Retry-After", page.Seconds(throttled.RetryAfter))

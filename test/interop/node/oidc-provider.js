@@ -76,6 +76,11 @@ async function interact(request, response) {
 
 const rest = provider.callback()
 const server = createServer((request, response) => {
+  // The package takes a secret in the body too, whatever method the client is registered with.
+  if (request.url === '/token' && !request.headers.authorization?.startsWith('Basic ')) {
+    response.writeHead(401, { 'Content-Type': 'application/json' }).end('{"error":"invalid_client"}')
+    return
+  }
   if (!request.url.startsWith('/interaction/')) {
     rest(request, response)
     return
