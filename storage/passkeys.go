@@ -104,9 +104,9 @@ func (s *Store) OfferPasskey(ctx context.Context, userID string, since Time) err
 		AND COALESCE(passkey_offered_at, 0) < $3`), userID, s.Now(), since)
 }
 
-// UseChallenge records that a challenge was used, so that it does not work again until it expires anyway. Of many
-// requests at once, only one succeeds; the others get ErrConsumed.
-func (s *Store) UseChallenge(ctx context.Context, id string, expiresAt Time) error {
-	return s.execOne(ctx, ErrConsumed, plain(`INSERT INTO used_challenges (id, expires_at) VALUES ($1, $2)
-		ON CONFLICT (id) DO NOTHING`), id, expiresAt)
+// UseChallenge records that a challenge was used, by its digest, so that it does not work again until it expires anyway.
+// Of many requests at once, only one succeeds; the others get ErrConsumed.
+func (s *Store) UseChallenge(ctx context.Context, challenge string, expiresAt Time) error {
+	return s.execOne(ctx, ErrConsumed, plain(`INSERT INTO used_challenges (digest, expires_at) VALUES ($1, $2)
+		ON CONFLICT (digest) DO NOTHING`), Digest(challenge), expiresAt)
 }

@@ -31,7 +31,7 @@ func (s *Store) Purge(ctx context.Context, r Retention) (int64, error) {
 	}{
 		{table: "sessions", before: now},
 		{table: "decided_flows", before: now},
-		{table: "used_challenges", before: now},
+		{table: "used_challenges", key: "digest", before: now},
 		{table: "limits", key: "counter", before: now},
 		{table: "invitations", before: now},
 		{table: "reserved_slugs", key: "slug", before: now},

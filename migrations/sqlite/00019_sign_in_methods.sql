@@ -67,7 +67,7 @@ CREATE INDEX provider_accounts_user ON provider_accounts (user_id);
 
 -- Challenges that were used, until they expire anyway.
 CREATE TABLE used_challenges (
-    id         text PRIMARY KEY,
+    digest     blob PRIMARY KEY, -- SHA-256 of the challenge
     expires_at bigint NOT NULL
 );
 CREATE INDEX used_challenges_expiry ON used_challenges (expires_at);

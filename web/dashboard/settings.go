@@ -70,6 +70,14 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 		}
 	}
 	form := r.PostForm
+	if two && form.Get("current_password") == "" {
+		// A passkey was the proof, and the page that asked for it did not keep the password.
+		return s.showSecurity(w, r, http.StatusForbidden, v, templates.SecurityView{
+			Page: s.NewPage(v, templates.SectionSecurity), Errors: map[string]locale.Text{
+				"current_password": locale.New("Enter your current password and the new one."),
+			},
+		})
+	}
 	// The change ends in a new session, so it counts as a sign-in. It is counted first, and apart from changes that do not
 	// need the password.
 	if err := s.management.TakeSignIn(r.Context(), v.User.ID); err != nil {
