@@ -199,8 +199,17 @@ func fromProvider(p *storage.EmailProof) bool {
 	return p.Detail[detailSubject] != "" && p.ProvenBy(p.Browser)
 }
 
-// NameFrom is the name that the provider of a sign-up gave; empty: none did.
-func NameFrom(p *storage.EmailProof) string { return p.Detail[detailName] }
+// NameFrom is the name that the provider of a sign-up gave; empty: none did, or the sign-up is completed in another
+// browser.
+func NameFrom(p *storage.EmailProof) string {
+	if !fromProvider(p) {
+		return ""
+	}
+	return p.Detail[detailName]
+}
+
+// provenByProvider begins the subject of the proof of an address that a provider has proven.
+const provenByProvider = "provider "
 
 // ProviderOf returns the provider at which a sign-up began that is completed in the same browser; nil: none, or the
 // provider is not configured any more.
@@ -280,7 +289,7 @@ func (s *Service) ProveSignUpFrom(ctx context.Context, x *ProviderSignIn, a Aske
 		proof := storage.EmailProof{
 			ID: storage.NewID("proof"), Kind: storage.ProofSignUp, Digest: storage.Digest(newToken()), Email: email,
 			// An email to the same address that was asked for elsewhere stays as it is.
-			Subject: "provider " + x.Account.Issuer + " " + x.Account.Subject, Browser: storage.Digest(a.Browser),
+			Subject: provenByProvider + x.Account.Issuer + " " + x.Account.Subject, Browser: storage.Digest(a.Browser),
 			Detail: x.detail(a.Continue), ExpiresAt: s.store.Now().Add(SignUpLifetime),
 		}
 		if err := s.store.InsertEmailProof(ctx, proof); err != nil {

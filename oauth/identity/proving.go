@@ -46,6 +46,9 @@ func (s *Service) Proven(ctx context.Context, kind, browser string) (storage.Ema
 	if err == nil && !p.UsedAt.IsZero() {
 		err = ErrLink
 	}
+	if err == nil && strings.HasPrefix(p.Subject, provenByProvider) && s.ProviderOf(&p) == nil {
+		err = ErrLink // the provider was removed from the configuration meanwhile
+	}
 	return p, err
 }
 

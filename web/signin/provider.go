@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"doorward/locale"
 	"doorward/oauth"
@@ -162,13 +163,31 @@ func (s *Handlers) back(w http.ResponseWriter, r *http.Request, p *identity.Prov
 				p.Name(), strings.Join(p.Domains, ", ")),
 			BackURL: again, BackText: locale.New("Go back"),
 		}
-	case err != nil:
+	case err != nil && !errors.Is(err, storage.ErrUnavailable):
 		return s.providerFailed(r, p, again, err)
 	}
-	if a.Session != "" {
-		return s.connect(w, r, v, a, &x)
+	if err != nil {
+		return startAgainLater(again, err)
 	}
-	return s.signInFrom(w, r, v, a, &x)
+	if a.Session != "" {
+		err = s.connect(w, r, v, a, &x)
+	} else {
+		err = s.signInFrom(w, r, v, a, &x)
+	}
+	if errors.Is(err, storage.ErrUnavailable) {
+		return startAgainLater(again, err)
+	}
+	return err
+}
+
+// startAgainLater is the page for storage that is unavailable when a browser comes back. The provider's code is used up, so
+// loading the page again would not help.
+func startAgainLater(again string, cause error) error {
+	return &page.Error{
+		Status: http.StatusServiceUnavailable, Heading: locale.New("Something is unavailable right now"),
+		Message: locale.New("Nothing was changed. Start again in a moment."), BackURL: again,
+		BackText: locale.New("Go back"), RetryAfter: time.Second, Cause: cause,
+	}
 }
 
 // notBegun is the page for an answer of a provider that this browser does not wait for.
