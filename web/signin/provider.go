@@ -184,7 +184,7 @@ func (s *Handlers) back(w http.ResponseWriter, r *http.Request, p *identity.Prov
 // loading the page again would not help.
 func startAgainLater(again string, cause error) error {
 	return &page.Error{
-		Status: http.StatusServiceUnavailable, Heading: locale.New("Something is unavailable right now"),
+		Status: http.StatusServiceUnavailable, Heading: locale.New("Not available right now"),
 		Message: locale.New("Nothing was changed. Start again in a moment."), BackURL: again,
 		BackText: locale.New("Go back"), RetryAfter: time.Second, Cause: cause,
 	}
