@@ -382,14 +382,16 @@ func (s *Service) Passkeys(ctx context.Context, userID string) ([]storage.Passke
 // offerEvery is how often a page suggests to a user to create a passkey.
 const offerEvery = 30 * 24 * time.Hour
 
-// OfferPasskey reports whether a page should suggest to a user to create a passkey: they have none, and no page did so
-// for a month. It records that one does.
+// OffersPasskey reports whether a page may suggest to a user to create a passkey: they have none, and no page did so for
+// a month.
+func (s *Service) OffersPasskey(u *storage.User) bool {
+	return s.passkeys != nil && u.Passkeys == 0 && u.PasskeyOfferedAt < s.store.Now().Add(-offerEvery)
+}
+
+// OfferPasskey records that a page suggests it, in the transaction of its context. Of several sign-ins at once, it
+// returns true to one.
 func (s *Service) OfferPasskey(ctx context.Context, u *storage.User) (bool, error) {
-	since := s.store.Now().Add(-offerEvery)
-	if s.passkeys == nil || u.Passkeys > 0 || u.PasskeyOfferedAt >= since {
-		return false, nil
-	}
-	err := s.store.OfferPasskey(storage.System(ctx), u.ID, since)
+	err := s.store.OfferPasskey(ctx, u.ID, s.store.Now().Add(-offerEvery))
 	if errors.Is(err, storage.ErrConsumed) {
 		return false, nil
 	}

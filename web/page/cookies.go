@@ -87,9 +87,6 @@ const (
 	maxKnown      = 10                   // accounts in one browser
 )
 
-// newDeviceData are the values of a session that started in a browser that was not known (Visitor, NewDevice).
-const newDeviceData = `{"` + valueDevice + `":"yes"}`
-
 // NewDevice reports whether a session started in a browser in which its user had not signed in before.
 func NewDevice(x *storage.Session) bool {
 	var data map[string]string

@@ -12,18 +12,8 @@ func (s *Pages) SetNotice(w http.ResponseWriter, r *http.Request, v *Visitor, te
 	return s.sessions.Save(r, w, v.session)
 }
 
-// OfferPasskey makes the next page in this browser suggest to create a passkey, if the visitor has none and was not asked
-// for a month.
-func (s *Pages) OfferPasskey(w http.ResponseWriter, r *http.Request, v *Visitor) error {
-	offer, err := s.identity.OfferPasskey(r.Context(), &v.User)
-	if err != nil || !offer {
-		return err
-	}
-	v.session.Values[valueOffer] = "passkey"
-	return s.sessions.Save(r, w, v.session)
-}
-
-// takeOffer reports whether OfferPasskey was called since the last page.
+// takeOffer reports whether the page should suggest to create a passkey: it is the first one after a sign-in for which
+// StartSession has recorded that.
 func (s *Pages) takeOffer(w http.ResponseWriter, r *http.Request, v *Visitor) (bool, error) {
 	if _, ok := v.session.Values[valueOffer]; !ok {
 		return false, nil

@@ -214,14 +214,28 @@ func (s *Pages) StartSession(
 	}
 	same := old.SignedIn() && old.User.ID == user.ID
 	newDevice := !same && !user.SeenAt.IsZero() && !s.remembers(r, &user)
+	values := map[string]string{}
 	if newDevice {
-		row.Data = newDeviceData
+		values[valueDevice] = "yes"
 	}
 	if same {
 		// The user authenticated again: the session gets a new id, but does not last longer.
 		row.CreatedAt, row.ExpiresAt = old.Row.CreatedAt, old.Row.ExpiresAt
 	}
 	err := s.openSession(w, r, proof, text, row.ExpiresAt.Sub(now), func(ctx context.Context) error {
+		delete(values, valueOffer) // the transaction may run again
+		if proof.OffersPasskey && s.identity.OffersPasskey(&user) {
+			if offer, err := s.identity.OfferPasskey(ctx, &user); err != nil {
+				return err
+			} else if offer {
+				values[valueOffer] = "passkey"
+			}
+		}
+		data, err := json.Marshal(values)
+		if err != nil {
+			return fmt.Errorf("session: %w", err)
+		}
+		row.Data = string(data)
 		if newDevice {
 			browser := BrowserName(row.UserAgent).String()
 			if err := s.identity.NotifyNewDevice(ctx, &user, browser, row.Address); err != nil {
@@ -237,8 +251,8 @@ func (s *Pages) StartSession(
 	session := sessions.NewSession(s.sessions, s.sessions.name)
 	session.ID = row.ID
 	session.Values[valueRow], session.Values[valueUser] = row, user
-	if newDevice {
-		session.Values[valueDevice] = "yes"
+	for k, v := range values {
+		session.Values[k] = v
 	}
 	s.WriteFor(r, &user)
 	return &Visitor{session: session, Row: row, User: user}, nil

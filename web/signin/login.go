@@ -231,12 +231,8 @@ func (s *Handlers) Login(w http.ResponseWriter, r *http.Request) error {
 	s.rememberMethod(w, r, templates.LoginByPassword)
 	oauth.LogFieldsOf(r.Context()).Subject = user.ID
 	proof := identity.NewProof(user, "password", nil, identity.ByPassword)
+	proof.OffersPasskey = a == nil // not while an app waits
 	return s.proved(w, r, old, &proof, sealed, func(v *page.Visitor) error {
-		if a == nil {
-			if err := s.OfferPasskey(w, r, v); err != nil {
-				return err
-			}
-		}
 		return s.goOn(w, r, f, a, v, sealed)
 	})
 }
