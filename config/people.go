@@ -49,7 +49,7 @@ func (d Domains) Allows(email string) bool {
 type SignIn struct {
 	Password  bool
 	EmailLink bool // a link and a code in an email; only if there is email
-	Passkey   bool // only if the issuer's host has a name
+	Passkey   bool // only if the issuer's host is a name
 	// PasskeyDomain is where passkeys work: the issuer's host or a parent domain of it; empty: the issuer's host.
 	PasskeyDomain string
 	// SecondFactor says who has to have a second factor: one of the constants.

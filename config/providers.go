@@ -30,8 +30,9 @@ type Provider struct {
 
 var providerID = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}$`)
 
-// signInPaths are what follows /login/ in paths that are not those of providers.
-var signInPaths = []string{"code", "email", "enrol", "link", "passkey", "second"}
+// signInPaths are what follows /login/ in paths that are not those of providers, and the methods that a browser remembers
+// beside them.
+var signInPaths = []string{"code", "email", "enrol", "link", "passkey", "password", "provider", "second"}
 
 func checkProviderID(s string) error {
 	switch {
@@ -69,7 +70,7 @@ func (p *parser) provider(n *yaml.Node, key string) Provider {
 		p.fault(key+".base_url", "is only for github; use issuer")
 	}
 	if _, has := p.origins[key+".issuer"]; has && x.Kind == "github" {
-		p.fault(key+".issuer", "is not for github, which is no OpenID Connect issuer; use base_url")
+		p.fault(key+".issuer", "is not for github, which does not use OpenID Connect; use base_url")
 	}
 	return x
 }
@@ -98,7 +99,7 @@ func (p *parser) checkProviders(c *Config) {
 // providerCallback is the address to which a provider sends browsers back.
 func (c Config) providerCallback(id string) string { return c.Issuer + "/login/" + id + "/callback" }
 
-// NewProviders returns the providers, by a clock. They read nothing before they are used.
+// NewProviders returns the providers, which read nothing before they are used. now is their clock; nil: time.Now.
 func (c Config) NewProviders(now func() time.Time) (list []*identity.Provider, err error) {
 	for _, x := range c.Providers {
 		p, err := provider.New(x.Config, c.providerCallback(x.ID), nil, now)

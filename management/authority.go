@@ -30,7 +30,8 @@ type Authority struct {
 	Manages bool
 	// Session is set for a browser session, and not for a credential or the CLI.
 	Session bool
-	// Fresh means that in this session the user entered the password at most a few minutes ago.
+	// Fresh means that in this session the user proved who they are at most a few minutes ago, at the highest level that they
+	// can reach.
 	Fresh bool
 }
 
@@ -221,7 +222,7 @@ func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 }
 
 // MayGrantAccountAccess decides whether the authority may make a user an administrator of this server, change the
-// address or password of an account, or enable it: such access does not expire and works from any address. It returns
+// address or password of an account, remove one of its sign-in methods, or enable it: such access does not expire and works from any address. It returns
 // the errors of Decide.
 func (a *Authority) MayGrantAccountAccess() error {
 	return a.Decide(Act{Lasts: true, GrantsRole: catalog.RoleOwner})

@@ -38,7 +38,7 @@ func (m *Manager) TakeChange(ctx context.Context, by *Authority) error {
 	return m.takeChange(ctx, "changes:"+who)
 }
 
-// TakeSignIn counts a sign-in with the right password, as TakeChange counts changes.
+// TakeSignIn counts a sign-in or a fresh proof of a user, as TakeChange counts changes.
 func (m *Manager) TakeSignIn(ctx context.Context, userID string) error {
 	return m.takeChange(ctx, "sign-ins:"+userID)
 }

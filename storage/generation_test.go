@@ -125,6 +125,8 @@ var unannounced = map[string]string{
 	"UsePasskey":            ofSessions,
 	"RenamePasskey":         ofSessions,
 	"DeletePasskey":         ofSessions,
+	"DeleteMethodsSince":    ofSessions,
+	"DeleteOtherPasskeys":   ofSessions,
 	"CountPasskeys":         ofSessions,
 	"OfferPasskey":          notDecisive,
 	"UseChallenge":          ofSessions,

@@ -97,6 +97,11 @@ func (s *Store) DeletePasskey(ctx context.Context, userID, id, domain string) er
 	})
 }
 
+// DeleteOtherPasskeys removes a user's passkeys of all other domains than one, and returns how many.
+func (s *Store) DeleteOtherPasskeys(ctx context.Context, userID, domain string) (int64, error) {
+	return s.exec(ctx, plain(`DELETE FROM passkeys WHERE user_id = $1 AND domain <> $2`), userID, domain)
+}
+
 // OfferPasskey records that a page suggests to a user to create a passkey. It returns ErrConsumed if one did so after
 // since, or if the user has a passkey.
 func (s *Store) OfferPasskey(ctx context.Context, userID string, since Time) error {

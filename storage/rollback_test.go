@@ -45,8 +45,8 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		return s.InsertSignInLink(ctx, w.user.ID, storage.Digest("link"), s.Now().Add(time.Hour))
 	},
 	"TakeSignInLink": func(ctx context.Context, s *storage.Store, w *world) error {
-		return errors.Join(s.InsertSignInLink(ctx, w.user.ID, storage.Digest("link"), s.Now().Add(time.Hour)),
-			s.TakeSignInLink(ctx, storage.Digest("link"), w.user.ID))
+		return errors.Join(s.InsertSignInLink(ctx, w.admin.ID, storage.Digest("link"), s.Now().Add(time.Hour)),
+			s.TakeSignInLink(ctx, storage.Digest("link"), w.admin.ID))
 	},
 	"RenameUser": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.RenameUser(ctx, w.user.ID, "new")
@@ -362,9 +362,32 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		err := errors.Join(s.InsertPasskey(ctx, k), s.InsertPasskey(ctx, w.passkey()))
 		return errors.Join(err, s.DeletePasskey(ctx, w.user.ID, k.ID, k.Domain))
 	},
+	"DeleteMethodsSince": func(ctx context.Context, s *storage.Store, w *world) error {
+		n, err := s.DeleteMethodsSince(ctx, w.user.ID, "id.example", 0)
+		if err != nil || n != 0 {
+			return errors.Join(err, fmt.Errorf("%d methods", n))
+		}
+		if err := errors.Join(s.InsertPasskey(ctx, w.passkey()), s.InsertTOTP(ctx, w.totp())); err != nil {
+			return err
+		}
+		if n, err = s.DeleteMethodsSince(ctx, w.user.ID, "id.example", s.Now()); n != 2 {
+			return errors.Join(err, fmt.Errorf("%d methods", n))
+		}
+		return errors.Join(err, s.InsertTOTP(ctx, w.totp()))
+	},
 	"CountPasskeys": func(ctx context.Context, s *storage.Store, w *world) error {
 		k := w.passkey()
 		return errors.Join(s.InsertPasskey(ctx, k), s.CountPasskeys(ctx, "another.example"))
+	},
+	"DeleteOtherPasskeys": func(ctx context.Context, s *storage.Store, w *world) error {
+		if err := errors.Join(s.InsertPasskey(ctx, w.passkey()), s.InsertTOTP(ctx, w.totp())); err != nil {
+			return err
+		}
+		n, err := s.DeleteOtherPasskeys(ctx, w.user.ID, "another.example")
+		if n != 1 {
+			return errors.Join(err, fmt.Errorf("%d passkeys", n))
+		}
+		return err
 	},
 	"OfferPasskey": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.OfferPasskey(ctx, w.user.ID, s.Now())

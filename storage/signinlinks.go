@@ -23,10 +23,10 @@ func (s *Store) InsertSignInLink(ctx context.Context, userID string, digest []by
 	})
 }
 
-// signInLinkWorks is the condition that a link works at the time $2: it has not expired, its user is enabled, and their
-// password was not changed after it was created.
+// signInLinkWorks is the condition that a link works at the time $2: it has not expired, its user is an enabled
+// administrator, and their password was not changed after it was created.
 const signInLinkWorks = `l.kind = '` + ProofOperator + `' AND l.digest = $1 AND l.expires_at > $2 AND EXISTS (
-	SELECT 1 FROM users u WHERE u.id = l.user_id AND u.disabled_at IS NULL AND u.password_changed_at <= l.created_at)`
+	SELECT 1 FROM users u WHERE u.id = l.user_id AND u.admin AND u.disabled_at IS NULL AND u.password_changed_at <= l.created_at)`
 
 // UserOfSignInLink finds the user of a link that works, and changes nothing. It returns ErrNotFound if the link does
 // not exist, was used or has expired.

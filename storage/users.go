@@ -107,6 +107,31 @@ func (s *Store) LockUser(ctx context.Context, userID string) (User, error) {
 	return s.UserByID(ctx, userID)
 }
 
+// DeleteMethodsSince deletes what a user has added since a time to sign in with: passkeys of every domain, the
+// authenticator app, recovery codes and accounts at providers. domain is that of the passkeys that count. It returns how
+// many it deleted.
+func (s *Store) DeleteMethodsSince(
+	ctx context.Context, userID, domain string, since Time,
+) (deleted int64, err error) {
+	err = s.InTx(ctx, func(ctx context.Context) error {
+		deleted = 0
+		for _, table := range []string{"passkeys", "totp", "recovery_codes", "provider_accounts"} {
+			n, err := s.exec(ctx, plain(`DELETE FROM `+table+` WHERE user_id = $1 AND created_at >= $2`), userID, since)
+			if err != nil {
+				return err
+			}
+			deleted += n
+		}
+		if err := s.countPasskeys(ctx, userID, domain); err != nil {
+			return err
+		}
+		_, err := s.exec(ctx, plain(`UPDATE users SET totp_since = (SELECT created_at FROM totp WHERE user_id = $1)
+			WHERE id = $1`), userID)
+		return err
+	})
+	return deleted, err
+}
+
 // UserByID finds a user. It returns ErrNotFound if there is none.
 func (s *Store) UserByID(ctx context.Context, id string) (User, error) {
 	var u User
@@ -123,11 +148,11 @@ func (s *Store) UserByEmail(ctx context.Context, email string) (User, error) {
 
 // The states by which users can be filtered.
 const (
-	UsersNeverSignedIn  = "never_signed_in"
-	UsersDisabled       = "disabled" // by an administrator; users who wait for approval are not among them
-	UsersAdministrators = "administrator"
-	UsersWaiting        = "waiting" // for approval
-	UsersOneFactor      = "without_second_factor"
+	UsersNeverSignedIn       = "never_signed_in"
+	UsersDisabled            = "disabled" // by an administrator; users who wait for approval are not among them
+	UsersAdministrators      = "administrator"
+	UsersWaiting             = "waiting" // for approval
+	UsersWithoutSecondFactor = "without_second_factor"
 )
 
 // UserFilter selects users. A zero field does not restrict them.
@@ -138,17 +163,17 @@ type UserFilter struct {
 
 // userStates are the conditions of the states.
 var userStates = map[string]string{
-	"":                  "TRUE",
-	UsersNeverSignedIn:  "seen_at IS NULL",
-	UsersDisabled:       "disabled_at IS NOT NULL AND waiting_since IS NULL",
-	UsersAdministrators: "admin",
-	UsersWaiting:        "waiting_since IS NOT NULL",
-	UsersOneFactor:      "passkeys = 0 AND totp_since IS NULL",
+	"":                       "TRUE",
+	UsersNeverSignedIn:       "seen_at IS NULL",
+	UsersDisabled:            "disabled_at IS NOT NULL AND waiting_since IS NULL",
+	UsersAdministrators:      "admin",
+	UsersWaiting:             "waiting_since IS NOT NULL",
+	UsersWithoutSecondFactor: "passkeys = 0 AND totp_since IS NULL",
 }
 
 // UserStates lists the states by which users can be filtered.
 func UserStates() []string {
-	return []string{UsersNeverSignedIn, UsersDisabled, UsersAdministrators, UsersWaiting, UsersOneFactor}
+	return []string{UsersNeverSignedIn, UsersDisabled, UsersAdministrators, UsersWaiting, UsersWithoutSecondFactor}
 }
 
 // Users lists at most limit users, in the order of their creation, from the one after the ID afterID; empty starts at

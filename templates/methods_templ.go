@@ -272,7 +272,7 @@ func codeField(name, hint, fault string, focus bool) templ.Component {
 	})
 }
 
-// codeHint says which codes are accepted.
+// secondHint says which codes are accepted.
 func secondHint(app bool) locale.Text {
 	if app {
 		return locale.New("Six digits from your authenticator app, or a recovery code.")

@@ -487,7 +487,7 @@ func proofTwo(v ProofView) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = codeField("current_code", of(ctx, secondHint(true)), "", false).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = codeField("current_code", of(ctx, secondHint(v.App)), "", false).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

@@ -17,6 +17,7 @@ type ProofView struct {
 	// app or a recovery code, if Code is set.
 	Two     bool
 	Code    bool
+	App     bool // the user has an authenticator app
 	Passkey PasskeyForm
 }
 

@@ -246,7 +246,8 @@ type ProfileView struct {
 type SecurityView struct {
 	Page
 	Sessions []SessionRow
-	// Passkeys says that users can have passkeys. Passkey, TOTP, Recovery and Accounts are what this one has.
+	// Passkeys says that users can have passkeys. PasskeyRows, TOTP, Recovery and Accounts are what this one
+	// has.
 	Passkeys     bool
 	PasskeyRows  []MethodRow
 	TOTP         *MethodRow // nil: no authenticator app is set up

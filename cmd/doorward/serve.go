@@ -132,7 +132,7 @@ func serve(
 	if changed, err := server.identity.BindPasskeys(ctx); err != nil {
 		return err
 	} else if changed {
-		log.Warn("passkeys that were created for another domain do not work", "passkey_domain", c.PasskeyDomain())
+		log.Warn("the domain of passkeys has changed; those of another domain do not work", "passkey_domain", c.PasskeyDomain())
 	}
 	if err := server.keyring.Maintain(ctx); err != nil {
 		return err

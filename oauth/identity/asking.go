@@ -38,7 +38,8 @@ const (
 	networkWindow     = time.Hour
 	// addressChanges is how often a user may ask for a change of address in networkWindow: each may go to another reader.
 	addressChanges = 10
-	// wrongCodes in codesWindow end the codes of an account: its emails then contain links only.
+	// wrongCodes in codesWindow end the codes of an account: its emails then contain links only. They also end its one-time
+	// passwords for that time.
 	wrongCodes  = 10
 	codesWindow = 24 * time.Hour
 )
@@ -241,7 +242,8 @@ func (s *Service) codeHash(proofID, code string) string {
 	return s.secrets.FormToken("email code", proofID, code)
 }
 
-// ErrWrongCode means that a code does not work: it is wrong, was used, has expired, was replaced by a newer one, or was
+// ErrWrongCode means that a one-time password or recovery code is wrong, or that a code from an email does not work: it is
+// wrong, was used, has expired, was replaced by a newer one, or was
 // asked for in another browser. Neither the error nor its timing reveals which.
 var ErrWrongCode = errors.New("the code is wrong or no longer works")
 
@@ -261,12 +263,7 @@ func (s *Service) CheckCode(ctx context.Context, kind, code string, a Asker) (st
 	}
 	settle := s.throttle.Release
 	defer func() { settle(account, a.Address, a.KnownDevice) }()
-	code = strings.Map(func(r rune) rune {
-		if r == ' ' || r == '-' || r == '\u00a0' {
-			return -1
-		}
-		return r
-	}, code)
+	code = typed(code)
 	want, err := s.store.TakeCodeTry(ctx, proof.ID)
 	if err != nil {
 		return proof, fmt.Errorf("count a try of the code: %w", err)

@@ -25,7 +25,7 @@ const (
 	LevelTwo = "urn:doorward:2" // two factors, or a passkey whose authenticator verified the user
 )
 
-// Authentication are the methods by which a user has authenticated, each once; empty: none. Two factors are marked by
+// Authentication lists the methods by which a user has authenticated, each once; empty: none. Two factors are marked by
 // ByTwoFactors.
 type Authentication []string
 

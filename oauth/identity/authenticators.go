@@ -1,11 +1,8 @@
 package identity
 
-import "strings"
-
 // authenticatorNames are the names of well-known authenticators by their AAGUID (Web Authentication, section 6.5.1), so
 // that users recognise their passkeys. An authenticator chooses its AAGUID itself: nothing is decided by it.
 var authenticatorNames = map[string]string{
-	"00000000-0000-0000-0000-000000000000": "",
 	"08987058-cadc-4b81-b6e1-30de50dcbe96": "Windows Hello",
 	"0bb43545-fd2c-4185-87dd-feb0b2916ace": "Security Key NFC",
 	"0ea242b4-43c4-4a1b-8b17-dd6d0b6baec6": "Keeper",
@@ -35,4 +32,4 @@ var authenticatorNames = map[string]string{
 }
 
 // authenticatorName returns the name of an authenticator; empty: it is not known.
-func authenticatorName(aaguid string) string { return authenticatorNames[strings.ToLower(aaguid)] }
+func authenticatorName(aaguid string) string { return authenticatorNames[aaguid] }

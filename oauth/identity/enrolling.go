@@ -13,7 +13,8 @@ import (
 func (s *Service) AskFactor(ctx context.Context, user *storage.User, a Asker) error {
 	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		key := storage.EmailKey(user.Email)
-		allowed, err := s.countEmail(ctx, emailBound{"address " + storage.ProofFactor + " " + key, emailsPerAddress, addressWindow})
+		bound := emailBound{"address " + storage.ProofFactor + " " + key, emailsPerAddress, addressWindow}
+		allowed, err := s.countEmail(ctx, bound)
 		if err != nil {
 			return err
 		}
@@ -66,7 +67,7 @@ func (s *Service) EnrolPasskey(
 		return proof, nil, err
 	}
 	return NewProof(user, "passkey", func(ctx context.Context) error {
-		if err := s.addPasskey(ctx, n); err != nil {
+		if err := s.addPasskey(ctx, n, true); err != nil {
 			return err
 		}
 		return s.store.ReplaceRecoveryCodes(ctx, n.UserID, stored)

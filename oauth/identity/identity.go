@@ -15,7 +15,7 @@ import (
 	"doorward/storage"
 )
 
-// Throttle limits wrong passwords by account and address; limit.SignIns implements it. Reserve asks for one attempt,
+// Throttle limits wrong passwords and codes by account and address; limit.SignIns implements it. Reserve asks for one attempt,
 // and one of the other three settles it.
 type Throttle interface {
 	Reserve(account string, address netip.Addr, knownDevice bool) (ok bool, retryAfter time.Duration)
@@ -24,7 +24,7 @@ type Throttle interface {
 	Release(account string, address netip.Addr, knownDevice bool)
 }
 
-// Config holds what a Service needs; all fields are required, except Cost.
+// Config holds what a Service needs; fields are required unless they are marked as optional.
 type Config struct {
 	Store    *storage.Store
 	Throttle Throttle
@@ -128,7 +128,7 @@ var (
 	ErrBusy = errors.New("too many passwords are being checked; try again in a moment")
 	// ErrDisabled means that the user is disabled and cannot sign in.
 	ErrDisabled = errors.New("the user is disabled; enable them first with doorward user enable")
-	// ErrNotAdministrator means that a user is not an administrator of the server, for whom alone there are sign-in links.
+	// ErrNotAdministrator means that a sign-in link was asked for a user who is not an administrator of the server.
 	ErrNotAdministrator = errors.New("the user is not an administrator, and there are sign-in links for administrators " +
 		"only; send the user a reset email, or set a password with doorward user password")
 	// ErrSetupToken means that a token cannot create the first administrator: it is wrong, was replaced, or there is a

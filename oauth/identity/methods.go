@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -132,27 +133,39 @@ func (s *Service) RemoveMethod(ctx context.Context, userID, method string) error
 }
 
 // RemoveMethodOf is RemoveMethod for an administrator: it also removes the last second factor of a user who has to have
-// one, so that they set up another at their next sign-in, and signs them out of every browser.
+// one, so that they set up another at their next sign-in, and signs them out of every browser. Errors are ErrOnlyWay, and
+// storage.ErrNotFound if the user or the method does not exist.
 func (s *Service) RemoveMethodOf(ctx context.Context, userID, method string) error {
-	return s.removeOf(ctx, userID, func(m Method) bool { return m.ID == method })
+	return s.removeOf(ctx, userID, false, func(m Method) bool { return m.ID == method })
 }
 
 // RemoveSecondFactors removes all second factors of a user who has lost them, for an administrator: passkeys,
-// authenticator app and recovery codes. It signs them out of every browser and tells them by email. Errors are
+// authenticator app and recovery codes, also passkeys that do not count in the configuration of now. It signs them out of every browser and tells them by email. Errors are
 // ErrOnlyWay, and storage.ErrNotFound if the user does not exist or has none.
 func (s *Service) RemoveSecondFactors(ctx context.Context, userID string) error {
-	return s.removeOf(ctx, userID, func(m Method) bool {
+	return s.removeOf(ctx, userID, true, func(m Method) bool {
 		return m.Kind == MethodPasskey || m.Kind == MethodTOTP || m.Kind == MethodRecoveryCodes
 	})
 }
 
-func (s *Service) removeOf(ctx context.Context, userID string, which func(Method) bool) error {
+// removeOf removes methods of a user for an administrator. uncounted adds the passkeys that do not count now.
+func (s *Service) removeOf(ctx context.Context, userID string, uncounted bool, which func(Method) bool) error {
 	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		user, err := s.store.LockUser(ctx, userID)
 		if err != nil {
 			return err
 		}
-		if err := s.removeMethods(ctx, &user, true, which); err != nil {
+		var others int64
+		if uncounted {
+			if others, err = s.store.DeleteOtherPasskeys(ctx, user.ID, s.passkeyDomain()); err != nil {
+				return err
+			}
+		}
+		err = s.removeMethods(ctx, &user, true, which)
+		if errors.Is(err, storage.ErrNotFound) && others > 0 {
+			err = s.auditOwn(ctx, passkeyRemoved, user.ID, user.ID)
+		}
+		if err != nil {
 			return err
 		}
 		_, err = s.signOut(ctx, user.ID, SignOutOptions{})

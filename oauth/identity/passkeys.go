@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
 	"time"
 
 	"github.com/go-webauthn/webauthn/protocol"
@@ -22,7 +23,7 @@ import (
 // ChallengeLifetime is how long a challenge for a passkey works.
 const ChallengeLifetime = 5 * time.Minute
 
-// maxPasskeys is how many passkeys a user may have: more than anyone has devices.
+// maxPasskeys is how many passkeys a user may have: more than the devices that anyone has.
 const maxPasskeys = 50
 
 // maxPasskeyName bounds the name of a passkey.
@@ -79,14 +80,19 @@ func newPasskeys(p Passkeys) (*webauthn.WebAuthn, error) {
 	return w, nil
 }
 
-// BindPasskeys makes the passkeys of the configured domain those that count. If it is another domain than before, users
-// have only those that they created for this one. Call it at start, after the migrations. changed reports that it was
-// another one, with passkeys.
-func (s *Service) BindPasskeys(ctx context.Context) (changed bool, err error) {
+// passkeyDomain is the relying party id; empty: there are no passkeys.
+func (s *Service) passkeyDomain() string {
 	if s.passkeys == nil {
-		return false, nil
+		return ""
 	}
-	domain := s.passkeys.Config.RPID
+	return s.passkeys.Config.RPID
+}
+
+// BindPasskeys makes the passkeys of the configured domain those that count. If it is another domain than before, users
+// have only those that they created for this one; if there are none any more, no passkeys count. Call it at start, after the
+// migrations. changed reports that it is another domain than before.
+func (s *Service) BindPasskeys(ctx context.Context) (changed bool, err error) {
+	domain := s.passkeyDomain()
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		before, err := s.store.SettingOr(ctx, storage.SettingPasskeyDomain, domain)
 		if err != nil || before == domain {
@@ -111,7 +117,7 @@ type PasskeyRequest struct {
 	Sealed  string // the challenge, bound to what the browser does
 }
 
-// challenge is what a challenge is bound to, sealed while it is in a page.
+// challenge is a challenge with what it is bound to, sealed while it is in a page.
 type challenge struct {
 	Challenge string       `json:"c"`
 	Binding   string       `json:"b"` // the flow or session of the browser
@@ -169,7 +175,8 @@ func (s *Service) AskPasskey(binding string) (PasskeyRequest, error) {
 }
 
 // CheckPasskey verifies the answer of a browser to AskPasskey. Errors are ErrPasskey, with the cause, and those of
-// storage. Taking the proof unlocks a password that was locked after too many failures.
+// storage. Taking the proof unlocks a password that was locked after too many failures; it fails with ErrPasskey if the
+// answer was used before. As all functions about passkeys, it panics if TakesPasskeys is false.
 func (s *Service) CheckPasskey(ctx context.Context, binding, sealed string, credential []byte) (Proof, error) {
 	c, err := s.openChallenge(purposeUse, sealed, binding)
 	if err != nil {
@@ -190,6 +197,9 @@ func (s *Service) CheckPasskey(ctx context.Context, binding, sealed string, cred
 		if k.Domain != s.passkeys.Config.RPID {
 			return nil, fmt.Errorf("it was created for %s", k.Domain)
 		}
+		if err := checkPublicKey(k.PublicKey); err != nil {
+			return nil, err
+		}
 		return passkeyUser{user: &user, passkeys: []storage.Passkey{k}}, nil
 	}, webauthn.SessionData{
 		Challenge: c.Challenge, RelyingPartyID: s.passkeys.Config.RPID, UserVerification: protocol.VerificationRequired,
@@ -208,10 +218,14 @@ func (s *Service) CheckPasskey(ctx context.Context, binding, sealed string, cred
 	}
 	counter, backedUp := int64(got.Authenticator.SignCount), got.Flags.BackupState
 	return NewProof(user, "passkey", func(ctx context.Context) error {
-		if err := s.takeChallenge(ctx, &c); err != nil {
-			return err
+		err := s.takeChallenge(ctx, &c)
+		if err == nil {
+			err = s.store.UsePasskey(ctx, k.ID, k.Counter, counter, backedUp)
 		}
-		if err := s.store.UsePasskey(ctx, k.ID, k.Counter, counter, backedUp); err != nil {
+		if errors.Is(err, storage.ErrConsumed) {
+			return fmt.Errorf("%w: it was used before, or removed: %w", ErrPasskey, err)
+		}
+		if err != nil {
 			return err
 		}
 		if user.PasswordFailures == 0 {
@@ -281,6 +295,10 @@ func (s *Service) CheckNewPasskey(binding, sealed string, credential []byte, oth
 	if err != nil {
 		return NewPasskey{}, refusedPasskey(err)
 	}
+	// Before the library verifies anything with it.
+	if err := checkNewKey(&answer.Response.AttestationObject); err != nil {
+		return NewPasskey{}, err
+	}
 	got, err := s.passkeys.CreateCredential(passkeyUser{user: &storage.User{ID: c.UserID}}, webauthn.SessionData{
 		Challenge: c.Challenge, RelyingPartyID: s.passkeys.Config.RPID, UserID: []byte(c.UserID),
 		UserVerification: protocol.VerificationRequired, CredParams: passkeyParameters,
@@ -290,10 +308,6 @@ func (s *Service) CheckNewPasskey(binding, sealed string, credential []byte, oth
 	}
 	if len(got.ID) > 1023 { // Web Authentication, section 4
 		return NewPasskey{}, fmt.Errorf("%w: its id has %d bytes", ErrPasskey, len(got.ID))
-	}
-	// The library does not look at the key of a passkey without attestation; one that verifies nothing is of no use.
-	if _, err := webauthncose.ParsePublicKey(got.PublicKey); err != nil {
-		return NewPasskey{}, refusedPasskey(err)
 	}
 	aaguid := uuid.Nil
 	if model, err := uuid.FromBytes(got.Authenticator.AAGUID); err == nil {
@@ -310,15 +324,46 @@ func (s *Service) CheckNewPasskey(binding, sealed string, credential []byte, oth
 	}, nil
 }
 
-// AddPasskey returns a proof. Taking it stores a passkey of the user, and tells them by email, in the transaction that
-// renews their session. Of many calls with one challenge, only one succeeds; the others get ErrPasskey. It fails with
-// ErrPasskeyExists for a passkey that is stored already, and with ErrTooManyPasskeys.
-func (s *Service) AddPasskey(user storage.User, n *NewPasskey) Proof {
-	return NewProof(user, "passkey", func(ctx context.Context) error { return s.addPasskey(ctx, n) }, n.By()...)
+// maxPublicKey bounds the public key of a passkey: one of RSA with 4,096 bits has some 540 bytes.
+const maxPublicKey = 1100 // bytes
+
+// checkNewKey refuses what would cost much to verify with, or could verify nothing: the browser, or a program that plays
+// one, chooses the key. Attestation with a certificate is not asked for, and the certificate would be such a key too.
+func checkNewKey(a *protocol.AttestationObject) error {
+	if _, certificates := a.AttStatement["x5c"]; a.Format != "none" && (a.Format != "packed" || certificates) {
+		return fmt.Errorf("%w: it comes with an attestation of format %q, which was not asked for", ErrPasskey, a.Format)
+	}
+	return checkPublicKey(a.AuthData.AttData.CredentialPublicKey)
 }
 
-// addPasskey stores a passkey, in the transaction of its context. The user may be one who waits for approval.
-func (s *Service) addPasskey(ctx context.Context, n *NewPasskey) error {
+// checkPublicKey refuses a key that is too large, and exponents of RSA other than the usual one.
+func checkPublicKey(key []byte) error {
+	if len(key) > maxPublicKey {
+		return fmt.Errorf("%w: its key has %d bytes", ErrPasskey, len(key))
+	}
+	parsed, err := webauthncose.ParsePublicKey(key)
+	if err != nil {
+		return refusedPasskey(err)
+	}
+	if k, ok := parsed.(webauthncose.RSAPublicKeyData); ok {
+		modulus, exponent := new(big.Int).SetBytes(k.Modulus), new(big.Int).SetBytes(k.Exponent)
+		if bits := modulus.BitLen(); bits < 2048 || bits > 4096 || exponent.Cmp(big.NewInt(65537)) != 0 {
+			return fmt.Errorf("%w: its key is of RSA with %d bits and the exponent %s", ErrPasskey, bits, exponent)
+		}
+	}
+	return nil
+}
+
+// AddPasskey returns a proof. Taking it stores a passkey of the user, and tells them by email, in the transaction that
+// renews their session. Of many calls with one challenge, only one succeeds; the others get ErrPasskey. It fails with
+// ErrPasskeyExists for a passkey that is stored already, with ErrTooManyPasskeys, and with ErrDisabled.
+func (s *Service) AddPasskey(user storage.User, n *NewPasskey) Proof {
+	return NewProof(user, "passkey", func(ctx context.Context) error { return s.addPasskey(ctx, n, true) }, n.By()...)
+}
+
+// addPasskey stores a passkey, in the transaction of its context, and tells the user by email if tell is set. The user may
+// be one who waits for approval.
+func (s *Service) addPasskey(ctx context.Context, n *NewPasskey, tell bool) error {
 	err := s.takeChallenge(ctx, &n.challenge)
 	if errors.Is(err, storage.ErrConsumed) {
 		return fmt.Errorf("%w: the challenge was used", ErrPasskey)
@@ -341,6 +386,9 @@ func (s *Service) addPasskey(ctx context.Context, n *NewPasskey) error {
 		return ErrDisabled
 	case user.Passkeys > maxPasskeys: // counted in this transaction, in which the user is locked
 		return ErrTooManyPasskeys
+	}
+	if !tell {
+		return s.auditOwn(ctx, passkeyAdded, n.passkey.ID, user.ID)
 	}
 	return s.changed(ctx, &user, passkeyAdded, n.passkey.ID, n.passkey.Name)
 }

@@ -38,6 +38,9 @@ func domainOf(email string) string {
 	return strings.ToLower(email[strings.LastIndexByte(email, '@')+1:])
 }
 
+// maxProviderAccounts is how many accounts at providers a user may connect.
+const maxProviderAccounts = 50
+
 var (
 	// ErrProvider means that there is no provider with an id.
 	ErrProvider = errors.New("there is no such provider")
@@ -45,6 +48,8 @@ var (
 	ErrForeignDomain = errors.New("the address is not at a domain of the provider")
 	// ErrNotConnected means that an account at a provider is connected to no user.
 	ErrNotConnected = errors.New("the account at the provider is connected to no user")
+	// ErrTooManyAccounts means that as many accounts at providers are connected to a user as may be.
+	ErrTooManyAccounts = fmt.Errorf("at most %d accounts at providers are connected to a user", maxProviderAccounts)
 	// ErrConnected means that an account at a provider is connected to another user.
 	ErrConnected = errors.New("the account at the provider is connected to another user")
 )
@@ -134,7 +139,7 @@ func newAccount(userID, providerID, issuer, subject, email string) storage.Provi
 
 // ConnectProvider connects an account at a provider to a user, who has to have proved the highest level that they can
 // reach, and tells them by email. It changes nothing if it is connected to them already. Errors are ErrConnected,
-// ErrDisabled, and storage.ErrNotFound if the user does not exist.
+// ErrTooManyAccounts, ErrDisabled, and storage.ErrNotFound if the user does not exist.
 func (s *Service) ConnectProvider(ctx context.Context, userID string, x *ProviderSignIn) error {
 	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		user, err := s.store.LockUser(ctx, userID)
@@ -152,6 +157,13 @@ func (s *Service) ConnectProvider(ctx context.Context, userID string, x *Provide
 			return ErrConnected
 		case !errors.Is(err, storage.ErrNotFound):
 			return err
+		}
+		have, err := s.store.ProviderAccountsOf(ctx, userID)
+		if err != nil {
+			return err
+		}
+		if len(have) >= maxProviderAccounts {
+			return ErrTooManyAccounts
 		}
 		a := newAccount(userID, x.Provider.ID(), x.Account.Issuer, x.Account.Subject, x.Account.Email)
 		if err := s.store.InsertProviderAccount(ctx, a); err != nil {
@@ -193,8 +205,8 @@ func (x *ProviderSignIn) detail(to map[string]string) map[string]string {
 }
 
 // fromProvider reports whether a sign-up began at a provider and its address was proven in the same browser. Otherwise
-// its account there is not connected: whoever began the sign-up may have entered the address of another person, who
-// opens the link.
+// its account there is not connected: the visitor who began the sign-up may have entered the address of another person,
+// who opens the link.
 func fromProvider(p *storage.EmailProof) bool {
 	return p.Detail[detailSubject] != "" && p.ProvenBy(p.Browser)
 }
@@ -234,10 +246,10 @@ func (s *Service) ByProviderOf(p *storage.EmailProof) Authentication {
 }
 
 // AskSignUpFrom is AskSignUp for a visitor who signed in at a provider, whose address is not proven by that. The account
-// is connected when the address is proven.
-func (s *Service) AskSignUpFrom(ctx context.Context, x *ProviderSignIn, email string, a Asker) error {
+// there is connected when the address is proven.
+func (s *Service) AskSignUpFrom(ctx context.Context, x *ProviderSignIn, a Asker) error {
 	a.Continue = x.detail(a.Continue)
-	return s.AskSignUp(ctx, email, a)
+	return s.AskSignUp(ctx, x.Account.Email, a)
 }
 
 // HasAccount reports whether an address that is proven has an account, or may get one back.
@@ -257,13 +269,13 @@ func (s *Service) HasAccount(ctx context.Context, email string) (bool, error) {
 	return held, nil
 }
 
-// ErrAddressTaken means that there is an account with the address of an account at a provider. Whoever reads its emails
+// ErrAddressTaken means that there is an account with the address of an account at a provider. The reader of its emails
 // may still be another person than its user, so the two are not connected without a proof of that account.
 var ErrAddressTaken = errors.New("there is an account with the address from the provider")
 
 // ProveSignUpFrom records that the address of a visitor who signed in at a provider is proven by that, in the browser
-// with a cookie, so that they can complete an account. Errors are ErrAddressTaken, and *Invalid for an address that may
-// not sign up.
+// with a cookie, so that they can complete an account. Errors are ErrAddressTaken, ErrNotSent if as many signed up
+// like that from the network as may in an hour, and *Invalid for an address that may not sign up.
 func (s *Service) ProveSignUpFrom(ctx context.Context, x *ProviderSignIn, a Asker) error {
 	ctx = storage.System(ctx)
 	email, err := checkEmail(x.Account.Email)
@@ -274,6 +286,13 @@ func (s *Service) ProveSignUpFrom(ctx context.Context, x *ProviderSignIn, a Aske
 		return err
 	}
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		allowed, err := s.countEmail(ctx, emailBound{"provider " + a.Network, emailsPerNetwork, networkWindow})
+		if err != nil {
+			return err
+		}
+		if !allowed {
+			return ErrNotSent
+		}
 		user, err := s.store.UserByEmail(ctx, email)
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -336,7 +337,9 @@ func (s *Service) ChangeAddress(ctx context.Context, token string) (storage.User
 			return err
 		}
 		// Links to the address before would be a way in for its readers.
-		if err := s.store.EndEmailProofs(ctx, userID, storage.ProofSignIn, storage.ProofReset); err != nil {
+		if err := s.store.EndEmailProofs(
+			ctx, userID, storage.ProofSignIn, storage.ProofReset, storage.ProofFactor,
+		); err != nil {
 			return err
 		}
 		if err := s.notifyUntil(ctx, "address_changed", &before, before.Email, s.issuer+"/undo?word="+undo,
@@ -358,8 +361,8 @@ func (s *Service) ChangeAddress(ctx context.Context, token string) (storage.User
 }
 
 // UndoAddress gives a user the address back that they had before a change, with the link of the email to that address.
-// Every session ends, and so do all links to later addresses. It returns the token of a link with which the user
-// chooses a new password. Errors are ErrLink, and *Invalid if another account has the address now.
+// Every session ends, and so do all links to later addresses, and what was added since to sign in with. It returns the
+// token of a link with which the user chooses a new password. Errors are ErrLink, and *Invalid if another account has the address now.
 func (s *Service) UndoAddress(ctx context.Context, token string) (reset string, err error) {
 	ctx = storage.System(ctx)
 	proof, err := s.Link(ctx, token, storage.ProofUndo)
@@ -380,14 +383,23 @@ func (s *Service) UndoAddress(ctx context.Context, token string) (reset string, 
 		if err != nil {
 			return err
 		}
-		if err := s.store.EndEmailProofs(ctx, proof.UserID, storage.ProofAddress, storage.ProofReset); err != nil {
+		if err := s.store.EndEmailProofs(
+			ctx, proof.UserID, storage.ProofAddress, storage.ProofReset, storage.ProofFactor,
+		); err != nil {
 			return err
 		}
+		// What was added after the change was added by who made it, and was told to the address that goes.
+		removed, err := s.store.DeleteMethodsSince(ctx, proof.UserID, s.passkeyDomain(), proof.CreatedAt)
+		if err != nil {
+			return err
+		}
+		detail := ended.detail()
+		detail["methods_removed"] = strconv.FormatInt(removed, 10)
 		if reset, err = s.newReset(ctx, proof.UserID, proof.Email); err != nil {
 			return err
 		}
 		return s.store.Audit(ctx, storage.AuditEvent{
-			Action: "user.email_restored", Target: proof.UserID, Detail: ended.detail(),
+			Action: "user.email_restored", Target: proof.UserID, Detail: detail,
 		}, proof.UserID)
 	})
 	switch {

@@ -94,7 +94,8 @@ func (s *Service) openTOTP(userID, binding, sealed string) (x sealedTOTP, err er
 }
 
 // EnableTOTP checks the first code of a setup. Taking the proof turns on one-time passwords for the user, and tells them
-// by email, in the transaction that starts or renews their session; it fails with ErrTOTPOn if they are on. recovery is a
+// by email, in the transaction that starts or renews their session; it fails with ErrTOTPOn if they are on, and with
+// ErrDisabled. recovery is a
 // new set of recovery codes, to be shown once after that. Errors are ErrWrongCode, ErrSetupExpired and ErrBusy.
 func (s *Service) EnableTOTP(
 	ctx context.Context, user storage.User, binding, sealed, code string,
@@ -168,7 +169,7 @@ func typed(code string) string {
 // CheckSecondFactor checks a one-time password or a recovery code of a user who has proved another factor in this
 // attempt. A wrong one counts as a failed sign-in of the account and of the network address; after ten wrong one-time
 // passwords in a day, only recovery codes and passkeys are accepted until the day is over. Errors are ErrWrongCode,
-// *Throttled and ErrBusy. Take has to follow.
+// *Throttled and ErrBusy. The code is used up only when the proof is taken.
 func (s *Service) CheckSecondFactor(ctx context.Context, user storage.User, code string, a Attempt) (Proof, error) {
 	ctx = storage.System(ctx)
 	// Wrong codes are also counted by themselves, since the right password forgives the failures of the account.
@@ -266,7 +267,7 @@ func randomText(alphabet string, n int) string {
 }
 
 // NewRecoveryCodes replaces a user's recovery codes, tells them by email, and returns the new ones, to be shown once.
-// Errors are ErrBusy, and storage.ErrNotFound if the user does not exist or is disabled.
+// Errors are ErrBusy, and storage.ErrNotFound if the user does not exist.
 func (s *Service) NewRecoveryCodes(ctx context.Context, userID string) ([]string, error) {
 	shown, stored, err := s.newRecoveryCodes(ctx)
 	if err != nil {

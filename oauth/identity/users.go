@@ -131,7 +131,7 @@ func (s *Service) insert(
 			return nil
 		}
 		user.Passkeys = 1
-		return s.addPasskey(ctx, u.Passkey)
+		return s.addPasskey(ctx, u.Passkey, false) // there was nothing before that it changes
 	})
 	switch {
 	case errors.Is(err, storage.ErrExists):
@@ -218,8 +218,8 @@ func (s *Service) CreateFirstAdministrator(ctx context.Context, token string, u 
 const SignInLinkLifetime = 15 * time.Minute
 
 // SignInLink creates a token of 256 random bits with which an administrator of the server can sign in once, without any
-// other factor, and stores its digest. Their earlier links stop working. It is for who operates the machine, and works
-// even while the password is locked or a second factor is lost. The administrator is told by email that there is such a
+// other factor, and stores its digest. Their earlier links stop working. It is for the operator, and works even
+// while the password is locked or a second factor is lost. The administrator is told by email that there is such a
 // link. It returns ErrDisabled if they are disabled, and ErrNotAdministrator for other users.
 func (s *Service) SignInLink(ctx context.Context, userID string) (token string, err error) {
 	token = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(random(32)))

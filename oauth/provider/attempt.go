@@ -20,6 +20,9 @@ type Attempt struct {
 	State    string // RFC 6749, section 10.12
 	Nonce    string // OpenID Connect Core, section 3.1.2.1; GitHub does not use it
 	Verifier string // RFC 7636, section 4.1
+	// Again asks the provider to let the user sign in, also if they are signed in there (OpenID Connect Core, section
+	// 3.1.2.1). GitHub does not know it.
+	Again bool
 }
 
 // NewAttempt returns random values for one sign-in.
@@ -65,6 +68,9 @@ func (p *Provider) Begin(ctx context.Context, a Attempt, loginHint string) (stri
 		hint = "login"
 	} else {
 		add("nonce", a.Nonce)
+		if a.Again {
+			add("prompt", "login")
+		}
 	}
 	if loginHint != "" {
 		add(hint, loginHint)

@@ -28,7 +28,7 @@ type Claims struct {
 	ID          string    // jti: identifies the credential without revealing it
 	ExpiresAt   time.Time // zero: never
 	IssuedAt    time.Time // zero: unknown
-	AuthTime    time.Time // when the user last entered the password; zero: unknown
+	AuthTime    time.Time // when the user last authenticated; zero: unknown
 
 	// ForeignIssuer and ForeignSubject are iss and sub of a JWT from another issuer that the server trusts; otherwise
 	// empty.

@@ -20,7 +20,7 @@ func filters(chosen string) []templates.Option {
 		{Value: storage.UsersDisabled, Text: locale.New("Disabled users")},
 		{Value: storage.UsersAdministrators, Text: locale.New("Administrators")},
 		{Value: storage.UsersWaiting, Text: locale.New("Waiting for approval")},
-		{Value: storage.UsersOneFactor, Text: locale.New("Without a second factor")},
+		{Value: storage.UsersWithoutSecondFactor, Text: locale.New("Without a second factor")},
 	}
 	for i := range list {
 		list[i].Selected = list[i].Value == chosen

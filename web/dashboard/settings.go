@@ -62,7 +62,7 @@ func (s *Account) sessionsOf(r *http.Request, v *page.Visitor) (list []storage.S
 
 // ChangePassword serves POST /settings/security/password. It signs out every other browser.
 func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
-	// The form has the password; one who has a second factor proves that too.
+	// The form has the password; a user who has a second factor proves that too.
 	two := s.identity.Reach(&v.User) == identity.LevelTwo
 	if two {
 		if err := s.mustBeFresh(v); err != nil {

@@ -69,10 +69,11 @@ func (s *Pages) refusal(w http.ResponseWriter, err error) (fault locale.Text, st
 	switch {
 	case errors.Is(err, identity.ErrWrong):
 		return locale.New("Incorrect password."), http.StatusForbidden
-	case errors.Is(err, identity.ErrWrongCode), errors.Is(err, storage.ErrConsumed):
-		return locale.New("This code is wrong or was used. Enter the next one that your app shows, or another recovery code."), http.StatusForbidden
 	case errors.Is(err, identity.ErrPasskey):
 		return locale.New("This passkey was not accepted. Try again, or use another way."), http.StatusForbidden
+	case errors.Is(err, identity.ErrWrongCode), errors.Is(err, storage.ErrConsumed):
+		return locale.New("This code is wrong or was used. Enter the next one that your app shows, or another recovery " +
+			"code."), http.StatusForbidden
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", Seconds(throttled.RetryAfter))
 		return TooManyAttempts(throttled), http.StatusTooManyRequests
@@ -207,7 +208,8 @@ func (s *Pages) proveTwo(
 	if form.Has(ProofField) || form.Has(codeField) || form.Has(passkeyField) {
 		view.Fault = fault
 	}
-	view.Code = !v.User.TOTPSince.IsZero()
+	view.App = !v.User.TOTPSince.IsZero()
+	view.Code = view.App
 	if view.Password && !view.Code {
 		left, err := s.identity.RecoveryCodesLeft(r.Context(), v.User.ID)
 		if err != nil {
@@ -251,8 +253,8 @@ func againURL(r *http.Request) string {
 	return "/login?again=1&return_to=" + url.QueryEscape(SafeReturn(path.Dir(r.URL.Path)))
 }
 
-// AsksPassword reports whether a form needs a field for the visitor's password, because they signed in a while ago. One
-// with a second factor is asked on a page of its own.
+// AsksPassword reports whether a form needs a field for the visitor's password, because they signed in a while ago. A
+// user with a second factor is asked on a page of its own.
 func (s *Pages) AsksPassword(v *Visitor) bool {
 	return s.HasPassword(&v.User) && !s.Fresh(v) && s.identity.Reach(&v.User) == identity.LevelOne
 }

@@ -8,7 +8,6 @@ import (
 	"doorward/locale"
 	"doorward/oauth"
 	"doorward/oauth/identity"
-	"doorward/storage"
 	"doorward/templates"
 	"doorward/web/page"
 )
@@ -78,7 +77,7 @@ func (s *Handlers) Passkey(w http.ResponseWriter, r *http.Request) error {
 			return s.goOn(w, r, f, a, v, sealed)
 		}
 	}
-	if !errors.Is(err, identity.ErrPasskey) && !errors.Is(err, storage.ErrConsumed) {
+	if !errors.Is(err, identity.ErrPasskey) {
 		return err
 	}
 	s.countLogin("wrong")

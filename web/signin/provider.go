@@ -33,9 +33,12 @@ type away struct {
 	At       storage.Time     `json:"t"`
 }
 
-// leave sends the browser to a provider.
-func (s *Handlers) leave(w http.ResponseWriter, r *http.Request, p *identity.Provider, a away, hint string) error {
+// leave sends the browser to a provider. again means that a session there is not enough.
+func (s *Handlers) leave(
+	w http.ResponseWriter, r *http.Request, p *identity.Provider, a away, hint string, again bool,
+) error {
 	a.Provider, a.Attempt, a.At = p.ID(), provider.NewAttempt(), s.store.Now()
+	a.Attempt.Again = again
 	to, err := p.Begin(r.Context(), a.Attempt, hint)
 	if err != nil {
 		return s.providerFailed(r, p, startAgainAt(a.Flow), err)
@@ -80,11 +83,17 @@ func (s *Handlers) Provider(w http.ResponseWriter, r *http.Request) error {
 		return page.NotFound()
 	}
 	sealed := r.PostForm.Get("flow")
-	_, _, done, err := s.openSignIn(w, r, sealed)
+	_, request, done, err := s.openSignIn(w, r, sealed)
 	if err != nil || done {
 		return err
 	}
-	return s.leave(w, r, p, away{Flow: sealed}, strings.TrimSpace(r.PostForm.Get("email")))
+	v, err := s.Visitor(r)
+	if err != nil {
+		return err
+	}
+	// A user who is signed in here is asked to prove it again, or an app asks for that.
+	again := v.SignedIn() || request != nil && strings.Contains(request.Prompt, "login")
+	return s.leave(w, r, p, away{Flow: sealed}, strings.TrimSpace(r.PostForm.Get("email")), again)
 }
 
 // ConnectProvider serves POST /settings/security/providers/{provider}/connect: it sends a user to a provider, to connect
@@ -98,7 +107,7 @@ func (s *Handlers) ConnectProvider(w http.ResponseWriter, r *http.Request, v *pa
 	if err != nil || done {
 		return err
 	}
-	return s.leave(w, r, p, away{Session: v.Row.ID}, v.User.Email)
+	return s.leave(w, r, p, away{Session: v.Row.ID}, v.User.Email, false)
 }
 
 // ProviderCallback serves GET /login/{provider}/callback, where a provider sends the browser back.
@@ -233,6 +242,10 @@ func (s *Handlers) connect(
 			locale.New("That took too long, so nothing was connected. Connect the account again."))
 	}
 	err := s.identity.ConnectProvider(r.Context(), v.User.ID, x)
+	if errors.Is(err, identity.ErrTooManyAccounts) {
+		return s.RedirectWithNotice(w, r, v, "/settings/security",
+			locale.New("As many accounts are connected as can be. Disconnect one first."))
+	}
 	if errors.Is(err, identity.ErrConnected) {
 		return s.RedirectWithNotice(w, r, v, "/settings/security",
 			locale.New("This account is connected to another user here, so nothing was connected."))
@@ -318,6 +331,14 @@ func (s *Handlers) signUpFrom(
 		if errors.Is(err, identity.ErrAddressTaken) {
 			return s.connectFirst(x.Provider, a.Flow)
 		}
+		if errors.Is(err, identity.ErrNotSent) {
+			s.countNotSent("sign_up")
+			return &page.Error{
+				Status: http.StatusTooManyRequests, Heading: locale.New("Too many new accounts"),
+				Message: locale.New("Too many accounts were created from your network. Try again in an hour."),
+				BackURL: startAgainAt(a.Flow), BackText: locale.New("Sign in"), RetryAfter: time.Hour, Cause: err,
+			}
+		}
 		if faults := page.FieldErrors(err); faults != nil {
 			return s.noAccountFrom(x.Provider, a.Flow)
 		}
@@ -330,7 +351,7 @@ func (s *Handlers) signUpFrom(
 	if x.Account.Email == "" {
 		return s.noAddressFrom(x.Provider, a.Flow)
 	}
-	faults, err := s.asked(r, "sign_up", s.identity.AskSignUpFrom(r.Context(), x, x.Account.Email, asker))
+	faults, err := s.asked(r, "sign_up", s.identity.AskSignUpFrom(r.Context(), x, asker))
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"doorward/locale"
@@ -24,11 +25,10 @@ const secondLifetime = 10 * time.Minute
 
 // halfway is a sign-in that needs more.
 type halfway struct {
-	ID         string                  `json:"i"`
-	UserID     string                  `json:"u"`
-	By         identity.Authentication `json:"b"`
-	Credential string                  `json:"c"`
-	At         storage.Time            `json:"t"`
+	ID     string                  `json:"i"`
+	UserID string                  `json:"u"`
+	By     identity.Authentication `json:"b"`
+	At     storage.Time            `json:"t"`
 	// PasswordChangedAt is that of the user at the first factor: a new password ends the sign-in.
 	PasswordChangedAt storage.Time `json:"p"`
 	Unseen            bool         `json:"n,omitempty"` // it is the user's first sign-in
@@ -54,9 +54,9 @@ func (s *Handlers) proved(
 		return fmt.Errorf("use the first factor: %w", err)
 	}
 	s.setHalfway(w, &halfway{
-		ID: storage.NewID("signin"), UserID: proof.User.ID, By: proof.By, Credential: proof.Credential, At: s.store.Now(),
+		ID: storage.NewID("signin"), UserID: proof.User.ID, By: proof.By, At: s.store.Now(),
 		PasswordChangedAt: proof.User.PasswordChangedAt, Unseen: proof.User.SeenAt.IsZero(),
-		Mailed: containsMethod(proof.By, identity.ByEmail),
+		Mailed: slices.Contains(proof.By, identity.ByEmail),
 	})
 	return page.Redirect(w, secondURL(missing, sealed))
 }
@@ -71,15 +71,6 @@ func secondURL(missing identity.Missing, sealed string) string {
 		to += "?flow=" + url.QueryEscape(sealed)
 	}
 	return to
-}
-
-func containsMethod(a identity.Authentication, method string) bool {
-	for _, m := range a {
-		if m == method {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *Handlers) setHalfway(w http.ResponseWriter, h *halfway) {
@@ -206,13 +197,7 @@ func (s *Handlers) Second(w http.ResponseWriter, r *http.Request) error {
 	sealed := form.Get("flow")
 	h, user, err := s.openHalfway(r)
 	if errors.Is(err, errNotHalfway) {
-		// The form may have been sent twice: the first one has signed in.
-		if v, err := s.Visitor(r); err != nil || v.SignedIn() {
-			if err != nil {
-				return err
-			}
-			return s.continueAfter(w, r, v, sealed)
-		}
+		// If the form was sent twice, the first one has signed in, and that page goes on.
 		return page.Redirect(w, startAgainAt(sealed))
 	}
 	if err != nil {
@@ -233,11 +218,8 @@ func (s *Handlers) Second(w http.ResponseWriter, r *http.Request) error {
 		proof, err = s.identity.CheckSecondFactor(r.Context(), user, form.Get("code"), attempt)
 	}
 	if err == nil {
-		proof.User = user
+		proof.User = user // as at the first factor, so that a new password ends the sign-in
 		err = s.completes(w, r, h, &proof, func(v *page.Visitor) error { return s.continueAfter(w, r, v, sealed) })
-	}
-	if answer != "" && errors.Is(err, storage.ErrConsumed) {
-		err = fmt.Errorf("%w: %w", identity.ErrPasskey, err)
 	}
 	fault, status := s.secondFault(w, err)
 	if fault.IsZero() {

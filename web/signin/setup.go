@@ -89,12 +89,10 @@ func (s *Handlers) welcome(w http.ResponseWriter, r *http.Request, user storage.
 		return err
 	}
 	proof := identity.NewProof(user, "password", nil, identity.ByPassword)
-	v, err := s.StartSession(w, r, old, &proof)
-	if err != nil {
-		return err
-	}
-	return s.RedirectWithNotice(w, r, v, page.DefaultPage,
-		locale.New("Welcome. You are the first administrator of this server."))
+	return s.proved(w, r, old, &proof, "", func(v *page.Visitor) error {
+		return s.RedirectWithNotice(w, r, v, page.DefaultPage,
+			locale.New("Welcome. You are the first administrator of this server."))
+	})
 }
 
 // setupRetryWindow is how long after the set-up its form can be sent again.
@@ -110,7 +108,7 @@ func (s *Handlers) setUpAlready(w http.ResponseWriter, r *http.Request) error {
 		return s.setupClosed(r)
 	case err != nil:
 		return err
-	case !u.Admin || s.store.Now().Sub(u.CreatedAt) > setupRetryWindow:
+	case !u.Admin || !s.TakesPasswords() || s.store.Now().Sub(u.CreatedAt) > setupRetryWindow:
 		return s.setupClosed(r)
 	}
 	attempt, err := s.Attempt(r, u.Email, form.Get("password"))
