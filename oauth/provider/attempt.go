@@ -20,8 +20,8 @@ type Attempt struct {
 	State    string // RFC 6749, section 10.12
 	Nonce    string // OpenID Connect Core, section 3.1.2.1; GitHub does not use it
 	Verifier string // RFC 7636, section 4.1
-	// Again asks the provider to let the user sign in, also if they are signed in there (OpenID Connect Core, section
-	// 3.1.2.1). GitHub does not know it.
+	// Again asks the provider to let the user sign in or choose an account, also if they are signed in there (OpenID
+	// Connect Core, section 3.1.2.1). Apple cannot be asked.
 	Again bool
 }
 
@@ -68,9 +68,9 @@ func (p *Provider) Begin(ctx context.Context, a Attempt, loginHint string) (stri
 		hint = "login"
 	} else {
 		add("nonce", a.Nonce)
-		if a.Again {
-			add("prompt", "login")
-		}
+	}
+	if a.Again && p.kind.again != "" {
+		add("prompt", p.kind.again)
 	}
 	if loginHint != "" {
 		add(hint, loginHint)

@@ -46,17 +46,20 @@ type kind struct {
 	secretPost       bool // the client secret is sent in the body, whatever discovery says
 	formPost         bool // the callback is a POST from another site
 	trustsEmail      bool // email_verified means that the user reads the mailbox
+	// again is the value of prompt that it documents and that comes closest to letting the user sign in once more; empty:
+	// none.
+	again string
 }
 
 // kinds lists the built-in providers. The last one is any OpenID Connect issuer.
 var kinds = []kind{
 	{
 		id: google, name: "Google", issuer: "https://accounts.google.com",
-		scopes: []string{"openid", "email", "profile"}, trustsEmail: true,
+		scopes: []string{"openid", "email", "profile"}, trustsEmail: true, again: "select_account",
 	},
 	{
 		id: microsoft, name: "Microsoft", issuer: "https://login.microsoftonline.com/common/v2.0",
-		scopes: []string{"openid", "email", "profile"},
+		scopes: []string{"openid", "email", "profile"}, again: "login",
 	},
 	{
 		// Apple returns an ID token without the scope openid, and wants form_post for the other two.
@@ -65,13 +68,13 @@ var kinds = []kind{
 	},
 	{
 		id: github, name: "GitHub", issuer: "https://github.com", scopes: []string{"read:user", "user:email"},
-		secretPost: true, trustsEmail: true,
+		secretPost: true, trustsEmail: true, again: "select_account",
 	},
 	{
 		id: gitlab, name: "GitLab", issuer: "https://gitlab.com", scopes: []string{"openid", "email", "profile"},
-		trustsEmail: true,
+		trustsEmail: true, again: "login",
 	},
-	{scopes: []string{"openid", "email", "profile"}},
+	{scopes: []string{"openid", "email", "profile"}, again: "login"},
 }
 
 // Kinds returns the kinds of providers whose particulars are built in, in the order in which they are documented.

@@ -212,6 +212,19 @@ func TestG16_NoWrongAnswerCreatesAPasskey(t *testing.T) {
 			form.Set("credential", withPublicKey(t, form.Get("credential"), change))
 			refuse(name, form)
 		}
+		for name, change := range costlyKeys() {
+			form := newPasskey(b, authenticator.New(), authenticator.Algorithm(-257))
+			form.Set("credential", withPublicKey(t, form.Get("credential"), change))
+			refuse(name, form)
+		}
+		for _, format := range []string{"packed", "fido-u2f", "tpm", "android-key", "android-safetynet", "apple", "other"} {
+			form := newPasskey(b, authenticator.New())
+			form.Set("credential", withAttestation(t, form.Get("credential"), func(object map[string]any) {
+				object["fmt"] = format
+				object["attStmt"] = map[string]any{"alg": -7, "sig": []byte{1}, "x5c": [][]byte{{0x30, 0}}}
+			}))
+			refuse("an attestation that was not asked for: "+format, form)
+		}
 		byPasskey(r.Browser(), foreign) // that of the other user is as before
 		for _, e := range r.Emails() {
 			if e.Recipient == r.Alice.Email {
@@ -276,16 +289,40 @@ func asInt(k any) int64 {
 	return 0
 }
 
-// withPublicKey changes the public key in the answer of an authenticator that has created a passkey.
+// costlyKeys change the public key of a new passkey, RS256, to one that costs much to verify with, or proves little.
+func costlyKeys() map[string]func(key map[any]any) {
+	set := func(modulus int, exponent []byte) func(map[any]any) {
+		return func(key map[any]any) {
+			for k := range key {
+				if member := asInt(k); member == -1 || member == -2 {
+					delete(key, k)
+				}
+			}
+			n := bytes.Repeat([]byte{0xff}, modulus)
+			key[int64(-1)], key[int64(-2)] = n, exponent
+		}
+	}
+	usual := []byte{1, 0, 1}
+	return map[string]func(map[any]any){
+		"RSA with 1,024 bits":                     set(1024/8, usual),
+		"RSA with 2,040 bits":                     set(2040/8, usual),
+		"RSA with 4,104 bits":                     set(4104/8, usual),
+		"RSA with 8,192 bits":                     set(8192/8, usual),
+		"RSA with 352,000 bits":                   set(44000, usual),
+		"RSA with the exponent 1":                 set(2048/8, []byte{1}),
+		"RSA with the exponent 3":                 set(2048/8, []byte{3}),
+		"RSA with an exponent of 31 bits":         set(2048/8, []byte{0x7f, 0xff, 0xff, 0xff}),
+		"RSA with an exponent of 2,048 bits":      set(2048/8, bytes.Repeat([]byte{0xff}, 256)),
+		"RSA with the usual exponent and 8 bytes": set(2048/8, []byte{1, 0, 0, 0, 0, 1, 0, 1}),
+		"RSA with no exponent":                    set(2048/8, []byte{}),
+		"RSA with no modulus":                     set(0, usual),
+	}
+}
+
+// withPublicKey changes the public key of a registration, where also what browsers read from it is left out.
 func withPublicKey(t *testing.T, answer string, change func(map[any]any)) string {
 	t.Helper()
-	return altering(t, answer, func(m map[string]any) {
-		response, _ := m["response"].(map[string]any)
-		text, _ := response["attestationObject"].(string)
-		attestation, err := base64.RawURLEncoding.DecodeString(text)
-		ok(t, err)
-		var object map[string]any
-		ok(t, webauthncbor.Unmarshal(attestation, &object))
+	return withAttestation(t, answer, func(object map[string]any) {
 		data, _ := object["authData"].([]byte)
 		// The RP ID's hash, the flags, the counter, the AAGUID, the length of the credential ID, and the ID itself.
 		head := data[:37+16+2+32]
@@ -295,6 +332,20 @@ func withPublicKey(t *testing.T, answer string, change func(map[any]any)) string
 		encoded, err := webauthncbor.Marshal(key)
 		ok(t, err)
 		object["authData"] = append(bytes.Clone(head), encoded...)
+	})
+}
+
+// withAttestation changes the attestation object of a registration, where also what browsers read from it is left out.
+func withAttestation(t *testing.T, answer string, change func(map[string]any)) string {
+	t.Helper()
+	return altering(t, answer, func(m map[string]any) {
+		response, _ := m["response"].(map[string]any)
+		text, _ := response["attestationObject"].(string)
+		attestation, err := base64.RawURLEncoding.DecodeString(text)
+		ok(t, err)
+		var object map[string]any
+		ok(t, webauthncbor.Unmarshal(attestation, &object))
+		change(object)
 		attestation, err = webauthncbor.Marshal(object)
 		ok(t, err)
 		response["attestationObject"] = base64.RawURLEncoding.EncodeToString(attestation)

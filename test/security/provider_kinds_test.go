@@ -3,6 +3,8 @@ package security
 import (
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -412,4 +414,32 @@ func TestG10_AnAppsFlowGoesOnAfterAProvider(t *testing.T) {
 			t.Errorf("answered %d %v", a.Status, a.Location)
 		}
 	})
+}
+
+// A provider has no id that would make its addresses those of another page of the sign-in (G-25).
+func TestG25_NoProviderHasTheIDOfAPage(t *testing.T) {
+	loaded := func(id string) error {
+		file := filepath.Join(t.TempDir(), "doorward.yaml")
+		ok(t, os.WriteFile(file, []byte("issuer: http://localhost:8080\nproviders:\n  - id: "+id+
+			"\n    issuer: https://provider.example\n    client_id: a\n    client_secret: b\n"), 0o600))
+		_, err := config.Load(file, nil, func(string) string { return "" })
+		return err
+	}
+	ok(t, loaded("acme"))
+	pages := 0
+	for _, pattern := range patterns(t) {
+		_, path, _ := strings.Cut(pattern, " ")
+		rest, isSignIn := strings.CutPrefix(path, "/login/")
+		id, _, _ := strings.Cut(rest, "/")
+		if !isSignIn || strings.HasPrefix(id, "{") {
+			continue
+		}
+		pages++
+		if err := loaded(id); err == nil || !strings.Contains(err.Error(), "names a page") {
+			t.Errorf("%s is also the page of a provider with the id %s: %v", pattern, id, err)
+		}
+	}
+	if pages < 6 {
+		t.Errorf("only %d routes were tried", pages)
+	}
 }
