@@ -12,7 +12,7 @@ type Proof struct {
 	By   Authentication
 	// Credential names what was used in the audit log, such as password or passkey; empty: it is not recorded.
 	Credential string
-	// OffersPasskey says that the page after it may suggest to create a passkey.
+	// OffersPasskey says that the page after it may suggest creating a passkey.
 	OffersPasskey bool
 
 	take func(context.Context) error // nil: nothing is used up

@@ -12,7 +12,7 @@ func (s *Pages) SetNotice(w http.ResponseWriter, r *http.Request, v *Visitor, te
 	return s.sessions.Save(r, w, v.session)
 }
 
-// takeOffer reports whether the page should suggest to create a passkey: it is the first one after a sign-in for which
+// takeOffer reports whether the page should suggest creating a passkey: it is the first one after a sign-in for which
 // StartSession has recorded that.
 func (s *Pages) takeOffer(w http.ResponseWriter, r *http.Request, v *Visitor) (bool, error) {
 	if _, ok := v.session.Values[valueOffer]; !ok {
