@@ -47,7 +47,8 @@ type Config struct {
 	// RedirectSchemes are the allowed schemes of redirect URIs that have no dot, such as cursor.
 	RedirectSchemes []string
 	// Brand is the vendor's own look. Messages is a folder with the vendor's catalogues, one file for each language;
-	// empty: none. Languages are the tags of the languages that pages and emails are offered in; the first is the default.
+	// empty: none. Languages are the tags of the languages that pages and emails are offered in; the first is the
+	// default.
 	Brand     brand.Config
 	Messages  string
 	Languages []string

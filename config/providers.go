@@ -30,8 +30,8 @@ type Provider struct {
 
 var providerID = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}$`)
 
-// signInPaths are what follows /login/ in paths that are not those of providers, and the methods that a browser remembers
-// beside them.
+// signInPaths are what follows /login/ in paths that are not those of providers, and the methods that a browser
+// remembers beside them.
 var signInPaths = []string{"code", "email", "enrol", "link", "passkey", "password", "provider", "second"}
 
 func checkProviderID(s string) error {

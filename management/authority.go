@@ -23,15 +23,15 @@ type Authority struct {
 	PersonalID    string // personal workspace, whose audit log records changes to the user's own objects; empty: unknown
 	WorkspaceID   string // in which they act; empty: none
 	Role          string // in it; that of an API key with the scope admin is admin
-	// Credential is the principal of the caller's credential; nil for a browser session and the CLI, whose permissions are
-	// those of the role.
+	// Credential is the principal of the caller's credential; nil for a browser session and the CLI, whose permissions
+	// are those of the role.
 	Credential *bearer.Principal
 	// Manages is set for an access token whose app may create objects that outlive the token; the operator grants this.
 	Manages bool
 	// Session is set for a browser session, and not for a credential or the CLI.
 	Session bool
-	// Fresh means that in this session the user proved who they are at most a few minutes ago, at the highest level that they
-	// can reach.
+	// Fresh means that in this session the user proved who they are at most a few minutes ago, at the highest level that
+	// they can reach.
 	Fresh bool
 }
 
@@ -222,8 +222,8 @@ func (m *Manager) MayAdminister(ctx context.Context, by *Authority) error {
 }
 
 // MayGrantAccountAccess decides whether the authority may make a user an administrator of this server, change the
-// address or password of an account, remove one of its sign-in methods, or enable it: such access does not expire and works from any address. It returns
-// the errors of Decide.
+// address or password of an account, remove one of its sign-in methods, or enable it: such access does not expire and
+// works from any address. It returns the errors of Decide.
 func (a *Authority) MayGrantAccountAccess() error {
 	return a.Decide(Act{Lasts: true, GrantsRole: catalog.RoleOwner})
 }

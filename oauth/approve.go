@@ -89,8 +89,8 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 				return err
 			}
 		}
-		// Read the role as it is now, not as it was when the page was rendered. If the member is removed at the same moment,
-		// the removal either revokes the grant that is created here or prevents it.
+		// Read the role as it is now, not as it was when the page was rendered. If the member is removed at the same
+		// moment, the removal either revokes the grant that is created here or prevents it.
 		role, err := s.store.LockRole(ctx, d.WorkspaceID, d.UserID, d.SessionID)
 		if err != nil {
 			return fmt.Errorf("approve: %w", err)

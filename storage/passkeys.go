@@ -51,8 +51,8 @@ func (s *Store) countPasskeys(ctx context.Context, userID, domain string) error 
 		WHERE user_id = $1 AND domain = $2) WHERE id = $1`), userID, domain)
 }
 
-// CountPasskeys writes the number of passkeys of a domain into the row of every user who has a passkey of any domain. The
-// others do not work until the domain is changed back.
+// CountPasskeys writes the number of passkeys of a domain into the row of every user who has a passkey of any domain.
+// The others do not work until the domain is changed back.
 func (s *Store) CountPasskeys(ctx context.Context, domain string) error {
 	_, err := s.exec(ctx, plain(`UPDATE users SET passkeys = (SELECT count(*) FROM passkeys k WHERE k.user_id = users.id
 		AND k.domain = $1) WHERE id IN (SELECT user_id FROM passkeys)`), domain)
@@ -109,8 +109,8 @@ func (s *Store) OfferPasskey(ctx context.Context, userID string, since Time) err
 		AND COALESCE(passkey_offered_at, 0) < $3`), userID, s.Now(), since)
 }
 
-// UseChallenge records that a challenge was used, by its digest, so that it does not work again until it expires anyway.
-// Of many requests at once, only one succeeds; the others get ErrConsumed.
+// UseChallenge records that a challenge was used, by its digest, so that it does not work again until it expires
+// anyway. Of many requests at once, only one succeeds; the others get ErrConsumed.
 func (s *Store) UseChallenge(ctx context.Context, challenge string, expiresAt Time) error {
 	return s.execOne(ctx, ErrConsumed, plain(`INSERT INTO used_challenges (digest, expires_at) VALUES ($1, $2)
 		ON CONFLICT (digest) DO NOTHING`), Digest(challenge), expiresAt)

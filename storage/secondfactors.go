@@ -18,8 +18,8 @@ const totpColumns = `user_id, sealed, step, created_at, used_at`
 
 func (t *TOTP) fields() []any { return []any{&t.UserID, &t.Sealed, &t.Step, &t.CreatedAt, &t.UsedAt} }
 
-// InsertTOTP turns on one-time passwords for a user, after a first code was accepted. It returns ErrExists if they are on, and ErrNotFound if the user
-// does not exist.
+// InsertTOTP turns on one-time passwords for a user, after a first code was accepted. It returns ErrExists if they are
+// on, and ErrNotFound if the user does not exist.
 func (s *Store) InsertTOTP(ctx context.Context, t TOTP) error {
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.LockUser(ctx, t.UserID); err != nil {

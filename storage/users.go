@@ -108,8 +108,8 @@ func (s *Store) LockUser(ctx context.Context, userID string) (User, error) {
 }
 
 // DeleteMethodsSince deletes what a user has added since a time to sign in with: passkeys of every domain, the
-// authenticator app, recovery codes and accounts at providers. domain is that of the passkeys that count. It returns how
-// many it deleted.
+// authenticator app, recovery codes and accounts at providers. domain is that of the passkeys that count. It returns
+// how many it deleted.
 func (s *Store) DeleteMethodsSince(
 	ctx context.Context, userID, domain string, since Time,
 ) (deleted int64, err error) {

@@ -15,8 +15,8 @@ import (
 	"doorward/locale"
 )
 
-// passkeyFields are the fields of a form that asks for a passkey, or to create one. credential and challenge are the names
-// of the answer and the challenge.
+// passkeyFields are the fields of a form that asks for a passkey, or to create one. credential and challenge are the
+// names of the answer and the challenge.
 func passkeyFields(credential, challenge string, f PasskeyForm, create bool) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -453,8 +453,8 @@ func (v LoginView) offers(kind string) bool {
 	return slices.ContainsFunc(v.Methods, func(m LoginMethod) bool { return m.Kind == kind })
 }
 
-// loginMethods are the ways to sign in, one after another. main makes the first one the main one; otherwise another form
-// is above.
+// loginMethods are the ways to sign in, one after another. main makes the first one the main one; otherwise another
+// form is above.
 func loginMethods(v LoginView, main bool) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context

@@ -405,8 +405,8 @@ type AppView struct {
 	Base      string
 	Workspace WorkspaceBar // zero: not shown
 	ClientID  string
-	// SavedName is the stored name: the heading, and what confirm must equal. Name may be what was just typed. Empty: Name
-	// is the stored one.
+	// SavedName is the stored name: the heading, and what confirm must equal. Name may be what was just typed. Empty:
+	// Name is the stored one.
 	SavedName string
 	Disabled  bool
 	// Why says who disabled the app or its workspace; empty: the app works.

@@ -17,8 +17,8 @@ const resealBatch = 500
 
 // Reseal seals, under the first master secret, the values in the database that are sealed under another one: the
 // private halves of signing keys, the answers stored for an Idempotency-Key, whose purpose answerPurpose returns, the
-// links and codes of emails that wait, and the secrets of users' authenticator apps. If a value is sealed under a secret that is not in the list, it does the
-// others and returns an error.
+// links and codes of emails that wait, and the secrets of users' authenticator apps. If a value is sealed under a
+// secret that is not in the list, it does the others and returns an error.
 func (r *Keyring) Reseal(ctx context.Context, answerPurpose func(digest []byte) string) (Resealed, error) {
 	ctx = storage.System(ctx)
 	var done Resealed

@@ -38,8 +38,8 @@ const (
 	networkWindow     = time.Hour
 	// addressChanges is how often a user may ask for a change of address in networkWindow: each may go to another reader.
 	addressChanges = 10
-	// wrongCodes in codesWindow end the codes of an account: its emails then contain links only. They also end its one-time
-	// passwords for that time.
+	// wrongCodes in codesWindow end the codes of an account: its emails then contain links only. They also end its
+	// one-time passwords for that time.
 	wrongCodes  = 10
 	codesWindow = 24 * time.Hour
 )
@@ -49,8 +49,8 @@ type Asker struct {
 	Address netip.Addr // of the user's machine, behind any proxy
 	// Network is the key under which the address is counted (limit.AddressKey).
 	Network string
-	// Browser is the value of a cookie that binds the code to the browser, and by which the browser is told what became of
-	// the link.
+	// Browser is the value of a cookie that binds the code to the browser, and by which the browser is told what became
+	// of the link.
 	Browser string
 	// KnownDevice says that this browser has signed in to the account before. What it asks for is not counted under its
 	// network.
@@ -242,9 +242,9 @@ func (s *Service) codeHash(proofID, code string) string {
 	return s.secrets.FormToken("email code", proofID, code)
 }
 
-// ErrWrongCode means that a one-time password or recovery code is wrong, or that a code from an email does not work: it is
-// wrong, was used, has expired, was replaced by a newer one, or was
-// asked for in another browser. Neither the error nor its timing reveals which.
+// ErrWrongCode means that a one-time password or recovery code is wrong, or that a code from an email does not work: it
+// is wrong, was used, has expired, was replaced by a newer one, or was asked for in another browser. Neither the error
+// nor its timing reveals which.
 var ErrWrongCode = errors.New("the code is wrong or no longer works")
 
 // CheckCode finds the proof whose code a visitor entered in the browser that asked for it. Every try counts, before it

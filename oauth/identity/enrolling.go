@@ -8,8 +8,8 @@ import (
 	"doorward/storage"
 )
 
-// AskFactor sends a code by email to a user who has to set up a second factor, so that a password that was stolen is not
-// enough to do it. Errors are ErrNotSent.
+// AskFactor sends a code by email to a user who has to set up a second factor, so that a password that was stolen is
+// not enough to do it. Errors are ErrNotSent.
 func (s *Service) AskFactor(ctx context.Context, user *storage.User, a Asker) error {
 	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		key := storage.EmailKey(user.Email)

@@ -15,8 +15,8 @@ import (
 	"doorward/storage"
 )
 
-// Throttle limits wrong passwords and codes by account and address; limit.SignIns implements it. Reserve asks for one attempt,
-// and one of the other three settles it.
+// Throttle limits wrong passwords and codes by account and address; limit.SignIns implements it. Reserve asks for one
+// attempt, and one of the other three settles it.
 type Throttle interface {
 	Reserve(account string, address netip.Addr, knownDevice bool) (ok bool, retryAfter time.Duration)
 	Succeed(account string, address netip.Addr, knownDevice bool)

@@ -18,8 +18,8 @@ const (
 	MethodProvider      = "provider"
 )
 
-// Method is a way in which one user signs in, or a second factor. Emailed links and codes, which every user has, are not
-// among them.
+// Method is a way in which one user signs in, or a second factor. Emailed links and codes, which every user has, are
+// not among them.
 type Method struct {
 	ID    string
 	Kind  string // one of the constants
@@ -133,15 +133,16 @@ func (s *Service) RemoveMethod(ctx context.Context, userID, method string) error
 }
 
 // RemoveMethodOf is RemoveMethod for an administrator: it also removes the last second factor of a user who has to have
-// one, so that they set up another at their next sign-in, and signs them out of every browser. Errors are ErrOnlyWay, and
-// storage.ErrNotFound if the user or the method does not exist.
+// one, so that they set up another at their next sign-in, and signs them out of every browser. Errors are ErrOnlyWay,
+// and storage.ErrNotFound if the user or the method does not exist.
 func (s *Service) RemoveMethodOf(ctx context.Context, userID, method string) error {
 	return s.removeOf(ctx, userID, false, func(m Method) bool { return m.ID == method })
 }
 
 // RemoveSecondFactors removes all second factors of a user who has lost them, for an administrator: passkeys,
-// authenticator app and recovery codes, also passkeys that do not count in the configuration of now. It signs them out of every browser and tells them by email. Errors are
-// ErrOnlyWay, and storage.ErrNotFound if the user does not exist or has none.
+// authenticator app and recovery codes, also passkeys that do not count in the configuration of now. It signs them out
+// of every browser and tells them by email. Errors are ErrOnlyWay, and storage.ErrNotFound if the user does not exist
+// or has none.
 func (s *Service) RemoveSecondFactors(ctx context.Context, userID string) error {
 	return s.removeOf(ctx, userID, true, func(m Method) bool {
 		return m.Kind == MethodPasskey || m.Kind == MethodTOTP || m.Kind == MethodRecoveryCodes

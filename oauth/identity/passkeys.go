@@ -29,8 +29,8 @@ const maxPasskeys = 50
 // maxPasskeyName bounds the name of a passkey.
 const maxPasskeyName = 60 // characters
 
-// ErrPasskey means that what a browser returned does not prove a passkey: it is for another challenge, site or user, the
-// challenge has expired or was used, or the passkey is unknown. The cause says which, for the log.
+// ErrPasskey means that what a browser returned does not prove a passkey: it is for another challenge, site or user,
+// the challenge has expired or was used, or the passkey is unknown. The cause says which, for the log.
 var ErrPasskey = errors.New("the passkey was not accepted")
 
 // ErrPasskeyExists means that a passkey was registered before.
@@ -89,8 +89,8 @@ func (s *Service) passkeyDomain() string {
 }
 
 // BindPasskeys makes the passkeys of the configured domain those that count. If it is another domain than before, users
-// have only those that they created for this one; if there are none any more, no passkeys count. Call it at start, after the
-// migrations. changed reports that it is another domain than before.
+// have only those that they created for this one; if there are none any more, no passkeys count. Call it at start,
+// after the migrations. changed reports that it is another domain than before.
 func (s *Service) BindPasskeys(ctx context.Context) (changed bool, err error) {
 	domain := s.passkeyDomain()
 	err = s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
@@ -327,8 +327,9 @@ func (s *Service) CheckNewPasskey(binding, sealed string, credential []byte, oth
 // maxPublicKey bounds the public key of a passkey: one of RSA with 4,096 bits has some 540 bytes.
 const maxPublicKey = 1100 // bytes
 
-// checkNewKey refuses what would cost much to verify with, or could verify nothing: the browser, or a program that plays
-// one, chooses the key. Attestation with a certificate is not asked for, and the certificate would be such a key too.
+// checkNewKey refuses what would cost much to verify with, or could verify nothing: the browser, or a program that
+// plays one, chooses the key. Attestation with a certificate is not asked for, and the certificate would be such a key
+// too.
 func checkNewKey(a *protocol.AttestationObject) error {
 	if _, certificates := a.AttStatement["x5c"]; a.Format != "none" && (a.Format != "packed" || certificates) {
 		return fmt.Errorf("%w: it comes with an attestation of format %q, which was not asked for", ErrPasskey, a.Format)
@@ -361,8 +362,8 @@ func (s *Service) AddPasskey(user storage.User, n *NewPasskey) Proof {
 	return NewProof(user, "passkey", func(ctx context.Context) error { return s.addPasskey(ctx, n, true) }, n.By()...)
 }
 
-// addPasskey stores a passkey, in the transaction of its context, and tells the user by email if tell is set. The user may
-// be one who waits for approval.
+// addPasskey stores a passkey, in the transaction of its context, and tells the user by email if tell is set. The user
+// may be one who waits for approval.
 func (s *Service) addPasskey(ctx context.Context, n *NewPasskey, tell bool) error {
 	err := s.takeChallenge(ctx, &n.challenge)
 	if errors.Is(err, storage.ErrConsumed) {
@@ -430,8 +431,8 @@ func (s *Service) Passkeys(ctx context.Context, userID string) ([]storage.Passke
 // offerEvery is how often a page suggests to a user to create a passkey.
 const offerEvery = 30 * 24 * time.Hour
 
-// OffersPasskey reports whether a page may suggest to a user to create a passkey: they have none, and no page did so for
-// a month.
+// OffersPasskey reports whether a page may suggest to a user to create a passkey: they have none, and no page did so
+// for a month.
 func (s *Service) OffersPasskey(u *storage.User) bool {
 	return s.passkeys != nil && u.Passkeys == 0 && u.PasskeyOfferedAt < s.store.Now().Add(-offerEvery)
 }

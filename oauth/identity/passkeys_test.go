@@ -24,8 +24,8 @@ func withPasskeys(t *testing.T, s *storage.Store, domain string) *Service {
 	})
 }
 
-// After passkey_domain was changed, users have only the passkeys of the new one, and after it was changed back, those of
-// the old one again. So no one is asked for a passkey that no browser offers.
+// After passkey_domain was changed, users have only the passkeys of the new one, and after it was changed back, those
+// of the old one again. So no one is asked for a passkey that no browser offers.
 func TestPasskeysAreThoseOfTheDomain(t *testing.T) {
 	s := stores.Open(t, "sqlite::memory:")
 	ctx := storage.System(t.Context())

@@ -24,8 +24,8 @@ func NewProof(user storage.User, credential string, take func(context.Context) e
 }
 
 // Take uses the proof up, in the transaction of its context, which is the one that does what was proved for. Of many
-// calls at once with the same code or challenge, only one succeeds; the others get storage.ErrConsumed, or the error that
-// the function that returned the proof names.
+// calls at once with the same code or challenge, only one succeeds; the others get storage.ErrConsumed, or the error
+// that the function that returned the proof names.
 func (p *Proof) Take(ctx context.Context) error {
 	if p.take == nil {
 		return nil

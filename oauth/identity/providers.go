@@ -103,8 +103,8 @@ func (s *Service) FinishProvider(
 	return x, nil
 }
 
-// SignInFrom returns the proof of the user to whom an account at a provider is connected. Errors are ErrNotConnected and
-// ErrDisabled. The address plays no part in it.
+// SignInFrom returns the proof of the user to whom an account at a provider is connected. Errors are ErrNotConnected
+// and ErrDisabled. The address plays no part in it.
 func (s *Service) SignInFrom(ctx context.Context, x *ProviderSignIn) (Proof, error) {
 	account, user, err := s.store.ProviderAccount(storage.System(ctx), x.Account.Issuer, x.Account.Subject)
 	switch {
@@ -245,8 +245,8 @@ func (s *Service) ByProviderOf(p *storage.EmailProof) Authentication {
 	return by
 }
 
-// AskSignUpFrom is AskSignUp for a visitor who signed in at a provider, whose address is not proven by that. The account
-// there is connected when the address is proven.
+// AskSignUpFrom is AskSignUp for a visitor who signed in at a provider, whose address is not proven by that. The
+// account there is connected when the address is proven.
 func (s *Service) AskSignUpFrom(ctx context.Context, x *ProviderSignIn, a Asker) error {
 	a.Continue = x.detail(a.Continue)
 	return s.AskSignUp(ctx, x.Account.Email, a)

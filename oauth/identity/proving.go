@@ -362,7 +362,8 @@ func (s *Service) ChangeAddress(ctx context.Context, token string) (storage.User
 
 // UndoAddress gives a user the address back that they had before a change, with the link of the email to that address.
 // Every session ends, and so do all links to later addresses, and what was added since to sign in with. It returns the
-// token of a link with which the user chooses a new password. Errors are ErrLink, and *Invalid if another account has the address now.
+// token of a link with which the user chooses a new password. Errors are ErrLink, and *Invalid if another account has
+// the address now.
 func (s *Service) UndoAddress(ctx context.Context, token string) (reset string, err error) {
 	ctx = storage.System(ctx)
 	proof, err := s.Link(ctx, token, storage.ProofUndo)

@@ -93,10 +93,10 @@ func (s *Service) openTOTP(userID, binding, sealed string) (x sealedTOTP, err er
 	return x, nil
 }
 
-// EnableTOTP checks the first code of a setup. Taking the proof turns on one-time passwords for the user, and tells them
-// by email, in the transaction that starts or renews their session; it fails with ErrTOTPOn if they are on, and with
-// ErrDisabled. recovery is a
-// new set of recovery codes, to be shown once after that. Errors are ErrWrongCode, ErrSetupExpired and ErrBusy.
+// EnableTOTP checks the first code of a setup. Taking the proof turns on one-time passwords for the user, and tells
+// them by email, in the transaction that starts or renews their session; it fails with ErrTOTPOn if they are on, and
+// with ErrDisabled. recovery is a new set of recovery codes, to be shown once after that. Errors are ErrWrongCode,
+// ErrSetupExpired and ErrBusy.
 func (s *Service) EnableTOTP(
 	ctx context.Context, user storage.User, binding, sealed, code string,
 ) (proof Proof, recovery []string, err error) {

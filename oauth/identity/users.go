@@ -25,7 +25,8 @@ type NewUser struct {
 	Proven             bool
 	Language, TimeZone string
 	TermsURL           string
-	// Passkey is one that the user has just created instead of a password; nil: none. The user gets the ID that it is for.
+	// Passkey is one that the user has just created instead of a password; nil: none. The user gets the ID that it is
+	// for.
 	Passkey *NewPasskey
 
 	invited    bool // by an administrator, so the account needs no approval

@@ -34,8 +34,8 @@ func withMethods(t *testing.T) (*rig.Rig, *providers.Server) {
 	return rig.Memory(t, o), lake
 }
 
-// What a person does with passkeys, an authenticator app and another provider, in a browser with a virtual authenticator.
-// Every page fits and is accessible.
+// What a person does with passkeys, an authenticator app and another provider, in a browser with a virtual
+// authenticator. Every page fits and is accessible.
 func TestMethodsPages(t *testing.T) {
 	t.Parallel()
 	r, _ := withMethods(t)

@@ -27,9 +27,9 @@ func printedIn(text, language string) (list []string) {
 	return list
 }
 
-// The settings for each provider in docs/signing-in.md are valid as they are written, and with them a visitor comes back
-// from the provider to the callback address that the page names. The providers are stand-ins, so their addresses and the
-// values that a provider hands out are replaced.
+// The settings for each provider in docs/signing-in.md are valid as they are written, and with them a visitor comes
+// back from the provider to the callback address that the page names. The providers are stand-ins, so their addresses
+// and the values that a provider hands out are replaced.
 func TestSigningInAsPrinted(t *testing.T) {
 	root, err := setup.Root()
 	if err != nil {

@@ -48,8 +48,8 @@ func TestG18_TheSecondPageContinuesNothingWithoutAFirst(t *testing.T) {
 	})
 }
 
-// The form of the set-up, sent again, is a sign-in with a password: it asks for the second factor, and for setting one up
-// where that is required (G-18).
+// The form of the set-up, sent again, is a sign-in with a password: it asks for the second factor, and for setting one
+// up where that is required (G-18).
 func TestG18_TheSetUpAsksForTheSecondFactor(t *testing.T) {
 	again := func(b *rig.Browser, u storage.User) *rig.Answer {
 		return b.PostForm("/setup", url.Values{
@@ -87,8 +87,8 @@ func TestG18_TheSetUpAsksForTheSecondFactor(t *testing.T) {
 	}
 }
 
-// When a change of address is undone, what was added since to sign in with goes too: it was added by the one who changed
-// the address, and told to the address that goes. What was there before stays (G-14, G-18).
+// When a change of address is undone, what was added since to sign in with goes too: it was added by the one who
+// changed the address, and told to the address that goes. What was there before stays (G-14, G-18).
 func TestG14_UndoRemovesWhatWasAddedSince(t *testing.T) {
 	google := providers.Google(t)
 	o := withProviders(outside(google, "google", "google"))
@@ -168,7 +168,8 @@ func TestV33_ALinkOfTheCommandIsForAdministrators(t *testing.T) {
 	})
 }
 
-// Removing all second factors removes passkeys that do not count at the moment too, so that they do not come back (G-18).
+// Removing all second factors removes passkeys that do not count at the moment too, so that they do not come back
+// (G-18).
 func TestG18_RemovingAllFactorsLeavesNoPasskeyOfAnotherDomain(t *testing.T) {
 	rig.Each(t, withPasskeys(), func(t *testing.T, r *rig.Rig) {
 		u, b, _ := person(r, "lost@example.com")
@@ -214,8 +215,8 @@ func TestG13_SignUpsAtProvidersAreBoundedByNetwork(t *testing.T) {
 	})
 }
 
-// A provider is asked to let the user sign in once more if its sign-in proves one again, for an app or at a page that asks
-// who the user is, and not at a first sign-in (G-18).
+// A provider is asked to let the user sign in once more if its sign-in proves one again, for an app or at a page that
+// asks who the user is, and not at a first sign-in (G-18).
 func TestG18_ProvidersAreAskedForAnotherSignIn(t *testing.T) {
 	google, plain := providers.Google(t), providers.OIDC(t)
 	r := rig.Memory(t, withProviders(outside(google, "google", "google"), outside(plain, "acme", "")))

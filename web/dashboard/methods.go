@@ -57,8 +57,8 @@ func (s *Account) showMethods(r *http.Request, v *page.Visitor, view *templates.
 	return nil
 }
 
-// mustBeFresh returns management.ErrStale, after which ForUsers asks for a proof, unless the visitor gave one recently at
-// the highest level that they can reach.
+// mustBeFresh returns management.ErrStale, after which ForUsers asks for a proof, unless the visitor gave one recently
+// at the highest level that they can reach.
 func (s *base) mustBeFresh(v *page.Visitor) error {
 	if !s.Fresh(v) {
 		return management.ErrStale

@@ -78,8 +78,8 @@ func (s *Account) ChangePassword(w http.ResponseWriter, r *http.Request, v *page
 			},
 		})
 	}
-	// The change ends in a new session, so it counts as a sign-in. It is counted first, and apart from changes that do not
-	// need the password.
+	// The change ends in a new session, so it counts as a sign-in. It is counted first, and apart from changes that do
+	// not need the password.
 	if err := s.management.TakeSignIn(r.Context(), v.User.ID); err != nil {
 		return err
 	}

@@ -19,8 +19,8 @@ import (
 
 // StepUp checks password unless the visitor authenticated recently, and returns the visitor with a renewed session. If
 // the password is missing or wrong, fault is a sentence for its field, and status that of the response. Otherwise fault
-// is empty. For a visitor without a password, err is a page that leads to the sign-in page; for one with a second factor
-// it is management.ErrStale, so that ForUsers asks for that too.
+// is empty. For a visitor without a password, err is a page that leads to the sign-in page; for one with a second
+// factor it is management.ErrStale, so that ForUsers asks for that too.
 func (s *Pages) StepUp(
 	w http.ResponseWriter, r *http.Request, v *Visitor, password string,
 ) (_ *Visitor, fault locale.Text, status int, err error) {
@@ -259,8 +259,8 @@ func (s *Pages) AsksPassword(v *Visitor) bool {
 	return s.HasPassword(&v.User) && !s.Fresh(v) && s.identity.Reach(&v.User) == identity.LevelOne
 }
 
-// Fresh reports whether the visitor authenticated recently enough to create a secret, at the highest level that they can
-// reach.
+// Fresh reports whether the visitor authenticated recently enough to create a secret, at the highest level that they
+// can reach.
 func (s *Pages) Fresh(v *Visitor) bool {
 	return s.store.Now().Sub(v.Row.AuthTime) <= freshness &&
 		(v.Row.ACR == identity.LevelTwo || s.identity.Reach(&v.User) == identity.LevelOne)

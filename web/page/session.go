@@ -193,8 +193,9 @@ func (s *Pages) visitorOrFormer(r *http.Request) (*Visitor, error) {
 	return v, nil
 }
 
-// StartSession signs a user in who has proved who they are, and uses the proof up in the same transaction. A new session
-// with a new cookie replaces the browser's old one, so that a cookie that was planted before the sign-in is useless.
+// StartSession signs a user in who has proved who they are, and uses the proof up in the same transaction. A new
+// session with a new cookie replaces the browser's old one, so that a cookie that was planted before the sign-in is
+// useless.
 func (s *Pages) StartSession(
 	w http.ResponseWriter, r *http.Request, old *Visitor, proof *identity.Proof,
 ) (*Visitor, error) {
@@ -259,8 +260,8 @@ func (s *Pages) StartSession(
 }
 
 // Raise sets up a second factor of the user of a session, which taking the proof does, and records in the same
-// transaction that they have just proved it too, so that they are not asked for it at once. They have proved recently who
-// they are. It is not recorded as a sign-in.
+// transaction that they have just proved it too, so that they are not asked for it at once. They have proved recently
+// who they are. It is not recorded as a sign-in.
 func (s *Pages) Raise(w http.ResponseWriter, r *http.Request, v *Visitor, proof *identity.Proof) (*Visitor, error) {
 	proof.Credential, proof.By = "", identity.Authentication(v.Row.AMR).And(proof.By...)
 	v, err := s.renewSession(w, r, v, proof)
@@ -311,8 +312,8 @@ func (s *Pages) renewSession(
 	return v, nil
 }
 
-// openSession records in one transaction that a user has authenticated, uses the proof up, and makes the change to their
-// sessions; then it sets the cookie. It fails if the password was changed since it was checked.
+// openSession records in one transaction that a user has authenticated, uses the proof up, and makes the change to
+// their sessions; then it sets the cookie. It fails if the password was changed since it was checked.
 func (s *Pages) openSession(
 	w http.ResponseWriter, r *http.Request, proof *identity.Proof, cookie string, lifetime time.Duration,
 	change func(context.Context) error,

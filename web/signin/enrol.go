@@ -13,8 +13,8 @@ import (
 	"doorward/web/page"
 )
 
-// openEnrol returns the sign-in of this browser whose user has to set up a second factor. It answers itself, and returns
-// done, if there is none.
+// openEnrol returns the sign-in of this browser whose user has to set up a second factor. It answers itself, and
+// returns done, if there is none.
 func (s *Handlers) openEnrol(
 	w http.ResponseWriter, r *http.Request, sealed string,
 ) (h *halfway, user storage.User, done bool, err error) {
@@ -139,8 +139,8 @@ func (s *Handlers) EnrolCode(w http.ResponseWriter, r *http.Request) error {
 	return page.Redirect(w, "/login/enrol?flow="+url.QueryEscape(sealed))
 }
 
-// Enrol serves POST /login/enrol: it sets up a passkey or an authenticator app, shows recovery codes, and signs the user
-// in.
+// Enrol serves POST /login/enrol: it sets up a passkey or an authenticator app, shows recovery codes, and signs the
+// user in.
 func (s *Handlers) Enrol(w http.ResponseWriter, r *http.Request) error {
 	form := r.PostForm
 	sealed := form.Get("flow")

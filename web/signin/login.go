@@ -124,9 +124,9 @@ func (s *Handlers) chooseStep(r *http.Request, view *templates.LoginView) {
 	}
 }
 
-// methods lists the ways to sign in for the sign-in page, the one to offer first at the front: a provider for the domain
-// of the address, or else the one that was used last in this browser. A page that asks for the address has the form for
-// it, and lists the others.
+// methods lists the ways to sign in for the sign-in page, the one to offer first at the front: a provider for the
+// domain of the address, or else the one that was used last in this browser. A page that asks for the address has the
+// form for it, and lists the others.
 func (s *Handlers) methods(r *http.Request, view *templates.LoginView) (list []templates.LoginMethod) {
 	all := view.Step == templates.LoginMethods
 	if all && s.TakesPasswords() {

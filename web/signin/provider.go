@@ -96,8 +96,8 @@ func (s *Handlers) Provider(w http.ResponseWriter, r *http.Request) error {
 	return s.leave(w, r, p, away{Flow: sealed}, strings.TrimSpace(r.PostForm.Get("email")), again)
 }
 
-// ConnectProvider serves POST /settings/security/providers/{provider}/connect: it sends a user to a provider, to connect
-// the account there.
+// ConnectProvider serves POST /settings/security/providers/{provider}/connect: it sends a user to a provider, to
+// connect the account there.
 func (s *Handlers) ConnectProvider(w http.ResponseWriter, r *http.Request, v *page.Visitor) error {
 	p, err := s.identity.Provider(r.PathValue("provider"))
 	if err != nil {
@@ -189,8 +189,8 @@ func (s *Handlers) back(w http.ResponseWriter, r *http.Request, p *identity.Prov
 	return err
 }
 
-// startAgainLater is the page for storage that is unavailable when a browser comes back. The provider's code is used up, so
-// loading the page again would not help.
+// startAgainLater is the page for storage that is unavailable when a browser comes back. The provider's code is used
+// up, so loading the page again would not help.
 func startAgainLater(again string, cause error) error {
 	return &page.Error{
 		Status: http.StatusServiceUnavailable, Heading: locale.New("Not available right now"),

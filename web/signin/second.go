@@ -229,8 +229,8 @@ func (s *Handlers) Second(w http.ResponseWriter, r *http.Request) error {
 	return s.showSecond(w, r, status, sealed, fault)
 }
 
-// secondFault is the sentence for a second factor that was not accepted, and the status of the response; empty for other
-// errors.
+// secondFault is the sentence for a second factor that was not accepted, and the status of the response; empty for
+// other errors.
 func (s *Handlers) secondFault(w http.ResponseWriter, err error) (fault locale.Text, status int) {
 	var throttled *identity.Throttled
 	switch {
