@@ -231,9 +231,9 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		ClientAddress: proxies.ClientAddress,
 	})
 	r.ok(r.Keyring.Maintain(r.System()))
-	outside, err := config.Config{Issuer: r.Issuer, Providers: o.Providers}.NewProviders(
-		func() time.Time { return store.Now().Time() },
-	)
+	configured := config.Default()
+	configured.Issuer, configured.Providers = r.Issuer, o.Providers
+	outside, err := configured.NewProviders(func() time.Time { return store.Now().Time() })
 	r.ok(err)
 	r.Identity = identity.New(identity.Config{
 		Store: store, Throttle: limit.NewSignIns(func() time.Time { return store.Now().Time() }), Issuer: r.Issuer, Cost: quick,

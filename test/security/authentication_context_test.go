@@ -54,18 +54,21 @@ func TestG18_SessionsAndGrantsSayHowTheUserAuthenticated(t *testing.T) {
 				return byCode(r.Browser(), withApp.Email, otpOf(r, secret, 0))
 			}},
 			"password and recovery code": {
-				withApp.ID, identity.LevelTwo, []string{"pwd", "recovery", "mfa"},
+				withApp.ID, identity.LevelTwo,
+				[]string{"pwd", "recovery", "mfa"},
 				func() *rig.Browser { return byCode(r.Browser(), withApp.Email, recovery[0]) },
 			},
 			"email and recovery code": {
-				withApp.ID, identity.LevelTwo, []string{"email", "recovery", "mfa"},
+				withApp.ID, identity.LevelTwo,
+				[]string{"email", "recovery", "mfa"},
 				func() *rig.Browser { return byMail(withApp.Email) },
 			},
 			"passkey": {keyOwner.ID, identity.LevelTwo, []string{"hwk", "user", "mfa"}, func() *rig.Browser {
 				return byPasskey(r.Browser(), key)
 			}},
 			"passkey that is backed up": {
-				syncedOwner.ID, identity.LevelTwo, []string{"swk", "user", "mfa"},
+				syncedOwner.ID, identity.LevelTwo,
+				[]string{"swk", "user", "mfa"},
 				func() *rig.Browser { return byPasskey(r.Browser(), synced) },
 			},
 			"link of an operator": {root.ID, identity.LevelTwo, []string{"recovery", "mfa"}, func() *rig.Browser {

@@ -133,8 +133,10 @@ func TestG18_AdministratorsRemoveMethods(t *testing.T) {
 				t.Errorf("the API lists %q", shown)
 			}
 			for _, x := range []struct{ method, action, target string }{
-				{passkey, "passkey.removed", passkey}, {"recovery_codes", "recovery_codes.deleted", u.ID},
-				{"totp", "totp.disabled", u.ID}, {"password", "user.password_removed", u.ID},
+				{passkey, "passkey.removed", passkey},
+				{"recovery_codes", "recovery_codes.deleted", u.ID},
+				{"totp", "totp.disabled", u.ID},
+				{"password", "user.password_removed", u.ID},
 			} {
 				r.SQL(`UPDATE sessions SET acr = $1 WHERE user_id = $2`, identity.LevelTwo, u.ID)
 				r.Emails()

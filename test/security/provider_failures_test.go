@@ -126,7 +126,7 @@ func TestG27_ASlowProviderUsesNothingUp(t *testing.T) {
 		if now := tallyOf(t, r); now != before {
 			t.Errorf("%s: there were %+v, and are %+v now", e, before, now)
 		}
-		for _, c := range w.Result().Cookies() { //nolint:bodyclose // of a recorder
+		for _, c := range w.Result().Cookies() {
 			if c.Value != "" {
 				t.Errorf("%s: the cookie %s is set", e, c.Name)
 			}

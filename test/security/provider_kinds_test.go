@@ -192,7 +192,7 @@ func TestG28_WhichProvidersProveAnAddress(t *testing.T) {
 					t.Errorf("state %d: answered %d %v, want %s", state, a.Status, a.Location, want)
 				}
 				if want == emailed {
-					a = useLink(b, r.Email("sign_up"))
+					redirects(t, useLink(b, r.Email("sign_up")), "/signup/complete")
 				}
 				page := b.Get("/signup/complete")
 				form := b.Form(page, "/signup/complete")
