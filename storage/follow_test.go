@@ -158,29 +158,39 @@ func TestEveryChangeInvalidatesTheRowsThatItChanges(t *testing.T) {
 
 // Without this, a revocation would make every server read every credential again.
 func TestRevocationsInvalidateOnlyWhatTheyConcern(t *testing.T) {
-	s := stopped(stores.Open(t, "sqlite::memory:"))
-	w := newWorld(t, s)
-	all := w.cacheables(t, s)
-	for name, concerned := range map[string][]string{
+	concerned := map[string][]string{
 		"RevokeAccessToken": {"token of a client"},
 		"RevokeGrant":       {"access token"},
 		"PauseKey":          {"replaced API key", "API key that replaced it"},
 		"AddMember": {
 			"a stranger's personal access token in ", "a stranger's personal access token in shared",
-			"a stranger's personal access token in " + w.workspace.Slug,
+			"a stranger's personal access token in the workspace",
 		},
 		"InsertUser": nil,
-	} {
+	}
+	invalidated := func(name string) (found []string) {
+		s := stopped(stores.Open(t, "sqlite::memory:"))
+		w := newWorld(t, s)
+		all := w.cacheables(t, s)
 		kept := keepAll(s, all)
 		must(t, writes[name](system(t), s, w))
-		var found []string
 		for i, x := range all {
 			if s.Altered(kept[i].since, &kept[i].on) {
-				found = append(found, x.name)
+				found = append(found, strings.Replace(x.name, w.workspace.Slug, "the workspace", 1))
 			}
 		}
-		if diff := cmp.Diff(concerned, found); diff != "" {
-			t.Errorf("%s invalidates others than it concerns (-want +got):\n%s", name, diff)
+		return found
+	}
+	for name, want := range concerned {
+		// Two things have the same number by chance once in some hundred times, and not three times in a row.
+		for chance := range 3 {
+			diff := cmp.Diff(want, invalidated(name))
+			if diff == "" {
+				break
+			}
+			if chance == 2 {
+				t.Errorf("%s invalidates others than it concerns (-want +got):\n%s", name, diff)
+			}
 		}
 	}
 }

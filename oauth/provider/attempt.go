@@ -127,7 +127,7 @@ func (p *Provider) finish(ctx context.Context, a Attempt, params url.Values) (Ac
 		return p.githubAccount(ctx, token.AccessToken)
 	}
 	raw, _ := token.Extra("id_token").(string)
-	c, tokenIssuer, err := p.verify(ctx, d, raw, a.Nonce)
+	c, tokenIssuer, err := p.verify(ctx, d, raw, a.Nonce, token.AccessToken)
 	if err != nil {
 		return Account{}, err
 	}

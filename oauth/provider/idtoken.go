@@ -68,9 +68,11 @@ func (c claims) emailVerified() bool {
 	return raw == "true" || raw == `"true"`
 }
 
-// verify checks an ID token by OpenID Connect Core, section 3.1.3.7, and returns its claims and its issuer. Errors are
-// ErrAnswer, and ErrUnavailable if the provider's keys cannot be read.
-func (p *Provider) verify(ctx context.Context, d *discovery, raw, nonce string) (c claims, issuer string, err error) {
+// verify checks an ID token by OpenID Connect Core, sections 3.1.3.7 and 3.1.3.8, and returns its claims and its issuer.
+// Errors are ErrAnswer, and ErrUnavailable if the provider's keys cannot be read.
+func (p *Provider) verify(
+	ctx context.Context, d *discovery, raw, nonce, accessToken string,
+) (c claims, issuer string, err error) {
 	if strings.Count(raw, ".") != 2 {
 		return nil, "", answerError("the ID token is not a JWT in compact form")
 	}
@@ -101,6 +103,11 @@ func (p *Provider) verify(ctx context.Context, d *discovery, raw, nonce string) 
 	}
 	if subtle.ConstantTimeCompare([]byte(sent), []byte(nonce)) != 1 {
 		return nil, "", answerError("the nonce of the ID token is missing or is not that of the attempt")
+	}
+	if token.AccessTokenHash != "" {
+		if err := token.VerifyAccessToken(accessToken); err != nil {
+			return nil, "", answerError("the at_hash of the ID token: %s", input.Quote(err.Error()))
+		}
 	}
 	return c, issuer, nil
 }

@@ -248,6 +248,8 @@ func TestG26_ClaimsOfAnotherType(t *testing.T) {
 		"sub has a line break":     func(c map[string]any) { c["sub"] = "a\nb" },
 		"nonce is a list":          func(c map[string]any) { c["nonce"] = []any{c["nonce"]} },
 		"nonce in another case":    func(c map[string]any) { c["Nonce"] = c["nonce"]; delete(c, "nonce") },
+		"at_hash of another token": func(c map[string]any) { c["at_hash"] = "AAAAAAAAAAAAAAAAAAAAAA" },
+		"at_hash is a number":      func(c map[string]any) { c["at_hash"] = 7 },
 		"email is a list":          func(c map[string]any) { c["email"] = []string{"ada@lovelace.example"} },
 		"distributed claims: none": func(c map[string]any) { c["_claim_names"] = map[string]string{"email": "x"} },
 	} {

@@ -337,7 +337,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		"access_token": access, "token_type": "Bearer", "expires_in": 3600, "scope": strings.Join(g.scopes, " "),
 	}
 	if !s.has(NoIDToken) {
-		idToken, err := s.idToken(g)
+		idToken, err := s.idToken(g, access)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
@@ -395,8 +395,8 @@ func (s *Server) gitHubToken(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(form.Encode()))
 }
 
-// idToken is the ID token of a grant (OpenID Connect Core, section 2). The caller holds the lock.
-func (s *Server) idToken(g *grant) (string, error) {
+// idToken is the ID token of a grant (OpenID Connect Core, section 2), beside an access token. The caller holds the lock.
+func (s *Server) idToken(g *grant, access string) (string, error) {
 	now := s.time()
 	c := map[string]any{
 		"iss": s.http.URL, "sub": g.user.Subject, "aud": s.ClientID, "iat": now.Unix(),
@@ -404,6 +404,9 @@ func (s *Server) idToken(g *grant) (string, error) {
 	}
 	if g.nonce != "" {
 		c["nonce"] = g.nonce
+	}
+	if sum := sha256.Sum256([]byte(access)); s.kind.id == "google" || s.kind.id == "apple" || s.kind.id == "gitlab" {
+		c["at_hash"] = base64.RawURLEncoding.EncodeToString(sum[:16]) // of RS256: these three document it
 	}
 	s.describe(c, g)
 	switch s.kind.id {
