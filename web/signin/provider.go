@@ -332,11 +332,11 @@ func (s *Handlers) signUpFrom(
 			return s.connectFirst(x.Provider, a.Flow)
 		}
 		if errors.Is(err, identity.ErrNotSent) {
-			s.countNotSent("sign_up")
 			return &page.Error{
 				Status: http.StatusTooManyRequests, Heading: locale.New("Too many new accounts"),
 				Message: locale.New("Too many accounts were created from your network. Try again in an hour."),
-				BackURL: startAgainAt(a.Flow), BackText: locale.New("Sign in"), RetryAfter: time.Hour, Cause: err,
+				BackURL: startAgainAt(a.Flow), BackText: locale.New("Sign in"), RetryAfter: time.Hour,
+				Cause: fmt.Errorf("sign up with %s: too many sign-ups at providers from this network", x.Provider.ID()),
 			}
 		}
 		if faults := page.FieldErrors(err); faults != nil {
