@@ -54,7 +54,7 @@ var passkeyParameters = []protocol.CredentialParameter{
 	{Type: protocol.PublicKeyCredentialType, Algorithm: webauthncose.AlgRS256},
 }
 
-// newPasskeys returns the library's relying party; nil if there are no passkeys.
+// newPasskeys returns the library's relying party; nil if the server takes none.
 func newPasskeys(p Passkeys) (*webauthn.WebAuthn, error) {
 	if p.Domain == "" {
 		return nil, nil //nolint:nilnil // there are none
@@ -172,6 +172,17 @@ func (s *Service) AskPasskey(binding string) (PasskeyRequest, error) {
 		return PasskeyRequest{}, fmt.Errorf("ask for a passkey: %w", err)
 	}
 	return PasskeyRequest{Options: text, Sealed: s.sealChallenge(purposeUse, session.Challenge, binding, "")}, nil
+}
+
+// CheckPasskeyOf is CheckPasskey for a browser whose user is known; the passkey of another user is ErrPasskey too.
+func (s *Service) CheckPasskeyOf(
+	ctx context.Context, user *storage.User, binding, sealed string, credential []byte,
+) (Proof, error) {
+	proof, err := s.CheckPasskey(ctx, binding, sealed, credential)
+	if err == nil && proof.User.ID != user.ID {
+		err = fmt.Errorf("%w: it belongs to another user", ErrPasskey)
+	}
+	return proof, err
 }
 
 // CheckPasskey verifies the answer of a browser to AskPasskey. Errors are ErrPasskey, with the cause, and those of

@@ -42,8 +42,8 @@ func domainOf(email string) string {
 const maxProviderAccounts = 50
 
 var (
-	// ErrProvider means that there is no provider with an id.
-	ErrProvider = errors.New("there is no such provider")
+	// ErrProvider means that an id is not that of a provider.
+	ErrProvider = errors.New("the provider is unknown")
 	// ErrForeignDomain means that an address from a provider is not at one of its domains.
 	ErrForeignDomain = errors.New("the address is not at a domain of the provider")
 	// ErrNotConnected means that an account at a provider is connected to no user.

@@ -68,11 +68,12 @@ func (s *Service) sealTOTP(secret []byte, user *storage.User, binding string) (T
 	return TOTPSetup{Secret: key.Secret(), URL: key.URL(), Sealed: s.secrets.Seal(purposeTOTPSetup, text)}, nil
 }
 
-// OpenTOTP returns the setup that NewTOTP has returned, for a page that is shown again. Errors are ErrSetupExpired.
-func (s *Service) OpenTOTP(user *storage.User, binding, sealed string) (TOTPSetup, error) {
+// ShowTOTP returns the setup that was sealed for an earlier page, so that a page that is shown again has the same
+// secret. If sealed is empty or does not work any more, it is NewTOTP.
+func (s *Service) ShowTOTP(user *storage.User, binding, sealed string) (TOTPSetup, error) {
 	x, err := s.openTOTP(user.ID, binding, sealed)
 	if err != nil {
-		return TOTPSetup{}, err
+		return s.NewTOTP(user, binding)
 	}
 	setup, err := s.sealTOTP(x.Secret, user, binding)
 	setup.Sealed = sealed // it does not last longer
@@ -289,13 +290,17 @@ func (s *Service) NewRecoveryCodes(ctx context.Context, userID string) ([]string
 	return shown, nil
 }
 
-// RecoveryCodesLeft returns how many recovery codes of a user were not used.
-func (s *Service) RecoveryCodesLeft(ctx context.Context, userID string) (int64, error) {
-	left, _, err := s.store.RecoveryCodesOf(storage.System(ctx), userID)
-	if err != nil {
-		return 0, fmt.Errorf("count the recovery codes: %w", err)
+// TakesCodes reports whether CheckSecondFactor could accept a code of a user: they have an authenticator app, or
+// recovery codes that were not used.
+func (s *Service) TakesCodes(ctx context.Context, user *storage.User) (bool, error) {
+	if !user.TOTPSince.IsZero() {
+		return true, nil
 	}
-	return left, nil
+	left, _, err := s.store.RecoveryCodesOf(storage.System(ctx), user.ID)
+	if err != nil {
+		return false, fmt.Errorf("count the recovery codes: %w", err)
+	}
+	return left > 0, nil
 }
 
 // checkRecoveryCode does the same work for a code that does not exist.

@@ -65,7 +65,7 @@ func (p *Provider) secret() (string, error) {
 }
 
 // appleName returns the name in the parameter user, which Apple sends once, with the first sign-in. Its other member,
-// an email address, is not read: the browser could have changed it. Empty: there is no usable name.
+// an email address, is not read: the browser could have changed it. Empty: none that can be used.
 func appleName(user string) string {
 	var sent struct {
 		Name struct {

@@ -57,7 +57,7 @@ func WithoutUserVerification() Change {
 	return func(a *answer) { a.flags &^= userVerified }
 }
 
-// WithoutUserPresence says that nobody was present.
+// WithoutUserPresence says that the user was not present.
 func WithoutUserPresence() Change {
 	return func(a *answer) { a.flags &^= userPresent }
 }

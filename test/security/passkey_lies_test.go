@@ -165,7 +165,7 @@ func malformed(t *testing.T, good string) map[string]string {
 				if _, has := response[name]; has && (name != "authenticatorData" || response["attestationObject"] == nil) {
 					response[name] = value
 				} else {
-					m["type"] = "x" // there is no such member
+					m["type"] = "x" // it lacks the member
 				}
 			})
 		}

@@ -104,11 +104,7 @@ func (s *Account) AddPasskey(w http.ResponseWriter, r *http.Request, v *page.Vis
 	if err := s.mustBeFresh(v); err != nil {
 		return err
 	}
-	form := r.PostForm
-	browser := locale.From(r.Context()).Of(page.BrowserName(page.Clean(r.UserAgent(), 300)))
-	passkey, err := s.identity.CheckNewPasskey(
-		sessionBinding(v), form.Get("challenge"), []byte(form.Get("credential")), browser,
-	)
+	passkey, err := s.NewPasskey(r, sessionBinding(v), r.PostForm.Get("credential"))
 	raised := v
 	if err == nil {
 		proof := s.identity.AddPasskey(v.User, &passkey)
@@ -121,8 +117,7 @@ func (s *Account) AddPasskey(w http.ResponseWriter, r *http.Request, v *page.Vis
 	if err != nil {
 		return err
 	}
-	v = raised
-	return s.RedirectWithNotice(w, r, v, "/settings/security", locale.New("Your passkey was created. You can sign in with it."))
+	return s.RedirectWithNotice(w, r, raised, "/settings/security", locale.New("Your passkey was created. You can sign in with it."))
 }
 
 // passkeyOf finds a passkey of the visitor.
@@ -180,22 +175,19 @@ func (s *Account) TOTPPage(w http.ResponseWriter, r *http.Request, v *page.Visit
 	if !v.User.TOTPSince.IsZero() {
 		return s.RedirectWithNotice(w, r, v, "/settings/security", page.EnrolFault(identity.ErrTOTPOn))
 	}
-	return s.showTOTP(w, r, http.StatusOK, v, nil, locale.Text{})
+	return s.showTOTP(w, r, http.StatusOK, v, "", locale.Text{})
 }
 
-// showTOTP renders the page. setup is the secret that it showed before; nil: it shows another one.
+// showTOTP renders the page. sealed is the secret that it showed before; empty: it shows another one.
 func (s *Account) showTOTP(
-	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, setup *identity.TOTPSetup, fault locale.Text,
+	w http.ResponseWriter, r *http.Request, status int, v *page.Visitor, sealed string, fault locale.Text,
 ) error {
-	if setup == nil {
-		fresh, err := s.identity.NewTOTP(&v.User, sessionBinding(v))
-		if err != nil {
-			return err
-		}
-		setup = &fresh
+	setup, err := s.identity.ShowTOTP(&v.User, sessionBinding(v), sealed)
+	if err != nil {
+		return err
 	}
 	view := templates.TOTPView{
-		Page: s.NewPage(v, templates.SectionSecurity), TOTP: page.TOTPForm(*setup), Error: fault,
+		Page: s.NewPage(v, templates.SectionSecurity), TOTP: page.TOTPForm(setup), Error: fault,
 	}
 	return s.Render(w, r, status, view.Nonce, templates.TOTPPage(view))
 }
@@ -217,11 +209,7 @@ func (s *Account) EnableTOTP(w http.ResponseWriter, r *http.Request, v *page.Vis
 		return s.RedirectWithNotice(w, r, v, "/settings/security", page.EnrolFault(err))
 	}
 	if fault := page.EnrolFault(err); !fault.IsZero() {
-		var shown *identity.TOTPSetup
-		if setup, err := s.identity.OpenTOTP(&v.User, sessionBinding(v), form.Get("setup")); err == nil {
-			shown = &setup
-		}
-		return s.showTOTP(w, r, http.StatusBadRequest, v, shown, fault)
+		return s.showTOTP(w, r, http.StatusBadRequest, v, form.Get("setup"), fault)
 	}
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package page
 
 import (
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -73,6 +74,13 @@ func CredentialText(credential string) locale.Text {
 // TOTPForm gives a new secret for an authenticator app to a form.
 func TOTPForm(x identity.TOTPSetup) templates.TOTPForm {
 	return templates.TOTPForm{Secret: x.Secret, URL: x.URL, Sealed: x.Sealed}
+}
+
+// NewPasskey verifies the passkey that a browser has created for a form, and names it after the browser if its
+// authenticator is not known.
+func (s *Pages) NewPasskey(r *http.Request, binding, answer string) (identity.NewPasskey, error) {
+	browser := locale.From(r.Context()).Of(BrowserName(Clean(r.UserAgent(), 300)))
+	return s.identity.CheckNewPasskey(binding, r.PostForm.Get("challenge"), []byte(answer), browser)
 }
 
 // EnrolFault is the sentence for a second factor or passkey that could not be set up; empty for other errors.

@@ -2,7 +2,6 @@ package page
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -63,22 +62,31 @@ func (s *Pages) confirm(
 	return fault, status, nil
 }
 
-// refusal is the sentence for what a visitor could not prove, and the status of the response; empty for other errors.
-func (s *Pages) refusal(w http.ResponseWriter, err error) (fault locale.Text, status int) {
+// ProofFault is the sentence for what a visitor could not prove; empty for other errors.
+func ProofFault(w http.ResponseWriter, err error) locale.Text {
 	var throttled *identity.Throttled
 	switch {
 	case errors.Is(err, identity.ErrWrong):
-		return locale.New("Incorrect password."), http.StatusForbidden
+		return locale.New("Incorrect password.")
 	case errors.Is(err, identity.ErrPasskey):
-		return locale.New("This passkey was not accepted. Try again, or use another way."), http.StatusForbidden
+		return locale.New("This passkey was not accepted. Try again, or use another way.")
 	case errors.Is(err, identity.ErrWrongCode), errors.Is(err, storage.ErrConsumed):
 		return locale.New("This code is wrong or was used. Enter the next one that your app shows, or another recovery " +
-			"code."), http.StatusForbidden
+			"code.")
 	case errors.As(err, &throttled):
 		w.Header().Set("Retry-After", Seconds(throttled.RetryAfter))
-		return TooManyAttempts(throttled), http.StatusTooManyRequests
+		return TooManyAttempts(throttled)
 	}
-	return fault, 0
+	return locale.Text{}
+}
+
+// refusal is ProofFault with the status of the response for a visitor who is signed in.
+func (s *Pages) refusal(w http.ResponseWriter, err error) (fault locale.Text, status int) {
+	var throttled *identity.Throttled
+	if errors.As(err, &throttled) {
+		return ProofFault(w, err), http.StatusTooManyRequests
+	}
+	return ProofFault(w, err), http.StatusForbidden
 }
 
 // stepUpTwo is StepUp for a visitor who can reach the second level, with the fields of ProofPage: a passkey, or the
@@ -92,12 +100,9 @@ func (s *Pages) stepUpTwo(
 	case s.Fresh(v):
 		return v, fault, 0, nil
 	case form.Get(passkeyField) != "" && s.identity.TakesPasskeys():
-		proof, err = s.identity.CheckPasskey(
-			r.Context(), proofBinding(v), form.Get(challengeField), []byte(form.Get(passkeyField)),
+		proof, err = s.identity.CheckPasskeyOf(
+			r.Context(), &v.User, proofBinding(v), form.Get(challengeField), []byte(form.Get(passkeyField)),
 		)
-		if err == nil && proof.User.ID != v.User.ID {
-			err = fmt.Errorf("%w: it belongs to another user", identity.ErrPasskey)
-		}
 	case form.Get(ProofField) != "" && form.Get(codeField) != "" && s.HasPassword(&v.User):
 		if fault, status, err = s.confirm(w, r, v, form.Get(ProofField)); err != nil || !fault.IsZero() {
 			return v, fault, status, err
@@ -209,13 +214,10 @@ func (s *Pages) proveTwo(
 		view.Fault = fault
 	}
 	view.App = !v.User.TOTPSince.IsZero()
-	view.Code = view.App
-	if view.Password && !view.Code {
-		left, err := s.identity.RecoveryCodesLeft(r.Context(), v.User.ID)
-		if err != nil {
+	if view.Password { // a code comes after the password
+		if view.Code, err = s.identity.TakesCodes(r.Context(), &v.User); err != nil {
 			return v, false, err
 		}
-		view.Code = left > 0
 	}
 	if s.identity.HasPasskey(&v.User) {
 		request, err := s.identity.AskPasskey(proofBinding(v))

@@ -13,26 +13,11 @@ import (
 	"doorward/web/page"
 )
 
-// openEnrol returns the sign-in of this browser whose user has to set up a second factor. It answers itself, and
-// returns done, if there is none.
+// openEnrol is openMissing for a user who has to set up a second factor.
 func (s *Handlers) openEnrol(
 	w http.ResponseWriter, r *http.Request, sealed string,
 ) (h *halfway, user storage.User, done bool, err error) {
-	h, user, err = s.openHalfway(r)
-	if errors.Is(err, errNotHalfway) {
-		return nil, user, true, page.Redirect(w, startAgainAt(sealed))
-	}
-	if err != nil {
-		return nil, user, false, err
-	}
-	switch s.identity.Missing(&user, h.By) {
-	case identity.MissingFactor:
-		return nil, user, true, page.Redirect(w, secondURL(identity.MissingFactor, sealed))
-	case identity.MissingNothing:
-		return nil, user, true, page.Redirect(w, startAgainAt(sealed))
-	case identity.MissingEnrolment:
-	}
-	return h, user, false, nil
+	return s.openMissing(w, r, sealed, identity.MissingEnrolment)
 }
 
 // enrolBinding is what the challenge and the secret for a new second factor are bound to.
@@ -45,26 +30,23 @@ func (s *Handlers) EnrolPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || done {
 		return err
 	}
-	return s.showEnrol(w, r, http.StatusOK, h, &user, sealed, nil, locale.Text{})
+	return s.showEnrol(w, r, http.StatusOK, h, &user, sealed, "", locale.Text{})
 }
 
-// showEnrol renders the page. setup is the secret that it showed before; nil: it shows another one.
+// showEnrol renders the page. setup is the sealed secret that it showed before; empty: it shows another one.
 func (s *Handlers) showEnrol(
 	w http.ResponseWriter, r *http.Request, status int, h *halfway, user *storage.User, sealed string,
-	setup *identity.TOTPSetup, fault locale.Text,
+	setup string, fault locale.Text,
 ) error {
 	view := templates.EnrolView{
 		Page: s.NewPage(nil, ""), Flow: sealed, Email: user.Email, Mailed: h.Mailed, Error: fault,
 	}
 	if h.Mailed {
-		if setup == nil {
-			fresh, err := s.identity.NewTOTP(user, enrolBinding(h))
-			if err != nil {
-				return err
-			}
-			setup = &fresh
+		shown, err := s.identity.ShowTOTP(user, enrolBinding(h), setup)
+		if err != nil {
+			return err
 		}
-		view.TOTP = page.TOTPForm(*setup)
+		view.TOTP = page.TOTPForm(shown)
 		if s.identity.TakesPasskeys() {
 			request, err := s.identity.AskNewPasskey(r.Context(), user, enrolBinding(h))
 			if err != nil {
@@ -155,7 +137,7 @@ func (s *Handlers) Enrol(w http.ResponseWriter, r *http.Request) error {
 	var proof identity.Proof
 	if answer := form.Get("credential"); answer != "" && s.identity.TakesPasskeys() {
 		var passkey identity.NewPasskey
-		if passkey, err = s.newPasskey(r, enrolBinding(h), answer); err == nil {
+		if passkey, err = s.NewPasskey(r, enrolBinding(h), answer); err == nil {
 			proof, recovery, err = s.identity.EnrolPasskey(r.Context(), user, &passkey)
 		}
 	} else {
@@ -176,11 +158,7 @@ func (s *Handlers) Enrol(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	oauth.LogFieldsOf(r.Context()).Cause = err
-	var shown *identity.TOTPSetup
-	if setup, err := s.identity.OpenTOTP(&user, enrolBinding(h), form.Get("setup")); err == nil {
-		shown = &setup
-	}
-	return s.showEnrol(w, r, http.StatusBadRequest, h, &user, sealed, shown, fault)
+	return s.showEnrol(w, r, http.StatusBadRequest, h, &user, sealed, form.Get("setup"), fault)
 }
 
 // afterEnrol is where the browser goes on after the recovery codes.

@@ -17,7 +17,7 @@ import (
 	"doorward/web/page"
 )
 
-// secondCookie holds, sealed, the first factor of a sign-in that needs a second one. There is no session until then.
+// secondCookie holds, sealed, the first factor of a sign-in that needs a second one. The session starts after that.
 const secondCookie = "doorward-second"
 
 // secondLifetime is how long a user may take for the second factor.
@@ -111,6 +111,29 @@ func (s *Handlers) openHalfway(r *http.Request) (*halfway, storage.User, error) 
 	return h, user, nil
 }
 
+// openMissing returns the sign-in of this browser in which want is missing. If there is none, or something else is
+// missing since an administrator has changed the user, it redirects to the page to go on at, and returns done.
+func (s *Handlers) openMissing(
+	w http.ResponseWriter, r *http.Request, sealed string, want identity.Missing,
+) (h *halfway, user storage.User, done bool, err error) {
+	h, user, err = s.openHalfway(r)
+	if err != nil && !errors.Is(err, errNotHalfway) {
+		return nil, user, false, err
+	}
+	missing := identity.MissingNothing
+	if err == nil {
+		missing = s.identity.Missing(&user, h.By)
+	}
+	if missing == want {
+		return h, user, false, nil
+	}
+	to := startAgainAt(sealed)
+	if missing != identity.MissingNothing {
+		to = secondURL(missing, sealed)
+	}
+	return nil, user, true, page.Redirect(w, to)
+}
+
 // startAgainAt is the sign-in page for a flow.
 func startAgainAt(sealed string) string {
 	if sealed == "" {
@@ -146,29 +169,15 @@ func (s *Handlers) SecondPage(w http.ResponseWriter, r *http.Request) error {
 func (s *Handlers) showSecond(
 	w http.ResponseWriter, r *http.Request, status int, sealed string, fault locale.Text,
 ) error {
-	h, user, err := s.openHalfway(r)
-	if errors.Is(err, errNotHalfway) {
-		return page.Redirect(w, startAgainAt(sealed))
-	}
-	if err != nil {
+	h, user, done, err := s.openMissing(w, r, sealed, identity.MissingFactor)
+	if err != nil || done {
 		return err
-	}
-	if missing := s.identity.Missing(&user, h.By); missing != identity.MissingFactor {
-		if missing == identity.MissingEnrolment {
-			return page.Redirect(w, secondURL(missing, sealed))
-		}
-		return page.Redirect(w, startAgainAt(sealed)) // an administrator has removed the factor meanwhile
 	}
 	view := templates.SecondView{
 		Page: s.NewPage(nil, ""), Flow: sealed, Email: user.Email, App: !user.TOTPSince.IsZero(), Error: fault,
 	}
-	view.Code = view.App
-	if !view.Code {
-		left, err := s.identity.RecoveryCodesLeft(r.Context(), user.ID)
-		if err != nil {
-			return err
-		}
-		view.Code = left > 0
+	if view.Code, err = s.identity.TakesCodes(r.Context(), &user); err != nil {
+		return err
 	}
 	if s.identity.HasPasskey(&user) {
 		request, err := s.identity.AskPasskey(secondBinding(h))
@@ -206,10 +215,9 @@ func (s *Handlers) Second(w http.ResponseWriter, r *http.Request) error {
 	var proof identity.Proof
 	answer := form.Get("credential")
 	if answer != "" && s.identity.TakesPasskeys() {
-		proof, err = s.identity.CheckPasskey(r.Context(), secondBinding(h), form.Get("challenge"), []byte(answer))
-		if err == nil && proof.User.ID != user.ID {
-			err = fmt.Errorf("%w: it belongs to another user", identity.ErrPasskey)
-		}
+		proof, err = s.identity.CheckPasskeyOf(
+			r.Context(), &user, secondBinding(h), form.Get("challenge"), []byte(answer),
+		)
 	} else {
 		var attempt identity.Attempt
 		if attempt, err = s.Attempt(r, user.Email, ""); err != nil {
@@ -232,19 +240,18 @@ func (s *Handlers) Second(w http.ResponseWriter, r *http.Request) error {
 // secondFault is the sentence for a second factor that was not accepted, and the status of the response; empty for
 // other errors.
 func (s *Handlers) secondFault(w http.ResponseWriter, err error) (fault locale.Text, status int) {
+	fault = page.ProofFault(w, err)
 	var throttled *identity.Throttled
 	switch {
-	case errors.Is(err, identity.ErrPasskey):
-		s.countLogin("wrong")
-		return locale.New("This passkey was not accepted. Try again, or use another way."), http.StatusBadRequest
-	case errors.Is(err, identity.ErrWrongCode), errors.Is(err, storage.ErrConsumed):
-		s.countLogin("wrong")
-		return locale.New("This code is wrong or was used. Enter the next one that your app shows, or another recovery code."),
-			http.StatusUnauthorized
+	case fault.IsZero():
+		return fault, 0
 	case errors.As(err, &throttled):
 		s.countLogin("throttled")
-		w.Header().Set("Retry-After", page.Seconds(throttled.RetryAfter))
-		return page.TooManyAttempts(throttled), http.StatusTooManyRequests
+		return fault, http.StatusTooManyRequests
+	case errors.Is(err, identity.ErrPasskey):
+		s.countLogin("wrong")
+		return fault, http.StatusBadRequest
 	}
-	return fault, 0
+	s.countLogin("wrong")
+	return fault, http.StatusUnauthorized
 }

@@ -260,7 +260,7 @@ func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 	if s.identity.ProviderOf(&proof) != nil {
 		by, credential = s.identity.ByProviderOf(&proof), "provider"
 	} else if answer := form.Get("credential"); answer != "" && s.identity.TakesPasskeys() {
-		passkey, err := s.newPasskey(r, passkeyOfComplete(&proof), answer)
+		passkey, err := s.NewPasskey(r, passkeyOfComplete(&proof), answer)
 		if err != nil {
 			oauth.LogFieldsOf(r.Context()).Cause = err
 			view.Error = locale.New("The passkey could not be created. Try again, or choose a password.")
@@ -292,13 +292,6 @@ func (s *Handlers) Complete(w http.ResponseWriter, r *http.Request) error {
 	return s.proved(w, r, old, &first, proof.Detail["flow"], func(v *page.Visitor) error {
 		return s.continueAfter(w, r, v, proof.Detail["flow"])
 	})
-}
-
-// newPasskey verifies the passkey that a browser has created for a form, and names it after the browser if its
-// authenticator is not known.
-func (s *Handlers) newPasskey(r *http.Request, binding, answer string) (identity.NewPasskey, error) {
-	browser := locale.From(r.Context()).Of(page.BrowserName(page.Clean(r.UserAgent(), 300)))
-	return s.identity.CheckNewPasskey(binding, r.PostForm.Get("challenge"), []byte(answer), browser)
 }
 
 // continueAfter goes on with the flow in which an email was asked for, if this is the browser where it started;

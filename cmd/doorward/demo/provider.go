@@ -177,7 +177,7 @@ func (p *provider) choose(w http.ResponseWriter, r *http.Request) {
 	}
 	i := slices.IndexFunc(people, func(x person) bool { return x.Key == chosen })
 	if i < 0 {
-		p.fault(w, "The form names nobody who has an account here.")
+		p.fault(w, "The form names a person without an account here.")
 		return
 	}
 	p.answer(w, r, q, url.Values{"code": {p.newCode(grant{providerRequest: q, person: people[i], at: p.now()})}})

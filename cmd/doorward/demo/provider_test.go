@@ -237,7 +237,7 @@ func TestProviderRefusesWhatIsNotTheClients(t *testing.T) {
 		t.Errorf("a request as a form of another site: %d", w.Code)
 	}
 	if w := l.post("/choose", request(map[string]string{"choice": "eve"}), nil); w.Code != http.StatusBadRequest {
-		t.Errorf("somebody else: %d", w.Code)
+		t.Errorf("another person: %d", w.Code)
 	}
 }
 
