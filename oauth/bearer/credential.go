@@ -14,6 +14,7 @@ const (
 	PrefixAccessToken  = "dw_at_"
 	PrefixRefreshToken = "dw_rt_"
 	PrefixClientSecret = "dw_cs_"
+	PrefixRequest      = "dw_ru_" // of a pushed authorization request, in its request_uri
 )
 
 // NewCredential creates a secret: the prefix, 256 random bits, and a checksum that reveals typing errors without a
@@ -32,9 +33,15 @@ func DigestOf(prefix, credential string) string {
 	return string(storage.Digest(credential))
 }
 
-// FromHeader returns the token in the value of an Authorization header; ok is false if the scheme is not Bearer. One or
-// more spaces separate scheme and token (RFC 9110, section 11.4).
-func FromHeader(authorization string) (token string, ok bool) {
+// SplitHeader splits the value of an Authorization header into scheme and token. One or more spaces separate them (RFC
+// 9110, section 11.4).
+func SplitHeader(authorization string) (scheme, token string) {
 	scheme, rest, _ := strings.Cut(authorization, " ")
-	return strings.TrimLeft(rest, " "), strings.EqualFold(scheme, "Bearer")
+	return scheme, strings.TrimLeft(rest, " ")
+}
+
+// FromHeader returns the token in the value of an Authorization header; ok is false if the scheme is not Bearer.
+func FromHeader(authorization string) (token string, ok bool) {
+	scheme, token := SplitHeader(authorization)
+	return token, strings.EqualFold(scheme, "Bearer")
 }

@@ -10,22 +10,21 @@ import (
 	"unicode"
 
 	"github.com/go-jose/go-jose/v4"
-	josejson "github.com/go-jose/go-jose/v4/json"
 
 	"doorward/oauth/catalog"
-	"doorward/storage"
+	"doorward/oauth/jwt"
 )
 
 // trust is a trusted issuer at one resource, with the keys that verify its tokens.
 type trust struct {
 	catalog.TrustedIssuer
 	algorithms []jose.SignatureAlgorithm
-	remote     *remoteKeys // nil: HS256Secret
+	remote     *RemoteKeys // nil: HS256Secret
 }
 
 // newTrusts prepares the trusted issuers of every resource. Entries with the same JWKSURL share one copy of the keys.
 func (v *Verifier) newTrusts() map[string][]*trust {
-	trusts, remotes := map[string][]*trust{}, map[string]*remoteKeys{}
+	trusts, remotes := map[string][]*trust{}, map[string]*RemoteKeys{}
 	for _, r := range v.catalog.Resources() {
 		for _, issuer := range r.TrustedIssuers {
 			t := &trust{TrustedIssuer: issuer, algorithms: []jose.SignatureAlgorithm{jose.HS256}}
@@ -36,7 +35,9 @@ func (v *Verifier) newTrusts() map[string][]*trust {
 				}
 				t.remote = remotes[issuer.JWKSURL]
 				if t.remote == nil {
-					t.remote = &remoteKeys{url: issuer.JWKSURL, now: v.store.Now}
+					t.remote = NewRemoteKeys(RemoteKeysConfig{
+						URL: issuer.JWKSURL, Now: v.store.Now, Fetch: fetchTrusted, Unknown: remoteUnknown, Spare: 0,
+					})
 					remotes[issuer.JWKSURL] = t.remote
 				}
 			}
@@ -50,34 +51,23 @@ func (v *Verifier) newTrusts() map[string][]*trust {
 // permissions of the subject at the issuer, are ignored.
 type foreignClaims struct {
 	Subject  string
-	Audience audience // nil: left out
+	Audience jwt.Audience // nil: left out
 	ID       string
 	ClientID any // ignored unless it is a string
-	times
+	// Confirmation is cnf (RFC 7800, section 3.1): how the sender must prove to be the one that the token was issued to.
+	Confirmation map[string]any
+	jwt.Times
 }
 
-func (c *foreignClaims) read(payload []byte) error {
-	return readClaims(payload, map[string]any{
+func (c *foreignClaims) read(t *parsedJWT) error {
+	err := t.Claims(map[string]any{
 		"sub": &c.Subject, "aud": &c.Audience, "jti": &c.ID, "client_id": &c.ClientID,
 		"exp": &c.ExpiresAt, "nbf": &c.NotBefore, "iat": &c.IssuedAt,
+		"cnf": &c.Confirmation,
 	})
-}
-
-// audience is an aud claim, a string or a list of strings (RFC 7519, section 4.1.3).
-type audience []string
-
-// UnmarshalJSON implements json.Unmarshaler.
-func (a *audience) UnmarshalJSON(text []byte) error {
-	var one string
-	if josejson.Unmarshal(text, &one) == nil {
-		*a = audience{one}
-		return nil
+	if err != nil {
+		return unknown("%v", err)
 	}
-	var several []string
-	if err := josejson.Unmarshal(text, &several); err != nil {
-		return err
-	}
-	*a = several
 	return nil
 }
 
@@ -131,11 +121,11 @@ func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources
 			Quoted(t.issuer), where,
 		)
 	}
-	if !slices.Contains(foreignTypes, strings.ToLower(t.typ)) {
-		return Principal{}, unknown("the typ of the JWT is %s, so it is not an access token", Quoted(t.typ))
+	if !slices.Contains(foreignTypes, strings.ToLower(t.Type)) {
+		return Principal{}, unknown("the typ of the JWT is %s, so it is not an access token", Quoted(t.Type))
 	}
 	var c foreignClaims
-	if err := c.read(t.payload); err != nil {
+	if err := c.read(t); err != nil {
 		return Principal{}, err
 	}
 	var reasons []string
@@ -163,7 +153,7 @@ func (v *Verifier) foreignPrincipal(ctx context.Context, t *parsedJWT, resources
 // foreignCaller checks the claims of a JWT whose signature is valid.
 func (v *Verifier) foreignCaller(r *catalog.Resource, issuer *trust, c *foreignClaims) (Principal, error) {
 	now := v.store.Now()
-	if err := c.check(now); err != nil {
+	if err := checkTimes(c.Times, now); err != nil {
 		return Principal{}, err
 	}
 	if c.Subject == "" || !plain(c.Subject) || !plain(c.ID) {
@@ -173,10 +163,17 @@ func (v *Verifier) foreignCaller(r *catalog.Resource, issuer *trust, c *foreignC
 	}
 	p := Principal{
 		Kind: KindForeignJWT, Subject: foreignSubject(issuer.Issuer, c.Subject), Audience: r.ID, ID: c.ID,
-		IssuedAt: storage.Time(c.IssuedAt), ExpiresAt: storage.Time(c.ExpiresAt), ForeignIssuer: issuer.Issuer,
+		IssuedAt: moment(c.IssuedAt), ExpiresAt: moment(c.ExpiresAt), ForeignIssuer: issuer.Issuer,
 		ForeignSubject: c.Subject,
 	}
-	if c.expired(now) {
+	if c.Confirmation != nil {
+		key, isText := c.Confirmation["jkt"].(string)
+		if !isText || !plain(key) || key == "" || len(c.Confirmation) > 1 {
+			return Principal{}, unknown("the JWT has a cnf other than a jkt, which this server cannot check")
+		}
+		p.DPoPKey = key
+	}
+	if c.Expired(now.Time()) {
 		return p, ErrExpired
 	}
 	// The operator has listed the scopes for this issuer's users, so scopes for users only count.
@@ -197,9 +194,9 @@ func foreignSubject(issuer, subject string) string {
 // whyRefused returns why a JWT does not satisfy an entry, or "" if it does. An error is ErrIssuerKeys: the issuer's
 // keys cannot be read.
 func (t *trust) whyRefused(ctx context.Context, token *parsedJWT, c *foreignClaims) (why string, err error) {
-	if !slices.Contains(t.algorithms, token.algorithm) {
+	if !slices.Contains(t.algorithms, token.Algorithm) {
 		return fmt.Sprintf(
-			"the alg of the JWT is %s, but the issuer signs with %s", Quoted(string(token.algorithm)),
+			"the alg of the JWT is %s, but the issuer signs with %s", Quoted(string(token.Algorithm)),
 			joined(t.algorithms),
 		), nil
 	}
@@ -207,16 +204,16 @@ func (t *trust) whyRefused(ctx context.Context, token *parsedJWT, c *foreignClai
 		return why, nil
 	}
 	if t.remote == nil {
-		if !token.signedBy([]byte(t.HS256Secret)) {
+		if !token.SignedBy([]byte(t.HS256Secret)) {
 			return "the signature of the JWT does not match hs256_secret", nil
 		}
 		return "", nil
 	}
-	keys, why, err := t.remote.find(ctx, token.kid, token.algorithm)
+	keys, why, err := t.remote.Find(ctx, token.KeyID, token.Algorithm, nil)
 	if err != nil || why != "" {
 		return why, err
 	}
-	if !slices.ContainsFunc(keys, func(k jose.JSONWebKey) bool { return token.signedBy(k.Key) }) {
+	if !slices.ContainsFunc(keys, func(k jose.JSONWebKey) bool { return token.SignedBy(k.Key) }) {
 		return "the signature of the JWT does not match the key that its kid names at " + t.JWKSURL, nil
 	}
 	return "", nil

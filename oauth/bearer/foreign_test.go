@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"doorward/oauth/catalog"
+	"doorward/oauth/jwt"
 )
 
 // jwkOf is a public key as a JSON object, with members that take the place of its own.
@@ -61,7 +62,7 @@ func TestV34_KeysThatAreWeakOrForSomethingElseVerifyNothing(t *testing.T) {
 		"for signatures":           jwkOf(t, &p256.PublicKey, `"use":"sig"`, `"key_ops":["verify"]`, `"alg":"ES256"`),
 		"with a member of its own": jwkOf(t, ed, `"x-name":{"a":[1]}`),
 	} {
-		keys, skipped, err := parseKeys([]byte(`{"keys":[` + text + `]}`))
+		keys, skipped, err := jwt.ParseKeys([]byte(`{"keys":[` + text + `]}`))
 		if err != nil || len(keys) != 1 || len(skipped) != 0 {
 			t.Errorf("%s: %d keys, %v, %v", name, len(keys), skipped, err)
 		}
@@ -92,7 +93,7 @@ func TestV34_KeysThatAreWeakOrForSomethingElseVerifyNothing(t *testing.T) {
 			strings.Repeat("A", 42) + `E"}`,
 		"an unknown kind": `{"kty":"X"}`, "a list": `[]`, "null": `null`, "a string": `"x"`,
 	} {
-		keys, skipped, err := parseKeys([]byte(`{"keys":[` + text + `]}`))
+		keys, skipped, err := jwt.ParseKeys([]byte(`{"keys":[` + text + `]}`))
 		if err != nil || len(keys) != 0 || len(skipped) != 1 {
 			t.Errorf("%s: %d keys, %v, %v", name, len(keys), skipped, err)
 		}
@@ -208,7 +209,7 @@ func FuzzV34_KeySets(f *testing.F) {
 	f.Add([]byte(`{"Keys":[]}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		keys, skipped, err := parseKeys(text)
+		keys, skipped, err := jwt.ParseKeys(text)
 		if err != nil {
 			return
 		}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	josejson "github.com/go-jose/go-jose/v4/json"
+
+	"doorward/oauth/jwt"
 )
 
 // Whatever is parsed is spelled in the one right way and asks for no extension, and a secret verifies HS256 alone. What
@@ -36,7 +38,7 @@ func FuzzParseJWT(f *testing.F) {
 			}
 			return
 		}
-		if len(text) > maxJWT || p.issuer == "" {
+		if len(text) > jwt.MaxSize || p.issuer == "" {
 			t.Fatalf("taken: %q", text)
 		}
 		var parts []string
@@ -56,13 +58,13 @@ func FuzzParseJWT(f *testing.F) {
 				t.Fatalf("crit is taken: %q", raw)
 			}
 		}
-		if p.signedBy(make([]byte, 32)) && p.algorithm != jose.HS256 {
+		if p.SignedBy(make([]byte, 32)) && p.Algorithm != jose.HS256 {
 			t.Fatalf("a secret is taken for another algorithm: %q", text)
 		}
 		var claims ownClaims
-		if josejson.Unmarshal(p.payload, &claims) == nil && claims.check(1e15) == nil &&
+		if josejson.Unmarshal(p.Payload, &claims) == nil && checkTimes(claims.Times, 1e15) == nil &&
 			(claims.ExpiresAt <= 0 || claims.IssuedAt < 0) {
-			t.Fatalf("moments out of bounds: %q", p.payload)
+			t.Fatalf("moments out of bounds: %q", p.Payload)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"doorward/oauth/apikey"
+	"doorward/oauth/jwt"
 	"doorward/storage"
 )
 
@@ -38,7 +39,7 @@ var kinds = []kind{
 	},
 	{KindAccessToken, "access token", true, begins(PrefixAccessToken), (*Verifier).accessTokenPrincipal},
 	// Signed access tokens of this server have this form too.
-	{KindForeignJWT, "token of a trusted issuer", true, looksLikeJWT, (*Verifier).jwtPrincipal},
+	{KindForeignJWT, "token of a trusted issuer", true, jwt.HasForm, (*Verifier).jwtPrincipal},
 	{KindRefreshToken, "refresh token", false, begins(PrefixRefreshToken), (*Verifier).refreshTokenPrincipal},
 }
 

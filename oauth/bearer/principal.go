@@ -43,6 +43,7 @@ type Principal struct {
 	Plan          string   // name; empty: none
 	Limits        limit.Plan
 	Counter       string       // the name under which limits count it
+	DPoPKey       string       // thumbprint of the key with which its use must be proven (RFC 9449); empty: a bearer token
 	AuthTime      storage.Time // zero without a user
 	IssuedAt      storage.Time
 	ExpiresAt     storage.Time // zero: never
@@ -209,7 +210,8 @@ func (v *Verifier) accessTokenPrincipal(ctx context.Context, credential string, 
 // accessPrincipal returns the caller that an access token of either format identifies; id is the token's.
 func (v *Verifier) accessPrincipal(b storage.Bearer, id string) (Principal, error) {
 	t := b.Access
-	p := Principal{Kind: KindAccessToken, Audience: t.Resource, ID: id, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}
+	p := Principal{Kind: KindAccessToken, Audience: t.Resource, ID: id, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt,
+		DPoPKey: t.DPoPKey}
 	if !t.RevokedAt.IsZero() {
 		return p, ErrRevoked
 	}
@@ -320,7 +322,7 @@ func (v *Verifier) jwtPrincipal(ctx context.Context, credential string, at Audie
 		return Principal{}, unknown("the claims of the JWT differ from those of the access token that was issued")
 	}
 	p, err := v.accessPrincipal(b, c.ID)
-	if err == nil && c.expired(v.store.Now()) {
+	if err == nil && c.Expired(v.store.Now().Time()) {
 		err = ErrExpired
 	}
 	return p, err

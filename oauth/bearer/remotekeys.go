@@ -2,10 +2,6 @@ package bearer
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +12,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	josejson "github.com/go-jose/go-jose/v4/json"
 
+	"doorward/oauth/jwt"
 	"doorward/storage"
 )
 
@@ -48,7 +44,6 @@ func (e *issuerKeysError) Is(target error) bool {
 const (
 	remoteTimeout  = 3 * time.Second
 	maxRemoteBytes = 64 << 10
-	maxRemoteKeys  = 64
 	remoteAge      = 10 * time.Minute // keys older than this are used only if they cannot be fetched again
 	remoteEarly    = 9 * time.Minute  // keys older than this are fetched again in the background
 	remoteStale    = 24 * time.Hour   // keys older than this are never used
@@ -67,13 +62,26 @@ var remoteClient = &http.Client{
 	},
 }
 
-// remoteKeys is a cached copy of the keys that an issuer publishes. A token can cause at most one fetch a minute, and
-// only from the configured URL.
-type remoteKeys struct {
-	url string
-	now func() storage.Time
+// RemoteKeysConfig says where keys are and how they are fetched. Every field but Spare is required.
+type RemoteKeysConfig struct {
+	URL string
+	Now func() storage.Time
+	// Fetch returns the body of the answer, within remoteTimeout and maxRemoteBytes.
+	Fetch func(ctx context.Context, url string) ([]byte, error)
+	// Unknown is the time between two fetches for keys that the cached copy does not have. Spare fetches may come sooner;
+	// one more is earned each time that Unknown passes.
+	Unknown time.Duration
+	Spare   int
+}
 
+// RemoteKeys is a cached copy of the keys that another party publishes. Tokens can cause only as many fetches as its
+// configuration allows, and only from the configured URL. Its methods are safe for concurrent use.
+type RemoteKeys struct {
+	RemoteKeysConfig
+
+	name      string // of the set, for messages: the URL without what may be secret
 	mu        sync.Mutex
+	spare     int
 	keys      []jose.JSONWebKey // nil: never fetched
 	skipped   []string          // why other keys of the set are not used
 	fetchedAt storage.Time      // when keys were fetched
@@ -82,21 +90,34 @@ type remoteKeys struct {
 	fetching  chan struct{}     // closed when the fetch ends; nil: none is running
 }
 
-// find returns the keys that a token may be signed with, or why there are none. After a failed fetch it uses the cached
-// keys without waiting for the next try. An error is ErrIssuerKeys: it is unknown whether the issuer has the key.
-func (k *remoteKeys) find(
-	ctx context.Context, kid string, algorithm jose.SignatureAlgorithm,
+// NewRemoteKeys returns a RemoteKeys that has fetched nothing yet.
+func NewRemoteKeys(c RemoteKeysConfig) *RemoteKeys {
+	return &RemoteKeys{RemoteKeysConfig: c, name: RedactedURI(c.URL), spare: c.Spare}
+}
+
+// Find returns the keys that a token may be signed with, or why there are none. After a failed fetch it uses the cached
+// keys without waiting for the next try. An error is ErrIssuerKeys: it is unknown whether the other party has the key.
+//
+// verifies, if it is not nil, says whether a key has signed the token. If none of the cached ones has, the other party
+// may have replaced a key under the same kid, so they are fetched as for an unknown kid.
+func (k *RemoteKeys) Find(
+	ctx context.Context, kid string, algorithm jose.SignatureAlgorithm, verifies func(jose.JSONWebKey) bool,
 ) (keys []jose.JSONWebKey, why string, err error) {
-	for range 2 {
+	started := false
+	for range 4 { // a fetch that was running may have begun too early, so that another one is needed
 		k.mu.Lock()
-		now := k.now()
+		now := k.Now()
 		have := k.keys != nil && now.Sub(k.fetchedAt).Abs() < remoteStale
 		var found []jose.JSONWebKey
 		if have {
-			found, why = k.fitting(kid, algorithm)
+			found, why = FittingKeys(k.name, k.keys, k.skipped, kid, algorithm)
+			if len(found) > 0 && verifies != nil {
+				found = slices.DeleteFunc(found, func(key jose.JSONWebKey) bool { return !verifies(key) })
+				why = "the signature is by none of the keys of " + k.name + " that the JWT can be signed with"
+			}
 		}
-		if k.fetching == nil && k.due(now, len(found) > 0) {
-			k.fetching = make(chan struct{})
+		if k.fetching == nil && !started && k.due(now, len(found) > 0) {
+			k.fetching, started = make(chan struct{}), true
 			go k.fetch(k.fetching) //nolint:contextcheck // other requests wait for it too, so it must not end with this one
 		}
 		fetching, fault := k.fetching, k.fault
@@ -106,21 +127,21 @@ func (k *remoteKeys) find(
 		case len(found) > 0 && (!old || fault != nil || fetching == nil):
 			return found, "", nil
 		case fetching == nil && have && fault == nil:
-			return nil, why, nil // the issuer has no such key
+			return nil, why, nil // the other party has no such key
 		case fetching == nil:
-			return nil, "", &issuerKeysError{k.url, fault}
+			return nil, "", &issuerKeysError{k.name, fault}
 		}
 		select {
 		case <-fetching:
 		case <-ctx.Done():
-			return nil, "", &issuerKeysError{k.url, ctx.Err()}
+			return nil, "", &issuerKeysError{k.name, ctx.Err()}
 		}
 	}
-	return nil, "", &issuerKeysError{k.url, errors.New("a new fetch started each time one ended")}
+	return nil, "", &issuerKeysError{k.name, errors.New("a new fetch started each time one ended")}
 }
 
 // due reports whether it is time to fetch.
-func (k *remoteKeys) due(now storage.Time, found bool) bool {
+func (k *RemoteKeys) due(now storage.Time, found bool) bool {
 	if k.triedAt.IsZero() {
 		return true
 	}
@@ -128,192 +149,82 @@ func (k *remoteKeys) due(now storage.Time, found bool) bool {
 	switch {
 	case k.fault != nil:
 		return since >= IssuerKeysRetry
-	case !found:
-		return since >= remoteUnknown
+	case found:
+		return since >= remoteEarly
+	case since >= k.Unknown:
+		k.spare = min(k.spare+int(since/k.Unknown), k.Spare)
+		return true
+	case k.spare > 0:
+		k.spare--
+		return true
 	}
-	return since >= remoteEarly
+	return false
 }
 
 // fetch fetches the keys, and then closes done.
-func (k *remoteKeys) fetch(done chan struct{}) {
-	keys, skipped, err := fetchKeys(k.url)
+func (k *RemoteKeys) fetch(done chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
+	defer cancel()
+	text, err := k.Fetch(ctx, k.URL)
+	var keys []jose.JSONWebKey
+	var skipped []string
+	if err == nil {
+		keys, skipped, err = jwt.ParseKeys(text)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.triedAt, k.fault, k.fetching = k.now(), err, nil
+	k.triedAt, k.fault, k.fetching = k.Now(), err, nil
 	if err == nil {
 		k.keys, k.skipped, k.fetchedAt = keys, skipped, k.triedAt
 	}
 	close(done)
 }
 
-func fetchKeys(url string) (keys []jose.JSONWebKey, skipped []string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), remoteTimeout)
-	defer cancel()
+// fetchTrusted fetches the keys of a trusted issuer.
+func fetchTrusted(ctx context.Context, url string) ([]byte, error) {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	q.Header.Set("Accept", "application/jwk-set+json, application/json")
 	resp, err := remoteClient.Do(q)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // only read
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("the status is %s", resp.Status)
+		return nil, fmt.Errorf("the status is %s", resp.Status)
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxRemoteBytes+1))
 	if err == nil && len(text) > maxRemoteBytes {
 		err = fmt.Errorf("the answer has more than %d bytes", maxRemoteBytes)
 	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return parseKeys(text)
+	return text, err
 }
 
-// parseKeys reads a JWK set (RFC 7517, section 5). It leaves out keys that are not public, not for signatures, of an
-// unknown type or too weak; skipped says why. An unknown member never extends what a key may be used for.
-func parseKeys(text []byte) (keys []jose.JSONWebKey, skipped []string, err error) {
-	var set struct {
-		Keys []josejson.RawMessage `json:"keys"`
-	}
-	if err := josejson.Unmarshal(text, &set); err != nil {
-		return nil, nil, errors.New(
-			"the answer is not a JWK set: a JSON object without duplicate names and with a list of keys",
-		)
-	}
-	if set.Keys == nil {
-		return nil, nil, errors.New("the answer is not a JWK set: it has no list of keys")
-	}
-	if len(set.Keys) > maxRemoteKeys {
-		return nil, nil, fmt.Errorf(
-			"the JWK set has %d keys, more than the %d that are accepted", len(set.Keys), maxRemoteKeys,
-		)
-	}
-	keys = []jose.JSONWebKey{}
-	for i, raw := range set.Keys {
-		k, err := parseKey(raw)
-		if err != nil {
-			skipped = append(skipped, fmt.Sprintf("keys[%d] %v", i, err))
-			continue
-		}
-		keys = append(keys, k)
-	}
-	return keys, skipped, nil
-}
-
-// parseKey reads one key; the error says why it cannot verify signatures.
-func parseKey(raw []byte) (k jose.JSONWebKey, err error) {
-	var members map[string]any
-	if josejson.Unmarshal(raw, &members) != nil || members == nil {
-		return k, errors.New("is not a JSON object, or has duplicate names")
-	}
-	for _, name := range []string{"use", "alg", "kid"} {
-		if value, ok := members[name]; ok {
-			if text, ok := value.(string); !ok || text == "" {
-				return k, fmt.Errorf("has a %s that is not a string, or is empty", name)
-			}
-		}
-	}
-	if use, ok := members["use"]; ok && use != "sig" {
-		return k, fmt.Errorf("is for the use %s, not for signatures", Quoted(use.(string)))
-	}
-	if value, ok := members["key_ops"]; ok { // RFC 7517, section 4.3
-		if list, ok := value.([]any); !ok || !slices.Contains(list, any("verify")) {
-			return k, errors.New("has key_ops without verify")
-		}
-	}
-	if err := k.UnmarshalJSON(raw); err != nil {
-		return k, errors.New("cannot be read as a key of a known kind")
-	}
-	if !k.Valid() || !k.IsPublic() {
-		return k, errors.New("is not a public key")
-	}
-	return k, checkStrength(k.Key)
-}
-
-// Bounds on RSA keys: RFC 7518, section 3.3 forbids smaller ones, and verifying with larger ones takes too long. The
-// minimum exponent is that of FIPS 186-5, section 5.1.
-const (
-	minRSABits, maxRSABits = 2048, 8192
-	minRSAExponent         = 1<<16 + 1
-)
-
-// checkStrength returns why a well-formed public key is not accepted, or nil.
-func checkStrength(key any) error {
-	switch k := key.(type) {
-	case *rsa.PublicKey:
-		switch bits := k.N.BitLen(); {
-		case bits < minRSABits:
-			return fmt.Errorf(
-				"is an RSA key of %d bits; at least %d are needed (RFC 7518, section 3.3)", bits, minRSABits,
-			)
-		case bits > maxRSABits:
-			return fmt.Errorf("is an RSA key of %d bits; at most %d are accepted", bits, maxRSABits)
-		case k.E < minRSAExponent || k.E%2 == 0 || k.N.Bit(0) == 0:
-			return errors.New("is an RSA key with an exponent below 65537, or an even exponent or modulus")
-		}
-		return nil
-	case *ecdsa.PublicKey:
-		return nil // go-jose reads only points on P-256, P-384 and P-521
-	case ed25519.PublicKey:
-		if slices.Contains(smallOrder, hex.EncodeToString(append(slices.Clone(k[:31]), k[31]&0x7f))) {
-			return errors.New("is an Ed25519 key of small order, whose signatures can be forged")
-		}
-		return nil
-	}
-	return errors.New("is not a key for signatures of a known kind")
-}
-
-// smallOrder lists the points of Ed25519 whose order divides 8, without their sign, in hexadecimal; two encodings are
-// not canonical.
-var smallOrder = []string{
-	"0000000000000000000000000000000000000000000000000000000000000000",
-	"0100000000000000000000000000000000000000000000000000000000000000",
-	"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-	"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-	"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-	"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-	"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-}
-
-// fitting returns the keys with this kid that can verify the algorithm, or why there are none. Without a kid, there
-// must be exactly one candidate.
-func (k *remoteKeys) fitting(kid string, algorithm jose.SignatureAlgorithm) (found []jose.JSONWebKey, why string) {
-	for _, key := range k.keys {
+// FittingKeys chooses from keys those with this kid that can verify the algorithm, or says why there are none. Without
+// a kid, there must be exactly one candidate. where names the keys, and skipped says why others of them are not used.
+func FittingKeys(
+	where string, keys []jose.JSONWebKey, skipped []string, kid string, algorithm jose.SignatureAlgorithm,
+) (found []jose.JSONWebKey, why string) {
+	for _, key := range keys {
 		if (kid == "" || key.KeyID == kid) && (key.Algorithm == "" || key.Algorithm == string(algorithm)) &&
-			fitsAlgorithm(key.Key, algorithm) {
+			jwt.Fits(key.Key, algorithm) {
 			found = append(found, key)
 		}
 	}
 	switch {
 	case kid == "" && len(found) > 1:
-		return nil, fmt.Sprintf("the JWT has no kid, and %s has %d keys for %s", k.url, len(found), algorithm)
+		return nil, fmt.Sprintf("the JWT has no kid, and %s has %d keys for %s", where, len(found), algorithm)
 	case len(found) > 0:
 		return found, ""
 	}
-	why = fmt.Sprintf("%s has no key for %s", k.url, algorithm)
+	why = fmt.Sprintf("%s has no key for %s", where, algorithm)
 	if kid != "" {
 		why += " with the kid " + Quoted(kid)
 	}
-	if len(k.skipped) > 0 {
-		why += "; these keys were skipped: " + strings.Join(k.skipped[:min(len(k.skipped), 3)], ", ")
+	if len(skipped) > 0 {
+		why += "; these keys were skipped: " + strings.Join(skipped[:min(len(skipped), 3)], ", ")
 	}
 	return nil, why
-}
-
-// fitsAlgorithm reports whether a key has the type that an algorithm needs (RFC 7518, section 3.1; RFC 8037, section
-// 3.1).
-func fitsAlgorithm(key any, algorithm jose.SignatureAlgorithm) bool {
-	switch k := key.(type) {
-	case *ecdsa.PublicKey:
-		bySize := map[int]jose.SignatureAlgorithm{256: jose.ES256, 384: jose.ES384, 521: jose.ES512}
-		return bySize[k.Curve.Params().BitSize] == algorithm
-	case *rsa.PublicKey:
-		return strings.HasPrefix(string(algorithm), "RS") || strings.HasPrefix(string(algorithm), "PS")
-	case ed25519.PublicKey:
-		return algorithm == jose.EdDSA
-	}
-	return false
 }
