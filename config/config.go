@@ -22,6 +22,7 @@ import (
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/fetch"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/web/gateway"
@@ -44,6 +45,8 @@ type Config struct {
 	Secret []input.Secret
 	// TrustedProxies are the peers whose X-Forwarded-* headers are trusted.
 	TrustedProxies []netip.Prefix
+	// Fetch says from which addresses, besides public ones, the server fetches the URLs of outside parties.
+	Fetch fetch.Config
 	// RedirectSchemes are the allowed schemes of redirect URIs that have no dot, such as cursor.
 	RedirectSchemes []string
 	// Brand is the vendor's own look. Messages is a folder with the vendor's catalogues, one file for each language;
@@ -66,6 +69,8 @@ type Config struct {
 	// Lifetimes are those of codes and tokens. TokenLimits bound the tokens of each client.
 	Lifetimes   oauth.Lifetimes
 	TokenLimits oauth.TokenLimits
+	// DPoPNonces says whether DPoP proofs must contain a nonce of this server (RFC 9449, section 8).
+	DPoPNonces bool
 	// AuditRetention and UsageRetention say how long audit events and usage are kept.
 	AuditRetention, UsageRetention time.Duration
 	// Plans are the rate-limit plans by name.
@@ -93,6 +98,7 @@ func Default() Config {
 		DatabaseMigrateURL: "",
 		Secret:             nil,
 		TrustedProxies:     nil,
+		Fetch:              fetch.Config{Allow: nil},
 		RedirectSchemes:    nil,
 		Brand: brand.Config{
 			Name: "", Logo: "", LogoDark: "", Accent: "", SupportURL: "", TermsURL: "", PrivacyURL: "", Stylesheet: "",
@@ -113,6 +119,7 @@ func Default() Config {
 			Code:               time.Minute,
 		},
 		TokenLimits:    oauth.TokenLimits{ClientRequests: 600, ClientLive: 10_000},
+		DPoPNonces:     false,
 		AuditRetention: 400 * input.Day,
 		UsageRetention: 400 * input.Day,
 		Plans:          map[string]limit.Plan{},
@@ -147,13 +154,14 @@ var Settings = []Setting{
 	{"plans_by", false},
 	{"cache", false},
 	{"limits", false},
+	{"dpop_nonces", false},
 	{"audit_retention", false},
 	{"usage_retention", false},
 }
 
 // fileOnly are the top-level keys that are not settings, because their values are mappings or lists of them.
 var fileOnly = []string{
-	"brand", "mail", "sign_up_domains", "sign_in", "providers", "tokens", "plans", "resources",
+	"fetch", "brand", "mail", "sign_up_domains", "sign_in", "providers", "tokens", "plans", "resources",
 }
 
 func variable(key string) string { return "DOORWARD_" + strings.ToUpper(key) }
@@ -245,11 +253,13 @@ func (p *parser) topLevel(c *Config) map[string]field {
 		"database_url":         p.stringValue(&c.DatabaseURL, checkDatabaseURL),
 		"database_migrate_url": p.stringValue(&c.DatabaseMigrateURL, orEmpty(checkMigrateURL)),
 		"secret":               p.secrets(&c.Secret),
-		"trusted_proxies":      p.prefixes(&c.TrustedProxies),
+		"trusted_proxies":      p.prefixes(&c.TrustedProxies, proxyRange),
+		"fetch":                p.mapping(map[string]field{"allow": p.prefixes(&c.Fetch.Allow, fetchRange)}),
 		"redirect_schemes":     p.stringList(&c.RedirectSchemes, checkRedirectScheme),
 		"plans_by":             p.stringValue(&c.PlansBy, oneOf("administrators", "owners")),
 		"cache":                p.stringValue(&c.Cache, oneOf("on", "off")),
 		"limits":               p.stringValue(&c.Limits, orEmpty(oneOf("memory", "database"))),
+		"dpop_nonces":          p.flag(&c.DPoPNonces),
 		"audit_retention":      p.duration(&c.AuditRetention, input.Day),
 		"usage_retention":      p.duration(&c.UsageRetention, input.Day),
 		"tokens": p.mapping(map[string]field{
@@ -301,6 +311,7 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 		"builtin":  p.stringList(&r.API.Builtin, oneOf(builtinPaths...)),
 		"cors":     p.stringList(&r.CORS, checkOrigin),
 		"tokens":   p.either(&r.JWT, "opaque", "jwt"),
+		"dpop":     p.either(&r.RequireDPoP, "optional", "required"),
 		"errors":   p.stringValue(&r.API.Shape.Name, oneOf(gateway.ShapeNames()...)),
 		"error_texts": p.mapping(map[string]field{
 			"unauthorized": p.stringValue(&r.API.Shape.Texts.Unauthorized, checkText),
@@ -473,7 +484,7 @@ func (p *parser) secrets(dst *[]input.Secret) field {
 	}
 }
 
-func (p *parser) prefixes(dst *[]netip.Prefix) field {
+func (p *parser) prefixes(dst *[]netip.Prefix, texts rangeTexts) field {
 	return func(n *yaml.Node, key string) {
 		*dst = nil
 		p.list(n, key, func(n *yaml.Node, key string) {
@@ -481,7 +492,7 @@ func (p *parser) prefixes(dst *[]netip.Prefix) field {
 			if !ok {
 				return
 			}
-			prefix, err := parsePrefix(text)
+			prefix, err := parsePrefix(text, texts)
 			switch {
 			case err != nil:
 				p.fault(key, "%v", err)

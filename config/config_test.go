@@ -20,6 +20,7 @@ import (
 	"doorward/brand"
 	"doorward/oauth"
 	"doorward/oauth/catalog"
+	"doorward/oauth/fetch"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/oauth/provider"
@@ -122,6 +123,7 @@ database_url: postgres://doorward:p%40ss@db.example.com/doorward?sslmode=verify-
 database_migrate_url: env:MIGRATE_URL
 secret: [env:SECRET_ONE, ABCDEFGHIJKLMNOPQRSTUVWXYZ012345]
 trusted_proxies: [10.0.0.0/8, "::1"]
+fetch: {allow: [10.0.0.0/8, "fd00::1"]}
 brand:
   name: Northwind
   logo: env:LOGO
@@ -151,6 +153,7 @@ tokens:
   client_live: 20000
 cache: off
 limits: memory
+dpop_nonces: true
 audit_retention: 30d
 usage_retention: 60d
 plans:
@@ -165,6 +168,7 @@ resources:
     builtin: [/oauth/token, /v1/auth/test]
     cors: https://app.example.com
     tokens: jwt
+    dpop: required
     errors: nested
     error_texts: {unauthorized: Who are you, forbidden: Not for you}
     expired_status: 419
@@ -220,6 +224,9 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		DatabaseMigrateURL: "postgresql://owner@db.example.com/doorward",
 		Secret:             []input.Secret{input.Secret(testSecret), input.Secret("ABCDEFGHIJKLMNOPQRSTUVWXYZ012345")},
 		TrustedProxies:     []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("::1/128")},
+		Fetch: fetch.Config{
+			Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::1/128")},
+		},
 		Brand: brand.Config{
 			Name: "Northwind", Logo: logo, LogoDark: logo, Accent: "#1f5f4c", SupportURL: "mailto:help@northwind.example",
 			TermsURL: "https://northwind.example/terms", PrivacyURL: "https://northwind.example/privacy", Stylesheet: style,
@@ -256,6 +263,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 			Code:            90 * time.Second,
 		},
 		TokenLimits:    oauth.TokenLimits{ClientLive: 20_000},
+		DPoPNonces:     true,
 		AuditRetention: 720 * time.Hour,
 		UsageRetention: 1440 * time.Hour,
 		PlansBy:        "administrators",
@@ -268,7 +276,7 @@ func TestConfigReadsEveryKey(t *testing.T) {
 		},
 		Resources: []Resource{{
 			Resource: catalog.Resource{
-				ID: "https://api.example.com", Name: "Example API", CORS: []string{"https://app.example.com"}, JWT: true,
+				ID: "https://api.example.com", Name: "Example API", CORS: []string{"https://app.example.com"}, JWT: true, RequireDPoP: true,
 				WorkspaceHeader: "x-sophic-workspace", AnonymousPlan: "free", UserPlan: "pro", ClientPlan: "unbounded",
 				Scopes: []catalog.Scope{
 					{Name: "read", Text: "Read your data"},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -74,6 +75,7 @@ func (r *risks) checkConfig(c Config) {
 		r.add("mail.url: emails are written to %s, with links to sign in and to reset passwords; use smtp or smtps, or let "+
 			"only their sender read the folder", dir)
 	}
+	r.checkFetch(c.Fetch.Allow)
 	if len(c.Secret) == 0 {
 		r.add("secret: is empty, so it is stored in %s; back up that file", c.SecretFile())
 	}
@@ -100,6 +102,31 @@ func (r *risks) checkConfig(c Config) {
 	}
 	r.checkTransport("database_url", c.DatabaseURL)
 	r.checkTransport("database_migrate_url", c.DatabaseMigrateURL)
+}
+
+// risky are the ranges that a URL of a stranger should never reach, with what is there.
+var risky = []struct {
+	addresses netip.Prefix
+	what      string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "this machine itself"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "this machine itself"},
+	{netip.MustParsePrefix("::/127"), "this machine itself"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local addresses, such as a cloud's service with credentials"},
+	{netip.MustParsePrefix("fe80::/10"), "link-local addresses, such as a cloud's service with credentials"},
+}
+
+// checkFetch reports ranges with which apps can have the server call itself or its neighbours.
+func (r *risks) checkFetch(allow []netip.Prefix) {
+	for i, one := range allow {
+		for _, other := range risky {
+			if one.Overlaps(other.addresses) {
+				r.add("fetch.allow[%d]: %s contains %s, which the URLs that apps register could then reach; "+
+					"allow only the networks of their servers", i, one, other.what)
+				break
+			}
+		}
+	}
 }
 
 // checkFiles reports files with secrets that other users of this machine can read.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,6 +49,23 @@ func TestCheckReportsLimitsInMemoryOnAServerDatabase(t *testing.T) {
 			if got != (want && could) {
 				t.Errorf("%s with limits %q: %v", url, limits, r)
 			}
+		}
+	}
+}
+
+func TestD03_CheckReportsFetchingFromThisMachineOrItsLinks(t *testing.T) {
+	for text, want := range map[string]bool{
+		"10.0.0.0/8": false, "192.168.1.1/32": false, "fd00::/8": false, "fc00::/7": false, "128.0.0.0/1": true,
+		"127.0.0.1/32": true, "127.0.0.0/8": true, "0.0.0.0/1": true, "0.0.0.0/8": true, "::1/128": true, "::/64": true,
+		"169.254.169.254/32": true, "169.0.0.0/8": true, "fe80::/64": true, "fe80::1/128": true, "8000::/1": true,
+	} {
+		c := Default()
+		c.Fetch.Allow = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix(text)}
+		var r risks
+		r.checkConfig(c)
+		got := slices.ContainsFunc(r, func(risk string) bool { return strings.HasPrefix(risk, "fetch.allow[1]: "+text+" contains ") })
+		if got != want {
+			t.Errorf("%s: %v", text, r)
 		}
 	}
 }

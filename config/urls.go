@@ -162,8 +162,28 @@ func checkListen(s string) error {
 	return checkPort(port, true)
 }
 
+// rangeTexts are the parts of a fault that depend on what an address or range is for.
+type rangeTexts struct {
+	unspecified string // of an address such as 0.0.0.0
+	everything  string // of a range with all addresses
+	instead     string
+}
+
+var (
+	proxyRange = rangeTexts{
+		unspecified: "cannot be the address of a proxy; use the proxy's address",
+		everything:  "trusts every client, which could then claim any address",
+		instead:     "use the proxy's, such as 10.0.0.2 or 10.0.0.0/8",
+	}
+	fetchRange = rangeTexts{
+		unspecified: "cannot be the address of a server; use the address of the server to fetch from",
+		everything:  "allows every address, so a stranger's URL could reach this machine and its network",
+		instead:     "use that of your private network, such as 10.0.0.0/8",
+	}
+)
+
 // parsePrefix parses an IP address or a CIDR range.
-func parsePrefix(s string) (netip.Prefix, error) {
+func parsePrefix(s string, texts rangeTexts) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(s); err == nil {
 		if addr.Zone() != "" {
 			return netip.Prefix{}, fmt.Errorf(
@@ -174,27 +194,18 @@ func parsePrefix(s string) (netip.Prefix, error) {
 		}
 		addr = addr.Unmap()
 		if addr.IsUnspecified() {
-			return netip.Prefix{}, fmt.Errorf(
-				"%s cannot be the address of a proxy; use the proxy's address",
-				input.Quote(s),
-			)
+			return netip.Prefix{}, fmt.Errorf("%s %s", input.Quote(s), texts.unspecified)
 		}
 		return netip.PrefixFrom(addr, addr.BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil:
-		return netip.Prefix{}, fmt.Errorf(
-			"%s is neither an address nor a CIDR range; use the proxy's, such as 10.0.0.2 or 10.0.0.0/8",
-			input.Quote(s),
-		)
+		return netip.Prefix{}, fmt.Errorf("%s is neither an address nor a CIDR range; %s", input.Quote(s), texts.instead)
 	case prefix.Addr().Is4In6():
 		return netip.Prefix{}, fmt.Errorf("%s is an IPv4 range in IPv6 form; use its IPv4 form", input.Quote(s))
 	case prefix.Bits() == 0:
-		return netip.Prefix{}, fmt.Errorf(
-			"%s trusts every client, which could then claim any address; use the proxy's, such as 10.0.0.2 or 10.0.0.0/8",
-			input.Quote(s),
-		)
+		return netip.Prefix{}, fmt.Errorf("%s %s; %s", input.Quote(s), texts.everything, texts.instead)
 	case prefix != prefix.Masked():
 		return netip.Prefix{}, fmt.Errorf(
 			"%s is ambiguous; use %s for the range, or %s for the address",

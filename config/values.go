@@ -19,7 +19,7 @@ import (
 // builtinPaths are Doorward's own paths that a resource's host may serve. There are no pages among them, because pages
 // need the issuer's cookie.
 var builtinPaths = []string{
-	"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/oauth/jwks", "/.well-known/oauth-authorization-server",
+	"/oauth/token", "/oauth/par", "/oauth/revoke", "/oauth/introspect", "/oauth/jwks", "/.well-known/oauth-authorization-server",
 	"/v1/api-keys", "/v1/personal-access-tokens", "/v1/apps", "/v1/workspaces", "/v1/usage", "/v1/audit-events",
 	"/v1/auth/test", "/api/auth/me", "/api/me", "/openapi.json",
 }

@@ -36,6 +36,7 @@ type serveCommand struct {
 	PlansBy            *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
 	Cache              *string  `help:"Answer from memory while nothing has changed: on or off. Default: on" placeholder:"MODE"`
 	Limits             *string  `help:"Where requests are counted for rate limits: memory, for a single server, or database. If it is not set: memory with SQLite, database with PostgreSQL." placeholder:"WHERE"`
+	DPoPNonces         *string  `name:"dpop-nonces" help:"Require a nonce of this server in DPoP proofs: true or false. Default: false" placeholder:"BOOL"`
 	AuditRetention     *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`
 	UsageRetention     *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
 }
@@ -53,6 +54,7 @@ func (s serveCommand) settings() map[string][]string {
 		"plans_by":             s.PlansBy,
 		"cache":                s.Cache,
 		"limits":               s.Limits,
+		"dpop_nonces":          s.DPoPNonces,
 		"audit_retention":      s.AuditRetention,
 		"usage_retention":      s.UsageRetention,
 	} {
