@@ -14,6 +14,7 @@ type AccessToken struct {
 	ClientID  string
 	Resource  string
 	Scopes    List
+	DPoPKey   string // thumbprint of the key that it is bound to (RFC 9449, section 6); empty: a bearer token
 	CreatedAt Time
 	ExpiresAt Time
 	RevokedAt Time
@@ -21,29 +22,45 @@ type AccessToken struct {
 
 // InsertAccessTokenStatement is the statement of InsertAccessToken.
 var InsertAccessTokenStatement = Statement{`INSERT INTO access_tokens (digest, grant_id, client_id, resource, scopes,
-	created_at, expires_at)
-	VALUES ($1, $2, $3, $4, $5, $6, $7)`, 0}
+	created_at, expires_at, dpop_key)
+	VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, 0}
 
 // InsertAccessToken adds an access token of a grant.
 func (s *Store) InsertAccessToken(ctx context.Context, t AccessToken) error {
 	_, err := s.exec(ctx, InsertAccessTokenStatement, t.Digest, nullable(t.GrantID), t.ClientID, t.Resource, t.Scopes,
-		t.CreatedAt, t.ExpiresAt)
+		t.CreatedAt, t.ExpiresAt, t.DPoPKey)
 	return err
 }
 
 // InsertOwnAccessTokenStatement is the statement of InsertOwnAccessToken. The first half, which finds nothing, gives
 // the arguments of the second the types of the columns.
 var InsertOwnAccessTokenStatement = Statement{`INSERT INTO access_tokens (digest, client_id, resource, scopes,
-	created_at, expires_at)
-	SELECT digest, client_id, resource, scopes, created_at, expires_at FROM access_tokens WHERE FALSE
-	UNION ALL SELECT $1, $2, $3, $4, $5, $6 FROM clients c LEFT JOIN workspaces w ON w.id = c.workspace_id
+	created_at, expires_at, dpop_key)
+	SELECT digest, client_id, resource, scopes, created_at, expires_at, dpop_key FROM access_tokens WHERE FALSE
+	UNION ALL SELECT $1, $2, $3, $4, $5, $6, $7 FROM clients c LEFT JOIN workspaces w ON w.id = c.workspace_id
 	WHERE c.id = $2 AND c.disabled_at IS NULL AND w.disabled_at IS NULL`, shared}
 
 // InsertOwnAccessToken adds an access token without a grant, which a client gets for itself. It returns ErrNotFound if
 // the client or its workspace was deleted or disabled.
 func (s *Store) InsertOwnAccessToken(ctx context.Context, t AccessToken) error {
 	return s.execOne(ctx, ErrNotFound, InsertOwnAccessTokenStatement, t.Digest, t.ClientID, t.Resource, t.Scopes,
-		t.CreatedAt, t.ExpiresAt)
+		t.CreatedAt, t.ExpiresAt, t.DPoPKey)
+}
+
+// InsertOwnAccessTokenOnce is InsertOwnAccessToken for a client that proved itself with an assertion, which is used in
+// the same transaction. It returns ErrConsumed, and changes nothing, if the assertion was used before. On PostgreSQL it
+// does not tell that from a client that was deleted or disabled.
+func (s *Store) InsertOwnAccessTokenOnce(ctx context.Context, t AccessToken, a UsedAssertion) error {
+	if s.engine == postgres {
+		return s.execOne(ctx, ErrConsumed, insertOwnTokenOncePostgres, a.name(), a.ExpiresAt, t.Digest, t.ClientID,
+			t.Resource, t.Scopes, t.CreatedAt, t.ExpiresAt, t.DPoPKey)
+	}
+	return s.InTx(ctx, func(ctx context.Context) error {
+		if err := s.UseAssertion(ctx, a); err != nil {
+			return err
+		}
+		return s.InsertOwnAccessToken(ctx, t)
+	})
 }
 
 // Bearer is a token with everything that decides whether it is active: its client and, if it acts for a user, the
@@ -91,7 +108,7 @@ const bearerColumns = `c.disabled_at IS NOT NULL
 
 // AccessTokenStatement is the statement of AccessTokenByDigest: everything that decides about a token, in one row.
 var AccessTokenStatement = Statement{`SELECT t.client_id, t.resource, t.scopes, t.created_at, t.expires_at,
-	t.revoked_at, ` + bearerColumns + `
+	t.revoked_at, t.dpop_key, ` + bearerColumns + `
 	FROM access_tokens t LEFT JOIN grants g ON g.id = t.grant_id
 	JOIN clients c ON c.id = t.client_id` + bearerJoins, shared | compiled}
 
@@ -100,8 +117,8 @@ var AccessTokenStatement = Statement{`SELECT t.client_id, t.resource, t.scopes, 
 func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Access: AccessToken{Digest: digest}}
 	t := &b.Access
-	err := s.one(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt},
-		b.fields()...), AccessTokenStatement, digest)
+	err := s.one(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt,
+		&t.DPoPKey}, b.fields()...), AccessTokenStatement, digest)
 	t.GrantID = b.Grant.ID
 	// A cache keeps many of these, so what is the same takes memory once.
 	g := &b.Grant
@@ -124,6 +141,7 @@ func oneOf(known, text string) string {
 type RefreshToken struct {
 	Digest    []byte
 	GrantID   string
+	DPoPKey   string // thumbprint of the key that refreshes a public client's grant (RFC 9449, section 5); empty: any
 	CreatedAt Time
 	ExpiresAt Time // if it is not used; the grant has the absolute expiry
 	UsedAt    Time // first use; zero: not yet
@@ -131,7 +149,7 @@ type RefreshToken struct {
 }
 
 // RefreshTokenStatement is the statement of RefreshTokenByDigest.
-var RefreshTokenStatement = Statement{`SELECT t.grant_id, t.created_at, t.expires_at, t.used_at, t.uses, ` +
+var RefreshTokenStatement = Statement{`SELECT t.grant_id, t.created_at, t.expires_at, t.used_at, t.uses, t.dpop_key, ` +
 	bearerColumns + `
 	FROM refresh_tokens t JOIN grants g ON g.id = t.grant_id
 	JOIN clients c ON c.id = g.client_id` + bearerJoins, shared | compiled}
@@ -140,7 +158,7 @@ var RefreshTokenStatement = Statement{`SELECT t.grant_id, t.created_at, t.expire
 func (s *Store) RefreshTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Refresh: RefreshToken{Digest: digest}}
 	t := &b.Refresh
-	err := s.one(ctx, append([]any{&t.GrantID, &t.CreatedAt, &t.ExpiresAt, &t.UsedAt, &t.Uses}, b.fields()...),
+	err := s.one(ctx, append([]any{&t.GrantID, &t.CreatedAt, &t.ExpiresAt, &t.UsedAt, &t.Uses, &t.DPoPKey}, b.fields()...),
 		RefreshTokenStatement, digest)
 	return b, err
 }
@@ -166,13 +184,13 @@ func (s *Store) UseRefreshToken(ctx context.Context, digest []byte, window time.
 }
 
 // InsertRefreshTokenStatement is the statement of InsertRefreshToken.
-var InsertRefreshTokenStatement = plain(`INSERT INTO refresh_tokens (digest, grant_id, created_at, expires_at)
-	VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`)
+var InsertRefreshTokenStatement = plain(`INSERT INTO refresh_tokens (digest, grant_id, created_at, expires_at, dpop_key)
+	VALUES ($1, $2, $3, $4, $5) ON CONFLICT (digest) DO NOTHING`)
 
 // InsertRefreshToken adds a refresh token; an existing one (the successor that a repeated use derives again) stays as
 // it is.
 func (s *Store) InsertRefreshToken(ctx context.Context, t RefreshToken) error {
-	_, err := s.exec(ctx, InsertRefreshTokenStatement, t.Digest, t.GrantID, t.CreatedAt, t.ExpiresAt)
+	_, err := s.exec(ctx, InsertRefreshTokenStatement, t.Digest, t.GrantID, t.CreatedAt, t.ExpiresAt, t.DPoPKey)
 	return err
 }
 
@@ -182,4 +200,12 @@ func (s *Store) RevokeAccessToken(ctx context.Context, digest []byte) (ended boo
 	n, err := s.exec(ctx, altering(`UPDATE access_tokens SET revoked_at = $2 WHERE digest = $1
 		AND revoked_at IS NULL`).of(1), digest, s.Now())
 	return n > 0, err
+}
+
+// ExtendRefreshToken moves the expiry of an unused refresh token that does not rotate. It returns ErrConsumed if the
+// token was used, revoked with its grant, or deleted meanwhile.
+func (s *Store) ExtendRefreshToken(ctx context.Context, digest []byte, expiresAt Time) error {
+	return s.execOne(ctx, ErrConsumed, plain(`UPDATE refresh_tokens SET expires_at = $2 WHERE digest = $1
+		AND used_at IS NULL AND EXISTS (SELECT 1 FROM grants g WHERE g.id = grant_id AND g.revoked_at IS NULL)`),
+		digest, expiresAt)
 }

@@ -21,15 +21,27 @@ type Client struct {
 	ResourceServer bool // may introspect every credential for its resources
 	Verified       bool // an administrator vouches for its name
 	Manages        bool // its access tokens may create things that outlive them
-	RedirectURIs   List // RFC 6749, section 3.1.2, compared byte for byte
-	GrantTypes     List // RFC 7591, section 2
-	Scopes         List
-	Resources      List // RFC 8707; the first is the default
-	DisabledAt     Time
-	DisabledBy     string // the authority that disabled it; empty: it is enabled
-	CreatedAt      Time
-	ChangedAt      Time
-	Secrets        []ClientSecret // those that have not expired, the newest first; empty in lists
+	// AuthMethod is how it authenticates (token_endpoint_auth_method, RFC 7591, section 2). Empty: a confidential client
+	// uses its secret, by HTTP Basic or in the body, and a public one does not authenticate.
+	AuthMethod string
+	// AuthAlgorithm is the only algorithm of its assertions (token_endpoint_auth_signing_alg); empty: any supported one.
+	AuthAlgorithm string
+	JWKS          string // its public keys, as a JWK set (RFC 7517, section 5); empty: those at JWKSURI, or none
+	JWKSURI       string // where it publishes its keys; empty: JWKS
+	// TokenEndpointAudience accepts the URL of the token endpoint as the audience of its assertions, beside the issuer.
+	TokenEndpointAudience bool
+	PushedRequestsOnly    bool // require_pushed_authorization_requests (RFC 9126, section 6)
+	DPoPBound             bool // dpop_bound_access_tokens (RFC 9449, section 5.2)
+	FAPI                  bool // it follows the FAPI 2.0 Security Profile; the fields above then have the values that it needs
+	RedirectURIs          List // RFC 6749, section 3.1.2, compared byte for byte
+	GrantTypes            List // RFC 7591, section 2
+	Scopes                List
+	Resources             List // RFC 8707; the first is the default
+	DisabledAt            Time
+	DisabledBy            string // the authority that disabled it; empty: it is enabled
+	CreatedAt             Time
+	ChangedAt             Time
+	Secrets               []ClientSecret // those that have not expired, the newest first; empty in lists
 }
 
 // ClientSecret is one secret of a client; at most two are valid, during a rotation.
@@ -44,13 +56,15 @@ type ClientSecret struct {
 
 const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by, ''), c.name, c.site, c.public,
 	c.pkce_optional, c.first_party, c.resource_server, c.verified, c.manages, c.redirect_uris, c.grant_types, c.scopes,
-	c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at`
+	c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at, c.auth_method, c.auth_algorithm, c.jwks,
+	c.jwks_uri, c.token_endpoint_audience, c.pushed_requests_only, c.dpop_bound, c.fapi`
 
 func (c *Client) fields() []any {
 	return []any{
 		&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty,
 		&c.ResourceServer, &c.Verified, &c.Manages, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources,
-		&c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt,
+		&c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt, &c.AuthMethod, &c.AuthAlgorithm, &c.JWKS, &c.JWKSURI,
+		&c.TokenEndpointAudience, &c.PushedRequestsOnly, &c.DPoPBound, &c.FAPI,
 	}
 }
 
@@ -67,11 +81,15 @@ func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) e
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if _, err := s.exec(ctx, plain(`INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public,
 			pkce_optional, first_party, resource_server, verified, manages, redirect_uris, grant_types, scopes,
-			resources, created_at, changed_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17)`),
+			resources, created_at, changed_at, auth_method, auth_algorithm, jwks, jwks_uri, token_endpoint_audience,
+			pushed_requests_only, dpop_bound, fapi)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20, $21,
+			$22, $23, $24, $25)`),
 			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public,
 			c.PKCEOptional, c.FirstParty, c.ResourceServer,
-			c.Verified, c.Manages, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt); err != nil {
+			c.Verified, c.Manages, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt, c.AuthMethod,
+			c.AuthAlgorithm, c.JWKS, c.JWKSURI, c.TokenEndpointAudience, c.PushedRequestsOnly, c.DPoPBound,
+			c.FAPI); err != nil {
 			return err
 		}
 		for i := range c.Secrets {
@@ -105,17 +123,28 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 	return nil
 }
 
-// UpdateClient writes all fields of c, except for its id, owner, secrets and state.
+// UpdateClient writes all fields of c, except for its id, owner, secrets and state. It deletes the secrets of a client
+// that authenticates with private_key_jwt.
 func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) error {
 	c.ChangedAt = s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.execOne(ctx, ErrNotFound, altering(`UPDATE clients SET name = $2, name_key = $14, site = $3,
 			public = $4, pkce_optional = $5, first_party = $6, resource_server = $7, verified = $8, redirect_uris = $9,
-			grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15 WHERE id = $1`).of(1),
+			grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15, auth_method = $16,
+			auth_algorithm = $17, jwks = $18, jwks_uri = $19, token_endpoint_audience = $20,
+			pushed_requests_only = $21, dpop_bound = $22, fapi = $23 WHERE id = $1`).of(1),
 			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs,
 			c.GrantTypes,
-			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name), c.Manages); err != nil {
+			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name), c.Manages, c.AuthMethod, c.AuthAlgorithm, c.JWKS,
+			c.JWKSURI, c.TokenEndpointAudience, c.PushedRequestsOnly, c.DPoPBound, c.FAPI); err != nil {
 			return err
+		}
+		if c.AuthMethod == "private_key_jwt" {
+			c.Secrets = nil
+			if _, err := s.exec(ctx, altering(`DELETE FROM client_secrets WHERE client_id = $1`).of(1),
+				c.ID); err != nil {
+				return err
+			}
 		}
 		return s.setOrigins(ctx, c.ID, origins)
 	})

@@ -50,3 +50,6 @@ func (s *Store) CurrentAfter(running, date time.Duration) bool {
 
 // Earlier is a time that is so much earlier by the clock that runs.
 func (t ReadTime) Earlier(d time.Duration) ReadTime { return ReadTime{t.running.Add(-d), t.date} }
+
+// UsedProofs returns how many used proofs are in memory.
+func (s *Store) UsedProofs() int { return len(s.proofs.current) + len(s.proofs.previous) }

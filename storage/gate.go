@@ -88,8 +88,9 @@ type (
 type transaction struct {
 	txn
 	scope   tenantScope
-	found   change // what its statements found as others had changed it, which counts even if this is rolled back
-	altered change // what its statements altered, which is announced with the commit, even one of unknown outcome
+	found   change   // what its statements found as others had changed it, which counts even if this is rolled back
+	altered change   // what its statements altered, which is announced with the commit, even one of unknown outcome
+	undo    []func() // takes back what was kept in memory, if this is rolled back
 }
 
 // System marks ctx as acting for the server itself: OAuth endpoints, sign-in, the CLI and background jobs.
@@ -212,10 +213,13 @@ func (s *Store) attempt(ctx context.Context, fn func(ctx context.Context) error)
 	t := &transaction{txn: c, scope: scope}
 	err = fn(context.WithValue(ctx, txKey{}, t))
 	s.changes.add(t.found)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.notify(ctx, t)
 	}
-	if err := s.notify(ctx, t); err != nil {
+	if err != nil {
+		for _, undo := range t.undo {
+			undo()
+		}
 		return err
 	}
 	err = classify(c.commit(ctx))

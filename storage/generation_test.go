@@ -79,6 +79,14 @@ var unannounced = map[string]string{
 	"InsertAccessToken":    onlyAdds,
 	"InsertOwnAccessToken": onlyAdds,
 	"InsertRefreshToken":   onlyAdds,
+	"InsertPushedRequest":  onlyAdds,
+
+	"InsertOwnAccessTokenOnce": onlyAdds,
+	"UseAssertion":             singleUse,
+	"UseProof":                 singleUse,
+	"ConsumePushedRequest":     singleUse,
+	"ExtendRefreshToken":       notDecisive,
+
 	"ConsumeCode":          singleUse,
 	"UseRefreshToken":      singleUse,
 	"InsertInvitation":     singleUse,

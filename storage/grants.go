@@ -52,6 +52,7 @@ type Code struct {
 	Digest      []byte
 	RedirectURI string
 	Challenge   string // S256 (RFC 7636, section 4.2); empty: issued without
+	DPoPKey     string // thumbprint of the key that redeems it (dpop_jkt, RFC 9449, section 10); empty: any
 	ExpiresAt   Time
 	UsedAt      Time // zero: not yet
 	Grant       Grant
@@ -99,15 +100,15 @@ func (s *Store) InsertGrant(ctx context.Context, g Grant, c Code) error {
 			return err
 		}
 		_, err = s.exec(ctx, plain(`INSERT INTO codes (digest, grant_id, redirect_uri, challenge, created_at,
-			expires_at) VALUES ($1, $2, $3, $4, $5, $6)`),
-			c.Digest, g.ID, c.RedirectURI, c.Challenge, g.CreatedAt, c.ExpiresAt)
+			expires_at, dpop_key) VALUES ($1, $2, $3, $4, $5, $6, $7)`),
+			c.Digest, g.ID, c.RedirectURI, c.Challenge, g.CreatedAt, c.ExpiresAt, c.DPoPKey)
 		return err
 	})
 }
 
 // CodeStatement is the statement of CodeByDigest.
 var CodeStatement = Statement{`SELECT k.redirect_uri, k.challenge, k.expires_at, k.used_at, u.disabled_at IS NOT NULL
-	OR w.disabled_at IS NOT NULL, COALESCE(m.role, ''), w.slug, ` + grantColumns + `
+	OR w.disabled_at IS NOT NULL, COALESCE(m.role, ''), w.slug, k.dpop_key, ` + grantColumns + `
 	FROM codes k JOIN grants g ON g.id = k.grant_id
 	JOIN users u ON u.id = g.user_id
 	JOIN workspaces w ON w.id = g.workspace_id
@@ -119,7 +120,7 @@ func (s *Store) CodeByDigest(ctx context.Context, digest []byte) (Code, error) {
 	c := Code{Digest: digest}
 	err := s.one(ctx, append([]any{
 		&c.RedirectURI, &c.Challenge, &c.ExpiresAt, &c.UsedAt, &c.UserDisabled, &c.Role,
-		&c.WorkspaceSlug,
+		&c.WorkspaceSlug, &c.DPoPKey,
 	}, c.Grant.fields()...),
 		CodeStatement, digest)
 	return c, err

@@ -273,3 +273,12 @@ func storedArgs(args []any) ([]any, error) {
 	}
 	return plain, nil
 }
+
+// insertOwnTokenOncePostgres is the statement of InsertOwnAccessTokenOnce: two writes in one, so that concurrent
+// requests share a batch. SQLite has no statement like it.
+var insertOwnTokenOncePostgres = Statement{`WITH used AS (
+	INSERT INTO used_assertions (name, expires_at) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING RETURNING name)
+	INSERT INTO access_tokens (digest, client_id, resource, scopes, created_at, expires_at, dpop_key)
+	SELECT digest, client_id, resource, scopes, created_at, expires_at, dpop_key FROM access_tokens WHERE FALSE
+	UNION ALL SELECT $3, $4, $5, $6, $7, $8, $9 FROM used, clients c LEFT JOIN workspaces w ON w.id = c.workspace_id
+	WHERE c.id = $4 AND c.disabled_at IS NULL AND w.disabled_at IS NULL`, shared | ordered}

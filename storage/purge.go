@@ -14,6 +14,9 @@ type Retention struct {
 	AccessTokens time.Duration
 	// Families is how long codes, refresh tokens and grants are kept after they expire, so that a replay is recognised.
 	Families time.Duration
+	// Requests is how long pushed authorization requests are kept after their request_uri expires: as long as users may
+	// take to answer one.
+	Requests time.Duration
 }
 
 // purgeBatch is how many rows one statement deletes: few enough that no request has to wait for it.
@@ -32,6 +35,9 @@ func (s *Store) Purge(ctx context.Context, r Retention) (int64, error) {
 		{table: "sessions", before: now},
 		{table: "decided_flows", before: now},
 		{table: "used_challenges", key: "digest", before: now},
+		{table: "used_assertions", key: "name", before: now},
+		// A user may still be answering a request whose request_uri has expired.
+		{table: "pushed_requests", key: "digest", before: now.Add(-r.Requests)},
 		{table: "limits", key: "counter", before: now},
 		{table: "invitations", before: now},
 		{table: "reserved_slugs", key: "slug", before: now},
@@ -52,6 +58,13 @@ func (s *Store) Purge(ctx context.Context, r Retention) (int64, error) {
 	} {
 		n, err := s.purge(ctx, x.table, cmp.Or(x.key, "id"), cmp.Or(x.moment, "expires_at"), cmp.Or(x.where, "TRUE"),
 			x.before)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	if s.engine == postgres {
+		n, err := s.purge(ctx, "used_proofs", "name", "expires_at", "TRUE", now)
 		total += n
 		if err != nil {
 			return total, err

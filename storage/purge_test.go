@@ -12,7 +12,7 @@ import (
 	"doorward/storage"
 )
 
-var horizons = storage.Retention{AccessTokens: 7 * 24 * time.Hour, Families: 30 * 24 * time.Hour}
+var horizons = storage.Retention{AccessTokens: 7 * 24 * time.Hour, Families: 30 * 24 * time.Hour, Requests: 6 * time.Minute}
 
 // Each row is there a microsecond before its time and gone after it.
 func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
@@ -24,6 +24,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 		must(t, s.ConsumeCode(ctx, w.code))
 		must(t, s.UseRefreshToken(ctx, w.refresh, 0))
 		must(t, s.UseChallenge(ctx, "challenge", s.Now().Add(5*time.Minute)))
+		must(t, s.UseAssertion(ctx, w.assertion(s)))
 		must(t, s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{
 			ID: "secret_new", Digest: storage.Digest("new"),
 			CreatedAt: s.Now(),
@@ -34,7 +35,9 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			left  int64
 			after time.Duration
 		}{
+			{"used_assertions", 1, 0, 3 * time.Minute},
 			{"used_challenges", 1, 0, 5 * time.Minute},
+			{"pushed_requests", 1, 0, time.Minute + horizons.Requests},
 			{"decided_flows", 1, 0, 10 * time.Minute},
 			{"sessions", 1, 0, time.Hour},
 			{"limits", 1, 0, 90 * time.Minute},

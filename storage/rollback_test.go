@@ -166,7 +166,7 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	},
 	"UpdateClient": func(ctx context.Context, s *storage.Store, w *world) error {
 		c := w.client
-		c.Name = "New"
+		c.Name, c.AuthMethod = "New", "private_key_jwt" // which also deletes its secrets
 		return s.UpdateClient(ctx, &c, []string{"https://new.example"})
 	},
 	"DisableClient": func(ctx context.Context, s *storage.Store, w *world) error {
@@ -210,6 +210,25 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 	},
 	"InsertOwnAccessToken": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.InsertOwnAccessToken(ctx, w.token(s, "new"))
+	},
+	"InsertOwnAccessTokenOnce": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertOwnAccessTokenOnce(ctx, w.token(s, "new"), w.assertion(s))
+	},
+	"UseAssertion": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.UseAssertion(ctx, w.assertion(s))
+	},
+	"UseProof": func(ctx context.Context, s *storage.Store, _ *world) error {
+		// Another one each time: in memory, one stays used if it is unknown whether the commit happened.
+		return s.UseProof(ctx, "key", storage.NewID("proof"), s.Now().Add(time.Minute))
+	},
+	"InsertPushedRequest": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.InsertPushedRequest(ctx, w.pushed(s, "new"))
+	},
+	"ConsumePushedRequest": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.ConsumePushedRequest(ctx, w.request)
+	},
+	"ExtendRefreshToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.ExtendRefreshToken(ctx, w.refresh, s.Now().Add(2*time.Hour))
 	},
 	"UseRefreshToken": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.UseRefreshToken(ctx, w.refresh, 0)
@@ -600,7 +619,7 @@ func empty(t *testing.T, s *storage.Store) {
 	for _, table := range []string{
 		"settings", "users", "workspaces", "reserved_slugs", "clients", "decided_flows",
 		"access_tokens", "audit_events", "signing_keys", "emails", "email_limits", "email_proofs", "passkeys",
-		"totp", "recovery_codes", "provider_accounts", "used_challenges",
+		"totp", "recovery_codes", "provider_accounts", "used_challenges", "used_assertions", "pushed_requests",
 	} {
 		if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
 			t.Fatal(err)
@@ -630,7 +649,8 @@ func TestEveryWriteIsGoneAfterARollback(t *testing.T) {
 				if err := write(system(t), s, w); err != nil {
 					t.Fatal(err)
 				}
-				if name != "FlushTouches" && !strings.HasPrefix(name, "Lock") && cmp.Equal(before, dump(t, s)) {
+				inMemory := name == "UseProof" && s.Engine() == "sqlite" // TestP05_… is for that
+				if name != "FlushTouches" && !inMemory && !strings.HasPrefix(name, "Lock") && cmp.Equal(before, dump(t, s)) {
 					t.Error("the write changes nothing even when it is committed, so this test proves nothing")
 				}
 			})

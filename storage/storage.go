@@ -41,6 +41,7 @@ type Store struct {
 	uses       uses
 	liveKeys   liveKeys
 	own        ownTokens
+	proofs     proofs // SQLite: the used DPoP proofs
 	changes    changes
 	follower   *follower       // nil: Follow was not called
 	listening  *pgx.ConnConfig // PostgreSQL: of the follower's connection

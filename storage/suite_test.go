@@ -67,6 +67,7 @@ type world struct {
 	session                 storage.Session
 	grant                   storage.Grant
 	code, access, refresh   []byte         // digests
+	request                 []byte         // digest of a pushed request
 	clientAccess            []byte         // digest of a token of client_credentials
 	key, personal           storage.APIKey // of the personal workspace, and of the user
 	answer                  storage.IdempotentAnswer
@@ -100,7 +101,7 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 		},
 		otherAdmin: storage.User{ID: storage.NewID("user"), Email: "toor@example.com", Admin: true},
 		code:       storage.Digest("code"), access: storage.Digest("access"), refresh: storage.Digest("refresh"),
-		clientAccess: storage.Digest("client access"),
+		clientAccess: storage.Digest("client access"), request: storage.Digest("request_uri"),
 	}
 	for _, u := range []*storage.User{&w.user, &w.admin, &w.otherAdmin} {
 		must(t, s.InsertUser(ctx, u))
@@ -160,6 +161,7 @@ func newWorld(t *testing.T, s *storage.Store) *world {
 		WorkspaceID: w.shared.ID, Email: "Eve@example.com", Role: "viewer", ExpiresAt: now.Add(2 * time.Hour),
 	}
 	must(t, s.InsertInvitation(ctx, w.invitation))
+	must(t, s.InsertPushedRequest(ctx, w.pushed(s, "request_uri")))
 	w.addKeys(t, s, "")
 	return w
 }
@@ -200,6 +202,18 @@ func newKey(owner storage.KeyOwner, name string) storage.APIKey {
 	}
 	k.Digest = storage.Digest("text of " + k.ID)
 	return k
+}
+
+// pushed is a request that the client could push.
+func (w *world) pushed(s *storage.Store, uri string) storage.PushedRequest {
+	return storage.PushedRequest{
+		Digest: storage.Digest(uri), ClientID: w.client.ID, Request: "{}", ExpiresAt: s.Now().Add(time.Minute),
+	}
+}
+
+// assertion is one that the client could use.
+func (w *world) assertion(s *storage.Store) storage.UsedAssertion {
+	return storage.UsedAssertion{ClientID: w.client.ID, ID: "jti", ExpiresAt: s.Now().Add(3 * time.Minute)}
 }
 
 func (w *world) newGrant(now storage.Time) storage.Grant {
