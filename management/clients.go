@@ -2,7 +2,6 @@ package management
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -47,7 +46,8 @@ func (a *Authority) decideApp(workspaceID string, lasts bool, scopes, resources 
 }
 
 // CreateClient registers a client. The secret is returned only here, since storage keeps a digest; it is empty for a
-// public client. Wrong fields are joined *input.Invalid errors; what is not allowed is *Forbidden or ErrStale.
+// client that is public or authenticates with a key. Wrong fields are joined *input.Invalid errors; what is not allowed
+// is *Forbidden or ErrStale.
 func (m *Manager) CreateClient(
 	ctx context.Context, by Authority, p ClientSpec,
 ) (c storage.Client, secret string, err error) {
@@ -76,7 +76,7 @@ func (m *Manager) CreateClient(
 	}
 	c = storage.Client{ID: storage.NewID("app"), WorkspaceID: p.WorkspaceID, CreatedBy: p.CreatedBy, Public: p.Public}
 	p.apply(&c)
-	if !p.Public {
+	if mayHaveSecret(&c) == nil {
 		var x storage.ClientSecret
 		secret, x = newSecret(m.store.Now())
 		c.Secrets = []storage.ClientSecret{x}
@@ -85,7 +85,7 @@ func (m *Manager) CreateClient(
 		if err := m.store.InsertClient(ctx, &c, p.origins()); err != nil {
 			return err
 		}
-		return m.auditClient(ctx, "created", &c, map[string]string{"scopes": c.Scopes.String()})
+		return m.auditClient(ctx, "created", &c, authDetail(&storage.Client{}, &c))
 	})
 	if err != nil {
 		return c, "", fmt.Errorf("create client: %w", err)
@@ -217,17 +217,18 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 					"it, on the page %s.", adminPage(&c)),
 			}
 		}
-		p.oldName = c.Name
-		if p.Public != c.Public {
-			return &input.Invalid{
-				Field:   "kind",
-				Message: locale.New("An app cannot change between public and confidential; register a new app"),
-			}
+		p.oldName, p.oldJWKSURI = c.Name, c.JWKSURI
+		if err := p.checkStaysConfidential(&c); err != nil {
+			return err
 		}
 		if !p.Administrator {
 			alike := p.Name == c.Name && p.Site == c.Site && slices.Equal(p.RedirectURIs, c.RedirectURIs)
 			p.PKCEOptional, p.FirstParty, p.ResourceServer = c.PKCEOptional, c.FirstParty && alike, c.ResourceServer
 			p.Verified, p.Manages = c.Verified && alike, c.Manages && alike
+			p.TokenEndpointAudience = c.TokenEndpointAudience
+			if p.FAPI { // it ends what an administrator allowed beyond it
+				p.PKCEOptional, p.TokenEndpointAudience = false, false
+			}
 			checked := p
 			checked.Administrator = true // fields that an administrator set before stay
 			if err := m.clients.check(&checked); err != nil {
@@ -248,18 +249,21 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 				return err
 			}
 		}
+		before := c
 		p.apply(&c)
 		if err := m.store.UpdateClient(ctx, &c, p.origins()); err != nil {
 			return fmt.Errorf("update client: %w", err)
 		}
-		return m.auditClient(ctx, "updated", &c, map[string]string{"scopes": c.Scopes.String()})
+		return m.auditClient(ctx, "updated", &c, authDetail(&before, &c))
 	})
 	return c, err
 }
 
-// widens reports whether this spec would let a client get more than it can now, or get it at another redirect URI.
+// widens reports whether this spec would let a client get more than it can now, or get it at another redirect URI or
+// with other credentials.
 func (p *ClientSpec) widens(c *storage.Client) bool {
-	return !within(p.RedirectURIs, c.RedirectURIs) || !within(p.Grants, c.GrantTypes) || !within(p.Scopes, c.Scopes) ||
+	return p.loosens(c) || !within(p.RedirectURIs, c.RedirectURIs) || !within(p.Grants, c.GrantTypes) ||
+		!within(p.Scopes, c.Scopes) ||
 		slices.ContainsFunc(p.Resources, func(id string) bool { return !catalog.ContainsResource(c.Resources, id) }) ||
 		p.PKCEOptional &&
 			!c.PKCEOptional || p.FirstParty && !c.FirstParty || p.Manages && !c.Manages ||
@@ -271,8 +275,9 @@ func within(list, set []string) bool {
 	return !slices.ContainsFunc(list, func(x string) bool { return !slices.Contains(set, x) })
 }
 
-// RotateSecret creates a new secret for a confidential client; the old one works until grace is over, 30 days at most.
-// It returns the errors of DisableClient, and *input.Invalid, also for a client that is disabled or whose workspace is.
+// RotateSecret creates a new secret for a client that authenticates with one; the old one works until grace is over, 30
+// days at most. It returns the errors of DisableClient, and *input.Invalid, also for a client that is disabled or whose
+// workspace is.
 func (m *Manager) RotateSecret(
 	ctx context.Context, by Authority, id string, grace time.Duration,
 ) (string, storage.ClientSecret, error) {
@@ -281,9 +286,12 @@ func (m *Manager) RotateSecret(
 	}
 	secret, x := newSecret(m.store.Now())
 	err := m.store.InTx(ctx, func(ctx context.Context) error {
-		c, err := m.store.ClientByID(ctx, id)
+		c, err := m.lockClient(ctx, id) // so that a change to private_key_jwt at the same moment leaves no secret
 		if err == nil {
 			err = by.decideApp(c.WorkspaceID, true, c.Scopes, c.Resources)
+		}
+		if err == nil {
+			err = mayHaveSecret(&c)
 		}
 		if err == nil {
 			err = m.store.RotateSecret(ctx, id, x, grace)
@@ -301,13 +309,6 @@ func (m *Manager) RotateSecret(
 		}
 		return m.auditClient(ctx, "secret_rotated", &c, map[string]string{"secret": x.ID, "grace": grace.String()})
 	})
-	if errors.Is(err, storage.ErrNotFound) {
-		if c, lookup := m.store.ClientByID(ctx, id); lookup == nil && c.Public {
-			return "", x, &input.Invalid{
-				Field: "kind", Message: locale.New("Public clients have no secret; use PKCE"),
-			}
-		}
-	}
 	if err != nil {
 		return "", x, fmt.Errorf("rotate secret: %w", err)
 	}

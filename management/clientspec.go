@@ -33,7 +33,19 @@ type ClientSpec struct {
 	WorkspaceID    string // empty: no workspace, administrators only
 	CreatedBy      string // user id; empty: the CLI
 	Administrator  bool
-	oldName        string // the current name of a client that is updated
+	// The members of storage.Client with these names. For AuthMethod, none means Public. For JWKS, a JWK set as it was
+	// sent. FAPI sets PushedRequestsOnly and DPoPBound; see SetPushedRequestsOnly.
+	AuthMethod            string
+	AuthAlgorithm         string
+	JWKS                  string
+	JWKSURI               string
+	TokenEndpointAudience bool // administrators only
+	PushedRequestsOnly    bool
+	DPoPBound             bool
+	FAPI                  bool
+	refused               []string // members that the caller named as false
+	oldName               string   // the current name of a client that is updated
+	oldJWKSURI            string   // likewise
 }
 
 // RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the CLI registered it, and
@@ -46,7 +58,9 @@ func SpecOf(c storage.Client) ClientSpec {
 		Name: c.Name, Site: c.Site, RedirectURIs: c.RedirectURIs, Grants: c.GrantTypes, Scopes: c.Scopes,
 		Resources: c.Resources, Public: c.Public, PKCEOptional: c.PKCEOptional, FirstParty: c.FirstParty,
 		ResourceServer: c.ResourceServer, Verified: c.Verified, Manages: c.Manages, WorkspaceID: c.WorkspaceID,
-		CreatedBy: c.CreatedBy,
+		CreatedBy: c.CreatedBy, AuthMethod: c.AuthMethod, AuthAlgorithm: c.AuthAlgorithm, JWKS: c.JWKS, JWKSURI: c.JWKSURI,
+		TokenEndpointAudience: c.TokenEndpointAudience, PushedRequestsOnly: c.PushedRequestsOnly, DPoPBound: c.DPoPBound,
+		FAPI: c.FAPI,
 	}
 }
 
@@ -56,6 +70,7 @@ type clientRules struct {
 	grants          []GrantRule
 	redirectSchemes []string
 	product         string
+	checkURL        func(string) locale.Text
 }
 
 // check completes a spec and returns every fault of it, as joined *input.Invalid errors.
@@ -108,6 +123,7 @@ func (c *clientRules) check(p *ClientSpec) error {
 		all.Add("kind", "Only administrators can set pkce optional, first party, verified, manages and resource "+
 			"server; leave them out")
 	}
+	c.checkAuthentication(p, &all)
 	c.checkGrants(p, &all)
 	c.checkScopes(p, &all)
 	if p.Public && p.PKCEOptional {
@@ -273,6 +289,9 @@ func (p *ClientSpec) apply(c *storage.Client) {
 	c.Scopes, c.Resources = p.Scopes, p.Resources
 	c.PKCEOptional, c.FirstParty, c.ResourceServer = p.PKCEOptional, p.FirstParty, p.ResourceServer
 	c.Verified, c.Manages = p.Verified, p.Manages
+	c.AuthMethod, c.AuthAlgorithm, c.JWKS, c.JWKSURI = p.AuthMethod, p.AuthAlgorithm, p.JWKS, p.JWKSURI
+	c.TokenEndpointAudience, c.PushedRequestsOnly = p.TokenEndpointAudience, p.PushedRequestsOnly
+	c.DPoPBound, c.FAPI = p.DPoPBound, p.FAPI
 }
 
 func newSecret(now storage.Time) (string, storage.ClientSecret) {

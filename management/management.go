@@ -3,6 +3,7 @@
 package management
 
 import (
+	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
 	"doorward/oauth/limit"
@@ -23,6 +24,8 @@ type Config struct {
 	// Product is the name that pages carry, which only the operator may give to an app; empty: Doorward.
 	//exhaustruct:optional
 	Product string
+	// CheckURL says why this server would not fetch from a URL that a client names; the zero Text: it may.
+	CheckURL func(url string) locale.Text
 	// RedirectSchemes are the private-use schemes without a dot that redirect URIs may have; empty: none.
 	RedirectSchemes []string
 	// OwnersSetPlans lets the owners of a workspace choose its plan; otherwise only administrators of this server do.
@@ -55,7 +58,10 @@ type Manager struct {
 func New(c Config) *Manager {
 	return &Manager{
 		issuer: c.Issuer, store: c.Store, catalog: c.Catalog, keys: c.APIKeys, limiter: c.Limiter,
-		clients:  clientRules{catalog: c.Catalog, grants: c.Grants, redirectSchemes: c.RedirectSchemes, product: c.Product},
+		clients: clientRules{
+			catalog: c.Catalog, grants: c.Grants, redirectSchemes: c.RedirectSchemes, product: c.Product,
+			checkURL: c.CheckURL,
+		},
 		ownPlans: c.OwnersSetPlans, knownOnly: c.KnownOnly, sends: c.SendsEmail, secrets: c.Secrets,
 		unlimited: c.UnlimitedChanges,
 	}

@@ -35,6 +35,10 @@ func forms(t *testing.T, c templ.Component) []form {
 }
 
 func TestFormsPostWhatHandlersRead(t *testing.T) {
+	authentication := []string{
+		"token_endpoint_auth_method", "jwks", "jwks_uri", "token_endpoint_auth_signing_alg",
+		"require_pushed_authorization_requests", "dpop_bound_access_tokens", "fapi",
+	}
 	want := map[string][]form{
 		"login":              {{"post /login", []string{"flow", "email", "password"}}},
 		"login-reauth":       {{"post /login", []string{"flow", "email", "password"}}},
@@ -60,14 +64,17 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			{"post /settings/connected-apps/end-all", nil},
 		},
 		"app-new": {
-			{"post /settings/developer/apps", []string{"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh"}},
+			{"post /settings/developer/apps", append([]string{
+				"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh",
+			}, authentication...)},
 		},
-		"app-new-errors": {{"post /settings/developer/apps", []string{
+		"app-new-errors": {{"post /settings/developer/apps", append(append([]string{
 			"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "manages",
-			"pkce_optional", "password",
-		}}},
+			"pkce_optional",
+		}, authentication...), "token_endpoint_audience", "password")}},
 		"app": {
 			{"post /settings/developer/apps/app_0195a0c0example/secret", []string{"grace"}},
+			{"post /settings/developer/apps/app_0195a0c0example/authentication", authentication},
 			{"get /settings/developer/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{
 				"post /settings/developer/apps/app_0195a0c0example", []string{
@@ -78,6 +85,11 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			{"post /settings/developer/apps/app_0195a0c0example/delete", []string{"confirm"}},
 		},
 		"app-admin": {
+			{
+				"post /admin/apps/app_0195a0c0example/authentication", append(
+					slices.Clone(authentication), "token_endpoint_audience",
+				),
+			},
 			{"get /admin/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{"post /admin/apps/app_0195a0c0example", []string{
 				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party",
@@ -85,6 +97,29 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			}},
 			{"post /admin/apps/app_0195a0c0example/enable", nil},
 			{"post /admin/apps/app_0195a0c0example/delete", []string{"confirm"}},
+		},
+		"app-public": {
+			{"post /settings/developer/apps/app_0195a0c0example/authentication", []string{
+				"require_pushed_authorization_requests", "dpop_bound_access_tokens",
+			}},
+			{"get /settings/developer/apps/app_0195a0c0example#h-requests", []string{"request"}},
+			{"post /settings/developer/apps/app_0195a0c0example", []string{
+				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh",
+			}},
+			{"post /settings/developer/apps/app_0195a0c0example/disable", nil},
+			{"post /settings/developer/apps/app_0195a0c0example/delete", []string{"confirm"}},
+		},
+		"app-service": {
+			{"post /settings/developer/apps/app_0195a0c0example/secret", []string{"grace"}},
+			{"post /settings/developer/apps/app_0195a0c0example/authentication", slices.DeleteFunc(
+				slices.Clone(authentication), func(name string) bool { return name == "require_pushed_authorization_requests" },
+			)},
+			{"get /settings/developer/apps/app_0195a0c0example#h-requests", []string{"request"}},
+			{"post /settings/developer/apps/app_0195a0c0example", []string{
+				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh",
+			}},
+			{"post /settings/developer/apps/app_0195a0c0example/disable", nil},
+			{"post /settings/developer/apps/app_0195a0c0example/delete", []string{"confirm"}},
 		},
 		"keys": {{"post /settings/workspaces/engines/api-keys/search", []string{"q", "environment", "state"}}},
 		"key-new": {{"post /settings/workspaces/engines/api-keys", []string{

@@ -82,7 +82,15 @@ func fields(administrator bool) templates.AppFields {
 			},
 		}},
 		Refresh: true, Administrator: administrator,
+		AppAuthentication: templates.AppAuthentication{
+			AuthAlgorithms: []string{"ES256", "PS256", "RS256"}, FAPIMeans: fapiMeans,
+		},
 	}
+}
+
+var fapiMeans = []locale.Text{
+	locale.New("The app is confidential and authenticates with private_key_jwt."),
+	locale.New("Refresh tokens do not rotate."),
 }
 
 func consent() templates.ConsentView {
@@ -196,6 +204,22 @@ func samples() []sample {
 	adminApp.NeedPassword = true
 	adminApp.Errors = map[string]locale.Text{
 		"confirm": locale.New("Type the app's name exactly as shown. Nothing was deleted."),
+	}
+	keyApp := app
+	keyApp.AppAuthentication = templates.AppAuthentication{
+		AuthMethod: "private_key_jwt", AuthAlgorithm: "PS256", AuthAlgorithms: app.AuthAlgorithms,
+		JWKS:               `{"keys":[{"kty":"EC","kid":"2026-10"}]}`,
+		PushedRequestsOnly: true, DPoPBound: true, FAPI: true, FAPIMeans: fapiMeans,
+	}
+	keyApp.Errors = map[string]locale.Text{
+		"jwks": locale.New("The set of public keys has no key; send at least one."),
+		"token_endpoint_auth_signing_alg": locale.New(
+			"PS256 fits none of the keys in jwks; choose another algorithm, or add a key for it."),
+		"fapi": locale.New("The FAPI 2.0 Security Profile is only for confidential apps."),
+	}
+	keyApp.Secrets, keyApp.SavedAuthMethod = nil, "private_key_jwt"
+	keyApp.SavedKeys = []templates.AppKey{
+		{Name: "2026-10 (NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs)", Algorithms: []string{"ES256"}},
 	}
 	publicApp := app
 	publicApp.Kind = templates.KindPublic
@@ -394,9 +418,12 @@ func samples() []sample {
 		{
 			"app-new",
 			templates.AppFormPage(templates.AppFormView{
-				Page:      inside(alone(templates.TabApps), ada),
-				Base:      "/settings/developer/apps",
-				AppFields: templates.AppFields{Resources: fields(false).Resources, Refresh: true},
+				Page: inside(alone(templates.TabApps), ada),
+				Base: "/settings/developer/apps",
+				AppFields: templates.AppFields{
+					Resources: fields(false).Resources, Refresh: true,
+					AppAuthentication: fields(false).AppAuthentication,
+				},
 			}),
 		},
 		{
@@ -407,6 +434,7 @@ func samples() []sample {
 		},
 		{"app", templates.AppPage(app)},
 		{"app-admin", templates.AppPage(adminApp)},
+		{"app-key", templates.AppPage(keyApp)},
 		{"app-public", templates.AppPage(publicApp)},
 		{"app-service", templates.AppPage(serviceApp)},
 		{"secret-web", templates.SecretPage(secret(templates.KindWeb))},

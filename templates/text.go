@@ -143,7 +143,34 @@ func (v AppView) heading() string {
 // appFieldOrder is the order of the fields on the page, for the error summary.
 var appFieldOrder = []string{
 	"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh",
-	"first_party", "manages", "pkce_optional", "verified", "grace", "password", "confirm",
+	"first_party", "manages", "pkce_optional", "verified", "token_endpoint_auth_method", "jwks", "jwks_uri",
+	"token_endpoint_auth_signing_alg", "require_pushed_authorization_requests", "dpop_bound_access_tokens", "fapi",
+	"token_endpoint_audience", "grace", "password", "confirm",
+}
+
+// authenticationFields are the names of the fields of AppAuthentication.
+var authenticationFields = []string{
+	"token_endpoint_auth_method", "jwks", "jwks_uri", "token_endpoint_auth_signing_alg",
+	"require_pushed_authorization_requests", "dpop_bound_access_tokens", "fapi", "token_endpoint_audience",
+}
+
+// authenticationFaulty reports whether a field of AppAuthentication has an error.
+func (f AppFields) authenticationFaulty() bool {
+	return slices.ContainsFunc(authenticationFields, func(name string) bool { return !f.Errors[name].IsZero() })
+}
+
+// privateKeyJWT is the method with which an app authenticates without a secret.
+const privateKeyJWT = "private_key_jwt"
+
+// authMethods are the choices for the method of a confidential app.
+func authMethods(ctx context.Context) []kindOption {
+	return []kindOption{
+		{"", tr(ctx, "With its secret, in either way"), tr(ctx, "In the Authorization header (HTTP Basic) or in the body.")},
+		{"client_secret_basic", tr(ctx, "With its secret, in the header"), tr(ctx, "Only by HTTP Basic.")},
+		{"client_secret_post", tr(ctx, "With its secret, in the body"), tr(ctx, "Only as a parameter of the request.")},
+		{privateKeyJWT, tr(ctx, "With its private key"), tr(ctx, "The app signs a short JWT, and we know only its public "+
+			"keys. It has no secret: existing ones are deleted.")},
+	}
 }
 
 // navGroup is a part of the settings navigation with a title.

@@ -347,11 +347,28 @@ type AppFields struct {
 	Manages       bool // its tokens may create things that remain after the tokens are revoked
 	PKCEOptional  bool // may leave out PKCE (RFC 7636)
 	Verified      bool // an administrator has checked name and site
+	AppAuthentication
 	// NeedPassword asks for the user's password before a secret is created, because the last sign-in is too old. Field:
 	// password.
 	NeedPassword bool
 	// Errors holds one sentence per field, by field name.
 	Errors map[string]locale.Text
+}
+
+// AppAuthentication are the form fields for how an app authenticates and what it must send. Their names are those of
+// the standards: token_endpoint_auth_method, jwks, jwks_uri, token_endpoint_auth_signing_alg,
+// require_pushed_authorization_requests, dpop_bound_access_tokens, fapi, and for administrators token_endpoint_audience.
+type AppAuthentication struct {
+	AuthMethod         string   // client_secret_basic, client_secret_post, private_key_jwt; empty: either secret
+	AuthAlgorithm      string   // one of AuthAlgorithms; empty: any
+	AuthAlgorithms     []string // that can be chosen
+	JWKS               string
+	JWKSURI            string
+	PushedRequestsOnly bool
+	DPoPBound          bool
+	FAPI               bool
+	FAPIMeans          []locale.Text // what FAPI changes, one sentence each
+	Audience           bool
 }
 
 // ResourceChoice is an API that an app can be for.
@@ -395,7 +412,8 @@ type AppFormView struct {
 	Workspace WorkspaceBar // zero: not shown
 }
 
-// AppView is the page of one app. It posts AppFields to Base; grace ("now", "1h", "24h", "7d"), and password if
+// AppView is the page of one app. It posts AppFields to Base, without AppAuthentication, which it posts to
+// Base/authentication; grace ("now", "1h", "24h", "7d"), and password if
 // NeedPassword is set, to Base/secret; nothing to Base/disable and Base/enable; confirm to Base/delete.
 type AppView struct {
 	Page
@@ -416,13 +434,23 @@ type AppView struct {
 	Owner        string // email address of its creator; empty: the line is left out
 	Created      time.Time
 	Users        int // users who have allowed it
-	// Secrets are the current ones; public clients have none.
-	Secrets       []SecretRow
-	Requests      Requests // with its tokens
-	AuthorizeURL  string   // authorization endpoint (RFC 6749, section 3.1)
-	TokenURL      string   // token endpoint (RFC 6749, section 3.2)
-	IntrospectURL string   // introspection endpoint (RFC 7662, section 2); shown for KindResourceServer only
-	MetadataURL   string   // authorization server metadata (RFC 8414, section 3); empty: the line is left out
+	// Secrets are the current ones; public clients and those with private_key_jwt have none.
+	Secrets []SecretRow
+	// SavedAuthMethod is the stored AuthMethod, and SavedKeys are the stored public keys. AuthMethod and JWKS may be what
+	// was just typed.
+	SavedAuthMethod string
+	SavedKeys       []AppKey
+	Requests        Requests // with its tokens
+	AuthorizeURL    string   // authorization endpoint (RFC 6749, section 3.1)
+	TokenURL        string   // token endpoint (RFC 6749, section 3.2)
+	IntrospectURL   string   // introspection endpoint (RFC 7662, section 2); shown for KindResourceServer only
+	MetadataURL     string   // authorization server metadata (RFC 8414, section 3); empty: the line is left out
+}
+
+// AppKey is a public key of an app.
+type AppKey struct {
+	Name       string   // its kid and thumbprint
+	Algorithms []string // that it can be used with
 }
 
 // SecretRow is a current client secret.

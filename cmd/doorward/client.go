@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ type clientCreate struct {
 	Manages        bool     `help:"Trusted management app, such as your own dashboard: the keys, apps and members that it adds remain after its access ends."`
 	ResourceServer bool     `help:"Resource server: an API that introspects the tokens for its --resource."`
 	Workspace      string   `help:"Workspace that owns the app. Default: none, and only administrators see the app." placeholder:"SLUG"`
+	authFlags
 }
 
 // Run registers a client and prints it with its secret, which is not shown again.
@@ -51,7 +53,7 @@ func (c clientCreate) Run(ctx context.Context, a *app) error {
 		if err != nil {
 			return err
 		}
-		client, secret, err := s.management.CreateClient(ctx, management.CLI(workspace.ID), management.ClientSpec{
+		spec := management.ClientSpec{
 			Name:           c.Name,
 			Site:           c.Site,
 			RedirectURIs:   c.RedirectURI,
@@ -67,7 +69,11 @@ func (c clientCreate) Run(ctx context.Context, a *app) error {
 			WorkspaceID:    workspace.ID,
 			CreatedBy:      "",
 			Administrator:  true,
-		})
+		}
+		if err := c.apply(a, &spec); err != nil {
+			return err
+		}
+		client, secret, err := s.management.CreateClient(ctx, management.CLI(workspace.ID), spec)
 		if err != nil {
 			return invalid(err)
 		}
@@ -121,6 +127,7 @@ type clientUpdate struct {
 	FirstParty  *bool    `negatable:"" help:"First-party app: users are not asked for consent."`
 	Manages     *bool    `negatable:"" help:"Trusted management app, such as your own dashboard: the keys, apps and members that it adds remain after its access ends."`
 	Verified    *bool    `negatable:"" help:"Mark the app as verified; the consent page shows it."`
+	authFlags
 }
 
 // Run changes the settings that were given.
@@ -146,6 +153,9 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 		replaceIf(&spec.RedirectURIs, c.RedirectURI)
 		replaceIf(&spec.Resources, c.Resource)
 		replaceIf(&spec.Grants, c.Grant)
+		if err := c.apply(a, &spec); err != nil {
+			return err
+		}
 		_, err = s.management.UpdateClient(ctx, management.CLI(""), c.ID, spec)
 		return invalid(err)
 	})
@@ -300,6 +310,14 @@ var flagOfField = map[string]string{
 	"addresses":     "--address",
 }
 
+// flagOf returns the flag that sets a field, or its name if it has no flag.
+func flagOf(field string) string {
+	if slices.Contains(authFields, field) {
+		return "--" + strings.ReplaceAll(field, "_", "-")
+	}
+	return cmp.Or(flagOfField[field], field)
+}
+
 // invalid turns refusals and invalid fields into a usageError that names the flags, and returns other errors unchanged.
 func invalid(err error) error {
 	var forbidden *management.Forbidden
@@ -315,7 +333,7 @@ func invalid(err error) error {
 		if !errors.As(one, &wrong) {
 			return err
 		}
-		lines = append(lines, wrong.English(cmp.Or(flagOfField[wrong.Field], wrong.Field)))
+		lines = append(lines, wrong.English(flagOf(wrong.Field)))
 	}
 	return usageError{errors.New(strings.Join(lines, "\n"))}
 }

@@ -19,6 +19,7 @@ import (
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/fetch"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
@@ -107,7 +108,9 @@ func newServer(
 		Keyring: keyring,
 		Limiter: limiter,
 	})
+	fetcher := fetch.New(c.Fetch)
 	manager := management.New(management.Config{
+		CheckURL:         fetcher.CheckURL,
 		Issuer:           c.Issuer,
 		Store:            store,
 		Catalog:          offered,
@@ -135,6 +138,8 @@ func newServer(
 		Tokens:          c.TokenLimits,
 		Limiter:         limiter,
 		ClientAddress:   address,
+		Fetcher:         fetcher,
+		DPoPNonces:      c.DPoPNonces,
 	})
 	providers, err := c.NewProviders(func() time.Time { return store.Now().Time() })
 	if err != nil {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"doorward/management"
@@ -33,6 +34,15 @@ type App struct {
 	CreatedAt      Moment      `json:"createdAt"`
 	CreatedBy      *string     `json:"createdBy" doc:"ID of a user; null: created with the CLI or a key."`
 	ChangedAt      Moment      `json:"changedAt"`
+	// These have the names of the standards that define them, and fapi and token_endpoint_audience follow them.
+	AuthMethod         *string `json:"token_endpoint_auth_method" enum:"client_secret_basic,client_secret_post,private_key_jwt,none" doc:"How it authenticates (RFC 7591). none: it is public. null: with its secret, by HTTP Basic or in the body."`
+	AuthAlgorithm      *string `json:"token_endpoint_auth_signing_alg" enum:"ES256,PS256,EdDSA,Ed25519,RS256" doc:"The only algorithm of its assertions (RFC 7591). null: any of these."`
+	JWKS               *KeySet `json:"jwks" doc:"Its public keys (RFC 7591)."`
+	JWKSURI            *string `json:"jwks_uri" doc:"Where it publishes its keys in place of jwks (RFC 7591)."`
+	PushedRequestsOnly bool    `json:"require_pushed_authorization_requests" doc:"Authorization requests must be pushed (RFC 9126)."`
+	DPoPBound          bool    `json:"dpop_bound_access_tokens" doc:"Every access token is bound to a DPoP key (RFC 9449)."`
+	FAPI               bool    `json:"fapi" doc:"It follows the FAPI 2.0 Security Profile."`
+	Audience           bool    `json:"token_endpoint_audience" doc:"The URL of the token endpoint is accepted as the audience of its assertions."`
 }
 
 // AppSecret describes a client secret without showing it.
@@ -55,6 +65,15 @@ type NewApp struct {
 	PKCEOptional bool     `json:"pkceOptional,omitempty" doc:"Accept authorization requests without PKCE. Administrators only."`
 	FirstParty   bool     `json:"firstParty,omitempty" doc:"Do not ask users for consent. Administrators only."`
 	Manages      bool     `json:"manages,omitempty" doc:"Its access tokens can create keys, apps and other objects that outlive them. Administrators only."`
+
+	AuthMethod         string `json:"token_endpoint_auth_method,omitempty" enum:"client_secret_basic,client_secret_post,private_key_jwt,none" doc:"How it authenticates (RFC 7591). private_key_jwt: with jwks or jwks_uri; the app gets no secret. none: the app is public. Defaults to its secret, by HTTP Basic or in the body."`
+	AuthAlgorithm      string `json:"token_endpoint_auth_signing_alg,omitempty" enum:"ES256,PS256,EdDSA,Ed25519,RS256" doc:"The only algorithm of its assertions (RFC 7591). Defaults to any of these."`
+	JWKS               KeySet `json:"jwks,omitempty" doc:"Its public keys (RFC 7591), at most 16 KiB."`
+	JWKSURI            string `json:"jwks_uri,omitempty" doc:"The https URL at which it publishes its keys, in place of jwks (RFC 7591)."`
+	PushedRequestsOnly *bool  `json:"require_pushed_authorization_requests,omitempty" doc:"Accept only pushed authorization requests (RFC 9126)."`
+	DPoPBound          *bool  `json:"dpop_bound_access_tokens,omitempty" doc:"Bind every access token to a DPoP key (RFC 9449)."`
+	FAPI               bool   `json:"fapi,omitempty" doc:"Require what the FAPI 2.0 Security Profile requires of it; needs private_key_jwt, and sets require_pushed_authorization_requests and dpop_bound_access_tokens."`
+	Audience           bool   `json:"token_endpoint_audience,omitempty" doc:"Accept the URL of the token endpoint as the audience of its assertions. Administrators only; not with fapi."`
 }
 
 // AppChange is the request to update an app.
@@ -69,7 +88,37 @@ type AppChange struct {
 	FirstParty   *bool          `json:"firstParty,omitempty" doc:"Administrators only."`
 	Manages      *bool          `json:"manages,omitempty" doc:"Administrators only."`
 	Disabled     *bool          `json:"disabled,omitempty" doc:"true: neither the app nor its tokens work until it is enabled, which needs the authority that disabled it, or a higher one."`
+
+	AuthMethod         Change[string] `json:"token_endpoint_auth_method,omitzero" doc:"client_secret_basic, client_secret_post or private_key_jwt, which deletes its secrets. After a change back, rotate the secret to get one. null: the secret, by HTTP Basic or in the body."`
+	AuthAlgorithm      Change[string] `json:"token_endpoint_auth_signing_alg,omitzero" doc:"ES256, PS256, EdDSA, Ed25519 or RS256. null: any of these."`
+	JWKS               Change[KeySet] `json:"jwks,omitzero" doc:"Replaces its public keys. null: none."`
+	JWKSURI            Change[string] `json:"jwks_uri,omitzero" doc:"null: none."`
+	PushedRequestsOnly *bool          `json:"require_pushed_authorization_requests,omitempty"`
+	DPoPBound          *bool          `json:"dpop_bound_access_tokens,omitempty"`
+	FAPI               *bool          `json:"fapi,omitempty" doc:"true: sets require_pushed_authorization_requests and dpop_bound_access_tokens. false: leaves these two as they are."`
+	Audience           *bool          `json:"token_endpoint_audience,omitempty" doc:"Administrators only."`
 }
+
+// KeySet is a JWK set (RFC 7517, section 5), as it was sent.
+type KeySet string
+
+// MarshalJSON implements json.Marshaler.
+func (k KeySet) MarshalJSON() ([]byte, error) { return []byte(k), nil }
+
+// UnmarshalJSON implements json.Unmarshaler. Management checks what is in the object.
+func (k *KeySet) UnmarshalJSON(text []byte) error {
+	switch {
+	case string(text) == "null":
+		*k = ""
+	case text[0] != '{':
+		return errKeySet
+	default:
+		*k = KeySet(text)
+	}
+	return nil
+}
+
+var errKeySet = errors.New("not a JSON object")
 
 func (a *API) apps() []operation {
 	with := func(o operation) operation {
@@ -178,6 +227,17 @@ func (c *call) showApp(x *storage.Client) App {
 		CreatedAt:      Moment(x.CreatedAt),
 		CreatedBy:      stringOrNil(x.CreatedBy),
 		ChangedAt:      Moment(x.ChangedAt),
+
+		AuthMethod:         stringOrNil(management.AuthMethodOf(x)),
+		AuthAlgorithm:      stringOrNil(x.AuthAlgorithm),
+		JWKSURI:            stringOrNil(x.JWKSURI),
+		PushedRequestsOnly: x.PushedRequestsOnly,
+		DPoPBound:          x.DPoPBound,
+		FAPI:               x.FAPI,
+		Audience:           x.TokenEndpointAudience,
+	}
+	if x.JWKS != "" {
+		shown.JWKS = ptr(KeySet(x.JWKS))
 	}
 	for _, secret := range x.Secrets {
 		shown.Secrets = append(shown.Secrets, AppSecret{
@@ -218,7 +278,16 @@ func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App,
 		WorkspaceID:   c.by.WorkspaceID,
 		CreatedBy:     c.by.UserID,
 		Administrator: c.administrator(),
+
+		AuthMethod:            in.AuthMethod,
+		AuthAlgorithm:         in.AuthAlgorithm,
+		JWKS:                  string(in.JWKS),
+		JWKSURI:               in.JWKSURI,
+		TokenEndpointAudience: in.Audience,
+		FAPI:                  in.FAPI,
 	}
+	p.SetPushedRequestsOnly(in.PushedRequestsOnly)
+	p.SetDPoPBound(in.DPoPBound)
 	if len(p.Resources) == 0 && c.principal != nil {
 		p.Resources = []string{c.principal.Audience}
 	}
@@ -262,8 +331,10 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	}
 	p := management.SpecOf(x)
 	p.Administrator = c.administrator()
-	if !p.Administrator && (in.PKCEOptional != nil || in.FirstParty != nil || in.Manages != nil) {
-		return App{}, badRequest("Only administrators can set pkceOptional, firstParty and manages; leave them out.")
+	if !p.Administrator &&
+		(in.PKCEOptional != nil || in.FirstParty != nil || in.Manages != nil || in.Audience != nil) {
+		return App{}, badRequest("Only administrators can set pkceOptional, firstParty, manages and " +
+			"token_endpoint_audience; leave them out.")
 	}
 	set(&p.Name, in.Name)
 	set(&p.Site, in.Site.pointer())
@@ -274,6 +345,16 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	set(&p.PKCEOptional, in.PKCEOptional)
 	set(&p.FirstParty, in.FirstParty)
 	set(&p.Manages, in.Manages)
+	set(&p.AuthMethod, in.AuthMethod.pointer())
+	set(&p.AuthAlgorithm, in.AuthAlgorithm.pointer())
+	if in.JWKS.Set {
+		p.JWKS = string(in.JWKS.Value)
+	}
+	set(&p.JWKSURI, in.JWKSURI.pointer())
+	set(&p.FAPI, in.FAPI)
+	set(&p.TokenEndpointAudience, in.Audience)
+	p.SetPushedRequestsOnly(in.PushedRequestsOnly)
+	p.SetDPoPBound(in.DPoPBound)
 	if in.changesApp() {
 		if x, err = a.management.UpdateClient(ctx, c.by, x.ID, p); err != nil {
 			return App{}, err
@@ -302,7 +383,9 @@ func (in *AppChange) changesApp() bool {
 		rest.Resources != nil ||
 		rest.PKCEOptional != nil ||
 		rest.FirstParty != nil ||
-		rest.Manages != nil
+		rest.Manages != nil ||
+		rest.AuthMethod.Set || rest.AuthAlgorithm.Set || rest.JWKS.Set || rest.JWKSURI.Set ||
+		rest.PushedRequestsOnly != nil || rest.DPoPBound != nil || rest.FAPI != nil || rest.Audience != nil
 }
 
 // set sets a value if the request has one.

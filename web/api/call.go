@@ -43,7 +43,7 @@ func (a *API) serve(w http.ResponseWriter, r *http.Request, o *operation) {
 		refusal := asRefusal(err)
 		oauth.LogFieldsOf(r.Context()).Cause = refusal
 		shape := a.shapeOf(r, c.principal)
-		shape.Write(w, refusal)
+		shape.Write(w, refusal.For(r.Header))
 		reply.status, _ = shape.Body(refusal)
 		if oauth.CallerGone(r.Context(), err) {
 			reply.status = gateway.StatusCallerGone
@@ -112,11 +112,15 @@ func (c *call) authenticate(ctx context.Context) error {
 		Slug:          c.r.PathValue("slug"),
 		OwnTokensOnly: !c.op.whoAmI,
 		Cost:          1,
+		Origin:        c.oauth.OriginOf(ctx),
+		Method:        c.r.Method,
+		Path:          c.r.URL.EscapedPath(),
 	}
 	admission := c.gateway.Admit(ctx, options, c.r.Header, c.address(c.r))
 	c.principal, c.taken, c.reason = admission.Principal, admission.Taken, admission.Reason
 	c.unknown = admission.UnknownWorkspace
 	gateway.RateHeaders(c.w.Header(), c.taken)
+	c.gateway.OfferNonce(c.w.Header(), c.r.Header)
 	if admission.Refusal != nil {
 		return admission.Refusal
 	}

@@ -109,6 +109,12 @@ func documentedTypes() openapi.Types {
 				"description": "A list of scopes, or an object that lists actions by object.",
 				"oneOf":       []openapi.Object{list, {"type": "object", "additionalProperties": list}},
 			},
+			reflect.TypeFor[KeySet](): {
+				"description": "A JWK set with public keys (RFC 7517, section 5). Other members are ignored.",
+				"type":        "object",
+				"properties":  openapi.Object{"keys": openapi.Object{"type": "array", "items": openapi.Object{"type": "object"}}},
+				"required":    []string{"keys"},
+			},
 		},
 		Inner: func(t reflect.Type) (reflect.Type, bool) {
 			if !isChange(t) {

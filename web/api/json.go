@@ -296,6 +296,8 @@ func kindOf(t reflect.Type) string {
 	switch t {
 	case reflect.TypeFor[Scopes]():
 		return "a list of strings, or an object of lists of strings without duplicate names"
+	case reflect.TypeFor[KeySet]():
+		return "a JSON object"
 	case reflect.TypeFor[Moment]():
 		return "a time such as 2030-12-31T23:59:59Z"
 	}

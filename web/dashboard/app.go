@@ -95,6 +95,10 @@ func (s *Apps) showApp(
 	view.IntrospectURL = issuer + "/oauth/introspect"
 	view.MetadataURL = issuer + "/.well-known/oauth-authorization-server"
 	view.NeedPassword = s.AsksPassword(at.v)
+	view.SavedAuthMethod = c.AuthMethod
+	for _, k := range management.ClientKeys(c.JWKS) {
+		view.SavedKeys = append(view.SavedKeys, templates.AppKey{Name: k.Name(), Algorithms: k.Algorithms})
+	}
 	if view.Disabled = !c.DisabledAt.IsZero(); view.Disabled {
 		view.Why = management.WhoDisabled(&c)
 		view.WhyNotResume = page.WhyNotResume(at.by.MayEnable(&c, management.ChangeAndEnable))
@@ -148,9 +152,37 @@ func (s *Apps) Update(w http.ResponseWriter, r *http.Request, at appPlace) error
 		before = c
 		p.Public, p.ResourceServer = c.Public, c.ResourceServer
 		p.Grants = grantTypes(c, r.PostForm.Get("refresh") != "")
+		keepAuthentication(&p, c)
 		if c.ResourceServer {
 			p.RedirectURIs, p.Scopes = nil, nil
 		}
+		_, err := s.management.UpdateClient(ctx, at.by, c.ID, p)
+		return err
+	})
+	if faults := page.FieldErrors(err); faults != nil {
+		view := templates.AppView{Page: s.NewPage(at.v, at.section), AppFields: s.fields(r.Context(), at.v, p, kindOf(before))}
+		view.Errors = faults
+		return s.showApp(w, r, http.StatusBadRequest, at, before, base, view)
+	}
+	return s.changed(w, r, at.v, base, locale.New("Saved."), err)
+}
+
+// keepAuthentication sets the fields of p that UpdateAuthentication changes to what they are.
+func keepAuthentication(p *management.ClientSpec, c storage.Client) {
+	is := management.SpecOf(c)
+	p.AuthMethod, p.AuthAlgorithm, p.JWKS, p.JWKSURI = is.AuthMethod, is.AuthAlgorithm, is.JWKS, is.JWKSURI
+	p.TokenEndpointAudience, p.PushedRequestsOnly = is.TokenEndpointAudience, is.PushedRequestsOnly
+	p.DPoPBound, p.FAPI = is.DPoPBound, is.FAPI
+}
+
+// UpdateAuthentication serves POST …/apps/{id}/authentication: how the app authenticates, and what it must send.
+func (s *Apps) UpdateAuthentication(w http.ResponseWriter, r *http.Request, at appPlace) error {
+	var before storage.Client
+	var p management.ClientSpec
+	base, err := s.change(r, &at, func(ctx context.Context, c storage.Client) error {
+		before, p = c, management.SpecOf(c)
+		p.Administrator = at.v.User.Admin
+		typeAuthentication(r, at.v, &p, kindOf(c))
 		_, err := s.management.UpdateClient(ctx, at.by, c.ID, p)
 		return err
 	})

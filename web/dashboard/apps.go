@@ -153,6 +153,14 @@ func (s *Apps) fields(ctx context.Context, v *page.Visitor, p management.ClientS
 		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
 		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.User.Admin,
 		FirstParty: p.FirstParty, Manages: p.Manages, PKCEOptional: p.PKCEOptional, Verified: p.Verified,
+		AppAuthentication: templates.AppAuthentication{
+			AuthMethod: p.AuthMethod, AuthAlgorithm: p.AuthAlgorithm, AuthAlgorithms: management.AuthAlgorithms,
+			JWKS: p.JWKS, JWKSURI: p.JWKSURI, PushedRequestsOnly: p.PushedRequestsOnly, DPoPBound: p.DPoPBound,
+			FAPI: p.FAPI, FAPIMeans: management.FAPIMeans(), Audience: p.TokenEndpointAudience,
+		},
+	}
+	if management.HoldsPrivateKey(f.JWKS) {
+		f.JWKS = "" // a page does not repeat it
 	}
 	for i, res := range s.catalog.Resources() {
 		choice := templates.ResourceChoice{
@@ -203,6 +211,30 @@ func typed(r *http.Request, v *page.Visitor) (p management.ClientSpec, kind stri
 	return p, kind
 }
 
+// typeAuthentication reads the fields for how an app of a type authenticates into p. Fields that an app of this type
+// does not have, and for all but administrators the one for these, stay as they are.
+func typeAuthentication(r *http.Request, v *page.Visitor, p *management.ClientSpec, kind string) {
+	form := r.PostForm
+	has := func(name string) bool { return form.Get(name) != "" }
+	if kind != templates.KindResourceServer {
+		p.DPoPBound = has("dpop_bound_access_tokens")
+		if kind != templates.KindService {
+			p.PushedRequestsOnly = has("require_pushed_authorization_requests")
+		}
+	}
+	if kind == templates.KindPublic {
+		return
+	}
+	p.AuthMethod, p.AuthAlgorithm = form.Get("token_endpoint_auth_method"), form.Get("token_endpoint_auth_signing_alg")
+	p.JWKS, p.JWKSURI = form.Get("jwks"), form.Get("jwks_uri")
+	if kind != templates.KindResourceServer {
+		p.FAPI = has("fapi")
+	}
+	if v.User.Admin {
+		p.TokenEndpointAudience = has("token_endpoint_audience")
+	}
+}
+
 // FormPage serves GET …/apps/new.
 func (s *Apps) FormPage(w http.ResponseWriter, r *http.Request, at appPlace) error {
 	view := templates.AppFormView{
@@ -216,6 +248,7 @@ func (s *Apps) FormPage(w http.ResponseWriter, r *http.Request, at appPlace) err
 // Create serves POST …/apps. It redirects to a page that shows the secret, once, and is not cached by the browser.
 func (s *Apps) Create(w http.ResponseWriter, r *http.Request, at appPlace) error {
 	p, kind := typed(r, at.v)
+	typeAuthentication(r, at.v, &p, kind)
 	v, fault, status, err := s.StepUp(w, r, at.v, r.PostForm.Get("password"))
 	if err != nil {
 		return err
@@ -250,9 +283,12 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, at appPlace) error
 	if err != nil {
 		return err
 	}
-	if kind != templates.KindPublic {
+	notice := locale.New("The app is registered. It is public, so it has no secret.")
+	switch {
+	case p.AuthMethod == management.AuthPrivateKey:
+		notice = locale.New("The app is registered. It authenticates with its private key, so it has no secret.")
+	case kind != templates.KindPublic:
 		return page.Redirect(w, at.base+"/shown?view="+view)
 	}
-	return s.RedirectWithNotice(w, r, v, at.base+"/"+x.ID,
-		locale.New("The app is registered. It is public, so it has no secret."))
+	return s.RedirectWithNotice(w, r, v, at.base+"/"+x.ID, notice)
 }

@@ -120,7 +120,15 @@ var fieldLabels = map[string]locale.Text{
 	"note": locale.New("The note"), "environment": locale.New("The environment"), "expires": locale.New("The expiry"),
 	"role": locale.New("The role"), "plan": locale.New("The plan"), "rate limit": locale.New("The rate limit"),
 	"addresses": locale.New("The allowed IP addresses:"), "key": locale.New("The key"), "slug": locale.New("The slug"),
-	"email": locale.New("This address"), "workspace": locale.New("The workspace"), "user": locale.New("The user"),
+	"token_endpoint_auth_method":            locale.New("The method of authentication"),
+	"token_endpoint_auth_signing_alg":       locale.New("The signature algorithm"),
+	"jwks":                                  locale.New("The set of public keys"),
+	"jwks_uri":                              locale.New("The URL of the public keys"),
+	"require_pushed_authorization_requests": locale.New("The requirement of pushed requests"),
+	"dpop_bound_access_tokens":              locale.New("The binding of access tokens"),
+	"fapi":                                  locale.New("The FAPI 2.0 Security Profile"),
+	"token_endpoint_audience":               locale.New("The token URL as audience"),
+	"email":                                 locale.New("This address"), "workspace": locale.New("The workspace"), "user": locale.New("The user"),
 }
 
 // withStop ends a sentence with a full stop, unless it has one.

@@ -19,6 +19,7 @@ import (
 	"doorward/locale"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/dpop"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/web/gateway"
@@ -75,6 +76,8 @@ type authPage struct {
 	Challenge                         string
 	TokenHere, RevokeHere             bool // the endpoint is on the API's host too
 	AuthorizeURL, TokenAnswer, WhoAmI string
+	TokenType                         string
+	DPoP                              bool // access tokens must be bound to a key
 	AccessLifetime, CodeLifetime      string
 	RefreshLifetime, RefreshAbsolute  string
 	MetadataURL                       string
@@ -302,6 +305,10 @@ func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 		query += "&resource=" + url.QueryEscape(r.ID)
 	}
 	p.AuthorizeURL = c.Issuer + "/oauth/authorize?" + query
+	p.TokenType, p.DPoP = "Bearer", r.RequireDPoP
+	if p.DPoP {
+		p.TokenType = dpop.Scheme
+	}
 	access := bearer.PrefixAccessToken + "…"
 	if p.JWT {
 		access = "eyJ…"
@@ -309,7 +316,7 @@ func (p *authPage) documentOAuth(c config.Config, r config.Resource) {
 	p.TokenAnswer = fmt.Sprintf(
 		"{\n  %q: %q,\n  %q: %q,\n  %q: %d,\n  %q: %q,\n  %q: %q\n}",
 		"access_token", access,
-		"token_type", "Bearer",
+		"token_type", p.TokenType,
 		"expires_in", c.Lifetimes.Access/time.Second,
 		"refresh_token", bearer.PrefixRefreshToken+"…",
 		"scope", scope,

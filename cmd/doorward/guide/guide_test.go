@@ -39,3 +39,27 @@ func TestDocsChooseARequestThatAKeyMaySend(t *testing.T) {
 		}
 	}
 }
+
+// TestDocsOfAnAPIThatNeedsProofs checks that the page of an API whose access tokens must be bound to a key says so.
+func TestDocsOfAnAPIThatNeedsProofs(t *testing.T) {
+	for setting, want := range map[string]bool{"required": true, "optional": false} {
+		file := filepath.Join(t.TempDir(), "c.yaml")
+		text := "resources:\n- id: https://a.example\n  hosts: [a.example]\n  dpop: " + setting + "\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(file, nil, func(string) string { return "" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := Page(c, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range []string{"must be bound to a key", "Authorization: DPoP $ACCESS_TOKEN", `"token_type": "DPoP"`} {
+			if strings.Contains(page, part) != want {
+				t.Errorf("dpop: %s: the page has %q: %v, want %v", setting, part, !want, want)
+			}
+		}
+	}
+}

@@ -1,11 +1,13 @@
 package show
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"time"
 
+	"doorward/management"
 	"doorward/storage"
 )
 
@@ -32,6 +34,15 @@ type Client struct {
 	WorkspaceID       string    `json:"workspace_id,omitempty"`
 	CreatedAt         time.Time `json:"created_at"`
 	Secrets           []Secret  `json:"secrets,omitempty"`
+	// AuthMethod is left out for an app that may use its secret by HTTP Basic or in the body.
+	AuthMethod         string          `json:"token_endpoint_auth_method,omitempty"`
+	AuthAlgorithm      string          `json:"token_endpoint_auth_signing_alg,omitempty"`
+	JWKS               json.RawMessage `json:"jwks,omitempty"`
+	JWKSURI            string          `json:"jwks_uri,omitempty"`
+	PushedRequestsOnly bool            `json:"require_pushed_authorization_requests"`
+	DPoPBound          bool            `json:"dpop_bound_access_tokens"`
+	FAPI               bool            `json:"fapi"`
+	Audience           bool            `json:"token_endpoint_audience"`
 }
 
 // Secret identifies a client secret without showing it.
@@ -62,6 +73,15 @@ func NewClient(c storage.Client, secret string) Client {
 		DisabledBy:     c.DisabledBy,
 		WorkspaceID:    c.WorkspaceID,
 		CreatedAt:      Seconds(c.CreatedAt),
+
+		AuthMethod:         management.AuthMethodOf(&c),
+		AuthAlgorithm:      c.AuthAlgorithm,
+		JWKS:               json.RawMessage(c.JWKS),
+		JWKSURI:            c.JWKSURI,
+		PushedRequestsOnly: c.PushedRequestsOnly,
+		DPoPBound:          c.DPoPBound,
+		FAPI:               c.FAPI,
+		Audience:           c.TokenEndpointAudience,
 	}
 	if c.PKCEOptional {
 		row.PKCE = "optional"
@@ -125,6 +145,7 @@ func (c Client) Write(w io.Writer) {
 		f.add("registered by", "the operator")
 	}
 	yes("manages", c.Manages)
+	c.addAuthentication(&f)
 	f.add("state", c.stateInWords())
 	f.addTime("created", &c.CreatedAt)
 	for _, x := range c.Secrets {
@@ -135,8 +156,41 @@ func (c Client) Write(w io.Writer) {
 		f.add("secret", "…"+x.Tail+", created "+x.CreatedAt.Format(time.RFC3339)+until)
 	}
 	Table(w, f...)
+	if c.FAPI {
+		_, _ = fmt.Fprintln(w, "\nWhat fapi means:")
+		for _, text := range management.FAPIMeans() {
+			_, _ = fmt.Fprintln(w, "- "+text.String())
+		}
+	}
 	if c.ClientSecret != "" {
 		_, _ = fmt.Fprintln(w, "\nThe secret is not shown again.")
+	}
+}
+
+// addAuthentication adds how the app authenticates and what it must send.
+func (c Client) addAuthentication(f *fields) {
+	method := c.AuthMethod
+	if method == "" {
+		method = management.AuthSecretBasic + " or " + management.AuthSecretPost
+	}
+	f.add("token_endpoint_auth_method", method)
+	f.add("token_endpoint_auth_signing_alg", c.AuthAlgorithm)
+	for _, k := range management.ClientKeys(string(c.JWKS)) {
+		f.add("jwks", k.Name()+", for "+strings.Join(k.Algorithms, " or "))
+	}
+	f.add("jwks_uri", c.JWKSURI)
+	for _, x := range []struct {
+		name string
+		is   bool
+	}{
+		{"require_pushed_authorization_requests", c.PushedRequestsOnly},
+		{"dpop_bound_access_tokens", c.DPoPBound},
+		{"fapi", c.FAPI},
+		{"token_endpoint_audience", c.Audience},
+	} {
+		if x.is {
+			f.add(x.name, "yes")
+		}
 	}
 }
 

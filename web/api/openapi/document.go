@@ -81,7 +81,7 @@ func Write(c Config) []byte {
 			"license": Object{"name": "Apache 2.0", "identifier": "Apache-2.0"},
 		},
 		"servers":  []Object{{"url": c.Issuer}},
-		"security": []Object{{"bearer": []string{}}, {"session": []string{}}},
+		"security": []Object{{"bearer": []string{}}, {"dpop": []string{}}, {"session": []string{}}},
 		"tags": []Object{
 			{"name": "Who am I", "description": "Permissions and owner of a credential."},
 			{"name": "API keys", "description": "Credentials of a workspace."},
@@ -116,6 +116,12 @@ func securitySchemes(cookie string) Object {
 			"scheme": "bearer",
 			"description": "An API key, personal access token or access token. Everything except Who am I " +
 				"needs the permission admin.",
+		},
+		"dpop": Object{
+			"type":   "http",
+			"scheme": "DPoP",
+			"description": "An access token that is bound to a key, with a proof in the header DPoP for each request (RFC " +
+				"9449).",
 		},
 		"session": Object{
 			"type": "apiKey",
