@@ -13,6 +13,7 @@ import (
 
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/dpop"
 	"doorward/storage"
 )
 
@@ -36,6 +37,9 @@ type exchange struct {
 	expiresAt  storage.Time
 	expiresIn  time.Duration
 	signer     *bearer.Signer // of the access token; nil: it is opaque
+	proof      *dpop.Proof    // token: the DPoP proof of the request; nil: there is none
+	once       *once          // token: what counts once
+	dpopKeyOf  string         // authorize: the key that the code is bound to (dpop_jkt)
 	workspace  storage.Workspace
 	role       string // in the workspace; empty without a user
 }
@@ -73,6 +77,7 @@ var errRaced = errors.New("used by another request")
 // adapter is fosite's storage. It does not implement fosite's storage.Transactional: issue and Approve wrap each
 // response in one transaction, and writes that must survive a refusal run outside it.
 type adapter struct {
+	server    *Server
 	store     *storage.Store
 	catalog   *catalog.Catalog
 	lifetimes Lifetimes
@@ -87,10 +92,10 @@ func (a adapter) GetClient(ctx context.Context, id string) (fosite.Client, error
 	return x.fositeClient(), nil
 }
 
-// ClientAssertionJWTValid implements fosite.ClientManager; readCredentials has refused assertions.
+// ClientAssertionJWTValid implements fosite.ClientManager; authenticate has checked the assertion.
 func (adapter) ClientAssertionJWTValid(context.Context, string) error { return fosite.ErrJTIKnown }
 
-// SetClientAssertionJWT implements fosite.ClientManager; readCredentials has refused assertions.
+// SetClientAssertionJWT implements fosite.ClientManager; authenticate has checked the assertion.
 func (adapter) SetClientAssertionJWT(context.Context, string, time.Time) error {
 	return fosite.ErrJTIKnown
 }
@@ -129,11 +134,7 @@ func (a adapter) narrow(x *exchange, role string) error {
 // CreateAccessTokenSession implements oauth2.AccessTokenStorage.
 func (a adapter) CreateAccessTokenSession(ctx context.Context, signature string, _ fosite.Requester) error {
 	x, _ := exchangeOf(ctx)
-	insert := a.store.InsertAccessToken
-	if x.grant.ID == "" {
-		insert = a.store.InsertOwnAccessToken
-	}
-	return insert(ctx, storage.AccessToken{
+	t := storage.AccessToken{
 		Digest:    []byte(signature),
 		GrantID:   x.grant.ID,
 		ClientID:  x.client.ID,
@@ -141,7 +142,19 @@ func (a adapter) CreateAccessTokenSession(ctx context.Context, signature string,
 		Scopes:    x.scopes,
 		CreatedAt: x.issuedAt,
 		ExpiresAt: x.expiresAt,
-	})
+		DPoPKey:   x.dpopKey(),
+	}
+	switch {
+	case x.grant.ID != "":
+		return a.store.InsertAccessToken(ctx, t)
+	case x.proof != nil || x.once.assertion == nil:
+		return a.store.InsertOwnAccessToken(ctx, t)
+	}
+	err := a.store.InsertOwnAccessTokenOnce(ctx, t, *x.once.assertion)
+	if errors.Is(err, storage.ErrConsumed) {
+		return errAssertionUsed
+	}
+	return err
 }
 
 // GetAccessTokenSession implements oauth2.AccessTokenStorage; no handler in use calls it.
@@ -159,7 +172,9 @@ func (a adapter) RevokeRefreshToken(ctx context.Context, grantID string) error {
 	if x.form.Get("grant_type") == GrantAuthorizationCode {
 		reason = storage.RevokedCodeReuse
 	}
-	x.revocation = a.store.RevokeGrant(ctx, grantID, reason)
+	if grantID == x.grant.ID { // as it always is
+		x.revocation = a.server.revokeReused(ctx, x, reason)
+	}
 	return x.revocation
 }
 
@@ -239,6 +254,7 @@ func (x *exchange) accessToken() bearer.AccessToken {
 		ExpiresAt: x.expiresAt, Scope: strings.Join(x.resource.Effective(x.scopes, x.role, x.grant.ID != ""), " "),
 		WorkspaceID: x.workspace.ID, Workspace: x.workspace.Slug, Role: x.role,
 	}
+	t.DPoPKey = x.dpopKey()
 	if x.grant.ID != "" {
 		t.Subject, t.AuthTime = x.grant.UserID, x.grant.AuthTime
 	}

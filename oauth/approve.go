@@ -47,7 +47,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	}
 	f := a.Flow
 	f.Scopes = scopes
-	x := &exchange{client: a.Client, redirect: a.RedirectURI, challenge: a.Challenge, grant: storage.Grant{
+	x := &exchange{client: a.Client, redirect: a.RedirectURI, challenge: a.Challenge, dpopKeyOf: a.DPoPKey, grant: storage.Grant{
 		ID:          storage.NewID("grant"),
 		ClientID:    a.Client.ID,
 		UserID:      d.UserID,
@@ -88,6 +88,9 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 			if err := s.chargeAnswer(ctx, a, d.UserID); err != nil { // after decide: a form sent twice counts once
 				return err
 			}
+		}
+		if err := s.usePushed(ctx, &a.Flow); err != nil {
+			return err
 		}
 		// Read the role as it is now, not as it was when the page was rendered. If the member is removed at the same
 		// moment, the removal either revokes the grant that is created here or prevents it.
@@ -332,6 +335,9 @@ func (s *Server) Deny(ctx context.Context, a *AuthorizeRequest, userID, choice s
 	response := url.Values{"error": {AccessDenied}, "error_description": {"The resource owner denied the request."}}
 	err := s.store.InTx(storage.System(ctx), func(ctx context.Context) error {
 		if err := s.decide(ctx, a.ID, "denied"); err != nil {
+			return err
+		}
+		if err := s.usePushed(ctx, &a.Flow); err != nil {
 			return err
 		}
 		if err := s.chargeAnswer(ctx, a, userID); err != nil { // after decide: a form sent twice counts once

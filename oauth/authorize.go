@@ -19,6 +19,7 @@ import (
 	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/catalog"
+	"doorward/oauth/dpop"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
 )
@@ -105,6 +106,30 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 		return nil, err
 	}
 	LogFieldsOf(r.Context()).ClientID = client.ID
+	if form.Has("request_uri") && strings.HasPrefix(form.Get("request_uri"), requestURIPrefix) {
+		if len(form["request_uri"]) > 1 {
+			return nil, errRequestURI(errors.New("request_uri appears twice"))
+		}
+		return s.pushedRequest(r.Context(), form.Get("request_uri"), &client)
+	}
+	if client.PushedRequestsOnly {
+		e := pageError(locale.New("The app must send its request in another way. Its developer must push it to the " +
+			"server first (PAR) and send only client_id and request_uri here."))
+		e.Cause = errors.New("the client is registered with require_pushed_authorization_requests")
+		return nil, e
+	}
+	a, err := s.newRequest(form, &client)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.parseVerified(a, form); err != nil {
+		return a, err
+	}
+	return a, s.runFosite(r.Context(), a)
+}
+
+// newRequest begins a request of a client, with what has to be known before any error can be redirected.
+func (s *Server) newRequest(form url.Values, client *storage.Client) (*AuthorizeRequest, error) {
 	uri := form.Get("redirect_uri")
 	if uri == "" && len(client.RedirectURIs) == 1 {
 		uri = client.RedirectURIs[0]
@@ -122,7 +147,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	case !redirecturi.Match(client.RedirectURIs, uri, s.redirectSchemes):
 		return nil, unregistered(uri, client.RedirectURIs)
 	}
-	a := &AuthorizeRequest{Client: client}
+	a := &AuthorizeRequest{Client: *client}
 	a.ID, a.CreatedAt, a.ClientID, a.RedirectURI = NewFlowID(), s.store.Now(), client.ID, uri
 	if values := form["state"]; len(values) > 0 {
 		a.State, a.HasState = values[0], true
@@ -134,10 +159,7 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	if tags := form.Get("ui_locales"); len(tags) <= maxLocales {
 		a.Locales = tags
 	}
-	if err := s.parseVerified(a, form); err != nil {
-		return a, err
-	}
-	return a, s.runFosite(r.Context(), a)
+	return a, nil
 }
 
 // authorizeParameters reads the parameters from the query of a GET or the body of a POST, never from both.
@@ -222,12 +244,16 @@ func (s *Server) parseVerified(a *AuthorizeRequest, form url.Values) error {
 	switch {
 	case len(form["resource"]) > 1:
 		return s.fail(a, InvalidTarget, "Send a single resource parameter; a token is valid for one resource.", nil)
+	case form.Has("authorization_details"):
+		return s.fail(a, InvalidRequest, errAuthorizationDetails.Description, nil)
 	case form.Get("request") != "" && form.Get("request_uri") != "":
 		return s.fail(a, InvalidRequest, "request and request_uri are not supported; send plain parameters.", nil)
 	case form.Has("request"):
 		return s.fail(a, RequestNotSupported, "Request objects are not supported; send plain parameters.", nil)
 	case form.Has("request_uri"):
-		return s.fail(a, RequestURINotSupported, "request_uri is not supported; send plain parameters.", nil)
+		return s.fail(
+			a, RequestURINotSupported, "Only a request_uri of the pushed authorization request endpoint is supported.", nil,
+		)
 	case form.Get("response_type") != "code":
 		return s.fail(a, UnsupportedResponseType, "response_type must be code.", nil)
 	case form.Has("response_mode") && form.Get("response_mode") != "query":
@@ -236,6 +262,9 @@ func (s *Server) parseVerified(a *AuthorizeRequest, form url.Values) error {
 		return s.fail(a, "unauthorized_client", "This client is not registered for the authorization code grant.", nil)
 	}
 	if err := s.parseChallenge(a, form); err != nil {
+		return err
+	}
+	if err := s.parseDPoPKey(a, form); err != nil {
 		return err
 	}
 	var err error
@@ -271,6 +300,23 @@ func (s *Server) parseChallenge(a *AuthorizeRequest, form url.Values) error {
 		)
 	}
 	a.Challenge = challenge
+	return nil
+}
+
+// errAuthorizationDetails refuses rich authorization requests (RFC 9396): to ignore the parameter would grant something
+// else than the client asked for.
+var errAuthorizationDetails = badRequest("authorization_details is not supported; request scopes.")
+
+// parseDPoPKey reads the thumbprint of the key that the code is to be bound to (RFC 9449, section 10).
+func (s *Server) parseDPoPKey(a *AuthorizeRequest, form url.Values) error {
+	if !form.Has("dpop_jkt") {
+		return nil
+	}
+	if a.DPoPKey = form.Get("dpop_jkt"); !dpop.IsThumbprint(a.DPoPKey) {
+		return s.fail(
+			a, InvalidRequest, "dpop_jkt must be the base64url SHA-256 thumbprint of a key (RFC 7638): 43 characters.", nil,
+		)
+	}
 	return nil
 }
 

@@ -5,11 +5,13 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth/bearer"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -17,11 +19,12 @@ import (
 
 const basicChallenge = `Basic realm="doorward", charset="UTF-8"`
 
-// credentials are the client id and secret that a request presents, not yet checked.
+// credentials are what a request presents to authenticate its client, not yet checked.
 type credentials struct {
-	id     string
-	secret string
-	basic  bool // in the Authorization header; otherwise in the body
+	id        string
+	secret    string
+	basic     bool       // in the Authorization header; otherwise in the body
+	assertion *assertion // in place of a secret
 }
 
 // readCredentials reads the client's credentials from the Authorization header or from the body, and refuses a request
@@ -33,10 +36,15 @@ func readCredentials(r *http.Request, form url.Values) (credentials, error) {
 		if len(headers) > 0 || c.secret != "" {
 			return c, badRequest("The request uses more than one method of client authentication; use one.")
 		}
-		return c, &Error{
-			Code:        InvalidClient,
-			Description: "Client assertions are not supported; use client_secret_basic or client_secret_post.",
+		a, err := readAssertion(form)
+		if err != nil {
+			return c, err
 		}
+		if c.id != "" && c.id != a.subject {
+			return c, assertionRefused(errors.New("client_id differs from sub of the assertion"))
+		}
+		c.id, c.assertion = a.subject, a
+		return c, nil
 	}
 	if len(headers) == 0 {
 		return c, nil
@@ -93,66 +101,130 @@ var errClientDisabled = errors.New("the client, or what it depends on, is disabl
 // wrong secret.
 var noDigest = make([]byte, 32)
 
-// authenticate finds the client of a request and checks its secret. A public client has no secret and sends its
-// client_id in the body. The error is the same whether the client is unknown, disabled, or its secret is wrong.
+// authenticated is a client that has proven to be the sender of a request.
+type authenticated struct {
+	storage.Client
+	// assertion is the proof, if it was one that counts once. The caller has to record its use: see once.
+	assertion *storage.UsedAssertion
+}
+
+// authenticate finds the client of a request and checks its secret or its assertion. A public client has neither, and
+// sends its client_id in the body. The error is the same whether the client is unknown, disabled, or its proof is wrong.
 //
 // Only failures are counted and limited: a right secret is accepted after any number of failures from its address.
 // Secrets are too long to be guessed at any rate, and checking one costs only a hash, so nothing is gained by a
 // lockout.
-func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (storage.Client, error) {
+func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (authenticated, error) {
 	c, err := readCredentials(r, form)
 	if err != nil {
-		return storage.Client{}, err
+		return authenticated{}, err
+	}
+	if c.id == "" && c.assertion != nil {
+		return authenticated{}, assertionRefused(errors.New("sub of the assertion is missing"))
 	}
 	if c.id == "" {
-		return storage.Client{}, &Error{Code: InvalidClient, Description: "The client must authenticate: send " +
-			"client_id and client_secret by HTTP Basic or in the body."}
+		return authenticated{}, &Error{Code: InvalidClient, Description: "The client must authenticate: send " +
+			"client_id and client_secret by HTTP Basic or in the body, or a client_assertion."}
 	}
 	begin := time.Now()
-	known, cached := s.clients.cached(c.id)
-	client, err := enabled(known)
+	client, cached := s.clients.cached(c.id)
+	err = usable(&client)
 	if !cached {
-		client, err = s.clients.read(ctx, c.id)
+		client, err = s.clients.load(ctx, c.id)
 	}
-	secretID, fits := c.fit(client, err == nil, s.store.Now())
-	if !fits && cached {
-		// Read past the cache: another process may have just created the secret. An unknown client costs as many look-ups, so
-		// that the time reveals nothing.
-		client, err = s.clients.read(ctx, c.id)
-		secretID, fits = c.fit(client, err == nil, s.store.Now())
+	proven, why := s.prove(ctx, &c, &client, err == nil)
+	if why != nil && cached {
+		// Read past the cache: another process may have just created the secret, or registered the key. An unknown client
+		// costs as many look-ups, so that the time reveals nothing.
+		client, err = s.clients.load(ctx, c.id)
+		proven, why = s.prove(ctx, &c, &client, err == nil)
 	}
-	if fits {
-		if secretID != "" {
-			s.store.TouchSecret(secretID)
-		}
+	if why == nil {
 		LogFieldsOf(ctx).ClientID = client.ID
 		storage.ActorOf(ctx).ClientID = client.ID
-		return client, nil
+		return proven, nil
 	}
 	LogFieldsOf(ctx).RecordClient(c.id)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return storage.Client{}, err
+		return authenticated{}, err
+	}
+	if callerGone := ctx.Err(); callerGone != nil {
+		return authenticated{}, callerGone
 	}
 	delayNegative(ctx, begin)
-	refused := &Error{Code: InvalidClient, Description: clientRefused, Cause: s.whyNot(c, client, err == nil)}
-	if ok, wait := s.failures.Fail(c.id, s.address(r)); !ok {
-		limited := tooManyFailures(wait)
-		limited.Cause = refused.Cause
-		return storage.Client{}, limited
+	if err != nil {
+		_, known := s.clients.cached(c.id)
+		why = whyUnknown(c.id, known)
 	}
-	return storage.Client{}, refused
+	refused := &Error{Code: InvalidClient, Description: clientRefused, Cause: why}
+	if c.assertion != nil {
+		refused = assertionRefused(why)
+	}
+	return authenticated{}, s.countFailure(r, c.id, refused)
 }
 
-// whyNot explains, for the log, why the credentials were refused.
-func (s *Server) whyNot(c credentials, client storage.Client, found bool) error {
-	switch {
-	case !found && !storage.IsID("app", c.id):
-		return errors.New("the client id does not have the form of this server's client ids")
-	case !found:
-		if _, cached := s.clients.cached(c.id); cached {
-			return errClientDisabled
+// countFailure counts a failed authentication, and returns the error for it.
+func (s *Server) countFailure(r *http.Request, id string, refused *Error) error {
+	if ok, wait := s.failures.Fail(id, s.address(r)); !ok {
+		limited := tooManyFailures(wait)
+		limited.Cause = refused.Cause
+		return limited
+	}
+	return refused
+}
+
+// prove checks the credentials of a client. The error says why they are refused, for the log.
+func (s *Server) prove(
+	ctx context.Context, c *credentials, client *cachedClient, known bool,
+) (authenticated, error) {
+	if c.assertion != nil {
+		if !known {
+			return authenticated{}, storage.ErrNotFound
 		}
-		return errors.New("there is no client with this id")
+		if err := s.checkAssertion(ctx, c.assertion, client); err != nil {
+			return authenticated{}, err
+		}
+		used := c.assertion.used()
+		return authenticated{client.Client, &used}, nil
+	}
+	secretID, fits := c.fit(client.Client, known, s.store.Now())
+	if !fits || !c.methodFits(&client.Client) {
+		return authenticated{}, whyNot(c, &client.Client)
+	}
+	if secretID != "" {
+		s.store.TouchSecret(secretID)
+	}
+	return authenticated{client.Client, nil}, nil
+}
+
+// methodFits reports whether the client may send its secret in this way. One that is registered without a method may
+// use either (RFC 6749, section 2.3.1).
+func (c *credentials) methodFits(client *storage.Client) bool {
+	switch client.AuthMethod {
+	case management.AuthSecretBasic:
+		return c.basic
+	case management.AuthSecretPost:
+		return !c.basic
+	}
+	return client.AuthMethod != management.AuthPrivateKey
+}
+
+// whyUnknown explains, for the log, why a client was not found.
+func whyUnknown(id string, disabled bool) error {
+	switch {
+	case !storage.IsID("app", id):
+		return errors.New("the client id does not have the form of this server's client ids")
+	case disabled:
+		return errClientDisabled
+	}
+	return errors.New("there is no client with this id")
+}
+
+// whyNot explains, for the log, why the credentials of a client were refused.
+func whyNot(c *credentials, client *storage.Client) error {
+	switch {
+	case client.AuthMethod == management.AuthPrivateKey:
+		return errors.New("the client is registered for private_key_jwt, and sends no assertion")
 	case client.Public && c.basic:
 		return errors.New(
 			"the client is public, and the request authenticates it with HTTP Basic; it must send client_id in the " +
@@ -160,6 +232,8 @@ func (s *Server) whyNot(c credentials, client storage.Client, found bool) error 
 		)
 	case client.Public:
 		return errors.New("the client is public, and the request sends a secret; it must send none")
+	case client.AuthMethod == management.AuthSecretBasic && !c.basic, client.AuthMethod == management.AuthSecretPost && c.basic:
+		return fmt.Errorf("the client is registered for %s, and sends its secret in another way", client.AuthMethod)
 	case c.secret == "":
 		return errors.New("the request sends no secret of this confidential client")
 	case !bearer.WellFormed(bearer.PrefixClientSecret, c.secret):

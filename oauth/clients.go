@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/maypok86/otter/v2"
 
+	"doorward/oauth/jwt"
 	"doorward/storage"
 )
 
@@ -14,7 +16,8 @@ import (
 type cachedClient struct {
 	storage.Client
 	usable     bool
-	generation uint64 // before it was read; a change by this process since then invalidates it
+	keys       []jose.JSONWebKey // those in JWKS
+	generation uint64            // before it was read; a change by this process since then invalidates it
 	readAt     storage.ReadTime
 }
 
@@ -56,17 +59,28 @@ func (l *clients) find(ctx context.Context, id string) (storage.Client, error) {
 
 // read is find without the cache.
 func (l *clients) read(ctx context.Context, id string) (storage.Client, error) {
+	c, err := l.load(ctx, id)
+	return c.Client, err
+}
+
+// load is read, with the client's keys.
+func (l *clients) load(ctx context.Context, id string) (cachedClient, error) {
 	if !storage.IsID("app", id) {
-		return storage.Client{}, storage.ErrNotFound
+		return cachedClient{}, storage.ErrNotFound
 	}
 	generation, now := l.store.Generation(), l.store.ReadTime()
-	c, usable, err := l.store.ClientInUse(storage.System(ctx), id)
+	c, inUse, err := l.store.ClientInUse(storage.System(ctx), id)
 	if err != nil {
-		return storage.Client{}, fmt.Errorf("client: %w", err)
+		return cachedClient{}, fmt.Errorf("client: %w", err)
 	}
-	found := cachedClient{c, usable, generation, now}
+	found := cachedClient{Client: c, usable: inUse, generation: generation, readAt: now}
+	if c.JWKS != "" {
+		if found.keys, _, err = jwt.ParseKeys([]byte(c.JWKS)); err != nil {
+			return cachedClient{}, fmt.Errorf("the keys of the client %s: %w", id, err)
+		}
+	}
 	l.cache.Set(id, found)
-	return enabled(found)
+	return found, usable(&found)
 }
 
 // mayIssue returns storage.ErrNotFound for a client that another process disabled after it was cached, so that no more
@@ -82,9 +96,12 @@ func (l *clients) mayIssue(ctx context.Context, id string) error {
 	return nil
 }
 
-func enabled(c cachedClient) (storage.Client, error) {
+func enabled(c cachedClient) (storage.Client, error) { return c.Client, usable(&c) }
+
+// usable returns storage.ErrNotFound for a client that is disabled.
+func usable(c *cachedClient) error {
 	if !c.usable {
-		return storage.Client{}, storage.ErrNotFound
+		return storage.ErrNotFound
 	}
-	return c.Client, nil
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/cors"
 
+	"doorward/oauth/dpop"
 	"doorward/storage"
 )
 
@@ -26,7 +27,7 @@ func (s *Server) newCORS() *cors.Cors {
 		},
 		AllowedMethods: []string{http.MethodPost},
 		AllowedHeaders: []string{"*"}, // of those that setCORS leaves
-		ExposedHeaders: []string{"WWW-Authenticate", "Retry-After", "X-Request-Id"},
+		ExposedHeaders: []string{"WWW-Authenticate", "Retry-After", "X-Request-Id", dpop.NonceHeader},
 		MaxAge:         600, // seconds
 	})
 }
@@ -109,7 +110,7 @@ func PreflightPublic(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// Preflight serves OPTIONS /oauth/token and /oauth/revoke. A preflight does not name the client, so the origin of any
+// Preflight serves OPTIONS /oauth/token, /oauth/par and /oauth/revoke. A preflight does not name the client, so the origin of any
 // client is accepted; the real request then needs an origin of its own client.
 func (s *Server) Preflight(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Access-Control-Request-Method") == "" {

@@ -34,8 +34,11 @@ const (
 	AccountSelectionRequired = "account_selection_required"
 	RequestNotSupported      = "request_not_supported"
 	RequestURINotSupported   = "request_uri_not_supported"
-	ServerError              = "server_error"
-	TemporarilyUnavailable   = "temporarily_unavailable"
+	// InvalidDPoPProof and UseDPoPNonce are of RFC 9449, sections 5 and 8.
+	InvalidDPoPProof       = "invalid_dpop_proof"
+	UseDPoPNonce           = "use_dpop_nonce"
+	ServerError            = "server_error"
+	TemporarilyUnavailable = "temporarily_unavailable"
 )
 
 // Error is the error that a client receives: an RFC's code and a description that says what to do. Cause is only for
@@ -73,6 +76,10 @@ func (e *Error) status() int {
 	}
 	return http.StatusBadRequest
 }
+
+// isRefusal reports whether the error says that something is wrong with the request, and not that it cannot be answered
+// now.
+func (e *Error) isRefusal() bool { return e.Code != TemporarilyUnavailable && e.Code != ServerError }
 
 func badRequest(description string) *Error {
 	return &Error{Code: InvalidRequest, Description: description}
@@ -166,7 +173,21 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 		Error       string `json:"error"`
 		Description string `json:"error_description,omitempty"`
 		RequestID   string `json:"request_id,omitempty"`
-	}{e.Code, e.Description, h.Get("X-Request-Id")})
+	}{e.Code, printable(e.Description), h.Get("X-Request-Id")})
+}
+
+// printable replaces the characters that error_description must not contain (RFC 6749, section 5.2). A description may
+// quote what the client sent.
+func printable(description string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"':
+			return '\''
+		case r < ' ' || r > '~' || r == '\\':
+			return '?'
+		}
+		return r
+	}, description)
 }
 
 // retryAfter formats a wait in whole seconds, rounded up, at least one (RFC 9110, section 10.2.3).

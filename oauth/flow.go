@@ -28,6 +28,8 @@ type Flow struct {
 	Scopes       []string     `json:"o,omitempty"`
 	Resource     string       `json:"a,omitempty"`
 	Challenge    string       `json:"p,omitempty"`
+	DPoPKey      string       `json:"d,omitempty"` // thumbprint of the key that the code is bound to (dpop_jkt)
+	Pushed       []byte       `json:"q,omitempty"` // digest of the request_uri; nil: the request was not pushed
 	// Prompt is none, some of consent, create, login and select_account, or empty (OpenID Connect Core, section 3.1.2.1).
 	Prompt    string `json:"m,omitempty"`
 	MaxAge    int64  `json:"g,omitempty"` // seconds, when HasMaxAge

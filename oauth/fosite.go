@@ -59,7 +59,7 @@ func (s *Server) newFosite() *fosite.Fosite {
 			return x.fositeClient(), nil
 		},
 	}}
-	store, strategy := adapter{s.store, s.catalog, s.lifetimes}, tokenStrategy{s.store, s.lifetimes}
+	store, strategy := adapter{s, s.store, s.catalog, s.lifetimes}, tokenStrategy{s.store, s.lifetimes}
 	for _, g := range grants {
 		h := g.handlers(cfg, store, strategy)
 		cfg.AuthorizeEndpointHandlers = append(cfg.AuthorizeEndpointHandlers, h.authorize...)

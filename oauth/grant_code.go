@@ -45,8 +45,20 @@ func (a adapter) CreateAuthorizeCodeSession(ctx context.Context, signature strin
 		),
 		RedirectURI: x.redirect,
 		Challenge:   x.challenge,
-		ExpiresAt:   x.grant.CreatedAt.Add(a.lifetimes.Code),
+		DPoPKey:     x.dpopKeyOf,
+		ExpiresAt:   x.grant.CreatedAt.Add(a.lifetimes.ofCode(&x.client)),
 	})
+}
+
+// maxFAPICode is how long a code may be valid (FAPI 2.0 Security Profile, section 5.3.2.1).
+const maxFAPICode = 60 * time.Second
+
+// ofCode returns how long a code for a client is valid.
+func (l *Lifetimes) ofCode(c *storage.Client) time.Duration {
+	if c.FAPI {
+		return min(l.Code, maxFAPICode)
+	}
+	return l.Code
 }
 
 // GetAuthorizeCodeSession implements oauth2.AuthorizeCodeStorage. Fosite calls it twice in an exchange; the second call
@@ -155,7 +167,13 @@ func (s *Server) burnCode(ctx context.Context, x *exchange, cause error) error {
 			),
 		}
 	}
-	if err := s.store.ConsumeCode(ctx, x.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
+	err := s.spending(ctx, x.once, func(ctx context.Context) error {
+		if err := s.store.ConsumeCode(ctx, x.code.Digest); err != nil && !errors.Is(err, storage.ErrConsumed) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	why := errors.New("code_verifier does not match the code_challenge; the code is consumed")

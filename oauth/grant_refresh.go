@@ -105,8 +105,23 @@ func (a adapter) CreateRefreshTokenSession(ctx context.Context, signature, _ str
 		),
 		GrantID:   x.grant.ID,
 		CreatedAt: now,
-		ExpiresAt: min(now.Add(a.lifetimes.Refresh), x.grant.ExpiresAt),
+		ExpiresAt: a.lifetimes.refreshUntil(&x.grant, now),
+		DPoPKey:   x.refreshKey(),
 	})
+}
+
+// refreshUntil is when a refresh token that is issued or used now expires.
+func (l *Lifetimes) refreshUntil(g *storage.Grant, now storage.Time) storage.Time {
+	return min(now.Add(l.Refresh), g.ExpiresAt)
+}
+
+// refreshKey returns the thumbprint of the key that the refresh token is bound to; empty: none. That of a confidential
+// client is bound to its authentication, so that it may change its key (RFC 9449, section 5).
+func (x *exchange) refreshKey() string {
+	if !x.client.Public {
+		return ""
+	}
+	return x.dpopKey()
 }
 
 // GetRefreshTokenSession implements oauth2.RefreshTokenStorage. For a token that was used before the reuse window it
@@ -186,7 +201,20 @@ func (l *Lifetimes) reused(t storage.RefreshToken, now storage.Time) bool {
 // its successor. For a repeated token that is the successor of the first use, which may be derived from a secret that
 // is not the first in this node's list. It is looked up after the write, when the first request has committed, so that
 // two nodes with their secrets in different orders give the same successor.
+//
+// The refresh token of a client that follows the FAPI 2.0 Security Profile does not rotate: the profile forbids it
+// (section 5.3.2.1), since a client that authenticates with a key gains nothing by it, and loses its access if an answer
+// is lost. Its idle time starts again.
 func (s *Server) useRefreshToken(ctx context.Context, x *exchange) error {
+	if x.client.FAPI {
+		x.successor = x.presented
+		until := s.lifetimes.refreshUntil(&x.grant, s.store.Now())
+		err := s.store.ExtendRefreshToken(ctx, x.refresh.Refresh.Digest, until)
+		if errors.Is(err, storage.ErrConsumed) {
+			return errRaced
+		}
+		return err
+	}
 	err := s.store.UseRefreshToken(ctx, x.refresh.Refresh.Digest, s.lifetimes.RefreshReuseWindow)
 	if errors.Is(err, storage.ErrConsumed) {
 		return errRaced

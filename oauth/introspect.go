@@ -14,6 +14,8 @@ import (
 
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/dpop"
+	"doorward/oauth/limit"
 	"doorward/storage"
 )
 
@@ -42,8 +44,16 @@ type Introspection struct {
 	ForeignSubject string `json:"foreign_subject,omitempty"`
 	// Addresses are the ranges from which an API key may be used. Only the resource server sees its caller's address, so
 	// it must check them. The member is our own, and is left out if any address is allowed.
-	Addresses []string   `json:"allowed_addresses,omitempty"`
-	RateLimit *RateLimit `json:"rate_limit,omitempty"` // if a cost was sent and the credential has a plan
+	Addresses []string `json:"allowed_addresses,omitempty"`
+	// Confirmation is cnf, if the token is bound to a key: the resource server must check the DPoP proof of each request
+	// (RFC 9449, section 6.2).
+	Confirmation *Confirmation `json:"cnf,omitempty"`
+	RateLimit    *RateLimit    `json:"rate_limit,omitempty"` // if a cost was sent and the credential has a plan
+}
+
+// Confirmation says which key a token is bound to (RFC 7800, section 3.1).
+type Confirmation struct {
+	Thumbprint string `json:"jkt"` // of the key (RFC 7638)
 }
 
 // RateLimit is the result of charging a cost to the plan of a credential.
@@ -72,6 +82,14 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 	if err != nil {
 		return err
 	}
+	o := &once{assertion: caller.assertion}
+	return s.spendRefused(ctx, o, s.answerIntrospection(ctx, w, form, &caller.Client, o))
+}
+
+// answerIntrospection answers a request of a caller that is authenticated.
+func (s *Server) answerIntrospection(
+	ctx context.Context, w http.ResponseWriter, form url.Values, caller *storage.Client, o *once,
+) error {
 	token := form.Get("token")
 	if token == "" {
 		return badRequest("token is missing.")
@@ -91,12 +109,21 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 	if err != nil && !bearer.Inactive(err) {
 		return err
 	}
-	if err != nil || !maySee(caller, p) {
+	var taken limit.Result
+	if used := s.spendAnd(ctx, o, func(ctx context.Context) (failed error) {
+		if err == nil && counted && maySee(caller, &p) {
+			taken, failed = s.bearer.Take(ctx, &p, cost)
+		}
+		return failed
+	}); used != nil {
+		return used
+	}
+	if err != nil || !maySee(caller, &p) {
 		LogFieldsOf(ctx).Cause = err
 		if err == nil {
 			LogFieldsOf(ctx).Cause = errNotTheirs
 		}
-		if counted && err != nil && p.KeyID != "" && maySee(caller, p) {
+		if counted && err != nil && p.KeyID != "" && maySee(caller, &p) {
 			s.bearer.NoteUse(ctx, &p, ActionIntrospected, http.StatusOK, bearer.ReasonOf(p.Kind, err), false)
 		}
 		delayNegative(ctx, begin)
@@ -105,10 +132,6 @@ func (s *Server) introspect(w http.ResponseWriter, r *http.Request, form url.Val
 	}
 	answer := s.describe(p)
 	if counted {
-		taken, err := s.bearer.Take(ctx, &p, cost)
-		if err != nil {
-			return err
-		}
 		reason := ""
 		if !taken.Allowed {
 			reason = bearer.ReasonLimit
@@ -165,9 +188,10 @@ func delayNegative(ctx context.Context, begin time.Time) {
 // resource server for the key's resource.
 func (s *Server) authenticateIntrospector(
 	ctx context.Context, r *http.Request, form url.Values,
-) (storage.Client, error) {
+) (authenticated, error) {
 	if text, ok := bearerToken(r); ok {
-		return s.introspectionKey(ctx, r, form, text)
+		key, err := s.introspectionKey(ctx, r, form, text)
+		return authenticated{key, nil}, err
 	}
 	caller, err := s.authenticate(ctx, r, form)
 	var e *Error
@@ -242,7 +266,7 @@ func whyNoIntrospector(p bearer.Principal, err error, from netip.Addr) error {
 
 // maySee reports whether the caller may learn about a credential. A client may learn about its own tokens, and a
 // resource server about credentials for its resources, but never about refresh tokens.
-func maySee(caller storage.Client, p bearer.Principal) bool {
+func maySee(caller *storage.Client, p *bearer.Principal) bool {
 	if p.ClientID == caller.ID {
 		return true
 	}
@@ -263,8 +287,12 @@ func (s *Server) describe(p bearer.Principal) Introspection {
 	if !p.AuthTime.IsZero() {
 		i.AuthTime = p.AuthTime.Unix()
 	}
-	if p.Kind != bearer.KindRefreshToken {
-		i.TokenType = "Bearer"
+	switch {
+	case p.Kind == bearer.KindRefreshToken:
+	case p.DPoPKey != "":
+		i.TokenType, i.Confirmation = dpop.Scheme, &Confirmation{p.DPoPKey}
+	default:
+		i.TokenType = tokenTypeBearer
 	}
 	return i
 }

@@ -40,6 +40,10 @@ func (i *Introspection) appendJSON(to []byte) []byte {
 	if len(i.Addresses) > 0 {
 		to = append(to, ']')
 	}
+	if i.Confirmation != nil {
+		to = append(to, `,"cnf":{"jkt":`...)
+		to = append(appendQuoted(to, i.Confirmation.Thumbprint), '}')
+	}
 	if l := i.RateLimit; l != nil {
 		to = append(to, `,"rate_limit":{"allowed":`...)
 		to = strconv.AppendBool(to, l.Allowed)

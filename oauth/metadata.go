@@ -7,7 +7,10 @@ import (
 	"strconv"
 	"time"
 
+	"doorward/management"
 	"doorward/oauth/bearer"
+	"doorward/oauth/dpop"
+	"doorward/oauth/jwt"
 )
 
 // newMetadata builds the metadata document (RFC 8414, section 2) once: it depends on no request and does not change
@@ -21,7 +24,8 @@ func (s *Server) newMetadata() []byte {
 			}
 		}
 	}
-	methods := []string{"client_secret_basic", "client_secret_post"}
+	methods := []string{management.AuthSecretBasic, management.AuthSecretPost, management.AuthPrivateKey}
+	withNone := append(slices.Clone(methods), management.AuthNone)
 	document := map[string]any{
 		"issuer":                                         s.issuer,
 		"authorization_endpoint":                         s.issuer + "/oauth/authorize",
@@ -32,14 +36,21 @@ func (s *Server) newMetadata() []byte {
 		"response_types_supported":                       []string{"code"},
 		"response_modes_supported":                       []string{"query"},
 		"grant_types_supported":                          grantNames(),
-		"token_endpoint_auth_methods_supported":          append(slices.Clone(methods), "none"),
-		"revocation_endpoint_auth_methods_supported":     append(slices.Clone(methods), "none"),
+		"token_endpoint_auth_methods_supported":          withNone,
+		"revocation_endpoint_auth_methods_supported":     withNone,
 		"introspection_endpoint_auth_methods_supported":  methods,
 		"code_challenge_methods_supported":               []string{"S256"},
 		"authorization_response_iss_parameter_supported": true, // RFC 9207
 		"prompt_values_supported":                        promptValues,
 		"request_parameter_supported":                    false,
 		"request_uri_parameter_supported":                false,
+		// RFC 9126, section 5; each client can be registered to push all of its requests.
+		"pushed_authorization_request_endpoint": s.issuer + "/oauth/par",
+		"require_pushed_authorization_requests": false,
+		"dpop_signing_alg_values_supported":     dpop.Algorithms, // RFC 9449, section 5.1
+	}
+	for _, endpoint := range []string{"token", "revocation", "introspection"} {
+		document[endpoint+"_endpoint_auth_signing_alg_values_supported"] = jwt.ClientAlgorithms
 	}
 	if s.catalog.IssuesJWTs() {
 		document["jwks_uri"] = s.issuer + "/oauth/jwks"

@@ -30,7 +30,7 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 	ctx := storage.System(r.Context())
 	token := form.Get("token")
 	key := apikey.PrefixOf(token) != ""
-	var client storage.Client
+	var client authenticated
 	// A key is proof enough, but credentials that are sent with it must be right.
 	if !key || len(r.Header.Values("Authorization")) > 0 || form.Has("client_id") || form.Has("client_assertion") {
 		var err error
@@ -38,9 +38,15 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 			return err
 		}
 	}
+	o := &once{assertion: client.assertion}
+	return s.spendRefused(ctx, o, s.revokeShown(ctx, token, key, &client.Client, o))
+}
+
+// revokeShown revokes the credential that a client, or the holder of a key, shows.
+func (s *Server) revokeShown(ctx context.Context, token string, key bool, client *storage.Client, o *once) error {
 	switch {
 	case key:
-		return s.management.RevokeBySecret(ctx, token)
+		return s.spending(ctx, o, func(ctx context.Context) error { return s.management.RevokeBySecret(ctx, token) })
 	case token == "":
 		return badRequest("token is missing.")
 	}
@@ -51,12 +57,12 @@ func (s *Server) revoke(r *http.Request, form url.Values) error {
 	}
 	if owner != client.ID {
 		delayNegative(ctx, begin)
-		return nil
+		return s.spend(ctx, o)
 	}
-	if b.Grant.ID != "" {
-		return s.store.RevokeGrant(ctx, b.Grant.ID, storage.RevokedByClient)
-	}
-	return s.store.InTx(ctx, func(ctx context.Context) error {
+	return s.spending(ctx, o, func(ctx context.Context) error {
+		if b.Grant.ID != "" {
+			return s.store.RevokeGrant(ctx, b.Grant.ID, storage.RevokedByClient)
+		}
 		ended, err := s.store.RevokeAccessToken(ctx, b.Access.Digest)
 		if err != nil || !ended {
 			return err

@@ -11,6 +11,8 @@ import (
 	"doorward/management"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/dpop"
+	"doorward/oauth/fetch"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
 	"doorward/storage"
@@ -49,6 +51,10 @@ type Config struct {
 	Limiter         limit.Limiter
 	// ClientAddress returns the address that a request comes from, behind trusted proxies.
 	ClientAddress func(*http.Request) netip.Addr
+	// Fetcher fetches the keys of clients from their jwks_uri, which outside parties choose.
+	Fetcher *fetch.Fetcher
+	// DPoPNonces means that DPoP proofs must contain a nonce of this server (RFC 9449, section 8).
+	DPoPNonces bool
 }
 
 // Server is the authorization server without its pages. Its methods are safe for concurrent use.
@@ -62,9 +68,12 @@ type Server struct {
 	lifetimes       Lifetimes
 	tokens          TokenLimits
 	refreshes       *limit.Rate
+	pushes          *limit.Rate // nil: no limit
 	limiter         limit.Limiter
 	address         func(*http.Request) netip.Addr
 	clients         *clients
+	clientKeys      *clientKeys
+	nonces          *dpop.Nonces // nil: DPoP proofs need none
 	fosite          *fosite.Fosite
 	failures        *limit.Clients
 	cors            *cors.Cors
@@ -81,7 +90,15 @@ func New(c Config) *Server {
 		lifetimes: c.Lifetimes, tokens: c.Tokens, limiter: c.Limiter, bearer: c.Bearer, keyring: c.Keyring,
 		management: c.Management, address: c.ClientAddress, clients: newClients(c.Store),
 	}
-	s.refreshes = limit.NewRate(func() time.Time { return c.Store.Now().Time() }, refreshesOfGrant)
+	now := func() time.Time { return c.Store.Now().Time() }
+	s.refreshes = limit.NewRate(now, refreshesOfGrant)
+	if c.Tokens.ClientRequests > 0 {
+		s.pushes = limit.NewRate(now, limit.Rule{Count: int(c.Tokens.ClientRequests), Per: time.Minute})
+	}
+	s.clientKeys = newClientKeys(c.Fetcher, c.Store.Now)
+	if c.DPoPNonces {
+		s.nonces = dpop.NewNonces(c.Secrets.NonceKeys())
+	}
 	s.failures = newAuthenticationFailures(c.Store)
 	s.fosite = s.newFosite()
 	s.cors = s.newCORS()
@@ -94,7 +111,7 @@ func (s *Server) Issuer() string { return s.issuer }
 
 // Retention returns how long tokens and grants must be kept after they end.
 func (s *Server) Retention() storage.Retention {
-	return storage.Retention{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute}
+	return storage.Retention{AccessTokens: s.lifetimes.Refresh, Families: s.lifetimes.RefreshAbsolute, Requests: FlowLifetime + time.Minute}
 }
 
 // Lifetimes returns the lifetimes of the codes and tokens that this server issues.

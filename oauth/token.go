@@ -20,6 +20,7 @@ import (
 func (s *Server) Token(w http.ResponseWriter, r *http.Request) {
 	form, err := readBody(w, r)
 	s.allowOrigin(w, r, form)
+	s.OfferNonce(w.Header())
 	if err == nil {
 		err = s.token(w, r, form)
 	}
@@ -39,10 +40,29 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 		return &Error{Code: UnsupportedGrantType, Description: "grant_type must be " + grantsInWords() + "."}
 	}
 	LogFieldsOf(ctx).GrantType = name
+	if form.Has("authorization_details") {
+		return errAuthorizationDetails
+	}
+	// Before the client, whose assertion is then still unused if the proof lacks a nonce.
+	proof, err := s.readProof(r)
+	if err != nil {
+		return err
+	}
 	client, err := s.authenticate(ctx, r, form)
 	if err != nil {
 		return err
 	}
+	x := &exchange{
+		client: client.Client, form: form, proof: proof, once: &once{assertion: client.assertion, proof: proof},
+	}
+	return s.spendRefused(ctx, x.once, s.exchange(ctx, w, r, &g, x))
+}
+
+// exchange runs a token request of an authenticated client.
+func (s *Server) exchange(
+	ctx context.Context, w http.ResponseWriter, r *http.Request, g *grant, x *exchange,
+) (err error) {
+	client, name := &x.client, g.Name
 	if !client.GrantTypes.Has(name) {
 		return &Error{
 			Code: UnauthorizedClient, Description: "This client is not registered for the grant type " + name + ".",
@@ -57,7 +77,6 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 	if err != nil {
 		return err
 	}
-	x := &exchange{client: client, form: form}
 	if g.admit != nil {
 		if err := g.admit(s, ctx, x); err != nil {
 			return err
@@ -66,12 +85,12 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request, form url.Values) 
 	if err := g.prepare(s, x); err != nil {
 		return err
 	}
-	resp, err := s.issue(ctx, r, &g, x)
+	resp, err := s.issue(ctx, r, g, x)
 	if err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, tokenResponse{
-		AccessToken: resp.GetAccessToken(), TokenType: "Bearer", ExpiresIn: int64(x.expiresIn.Seconds()),
+		AccessToken: resp.GetAccessToken(), TokenType: x.tokenType(), ExpiresIn: int64(x.expiresIn.Seconds()),
 		RefreshToken: extra(resp, "refresh_token"), Scope: strings.Join(x.scopes, " "),
 	})
 	return nil
@@ -97,6 +116,9 @@ func (s *Server) issue(
 	if err == nil && g.finish != nil {
 		err = g.finish(s, x)
 	}
+	if err == nil {
+		err = x.checkBinding()
+	}
 	if err != nil {
 		return nil, x.explain(s.burnCode(ctx, x, err))
 	}
@@ -119,12 +141,14 @@ func (s *Server) issue(
 		resp, err = s.fosite.NewAccessResponse(ctx, ar)
 		return err
 	}
-	if g.oneStatement {
-		if err = respond(ctx); errors.Is(err, storage.ErrNotFound) {
-			return nil, disabledMeanwhile()
-		}
+	if g.oneStatement && x.proof == nil {
+		err = respond(ctx)
+		x.once.spent = err == nil
 	} else {
-		err = s.store.InTx(ctx, respond)
+		err = s.spending(ctx, x.once, respond)
+	}
+	if g.oneStatement && errors.Is(err, storage.ErrNotFound) {
+		return nil, disabledMeanwhile()
 	}
 	if errors.Is(err, errRaced) {
 		return nil, s.answerLostRace(ctx, x)
@@ -181,7 +205,7 @@ func extra(resp fosite.AccessResponder, name string) string {
 // revokes its grant, as does a refresh token whose reuse window is over.
 func (s *Server) answerLostRace(ctx context.Context, x *exchange) error {
 	if x.code != nil {
-		if err := s.store.RevokeGrant(ctx, x.grant.ID, storage.RevokedCodeReuse); err != nil {
+		if err := s.revokeReused(ctx, x, storage.RevokedCodeReuse); err != nil {
 			return err
 		}
 		return badGrant(
@@ -193,7 +217,7 @@ func (s *Server) answerLostRace(ctx context.Context, x *exchange) error {
 		return err
 	}
 	if err == nil && s.lifetimes.reused(b.Refresh, s.store.Now()) {
-		if err := s.store.RevokeGrant(ctx, x.grant.ID, storage.RevokedReuse); err != nil {
+		if err := s.revokeReused(ctx, x, storage.RevokedReuse); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"doorward/oauth/dpop"
 )
 
 // Claims describe the caller of a request. Requests may share the slices in it, so do not change them.
@@ -29,6 +31,9 @@ type Claims struct {
 	ExpiresAt   time.Time // zero: never
 	IssuedAt    time.Time // zero: unknown
 	AuthTime    time.Time // when the user last authenticated; zero: unknown
+	// DPoPKey is the thumbprint (RFC 7638) of the key that the token is bound to, cnf.jkt (RFC 9449, section 6). The request
+	// was proven to be sent by its holder. Empty: the credential is not bound.
+	DPoPKey string
 
 	// ForeignIssuer and ForeignSubject are iss and sub of a JWT from another issuer that the server trusts; otherwise
 	// empty.
@@ -78,6 +83,11 @@ type members struct {
 	KeyID          string   `json:"key_id"`
 	ForeignIssuer  string   `json:"foreign_issuer"`
 	ForeignSubject string   `json:"foreign_subject"`
+	TokenType      string   `json:"token_type"` // only of introspection
+
+	// Confirmation is cnf: how the sender must prove to be the one that the token was issued to (RFC 7800, section 3.1). Nil:
+	// the token is not bound.
+	Confirmation map[string]any `json:"cnf"`
 
 	Addresses []netip.Prefix `json:"allowed_addresses"` // only of introspection, as is the next
 	RateLimit *rateLimit     `json:"rate_limit"`
@@ -169,11 +179,26 @@ func canonical(id string) string {
 	return scheme + "://" + host + path
 }
 
+// confirmable reports whether a token is bound to nothing, or to a key by DPoP. A token that is bound in another way,
+// such as to a certificate, is refused: it would otherwise work without the proof that it needs.
+func (m *members) confirmable() bool {
+	if m.Confirmation == nil {
+		return !strings.EqualFold(m.TokenType, dpop.Scheme)
+	}
+	return len(m.Confirmation) == 1 && m.dpopKey() != ""
+}
+
+// dpopKey returns the thumbprint of the key that the token is bound to (RFC 9449, section 6.1); empty: none.
+func (m *members) dpopKey() string {
+	key, _ := m.Confirmation["jkt"].(string)
+	return key
+}
+
 func (m *members) claims() Claims {
 	return Claims{
 		Subject: m.Subject, ClientID: m.ClientID, Scopes: strings.Fields(m.Scope), Credential: m.Credential,
 		WorkspaceID: m.WorkspaceID, Workspace: m.Workspace, Role: m.Role, KeyID: m.KeyID, Environment: m.Environment,
 		Plan: m.Plan, ID: m.ID, ExpiresAt: m.ExpiresAt.time(), IssuedAt: m.IssuedAt.time(), AuthTime: m.AuthTime.time(),
-		ForeignIssuer: m.ForeignIssuer, ForeignSubject: m.ForeignSubject,
+		ForeignIssuer: m.ForeignIssuer, ForeignSubject: m.ForeignSubject, DPoPKey: m.dpopKey(),
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+
+	"doorward/oauth/dpop"
 )
 
 // Config identifies this API and its authorization server, and says how to check credentials. Issuer and Resource are
@@ -55,6 +57,24 @@ type Config struct {
 	// JWKSURL is the URL of the server's public keys; empty: the one in the issuer's metadata. URLs in tokens are ignored.
 	JWKSURL string
 
+	// RequireDPoP refuses access tokens that are not bound to a key (RFC 9449), and tokens of other issuers that are not. It
+	// does not concern API keys and personal access tokens, which cannot be bound. A token that is bound always needs a proof.
+	RequireDPoP bool
+	// BaseURL is the URL under which clients reach this API, such as https://api.example.com: scheme and host, and if a
+	// proxy removes the beginning of each path, also that. A DPoP proof must be for this URL and the path of its request.
+	// The Host header does not count: the sender chooses it, so a proof that was made for another server, and captured
+	// there, could be used here. Empty: scheme and host of Resource. If that is not a web URL, a bound token gets 500.
+	BaseURL string
+	// UseProof records that a DPoP proof was used, by its key and id, until a time, and reports whether this was the first
+	// use. All processes that serve this API must share the records, for example in a database with a unique index. An
+	// error answers 503. nil: the records are in the memory of this process, so that a captured proof could be used once
+	// at each other process within its minute.
+	UseProof func(ctx context.Context, key, id string, until time.Time) (first bool, err error)
+	// DPoPNonces are secrets of at least 32 bytes from which the nonces for DPoP proofs are made (RFC 9449, section 9), the
+	// same for all processes that serve this API. The first one makes nonces, and those of all are accepted, so that it can
+	// be replaced. nil: proofs need no nonce.
+	DPoPNonces [][]byte
+
 	// WorkspaceHeader is the header in which a request names a workspace, such as X-Workspace. A request with a personal
 	// access token must then name one, and no request may name a workspace in which its credential may not act. Empty: no
 	// header is read.
@@ -88,13 +108,17 @@ const (
 	defaultCacheSize = 10_000
 	maxCacheFor      = 5 * time.Minute
 	askTimeout       = 5 * time.Second
+	minNonceSecret   = 32 // bytes
 )
 
 // Verifier checks the credentials of requests to one API. Its methods are safe for concurrent use.
 type Verifier struct {
 	config      Config
 	client      *http.Client
-	metadataURL string  // of this API (RFC 9728); empty: its identifier is not an https URL
+	metadataURL string       // of this API (RFC 9728); empty: its identifier is not an https URL
+	base        string       // before the path of a request in htu; empty: DPoP proofs cannot be checked
+	nonces      *dpop.Nonces // nil: proofs need none
+	used        usedProofs
 	cache       answers // nil: no cache
 	seen        verified
 	discovered  discovered
@@ -163,6 +187,18 @@ func New(c Config) (*Verifier, error) {
 	if c.WorkspaceHeader != "" && !headerName.MatchString(c.WorkspaceHeader) {
 		fault("WorkspaceHeader %q is not a valid header name", c.WorkspaceHeader)
 	}
+	base, err := baseURL(c.BaseURL, c.Resource)
+	switch {
+	case err != nil:
+		fault("BaseURL %q %w", c.BaseURL, err)
+	case base == "" && c.RequireDPoP:
+		fault("RequireDPoP needs BaseURL, because Resource is not a web URL")
+	}
+	for i, secret := range c.DPoPNonces {
+		if len(secret) < minNonceSecret {
+			fault("DPoPNonces[%d] has %d bytes; give at least %d random ones", i, len(secret), minNonceSecret)
+		}
+	}
 	if len(faults) > 0 {
 		return nil, fmt.Errorf("resource: %w", errors.Join(faults...))
 	}
@@ -181,7 +217,13 @@ func New(c Config) (*Verifier, error) {
 	if c.CacheSize == 0 {
 		c.CacheSize = defaultCacheSize
 	}
-	v := &Verifier{config: c, client: client(c.Client), keys: keySet{turn: make(chan struct{}, 1)}}
+	v := &Verifier{config: c, client: client(c.Client), base: base, keys: keySet{turn: make(chan struct{}, 1)}}
+	if c.UseProof == nil {
+		v.config.UseProof = v.useHere
+	}
+	if len(c.DPoPNonces) > 0 {
+		v.nonces = dpop.NewNonces(c.DPoPNonces)
+	}
 	if u, err := url.Parse(c.Resource); err == nil && reachable(c.Resource) == nil {
 		v.metadataURL = u.Scheme + "://" + u.Host + wellKnown(protectedResource, u.EscapedPath())
 	}
@@ -230,6 +272,26 @@ func reachable(text string) error {
 		return nil
 	}
 	return errors.New("must be https, or http on a loopback host")
+}
+
+// baseURL returns what is before the path of a request in the URL that its client knows: given, without a slash at its
+// end, or if that is empty, scheme and host of the API's identifier; empty: that is not a web URL.
+func baseURL(given, resource string) (string, error) {
+	text := given
+	if text == "" {
+		text = resource
+	}
+	u, err := url.Parse(text)
+	isWeb := err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && u.User == nil
+	switch {
+	case given == "" && isWeb:
+		return u.Scheme + "://" + u.Host, nil
+	case given == "":
+		return "", nil
+	case !isWeb || strings.ContainsAny(given, "?#"):
+		return "", errors.New("is not an http or https URL with a host and without query and fragment")
+	}
+	return strings.TrimSuffix(given, "/"), nil
 }
 
 func loopback(host string) bool {

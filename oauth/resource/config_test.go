@@ -29,10 +29,12 @@ func TestMetadataOfTheAPI(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"resource":                 exampleAPI,
-		"authorization_servers":    []any{"https://auth.example.com"},
-		"bearer_methods_supported": []any{"header"},
-		"scopes_supported":         []any{"read", "write"}, "resource_name": "Example API",
+		"resource":                          exampleAPI,
+		"authorization_servers":             []any{"https://auth.example.com"},
+		"bearer_methods_supported":          []any{"header"},
+		"dpop_signing_alg_values_supported": []any{"ES256", "PS256", "EdDSA", "Ed25519"},
+		"dpop_bound_access_tokens_required": false,
+		"scopes_supported":                  []any{"read", "write"}, "resource_name": "Example API",
 	}
 	if diff := cmp.Diff(want, got); diff != "" || w.Header().Get("Access-Control-Allow-Origin") != "*" {
 		t.Errorf("the document (-want +got):\n%s", diff)

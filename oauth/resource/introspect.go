@@ -31,7 +31,8 @@ func questionOf(token, workspace string) question {
 var slug = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 // askIn introspects a token in a workspace; a cost below zero is not sent. If the token is not active, askIn finds out
-// whether that is because of the workspace: a client that is told that its token is invalid would discard it.
+// whether that is because of the workspace: a client that is told that its token is invalid would discard it. With
+// errWorkspace, the answer is about the token in no workspace.
 func (v *Verifier) askIn(r *http.Request, token, workspace string, cost int) (a answer, err error) {
 	if len(workspace) <= maxWorkspaceSlug && (workspace == "" || slug.MatchString(workspace)) {
 		a, err = v.ask(r.Context(), token, workspace, cost)
@@ -39,10 +40,10 @@ func (v *Verifier) askIn(r *http.Request, token, workspace string, cost int) (a 
 			return a, err
 		}
 	}
-	if _, err = v.ask(r.Context(), token, "", -1); err == nil {
+	if a, err = v.ask(r.Context(), token, "", -1); err == nil {
 		err = errWorkspace
 	}
-	return answer{}, err
+	return a, err
 }
 
 // ask introspects a token, or returns a cached answer.
@@ -107,7 +108,7 @@ func (v *Verifier) introspect(ctx context.Context, token, workspace string, cost
 	if err := v.fetch(q, &m); err != nil {
 		return answer{}, err
 	}
-	if !m.Active || !same(string(m.Audience), v.config.Resource) {
+	if !m.Active || !same(string(m.Audience), v.config.Resource) || !m.confirmable() {
 		return answer{}, errInvalidToken
 	}
 	return answer{claims: m.claims(), limit: m.RateLimit, addresses: m.Addresses}, nil

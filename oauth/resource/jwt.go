@@ -110,7 +110,7 @@ func (v *Verifier) verify(ctx context.Context, t *jwt.JSONWebToken) (seen, error
 func (v *Verifier) accept(m *members) (Claims, error) {
 	now, c := v.config.Now(), m.claims()
 	switch {
-	case m.Issuer != v.config.Issuer, !same(string(m.Audience), v.config.Resource):
+	case m.Issuer != v.config.Issuer, !same(string(m.Audience), v.config.Resource), !m.confirmable():
 		return Claims{}, errInvalidToken
 	case !c.ExpiresAt.After(now): // also if there is none
 		return Claims{}, errInvalidToken

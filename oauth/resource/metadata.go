@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"doorward/oauth/dpop"
 )
 
 const (
@@ -39,10 +41,16 @@ func (v *Verifier) MetadataPath() string {
 // Metadata serves the document of RFC 9728, section 2, from which a client learns which server issues tokens for this
 // API. Pages of any origin may read it.
 func (v *Verifier) Metadata() http.Handler {
+	var algorithms []string
+	if v.base != "" {
+		algorithms = strings.Fields(dpop.AlgorithmNames())
+	}
 	body, err := json.Marshal(struct {
 		Resource      string   `json:"resource"`
 		Servers       []string `json:"authorization_servers"`
 		Methods       []string `json:"bearer_methods_supported"`
+		Algorithms    []string `json:"dpop_signing_alg_values_supported,omitempty"`
+		RequireDPoP   bool     `json:"dpop_bound_access_tokens_required"`
 		Scopes        []string `json:"scopes_supported,omitempty"`
 		Name          string   `json:"resource_name,omitempty"`
 		Documentation string   `json:"resource_documentation,omitempty"`
@@ -50,6 +58,7 @@ func (v *Verifier) Metadata() http.Handler {
 		v.config.Resource,
 		[]string{v.config.Issuer},
 		[]string{"header"},
+		algorithms, v.config.RequireDPoP,
 		v.config.Scopes, v.config.Name,
 		v.config.Documentation,
 	})

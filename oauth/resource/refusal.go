@@ -6,19 +6,23 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"doorward/oauth/dpop"
 )
 
-// Error codes of RFC 6750, section 3.1.
+// Error codes of RFC 6750, section 3.1, and RFC 9449, sections 7.1 and 9.
 const (
 	InvalidRequest    = "invalid_request"
 	InvalidToken      = "invalid_token"
 	InsufficientScope = "insufficient_scope"
+	InvalidDPoPProof  = "invalid_dpop_proof"
+	UseDPoPNonce      = "use_dpop_nonce"
 )
 
 // Refusal is the reason why a request is refused.
 type Refusal struct {
 	Status      int    // of the response
-	Code        string // of RFC 6750, section 3.1; empty: no credential was sent, or no code applies
+	Code        string // one of the constants; empty: no credential was sent, or no code applies
 	Description string // a sentence that says what to do
 	Scope       string // the needed scopes, if Code is insufficient_scope and one is missing
 	RetryAfter  time.Duration
@@ -37,15 +41,16 @@ func (r *Refusal) Error() string {
 func (r *Refusal) Unwrap() error { return r.Err }
 
 var (
-	errInvalidToken = &Refusal{
-		Status: http.StatusUnauthorized, Code: InvalidToken,
-		Description: "The credential is unknown, has expired or was revoked, or is for another API.",
-	}
-	errWorkspace = &Refusal{
+	errInvalidToken = invalidToken("The credential is unknown, has expired or was revoked, or is for another API.")
+	errWorkspace    = &Refusal{
 		Status: http.StatusForbidden, Code: InsufficientScope,
 		Description: "The credential may not act in the workspace that the request names.",
 	}
 )
+
+func invalidToken(description string) *Refusal {
+	return &Refusal{Status: http.StatusUnauthorized, Code: InvalidToken, Description: description}
+}
 
 func badRequest(description string) *Refusal {
 	return &Refusal{Status: http.StatusBadRequest, Code: InvalidRequest, Description: description}
@@ -88,12 +93,14 @@ func seconds(d time.Duration) string {
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
-// challenge returns the value of WWW-Authenticate (RFC 6750, section 3; RFC 9728, section 5.1); empty: none.
-func (v *Verifier) challenge(r *Refusal) string {
+// challenges returns the values of WWW-Authenticate (RFC 6750, section 3; RFC 9449, section 7.1; RFC 9728, section 5.1);
+// none: no header. The first one is for the scheme that the request used. A request without a valid credential is also
+// told the other one.
+func (v *Verifier) challenges(r *Refusal, isDPoP bool) []string {
 	if r.Status != http.StatusUnauthorized && r.Code == "" {
-		return ""
+		return nil
 	}
-	c := `Bearer realm="` + v.config.Resource + `"`
+	var parameters strings.Builder
 	for _, x := range [][2]string{
 		{"error", r.Code},
 		{"error_description", r.Description},
@@ -103,9 +110,21 @@ func (v *Verifier) challenge(r *Refusal) string {
 		if x[1] == "" || x[0] == "error_description" && r.Code == "" {
 			continue
 		}
-		c += ", " + x[0] + `="` + quotable(x[1]) + `"`
+		parameters.WriteString(", " + x[0] + `="` + quotable(x[1]) + `"`)
 	}
-	return c
+	bearer := `Bearer realm="` + v.config.Resource + `"`
+	if v.base == "" {
+		return []string{bearer + parameters.String()} // DPoP proofs cannot be checked
+	}
+	proven, algorithms := `DPoP realm="`+v.config.Resource+`"`, `, algs="`+dpop.AlgorithmNames()+`"`
+	own, other := bearer+parameters.String(), proven+algorithms
+	if isDPoP {
+		own, other = proven+parameters.String()+algorithms, bearer
+	}
+	if r.Status != http.StatusUnauthorized || r.Code == InvalidDPoPProof || r.Code == UseDPoPNonce {
+		return []string{own} // clients that look for use_dpop_nonce expect no other challenge
+	}
+	return []string{own, other}
 }
 
 // quotable replaces the characters of a text that RFC 6750, section 3 does not allow in an attribute.

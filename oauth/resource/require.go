@@ -8,28 +8,32 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"doorward/oauth/dpop"
 )
 
 const (
 	maxToken         = 8 << 10 // bytes
+	apiKey           = "api_key"
 	personalToken    = "personal_access_token"
 	maxWorkspaceSlug = 100
 )
 
-// token68 is the syntax of a bearer token (RFC 6750, section 2.1).
+// token68 is the syntax of a token (RFC 6750, section 2.1; RFC 9449, section 7.1).
 var token68 = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
 
 // Require returns middleware that accepts a request if its credential covers every one of the scopes; without scopes,
 // any credential for this API is accepted. The handler gets the caller from FromContext. Require reads the credential
-// only from the Authorization header (RFC 6750, section 2.1), and checks in this order: credential, workspace, address,
-// limit, scopes.
+// only from the Authorization header (RFC 6750, section 2.1), and checks in this order: credential, DPoP proof, workspace,
+// address, limit, scopes.
 //
-// It refuses with 401 without a valid credential, 403 if the credential does not allow the request, 400 for
+// It refuses with 401 without a valid credential or DPoP proof, 403 if the credential does not allow the request, 400 for
 // contradictory requests, 429 over the limit, 503 if the authorization server is unavailable, and 500 if it refuses the
 // API's own credentials.
 func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			v.offerNonce(w.Header(), r)
 			claims, err := v.admit(w.Header(), r, scopes)
 			if err != nil {
 				v.refuse(w, r, err)
@@ -42,7 +46,7 @@ func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 
 // admit checks a request, and sets the headers of the rate limit in h.
 func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claims, error) {
-	token, err := bearer(r)
+	sent, err := credentialOf(r)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -50,7 +54,7 @@ func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claim
 	if err != nil {
 		return Claims{}, err
 	}
-	a, err := v.check(r, token, workspace)
+	a, err := v.check(r, &sent, workspace)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -76,25 +80,26 @@ func (v *Verifier) admit(h http.Header, r *http.Request, scopes []string) (Claim
 	return c, nil
 }
 
-// bearer returns the token in the one Authorization header.
-func bearer(r *http.Request) (string, error) {
+// credentialOf returns the credential in the one Authorization header.
+func credentialOf(r *http.Request) (credential, error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 {
-		return "", badRequest("The request has two Authorization headers; send one.")
+		return credential{}, badRequest("The request has two Authorization headers; send one.")
 	}
 	if len(headers) == 1 {
 		scheme, token, _ := strings.Cut(headers[0], " ")
 		token = strings.TrimLeft(token, " ") // one or more (RFC 9110, section 11.4)
+		isDPoP := strings.EqualFold(scheme, dpop.Scheme)
 		switch {
-		case !strings.EqualFold(scheme, "Bearer") || token == "":
+		case token == "" || !isDPoP && !strings.EqualFold(scheme, "Bearer"):
 		case len(token) > maxToken || !token68.MatchString(token):
-			return "", errInvalidToken
+			return credential{}, errInvalidToken
 		default:
-			return token, nil
+			return credential{token: token, dpop: isDPoP}, nil
 		}
 	}
 	// RFC 6750, section 3.1: a request without a credential gets a challenge without an error code.
-	return "", &Refusal{
+	return credential{}, &Refusal{
 		Status:      http.StatusUnauthorized,
 		Description: "Send an access token or API key in the Authorization header, after Bearer and a space.",
 	}
@@ -129,16 +134,19 @@ type answer struct {
 
 func (v *Verifier) introspects() bool { return v.config.ClientID != "" || v.config.Key != "" }
 
-// check verifies or introspects a token, in the workspace that the request names.
-func (v *Verifier) check(r *http.Request, token, workspace string) (answer, error) {
+// check verifies or introspects a token, in the workspace that the request names, and checks the request's DPoP proof.
+func (v *Verifier) check(r *http.Request, x *credential, workspace string) (answer, error) {
 	cost := -1
 	if v.config.Cost != nil {
 		cost = v.config.Cost(r)
 	}
 	if v.config.VerifyJWT {
-		if claims, ours, err := v.signed(r.Context(), token); ours || !v.introspects() {
+		if claims, ours, err := v.signed(r.Context(), x.token); ours || !v.introspects() {
 			if !ours {
 				return answer{}, errInvalidToken
+			}
+			if err == nil {
+				err = v.prove(r, x, &claims)
 			}
 			if err != nil {
 				return answer{}, err
@@ -152,7 +160,14 @@ func (v *Verifier) check(r *http.Request, token, workspace string) (answer, erro
 			// Only the server can count, so ask it too, once the cheap checks have passed.
 		}
 	}
-	a, err := v.askIn(r, token, workspace, cost)
+	if x.dpop && x.proven == "" && cost >= 0 {
+		// Asked about without a cost first, so that a request with a wrong or used proof charges nothing to the plan of the
+		// token's owner. With the scheme Bearer, only the charged answer says that the token is bound.
+		if _, err := v.askAndProve(r, x, workspace, -1); err != nil {
+			return answer{}, err
+		}
+	}
+	a, err := v.askAndProve(r, x, workspace, cost)
 	if err != nil {
 		return answer{}, err
 	}
@@ -163,6 +178,18 @@ func (v *Verifier) check(r *http.Request, token, workspace string) (answer, erro
 		}
 	}
 	return a, nil
+}
+
+// askAndProve introspects a token and checks the proof that it needs.
+func (v *Verifier) askAndProve(r *http.Request, x *credential, workspace string, cost int) (answer, error) {
+	a, err := v.askIn(r, x.token, workspace, cost)
+	if err != nil && !errors.Is(err, errWorkspace) { // a sender without the key does not learn about workspaces
+		return answer{}, err
+	}
+	if unproven := v.prove(r, x, &a.claims); unproven != nil {
+		err = unproven
+	}
+	return a, err
 }
 
 // refuse writes a refusal.
@@ -179,8 +206,8 @@ func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	if c := v.challenge(refusal); c != "" {
-		h.Set("WWW-Authenticate", c)
+	if all := v.challenges(refusal, usesDPoP(r)); len(all) > 0 {
+		h["Www-Authenticate"] = all // the canonical form
 	}
 	if refusal.RetryAfter > 0 {
 		h.Set("Retry-After", seconds(refusal.RetryAfter))

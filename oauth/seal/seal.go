@@ -27,6 +27,7 @@ type Secrets struct {
 	flow         []cipher.AEAD
 	form         [][]byte
 	refresh      [][]byte
+	nonce        [][]byte
 }
 
 // New derives the keys. Each secret must have 32 bytes or more.
@@ -57,6 +58,7 @@ func New(masters [][]byte) (*Secrets, error) {
 		s.flow = append(s.flow, aead)
 		s.form = append(s.form, key("form"))
 		s.refresh = append(s.refresh, key("refresh successor"))
+		s.nonce = append(s.nonce, key("DPoP nonce"))
 		s.fingerprints = append(s.fingerprints, hex.EncodeToString(key("fingerprint"))[:32])
 	}
 	return s, nil
@@ -132,6 +134,9 @@ func (s *Secrets) Successors(presented string) [][32]byte {
 	}
 	return out
 }
+
+// NonceKeys returns the keys of nonces for DPoP proofs, one for each of the secrets in order.
+func (s *Secrets) NonceKeys() [][]byte { return s.nonce }
 
 // ErrOtherSecret means that the database was used with a master secret that this node does not have.
 var ErrOtherSecret = errors.New(
