@@ -265,9 +265,18 @@ func (s *Server) servedByGateway(w http.ResponseWriter, r *http.Request, next ht
 			Detail: "Use https. This request was sent unencrypted; rotate any secrets it contained.",
 		})
 	default:
-		s.gateway.Serve(w, r, a, next)
+		s.gateway.Serve(w, s.withOrigin(r, host), a, next)
 	}
 	return true
+}
+
+// withOrigin returns a request that knows where it was sent to, if that is needed for its DPoP proof.
+func (s *Server) withOrigin(r *http.Request, host string) *http.Request {
+	if r.Header["Dpop"] == nil {
+		return r
+	}
+	secure := s.secure || strings.EqualFold(s.proxies.forwarded(r, "X-Forwarded-Proto"), "https")
+	return r.WithContext(oauth.WithOrigin(r.Context(), gateway.OriginOf(secure, host, s.proxies.trusted(r))))
 }
 
 // host is the host that the client requested; behind a trusted proxy, the one in X-Forwarded-Host. Some proxies append
@@ -315,7 +324,7 @@ func (s *Server) refusePlain(w http.ResponseWriter, r *http.Request) {
 // isMachine reports whether a path is for programs, which expect JSON.
 func isMachine(r *http.Request) bool {
 	switch r.URL.Path {
-	case "/oauth/token", "/oauth/introspect", "/oauth/revoke", "/healthz", "/readyz":
+	case "/oauth/token", "/oauth/introspect", "/oauth/revoke", "/oauth/par", "/healthz", "/readyz":
 		return true
 	}
 	return strings.HasPrefix(r.URL.Path, "/.well-known/") || api.Owns(r.URL.Path)

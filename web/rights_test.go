@@ -126,6 +126,11 @@ func forms() []form {
 		list = append(list,
 			form{"POST " + base + "/{id}", "another redirect URI", appFields + "https://more.example/cb", right, true},
 			form{"POST " + base + "/{id}", "fewer redirect URIs", appFields + "https://app.example/cb", right, false},
+			form{
+				"POST " + base + "/{id}/authentication", "a key",
+				"token_endpoint_auth_method=private_key_jwt&jwks=" + url.QueryEscape(keySet), right, true,
+			},
+			form{"POST " + base + "/{id}/authentication", "DPoP", "dpop_bound_access_tokens=1", right, false},
 			form{"POST " + base + "/{id}/secret", "", "grace=24h", right, true},
 			form{"POST " + base + "/{id}/disable", "", "confirmed=yes", right, false},
 			form{"POST " + base + "/{id}/enable", "", "", right, true},

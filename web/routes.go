@@ -32,6 +32,8 @@ func (s *Server) routes() http.Handler {
 	machine("/oauth/introspect", s.oauth.Introspect)
 	machine("/oauth/revoke", s.oauth.Revoke)
 	machine("OPTIONS /oauth/token", s.oauth.Preflight)
+	machine("/oauth/par", s.oauth.PAR)
+	machine("OPTIONS /oauth/par", s.oauth.Preflight)
 	machine("OPTIONS /oauth/revoke", s.oauth.Preflight)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.oauth.Metadata)
 
@@ -218,6 +220,7 @@ func (s *Server) routes() http.Handler {
 	user("GET /settings/developer/apps/{id}", apps.Own(apps.AppPage))
 	user("GET /settings/developer/apps/shown", apps.Own(apps.ShownSecret))
 	user("POST /settings/developer/apps/{id}", apps.Own(apps.Update))
+	user("POST /settings/developer/apps/{id}/authentication", apps.Own(apps.UpdateAuthentication))
 	user("POST /settings/developer/apps/{id}/secret", apps.Own(apps.RotateSecret))
 	user("GET /settings/developer/apps/{id}/disable", apps.Own(apps.ConfirmDisable))
 	user("POST /settings/developer/apps/{id}/disable",
@@ -228,6 +231,7 @@ func (s *Server) routes() http.Handler {
 	user("GET /settings/workspaces/{slug}/apps/{id}", apps.OfWorkspace(apps.AppPage))
 	user("GET /settings/workspaces/{slug}/apps/shown", apps.OfWorkspace(apps.ShownSecret))
 	user("POST /settings/workspaces/{slug}/apps/{id}", apps.OfWorkspace(apps.Update))
+	user("POST /settings/workspaces/{slug}/apps/{id}/authentication", apps.OfWorkspace(apps.UpdateAuthentication))
 	user("POST /settings/workspaces/{slug}/apps/{id}/secret", apps.OfWorkspace(apps.RotateSecret))
 	user("GET /settings/workspaces/{slug}/apps/{id}/disable", apps.OfWorkspace(apps.ConfirmDisable))
 	user("POST /settings/workspaces/{slug}/apps/{id}/disable",
@@ -238,6 +242,7 @@ func (s *Server) routes() http.Handler {
 	administrator("GET /admin/apps/{id}", apps.All(apps.AppPage))
 	administrator("GET /admin/apps/shown", apps.All(apps.ShownSecret))
 	administrator("POST /admin/apps/{id}", apps.All(apps.Update))
+	administrator("POST /admin/apps/{id}/authentication", apps.All(apps.UpdateAuthentication))
 	administrator("POST /admin/apps/{id}/secret", apps.All(apps.RotateSecret))
 	administrator("GET /admin/apps/{id}/disable", apps.All(apps.ConfirmDisable))
 	administrator("POST /admin/apps/{id}/disable",

@@ -24,21 +24,21 @@ var arrows = map[string][]string{
 	"cmd/doorward": {
 		"brand", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/inspect", "cmd/doorward/process",
 		"cmd/doorward/show", "config", "locale", "mail", "management", "oauth", "oauth/apikey", "oauth/bearer",
-		"oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage", "templates",
-		"web", "web/gateway", "web/gateway/route/openapi", "web/signin",
+		"oauth/catalog", "oauth/fetch", "oauth/identity", "oauth/input", "oauth/limit", "oauth/seal", "storage",
+		"templates", "web", "web/gateway", "web/gateway/route/openapi", "web/signin",
 	},
 	"cmd/doorward/demo":    {}, // it plays a third-party app, its API, and another identity provider
 	"cmd/doorward/inspect": {"config", "oauth/catalog", "oauth/input", "oauth/seal", "storage"},
 	"cmd/doorward/process": {"config"},
 	"cmd/doorward/show":    {"management", "oauth/bearer", "storage"},
 	"cmd/doorward/guide": {
-		"config", "locale", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway",
-		"web/gateway/route",
+		"config", "locale", "oauth/bearer", "oauth/catalog", "oauth/dpop", "oauth/input", "oauth/limit", "storage",
+		"web/gateway", "web/gateway/route",
 	},
 	// It parses into the structs of the packages that use the settings.
 	"config": {
-		"brand", "config/yamlnode", "locale", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/identity",
-		"oauth/input", "oauth/limit", "oauth/provider", "web/gateway", "web/gateway/route",
+		"brand", "config/yamlnode", "locale", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/fetch",
+		"oauth/identity", "oauth/input", "oauth/limit", "oauth/provider", "web/gateway", "web/gateway/route",
 	},
 	"config/yamlnode": {"oauth/input"},
 
@@ -65,7 +65,9 @@ var arrows = map[string][]string{
 		"oauth/limit", "oauth/seal", "storage", "web/api/openapi", "web/gateway",
 	},
 	"web/api/openapi": {"web/gateway"}, // for the examples of refusals
-	"web/gateway":     {"oauth", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "storage", "web/gateway/route"},
+	"web/gateway": {
+		"oauth", "oauth/bearer", "oauth/catalog", "oauth/dpop", "oauth/input", "oauth/limit", "storage", "web/gateway/route",
+	},
 	// A route names scopes, roles and credential kinds.
 	"web/gateway/route":         {"oauth/bearer", "oauth/catalog", "oauth/input"},
 	"web/gateway/route/openapi": {"config/yamlnode", "oauth/input", "web/gateway/route"},
@@ -73,31 +75,37 @@ var arrows = map[string][]string{
 	// The protocol calls management to revoke a key (RFC 7009). Management does not import the protocol: its Config holds
 	// the rules of the grant types.
 	"oauth": {
-		"locale", "management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi",
-		"oauth/seal", "storage",
+		"locale", "management", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/dpop", "oauth/fetch", "oauth/input",
+		"oauth/jwt", "oauth/limit", "oauth/redirecturi", "oauth/seal", "storage",
 	},
 	"management": {
-		"locale", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/redirecturi",
-		"oauth/seal", "storage",
+		"locale", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/input", "oauth/jwt", "oauth/limit",
+		"oauth/redirecturi", "oauth/seal", "storage",
 	},
 	// Only the two packages that verify credentials answer from memory.
-	"oauth/bearer":      {"oauth/apikey", "oauth/cache", "oauth/catalog", "oauth/input", "oauth/limit", "oauth/seal", "storage"},
+	"oauth/bearer": {
+		"oauth/apikey", "oauth/cache", "oauth/catalog", "oauth/input", "oauth/jwt", "oauth/limit", "oauth/seal", "storage",
+	},
 	"oauth/apikey":      {"locale", "oauth/cache", "oauth/catalog", "oauth/input", "oauth/limit", "storage"},
 	"oauth/cache":       {"storage"},
 	"oauth/catalog":     {"locale", "oauth/input", "oauth/limit", "storage"},
 	"oauth/identity":    {"locale", "oauth/input", "oauth/provider", "oauth/seal", "storage"},
 	"oauth/provider":    {"oauth/input"},
 	"oauth/redirecturi": {"locale", "oauth/input"},
+	"oauth/fetch":       {"locale", "oauth/input"},
 	"oauth/seal":        {"locale", "storage"},
 	"oauth/limit":       {"storage"},
 	"oauth/input":       {"locale"},
-	"oauth/resource":    {}, // a library for other APIs, which must not depend on the server
-	"storage":           {"migrations"},
-	"migrations":        {},
-	"brand":             {},
-	"mail":              {"locale", "oauth/seal", "storage", "templates"},
-	"templates":         {"locale"},
-	"locale":            {}, // errors of every package carry its messages
+	// The libraries for other APIs. A library for other APIs must not depend on the server.
+	"oauth/resource": {"oauth/dpop"},
+	"oauth/dpop":     {"oauth/jwt"},
+	"oauth/jwt":      {},
+	"storage":        {"migrations"},
+	"migrations":     {},
+	"brand":          {},
+	"mail":           {"locale", "oauth/seal", "storage", "templates"},
+	"templates":      {"locale"},
+	"locale":         {}, // errors of every package carry its messages
 
 	"examples/resource-server": {"oauth/resource"},
 	"examples/run": {
@@ -117,7 +125,7 @@ var arrows = map[string][]string{
 var owners = map[string][]string{
 	"github.com/ory/fosite":      {"oauth"},
 	"github.com/ory/x":           {},
-	"github.com/go-jose":         {"oauth/bearer", "oauth/provider", "oauth/resource"}, // signing, and verifying
+	"github.com/go-jose":         {"oauth", "oauth/bearer", "oauth/jwt", "oauth/provider", "oauth/resource"}, // keys, signatures
 	"database/sql":               {"storage"},
 	"github.com/jackc":           {"storage"},
 	"github.com/pressly/goose":   {"storage"},
@@ -129,8 +137,8 @@ var owners = map[string][]string{
 	"go.yaml.in/yaml":            {"config", "config/yamlnode", "locale", "web/gateway/route/openapi"},
 	"net/http": {
 		"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "examples", "oauth",
-		"oauth/bearer", "oauth/identity", "oauth/provider", "oauth/resource", "web", "web/admin", "web/api", "web/api/openapi",
-		"web/dashboard", "web/gateway", "web/page", "web/signin",
+		"oauth/bearer", "oauth/dpop", "oauth/fetch", "oauth/identity", "oauth/provider", "oauth/resource", "web",
+		"web/admin", "web/api", "web/api/openapi", "web/dashboard", "web/gateway", "web/page", "web/signin",
 	},
 	"testing": {},
 }

@@ -32,6 +32,7 @@ import (
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/fetch"
 	"doorward/oauth/identity"
 	"doorward/oauth/limit"
 	"doorward/oauth/seal"
@@ -93,6 +94,8 @@ type Options struct {
 	NoPasswords     bool              // users sign in by email
 	SecondFactor    string            // a policy of package identity; empty: users decide
 	Providers       []config.Provider // with which users sign in
+	Fetch           fetch.Config      // for the URLs of clients; zero: only public addresses
+	DPoPNonces      bool              // DPoP proofs need a nonce
 	Brand           brand.Config
 	Languages       []string // of pages and emails; nil: English
 	NoUser          bool     // leave the database without a user
@@ -219,8 +222,10 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.Bearer = bearer.New(bearer.Config{
 		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Keyring: r.Keyring, Limiter: limiter,
 	})
+	fetcher := fetch.New(o.Fetch)
 	r.Management = management.New(management.Config{
-		Issuer: r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Limiter: limiter, Grants: oauth.GrantRules(),
+		CheckURL: fetcher.CheckURL,
+		Issuer:   r.Issuer, Store: store, Catalog: r.Catalog, APIKeys: r.APIKeys, Limiter: limiter, Grants: oauth.GrantRules(),
 		Product:         o.Brand.Name,
 		RedirectSchemes: o.RedirectSchemes, OwnersSetPlans: o.OwnersSetPlans, UnlimitedChanges: !o.LimitChanges,
 		KnownOnly: o.SignUp == signin.SignUpClosed, SendsEmail: o.Emails, Secrets: r.Secrets,
@@ -228,7 +233,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.OAuth = oauth.New(oauth.Config{
 		Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, Bearer: r.Bearer, Keyring: r.Keyring,
 		Management: r.Management, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Limiter: limiter,
-		ClientAddress: proxies.ClientAddress,
+		ClientAddress: proxies.ClientAddress, Fetcher: fetcher, DPoPNonces: o.DPoPNonces,
 	})
 	r.ok(r.Keyring.Maintain(r.System()))
 	configured := config.Default()

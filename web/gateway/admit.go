@@ -12,6 +12,7 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/dpop"
 	"doorward/oauth/limit"
 	"doorward/storage"
 )
@@ -30,6 +31,10 @@ type AdmitOptions struct {
 	OwnTokensOnly bool
 	// Cost is how many requests are charged to the credential's plan.
 	Cost int64
+	// Origin, Method and Path are where the client sent its request, as it knows it; Path has escapes. They are for DPoP
+	// proofs.
+	Origin       oauth.Origin
+	Method, Path string
 
 	mode mode
 }
@@ -95,17 +100,18 @@ type admissionState struct {
 	header  http.Header
 	from    netip.Addr
 	secret  string // the credential
+	dpop    bool   // it was sent with the scheme DPoP
 }
 
 // admissionSteps are the steps of an admission after the credential was read, in order.
 var admissionSteps = []func(*admissionState, context.Context) error{
-	(*admissionState).identify, (*admissionState).checkAddress, (*admissionState).touch, (*admissionState).checkKind,
+	(*admissionState).identify, (*admissionState).prove, (*admissionState).checkAddress, (*admissionState).touch, (*admissionState).checkKind,
 	(*admissionState).enterWorkspace, (*admissionState).charge,
 }
 
 // admit runs all steps until one refuses.
 func (x *admissionState) admit(ctx context.Context) (err error) {
-	if x.secret, err = bearerOf(x.header); err != nil {
+	if x.secret, x.dpop, err = credentialOf(x.header); err != nil {
 		if refusal := AsRefusal(err); refusal.Kind == Missing {
 			x.step("no credential was sent")
 		}
@@ -121,15 +127,16 @@ func (x *admissionState) admit(ctx context.Context) (err error) {
 
 func (x *admissionState) step(format string, args ...any) { x.Admission.step(x.mode, format, args...) }
 
-// bearerOf returns the credential of a request (RFC 6750, section 2.1): the bearer token in its only Authorization
-// header. Queries, bodies, cookies and other headers are not read.
-func bearerOf(h http.Header) (string, error) {
+// credentialOf returns the credential of a request: the token in its only Authorization header (RFC 6750, section 2.1),
+// and whether it was sent with the scheme DPoP (RFC 9449, section 7.1). Queries, bodies, cookies and other headers are
+// not read.
+func credentialOf(h http.Header) (text string, isDPoP bool, err error) {
 	headers := h.Values("Authorization")
 	switch len(headers) {
 	case 0:
 		for _, name := range []string{"X-Api-Key", "Api-Key", "Apikey", "X-Auth-Token", "X-Access-Token"} {
 			if h.Get(name) != "" {
-				return "", &Refusal{
+				return "", false, &Refusal{
 					Kind:  Missing,
 					Cause: fmt.Errorf("no credential: the header %s is not read", name),
 					Detail: "The " + name + " header is not supported; send the key in the Authorization header, as a " +
@@ -137,15 +144,16 @@ func bearerOf(h http.Header) (string, error) {
 				}
 			}
 		}
-		return "", &Refusal{Kind: Missing, Cause: errMissing}
+		return "", false, &Refusal{Kind: Missing, Cause: errMissing}
 	case 1:
-		text, ok := bearer.FromHeader(headers[0])
-		if !ok || text == "" {
-			return "", &Refusal{Kind: Missing, Cause: errMissing}
+		scheme, text := bearer.SplitHeader(headers[0])
+		isDPoP = strings.EqualFold(scheme, dpop.Scheme)
+		if text == "" || !isDPoP && !strings.EqualFold(scheme, "Bearer") {
+			return "", false, &Refusal{Kind: Missing, Cause: errMissing}
 		}
-		return text, nil
+		return text, isDPoP, nil
 	}
-	return "", &Refusal{Kind: BadRequest, Detail: "The request has more than one Authorization header; send only one."}
+	return "", false, &Refusal{Kind: BadRequest, Detail: "The request has more than one Authorization header; send only one."}
 }
 
 // NamedWorkspace returns the slug in a request's header, and whether there is one. An empty or repeated header gives an
@@ -217,6 +225,73 @@ func (x *admissionState) unusable(p *bearer.Principal, err error) error {
 	}
 	return cause
 }
+
+// prove checks that the sender holds the key that the token is bound to (RFC 9449, section 7).
+func (x *admissionState) prove(ctx context.Context) error {
+	p := x.Principal
+	if x.mode == explained {
+		if p.DPoPKey != "" {
+			x.step("it is bound to a key: each request needs a DPoP proof by the key %s", p.DPoPKey)
+		}
+		return nil
+	}
+	if x.mode == rechecked {
+		return nil // the proof was for the request, and it was admitted
+	}
+	refuse := func(cause error) error {
+		x.Reason = cause.Error()
+		return &Refusal{Kind: Invalid, Cause: cause}
+	}
+	switch {
+	case p.DPoPKey == "" && x.dpop:
+		return refuse(errNotBound)
+	case p.DPoPKey == "" && x.needsBinding():
+		return refuse(errNeedsBinding)
+	case p.DPoPKey == "":
+		return nil
+	case !x.dpop:
+		return refuse(errSentAsBearer)
+	}
+	text, err := dpop.FromHeader(x.header)
+	if err == nil && text == "" {
+		err = errNoProof
+	}
+	var proof dpop.Proof
+	if err == nil {
+		sent := x.gateway.oauth.ProofRequestAt(x.Origin, x.Method, x.Path)
+		sent.Token = x.secret
+		proof, err = dpop.Check(text, sent)
+	}
+	if err == nil && proof.Key != p.DPoPKey {
+		return refuse(errOtherKey)
+	}
+	if err == nil {
+		err = x.gateway.oauth.UseProof(ctx, &proof)
+	}
+	if errors.Is(err, dpop.ErrProof) || errors.Is(err, dpop.ErrNonce) {
+		x.Reason = err.Error()
+		return proofRefusal(err)
+	}
+	return err
+}
+
+// needsBinding reports whether access tokens of the credential's resource must be bound to a key.
+func (x *admissionState) needsBinding() bool {
+	if x.Principal.Kind != bearer.KindAccessToken && x.Principal.Kind != bearer.KindForeignJWT {
+		return false
+	}
+	r, ok := x.gateway.catalog.Resource(x.Principal.Audience)
+	return ok && r.RequireDPoP
+}
+
+// Why a token is refused although it is active; also shown to its owner.
+var (
+	errNotBound     = errors.New("the credential was sent with the scheme DPoP, and is not bound to a key")
+	errNeedsBinding = errors.New("access tokens for this API must be bound to a key (DPoP), and this one is not")
+	errSentAsBearer = errors.New("the access token is bound to a key, and was sent with the scheme Bearer instead of DPoP")
+	errOtherKey     = errors.New("the DPoP proof is by another key than the one that the access token is bound to")
+	errNoProof      = fmt.Errorf("%w: the request has none in the header DPoP", dpop.ErrProof)
+)
 
 func (x *admissionState) checkAddress(context.Context) error {
 	p := x.Principal

@@ -18,9 +18,10 @@ import (
 // Request is a request to decide about.
 type Request struct {
 	Method  string
-	Path    string      // as sent, with escapes, without the query
-	Header  http.Header // only Authorization and the resource's workspace header are read
-	Address netip.Addr  // of the client
+	Path    string       // as sent, with escapes, without the query
+	Header  http.Header  // only Authorization, DPoP and the resource's workspace header are read
+	Address netip.Addr   // of the client
+	Origin  oauth.Origin // where the client sent it, for DPoP proofs
 }
 
 // Verdict is the decision about a request, and why.
@@ -69,7 +70,10 @@ func (d *decision) request(ctx context.Context, r *Request) error {
 	if decided || err != nil {
 		return err
 	}
-	options := AdmitOptions{API: d.API, Workspace: WorkspaceNamedForTokens, Cost: 1, mode: d.mode}
+	options := AdmitOptions{
+		API: d.API, Workspace: WorkspaceNamedForTokens, Cost: 1, mode: d.mode, Origin: r.Origin, Method: r.Method,
+		Path: r.Path,
+	}
 	if d.Route != nil {
 		options.Cost = d.Route.Cost
 	}

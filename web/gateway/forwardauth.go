@@ -40,7 +40,7 @@ func (g *Gateway) ForwardAuth(w http.ResponseWriter, r *http.Request) {
 	shape, _, v := g.decideDescribed(w, r, ForwardPath)
 	if v.Refusal != nil {
 		oauth.LogFieldsOf(r.Context()).Cause = v.Refusal
-		shape.Write(w, v.Refusal)
+		shape.Write(w, v.Refusal.For(r.Header))
 		return
 	}
 	w.WriteHeader(http.StatusOK)
@@ -56,7 +56,7 @@ func (g *Gateway) EnvoyAuth(w http.ResponseWriter, r *http.Request) {
 			h.Del(name)
 		}
 		oauth.LogFieldsOf(r.Context()).Cause = v.Refusal
-		shape.Write(w, v.Refusal)
+		shape.Write(w, v.Refusal.For(r.Header))
 		return
 	}
 	remove := stopped(r.Header)
@@ -87,7 +87,11 @@ func (g *Gateway) NginxAuth(w http.ResponseWriter, r *http.Request) {
 		panic(err) // it consists of strings and numbers
 	}
 	h := w.Header()
-	shape.headers(h, v.Refusal)
+	shape.headers(h, v.Refusal.For(r.Header))
+	if challenges := h["Www-Authenticate"]; len(challenges) > 1 {
+		// One line (RFC 9110, section 11.6.1): older versions of nginx read only the first one of a subrequest.
+		h.Set("WWW-Authenticate", strings.Join(challenges, ", "))
+	}
 	h.Set("X-Doorward-Status", strconv.Itoa(status))
 	h.Set("X-Doorward-Body", ascii(text))
 	if !q.byURL || status != http.StatusUnauthorized && status < http.StatusInternalServerError {
@@ -160,6 +164,7 @@ func (g *Gateway) decideDescribed(
 	h.Add("Vary", a.resource.WorkspaceHeader)
 	r.Pattern += " " + a.ID
 	v := g.decide(r, a, q.Request)
+	g.OfferNonce(h, r.Header)
 	RateHeaders(h, v.Taken)
 	status := http.StatusOK
 	if v.Refusal != nil {
@@ -243,8 +248,25 @@ func (g *Gateway) read(q *describedRequest, r *http.Request, endpoint string) er
 		}
 	}
 	path, _, _ := strings.Cut(d.uri, "?")
-	q.Request = Request{Method: d.method, Path: path, Header: r.Header, Address: g.address(r)}
+	q.Request = Request{
+		Method: d.method, Path: path, Header: r.Header, Address: g.address(r), Origin: g.forwardedOrigin(d.host, proto),
+	}
 	return nil
+}
+
+// forwardedOrigin returns where the client of a proxy sent its request.
+func (g *Gateway) forwardedOrigin(host, proto string) oauth.Origin {
+	return OriginOf(g.secure || strings.EqualFold(proto, "https"), host, true)
+}
+
+// OriginOf returns where a request was sent. If a proxy says so, it may have left out the port.
+func OriginOf(secure bool, host string, byProxy bool) oauth.Origin {
+	scheme := "http"
+	if secure {
+		scheme = "https"
+	}
+	_, _, err := net.SplitHostPort(host)
+	return oauth.Origin{Base: scheme + "://" + host, AnyPort: byProxy && err != nil}
 }
 
 // unremovable returns a header that must not reach an API and that nginx cannot remove, because it removes headers only

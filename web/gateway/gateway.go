@@ -20,6 +20,7 @@ import (
 	"doorward/oauth"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/dpop"
 	"doorward/web/gateway/route"
 )
 
@@ -150,7 +151,10 @@ func (a *API) describe(issuer string) {
 		"authorization_servers":    []string{issuer},
 		"scopes_supported":         scopes,
 		"bearer_methods_supported": []string{"header"},
-		"resource_name":            a.resource.Name,
+		// RFC 9728, section 2, and RFC 9449
+		"dpop_signing_alg_values_supported": dpop.Algorithms,
+		"dpop_bound_access_tokens_required": a.resource.RequireDPoP,
+		"resource_name":                     a.resource.Name,
 	})
 	if err != nil {
 		panic(err) // it consists of strings and lists
@@ -178,6 +182,7 @@ func newCORS(origins []string) *cors.Cors {
 			"Retry-After",
 			"WWW-Authenticate",
 			"X-Request-Id",
+			dpop.NonceHeader,
 		},
 		MaxAge: 600, // seconds
 	})
@@ -306,5 +311,18 @@ func (a *API) serveMetadata(w http.ResponseWriter, r *http.Request) {
 // Refuse writes a refusal in the API's error shape.
 func (g *Gateway) Refuse(w http.ResponseWriter, r *http.Request, a *API, refusal *Refusal) {
 	oauth.LogFieldsOf(r.Context()).Cause = refusal
-	a.Shape.Write(w, refusal)
+	a.Shape.Write(w, refusal.For(r.Header))
+}
+
+// OfferNonce sets the current nonce for DPoP proofs in a response, if proofs need one and the request has one.
+func (g *Gateway) OfferNonce(response, request http.Header) {
+	if UsesDPoP(request) {
+		g.oauth.OfferNonce(response)
+	}
+}
+
+// UsesDPoP reports whether a request sends its credential with the scheme DPoP.
+func UsesDPoP(h http.Header) bool {
+	scheme, _ := bearer.SplitHeader(h.Get("Authorization"))
+	return strings.EqualFold(scheme, dpop.Scheme)
 }

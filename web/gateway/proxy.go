@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"doorward/oauth"
+	"doorward/oauth/dpop"
 	"doorward/storage"
 )
 
@@ -43,6 +44,7 @@ type forwarded struct {
 	verdict Verdict
 	status  int           // of the upstream; zero: no response yet
 	body    *deadlineBody // nil: there is none
+	nonce   bool          // the response has a nonce for DPoP, which replaces the upstream's
 }
 
 type forwardedKey struct{}
@@ -57,9 +59,12 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 		})
 		return
 	}
-	q := Request{Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header, Address: g.address(r)}
-	v := g.decide(r, a, q)
 	ctx := r.Context()
+	q := Request{
+		Method: r.Method, Path: r.URL.EscapedPath(), Header: r.Header, Address: g.address(r), Origin: g.oauth.OriginOf(ctx),
+	}
+	v := g.decide(r, a, q)
+	g.OfferNonce(w.Header(), r.Header)
 	RateHeaders(w.Header(), v.Taken)
 	if v.Refusal != nil {
 		status, _ := a.Shape.Body(v.Refusal)
@@ -67,7 +72,7 @@ func (g *Gateway) forward(w http.ResponseWriter, r *http.Request, a *API) {
 		g.Refuse(w, r, a, v.Refusal)
 		return
 	}
-	f := &forwarded{verdict: v}
+	f := &forwarded{verdict: v, nonce: w.Header().Get(dpop.NonceHeader) != ""}
 	public := v.Route.Public
 	if public {
 		leave, refusal := a.anonymousCount.enter(q.Address, a.Anonymous)
@@ -161,6 +166,9 @@ func (g *Gateway) newProxy(a *API) http.Handler {
 				for _, name := range []string{"X-Ratelimit-Limit", "X-Ratelimit-Remaining", "X-Ratelimit-Reset"} {
 					h.Del(name)
 				}
+			}
+			if f.nonce {
+				h.Del(dpop.NonceHeader)
 			}
 			if a.cors != nil {
 				for name := range h {

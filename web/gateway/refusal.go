@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"doorward/oauth"
 	"doorward/oauth/bearer"
+	"doorward/oauth/dpop"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/storage"
@@ -21,6 +23,7 @@ const (
 	Missing          Kind = iota // no credential was sent
 	Invalid                      // the credential is unknown or revoked
 	Expired                      // the credential has expired
+	BadProof                     // the DPoP proof is missing or wrong
 	StepUp                       // the user must sign in again first (RFC 9470)
 	Forbidden                    // the credential may not do this
 	Limited                      // too many requests
@@ -43,6 +46,7 @@ var statuses = map[Kind]int{
 	Missing:          401,
 	Invalid:          401,
 	Expired:          401,
+	BadProof:         401,
 	StepUp:           403,
 	Forbidden:        403,
 	Limited:          429,
@@ -68,6 +72,8 @@ type Refusal struct {
 	AccessToken bool      // the credential is an access token, to which Shape.ExpiredStatus applies
 	ExpiredAt   time.Time // of an expired credential
 	Scope       string    // the missing scope; empty if something else is wrong
+	Proof       string    // error code of BadProof (RFC 9449, sections 7.1 and 9)
+	DPoP        bool      // the credential was sent with the scheme DPoP; see For
 	RetryAfter  time.Duration
 	Cause       error // only for the log
 }
@@ -127,6 +133,27 @@ func MissingScope(scope, request string) *Refusal {
 // NoWorkspaceAccess is the detail for a workspace in which a credential may not act, whether or not it exists.
 const NoWorkspaceAccess = "The workspace does not exist, or you have no access to it."
 
+// proofRefusal refuses a DPoP proof, which the caller is told why: it made the proof.
+func proofRefusal(err error) *Refusal {
+	if errors.Is(err, dpop.ErrNonce) {
+		return &Refusal{
+			Kind: BadProof, Proof: oauth.UseDPoPNonce, Cause: err,
+			Detail: "The DPoP proof needs the nonce in the DPoP-Nonce header; make another proof with it.",
+		}
+	}
+	return &Refusal{Kind: BadProof, Proof: oauth.InvalidDPoPProof, Cause: err, Detail: oauth.Sentence(err.Error())}
+}
+
+// For returns the refusal for a request with these headers: its challenge begins with the scheme that the request used.
+func (r *Refusal) For(request http.Header) *Refusal {
+	if !UsesDPoP(request) {
+		return r
+	}
+	own := *r
+	own.DPoP = true
+	return &own
+}
+
 // CredentialRefusal turns an error about a credential (bearer.ErrUnknown, ErrRevoked, ErrExpired, ErrSuspended or
 // ErrWorkspace) into a refusal, and returns other errors unchanged.
 func CredentialRefusal(p *bearer.Principal, err error) error {
@@ -152,9 +179,33 @@ func CredentialRefusal(p *bearer.Principal, err error) error {
 	return refusal
 }
 
-// challenge returns the value of WWW-Authenticate, with the URL of the metadata; empty: no header.
-func (r *Refusal) challenge(metadata string) string {
-	const realm = `Bearer realm="doorward"`
+// challenges returns the values of WWW-Authenticate, with the URL of the metadata; none: no header. The first one is for
+// the scheme that the request used. A request without a valid credential is also told the other one.
+func (r *Refusal) challenges(metadata string) []string {
+	algorithms := `algs="` + dpop.AlgorithmNames() + `"`
+	if r.Kind == BadProof {
+		// The only challenge: clients that look for use_dpop_nonce expect no other.
+		return []string{
+			`DPoP realm="doorward", error="` + r.Proof + `", error_description="` + quotable(r.Detail) + `", ` + algorithms,
+		}
+	}
+	parameters, ok := r.challenge(metadata)
+	if !ok {
+		return nil
+	}
+	own, other := `Bearer realm="doorward"`+parameters, `DPoP realm="doorward", `+algorithms
+	if r.DPoP {
+		own, other = `DPoP realm="doorward"`+parameters+", "+algorithms, `Bearer realm="doorward"`
+	}
+	if r.Kind != Missing && r.Kind != Invalid && r.Kind != Expired {
+		return []string{own}
+	}
+	return []string{own, other}
+}
+
+// challenge returns the parameters of a challenge after the realm (RFC 6750, section 3; RFC 9470, section 3). ok is
+// false if there is none for this refusal.
+func (r *Refusal) challenge(metadata string) (parameters string, ok bool) {
 	code, more, description := "", "", r.Detail
 	if r.Scope != "" && (r.Kind == Missing || r.Kind == Forbidden) {
 		more = `, scope="` + quotable(r.Scope) + `"`
@@ -164,7 +215,7 @@ func (r *Refusal) challenge(metadata string) string {
 	}
 	switch r.Kind {
 	case Missing:
-		return realm + more // RFC 6750, section 3.1: without a credential there is no error code
+		return more, true // RFC 6750, section 3.1: without a credential there is no error code
 	case Invalid, Expired:
 		// The same sentence for all of these, so that only the body of some shapes tells them apart.
 		code, description = "invalid_token", "The credential is unknown, has expired or was revoked."
@@ -173,13 +224,13 @@ func (r *Refusal) challenge(metadata string) string {
 	case StepUp:
 		code, more = "insufficient_user_authentication", `, max_age="300"`+more
 	default:
-		return ""
+		return "", false
 	}
-	c := realm + `, error="` + code + `"`
+	parameters = `, error="` + code + `"`
 	if description != "" {
-		c += `, error_description="` + quotable(description) + `"`
+		parameters += `, error_description="` + quotable(description) + `"`
 	}
-	return c + more
+	return parameters + more, true
 }
 
 // quotable replaces characters that RFC 6750, section 3 does not allow in an attribute.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -117,6 +118,7 @@ var shapes = []shape{
 			Missing:          {"unauthorized", ""},
 			Invalid:          {"unauthorized", ""},
 			Expired:          {"unauthorized", ""},
+			BadProof:         {"invalid_dpop_proof", "The DPoP proof is not valid"},
 			StepUp:           {"step_up_required", "Sign in again"},
 			Forbidden:        {"forbidden", ""},
 			Limited:          {"rate_limit_exceeded", "Rate limit exceeded"},
@@ -142,6 +144,8 @@ var shapes = []shape{
 				)
 			case Invalid:
 				b.Details = "The API key is invalid or has been revoked."
+			case BadProof:
+				b.Code = cmp.Or(r.Proof, b.Code) // a missing nonce has a code of its own
 			case Limited:
 				b.RetryAfter = r.seconds()
 				b.Details = "Try again in " + strconv.FormatInt(b.RetryAfter, 10) + " seconds."
@@ -161,6 +165,7 @@ var shapes = []shape{
 			Missing:          {"MISSING_API_KEY", "API key is required"},
 			Invalid:          {"INVALID_API_KEY", ""},
 			Expired:          {"EXPIRED_API_KEY", ""},
+			BadProof:         {"INVALID_DPOP_PROOF", ""},
 			StepUp:           {"STEP_UP_REQUIRED", ""},
 			Forbidden:        {"INSUFFICIENT_PERMISSIONS", ""},
 			Limited:          {"RATE_LIMIT_EXCEEDED", "Rate limit exceeded"},
@@ -185,6 +190,8 @@ var shapes = []shape{
 				b.Details.Header, b.Details.Reason = "Authorization", r.Detail
 			case Invalid:
 				b.Details.KeyID = r.KeyID
+			case BadProof:
+				b.Code = cmp.Or(strings.ToUpper(r.Proof), b.Code)
 			case Expired:
 				b.Details.ExpiredAt = r.ExpiredAt.UTC().Format(time.RFC3339)
 			case Forbidden:
@@ -257,8 +264,8 @@ func (s Shape) Write(w http.ResponseWriter, r *Refusal) {
 
 // headers sets the headers of a refusal.
 func (s Shape) headers(h http.Header, r *Refusal) {
-	if c := r.challenge(s.Metadata); c != "" {
-		h.Set("WWW-Authenticate", c)
+	if all := r.challenges(s.Metadata); len(all) > 0 {
+		h["Www-Authenticate"] = all // the canonical form
 	}
 	if r.Kind == Limited || r.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(r.seconds(), 10))
