@@ -70,7 +70,7 @@ type bench struct {
 // rows are all rows, in the order of the table. Each prepares what it needs in its setup.
 func (b *bench) rows() []*row {
 	return slices.Concat(b.warmRows(), b.changeRows(), b.latencyRows(), b.coldRows(), b.grantRows(), b.sizeRows(),
-		b.gatewayRows(), b.memoryRows(), b.pageRows(), b.passwordRows(), b.passkeyRows(), b.emailRows(), b.peerRows())
+		b.gatewayRows(), b.keyRows(), b.memoryRows(), b.pageRows(), b.passwordRows(), b.passkeyRows(), b.emailRows(), b.peerRows())
 }
 
 func (b *bench) run(ctx context.Context) error {

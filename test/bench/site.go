@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/jackc/pgx/v5"
 
 	"doorward/management"
@@ -54,10 +56,12 @@ type site struct {
 	adminKey  string
 	makers    []string // keys of several workspaces that may create keys
 
-	size              // of the database
-	tokenForms string // file of forms: tokens to introspect
-	keyForms   string // file of forms: keys to check, and to charge
-	numbered   bool   // it has credentials for pgbench
+	size                      // of the database
+	tokenForms string         // file of forms: tokens to introspect
+	keyForms   string         // file of forms: keys to check, and to charge
+	signing    storage.Client // authenticates with key
+	key        *clientKey
+	numbered   bool // it has credentials for pgbench
 }
 
 // asAPI and asClient are the values of Authorization of the resource server and of the client.
@@ -208,6 +212,19 @@ func (s *site) register(ctx context.Context) error {
 		Grants:        []string{"authorization_code", "refresh_token", "client_credentials"},
 		Scopes:        []string{"read", "write"},
 		Administrator: true,
+	}); err != nil {
+		return err
+	}
+	if s.key, err = newClientKey(); err != nil {
+		return err
+	}
+	jwks, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{s.key.public()}})
+	if err != nil {
+		return fmt.Errorf("keys: %w", err)
+	}
+	if s.signing, _, err = manager.CreateClient(system, management.CLI(""), management.ClientSpec{
+		Name: "Signing load", Grants: []string{"client_credentials"}, Scopes: []string{"read", "write"},
+		AuthMethod: management.AuthPrivateKey, JWKS: string(jwks), Administrator: true,
 	}); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ const (
 	wrkThreads = 2
 )
 
-// load is what wrk sends: GET requests, or POST requests with the lines of a file as forms, or as JSON if they begin
+// load is what wrk sends: GET requests, each with the next line of a file as its DPoP proof if there is one, or POST requests with the lines of a file as forms, or as JSON if they begin
 // with a brace.
 type load struct {
 	url           string
@@ -27,7 +27,8 @@ type load struct {
 	bodies        string
 	authorization string   // with bodies; may be several values, separated by commas, that lines use in turn
 	headers       []string // without bodies
-	seconds       int      // zero: the length of a measurement
+	proofs        string
+	seconds       int // zero: the length of a measurement
 }
 
 // wrkScript sends each line of a file. Each thread has its own share of the lines, begins at a random one, so that no
@@ -51,6 +52,30 @@ function request()
   at = at + 1
   if at > #requests then at = 1 end
   return requests[at]
+end
+`
+
+// proofScript sends a GET request with each line of a file as its DPoP proof, beside the headers of -H. Each thread has
+// its own share of the lines.
+const proofScript = `
+local count = 0
+function setup(thread) thread:set("id", count); count = count + 1 end
+function init(args)
+  requests = {}
+  local n = 0
+  for line in io.lines(args[1]) do
+    if n % tonumber(args[2]) == id then
+      wrk.headers["DPoP"] = line
+      requests[#requests + 1] = wrk.format("GET")
+    end
+    n = n + 1
+  end
+  next_of = 0
+end
+function request()
+  next_of = next_of + 1
+  if next_of > #requests then next_of = 1 end
+  return requests[next_of]
 end
 `
 
@@ -80,10 +105,17 @@ func (b *bench) wrkCounting(ctx context.Context, l load) (perSecond float64, sen
 	for _, h := range l.headers {
 		args = append(args, "-H", h)
 	}
-	if l.bodies != "" {
-		script := filepath.Join(b.dir, "post.lua")
-		if err := os.WriteFile(script, []byte(wrkScript), 0o600); err != nil {
-			return 0, 0, fmt.Errorf("wrk script: %w", err)
+	switch {
+	case l.proofs != "":
+		script, err := b.script("proofs.lua", proofScript)
+		if err != nil {
+			return 0, 0, err
+		}
+		args = append(args, "-s", script, l.url, "--", l.proofs, strconv.Itoa(wrkThreads))
+	case l.bodies != "":
+		script, err := b.script("post.lua", wrkScript)
+		if err != nil {
+			return 0, 0, err
 		}
 		contentType := "application/x-www-form-urlencoded"
 		if first, err := firstLine(l.bodies); err != nil {
@@ -92,7 +124,7 @@ func (b *bench) wrkCounting(ctx context.Context, l load) (perSecond float64, sen
 			contentType = "application/json"
 		}
 		args = append(args, "-s", script, l.url, "--", l.bodies, l.authorization, strconv.Itoa(wrkThreads), contentType)
-	} else {
+	default:
 		args = append(args, l.url)
 	}
 	out, err := exec.CommandContext(ctx, "wrk", args...).CombinedOutput()
@@ -109,11 +141,20 @@ func (b *bench) wrkCounting(ctx context.Context, l load) (perSecond float64, sen
 	if sent, err = strconv.Atoi(string(n[1])); err != nil {
 		return 0, 0, fmt.Errorf("wrk: %w", err)
 	}
-	if err := checkSupply(l.bodies, sent); err != nil {
+	if err := checkSupply(l.bodies+l.proofs, sent); err != nil {
 		return 0, 0, err
 	}
 	perSecond, err = strconv.ParseFloat(string(m[1]), 64)
 	return perSecond, sent, err
+}
+
+// script writes a script for wrk.
+func (b *bench) script(name, text string) (string, error) {
+	file := filepath.Join(b.dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return "", fmt.Errorf("wrk script: %w", err)
+	}
+	return file, nil
 }
 
 // seconds is the length of a measurement for programs that measure whole seconds.
