@@ -20,6 +20,7 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 )
@@ -237,6 +238,12 @@ func (t *Tab) JavaScript(on bool) {
 	t.tb.Helper()
 	t.noScript = !on
 	call(t, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !on})
+}
+
+// TrustCertificates accepts the certificate of any server, for those of a test.
+func (t *Tab) TrustCertificates() {
+	t.tb.Helper()
+	call(t, security.SetIgnoreCertificateErrors, security.SetIgnoreCertificateErrorsParams{Ignore: true})
 }
 
 // ClearCookies deletes the browser's cookies.

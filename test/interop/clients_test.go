@@ -73,6 +73,8 @@ type line struct {
 	Detail string `json:"detail"` // of a refusal: the library's own name for it
 	Alive  string `json:"alive"`  // a token that is active now
 	Dead   string `json:"dead"`   // one that is not
+
+	Refuses string `json:"refuses"` // a URL for the user to open, at which the server shows an error
 }
 
 // report records a step, and asks the server about its tokens.
@@ -226,14 +228,16 @@ func TestProgramsByOthers(t *testing.T) {
 			rows = append(rows, row{party: p, version: p.version(t), got: got})
 		})
 	}
+	var k keyed
+	t.Run("keys", func(t *testing.T) { k = keysInsteadOfSecrets(t) })
 	var asking, verifying guarded
 	t.Run("introspection", func(t *testing.T) { asking = resourceServers(t, false) })
 	t.Run("signed tokens", func(t *testing.T) { verifying = resourceServers(t, true) })
 	var d document
 	t.Run("management API", func(t *testing.T) { d = managementAPI(t) })
-	if t.Failed() || len(rows) < len(clients) || asking.got == nil || verifying.got == nil ||
-		d.steps == nil || d.calls == 0 {
+	if t.Failed() || len(rows) < len(clients) || len(k.got) < len(keyParties) || asking.got == nil ||
+		verifying.got == nil || d.steps == nil || d.calls == 0 {
 		return // a part was skipped or failed, so there is no complete page
 	}
-	comparePage(t, rows, []guarded{asking, verifying}, d)
+	comparePage(t, rows, k, []guarded{asking, verifying}, d)
 }

@@ -61,7 +61,7 @@ var refusals = []struct{ step, title string }{
 	{"iss", "another `iss` (RFC 9207)"},
 }
 
-func page(rows []row, kinds []guarded, d document) string {
+func page(rows []row, k keyed, kinds []guarded, d document) string {
 	var b strings.Builder
 	b.WriteString(strings.ReplaceAll(head, `"make test"`, "`make test`"))
 	table := func(titles []string, lines [][]string) {
@@ -113,6 +113,16 @@ found ` + "`access_denied`" + ` there.
 		}
 		lines = append(lines, cells)
 	}
+	table(titles, lines)
+
+	b.WriteString(`
+## Keys instead of secrets
+
+These clients have no secret: they sign. [Keys instead of secrets](connecting-an-app.md#keys-instead-of-secrets) shows
+how. A dash means that the library does not have what the step is about. A refusal is shown as the library's own error.
+Authlib's own assertions are for the token endpoint's URL and last an hour; the script shows how to sign others.
+`)
+	titles, lines = k.lines()
 	table(titles, lines)
 
 	b.WriteString(`
@@ -185,14 +195,14 @@ func mark(r row, step string) string {
 
 // comparePage compares docs/interoperability.md with the results. Versions that the machine chose are not compared;
 // otherwise the next security update of a distribution would make the page wrong.
-func comparePage(t *testing.T, rows []row, kinds []guarded, d document) {
+func comparePage(t *testing.T, rows []row, k keyed, kinds []guarded, d document) {
 	t.Helper()
 	root, err := setup.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(root, "docs", "interoperability.md")
-	text := page(rows, kinds, d) + providersPart(t)
+	text := page(rows, k, kinds, d) + providersPart(t)
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)

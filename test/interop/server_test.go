@@ -85,7 +85,13 @@ func newServer(t *testing.T, database, configuration string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, issuer: fmt.Sprintf("http://localhost:%d", port), folder: t.TempDir(), log: &lines{}}
+	return newServerAt(t, fmt.Sprintf("http://localhost:%d", port), port, database, configuration)
+}
+
+// newServerAt is newServer for an issuer whose requests arrive at a port.
+func newServerAt(t *testing.T, issuer string, port int, database, configuration string) *server {
+	t.Helper()
+	s := &server{t: t, issuer: issuer, folder: t.TempDir(), log: &lines{}}
 	text := fmt.Sprintf("issuer: %s\nlisten: [127.0.0.1:%d]\nadmin_listen: \"\"\ndatabase_url: %q\n%s", s.issuer,
 		port, database, configuration)
 	if err := os.WriteFile(filepath.Join(s.folder, "doorward.yaml"), []byte(text), 0o600); err != nil {
@@ -104,11 +110,17 @@ func newServer(t *testing.T, database, configuration string) *server {
 func start(t *testing.T, database, configuration string) *server {
 	t.Helper()
 	s := newServer(t, database, configuration)
+	s.begin()
+	return s
+}
+
+// begin starts the server and creates its user.
+func (s *server) begin() {
+	s.t.Helper()
 	if err := s.serve(); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	s.command(password, "user", "create", "--email", email, "--name", "Ada", "--password-stdin")
-	return s
 }
 
 // doorward returns a command of the CLI with the server's configuration.

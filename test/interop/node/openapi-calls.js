@@ -88,9 +88,10 @@ function generated(s, example) {
           return fc.array(fitting(s.items, example?.[0]), { maxLength: 4 })
         case 'object': {
           const members = Object.entries(s.properties ?? {}).map(([name, of]) => [name, fitting(of, example?.[name])])
+          const others = () => (s.additionalProperties ? fitting(s.additionalProperties) : fc.jsonValue({ maxDepth: 1 }))
           return s.properties
             ? fc.record(Object.fromEntries(members), { requiredKeys: s.required ?? [] })
-            : fc.dictionary(fc.string({ maxLength: 8 }), fitting(s.additionalProperties), { maxKeys: 3 })
+            : fc.dictionary(fc.string({ maxLength: 8 }), others(), { maxKeys: 3 })
         }
       }
       if (s.format === 'date-time') {
