@@ -27,6 +27,7 @@ func run() error {
 		Resource:        os.Getenv("RESOURCE"),
 		ClientID:        os.Getenv("CLIENT_ID"),
 		ClientSecret:    os.Getenv("CLIENT_SECRET"),
+		BaseURL:         os.Getenv("BASE_URL"), // for DPoP proofs; empty: scheme and host of RESOURCE
 		WorkspaceHeader: "X-Workspace",
 		Cost:            func(*http.Request) int { return 1 },
 		Name:            "Notes API",

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"doorward/test/rig"
 	"doorward/test/setup"
 	"doorward/test/stores"
 	"doorward/web/gateway"
@@ -124,6 +125,16 @@ func TestV23_IngressNginxAsks(t *testing.T) {
 		}
 		w.nothing(t)
 	}
+	proving := rig.NewKey(t, "")
+	token, nonce := w.boundToken(proving)
+	proof := w.proofAt(proving, token, "http://"+host+"/x", rig.Members{"nonce": nonce})
+	for i, want := range []int{http.StatusOK, http.StatusUnauthorized} { // a proof counts once
+		a := f.send(t, "GET", "/x", "Authorization: DPoP "+token, "DPoP: "+proof)
+		if a.Status != want || strings.HasPrefix(a.Header.Get("WWW-Authenticate"), "DPoP ") != (i == 1) {
+			t.Errorf("request %d with a proof is answered %d %v", i, a.Status, a.Header)
+		}
+	}
+	w.api.one(t)
 	all := gateway.KnownHeaders()
 	for len(all) > 0 {
 		some := all[:min(50, len(all))]

@@ -90,7 +90,7 @@ func alone(t *testing.T, store *storage.Store) *world {
 		"/oauth/token", "/oauth/revoke", "/oauth/introspect", "/v1/api-keys", "/v1/auth/test", "/api/auth/me", "/api/me",
 	}
 	r := rig.New(t, store, rig.Options{
-		AtOnce: true, Issuer: "http://localhost:8080",
+		AtOnce: true, Issuer: "http://localhost:8080", DPoPNonces: true,
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")},
 		Plans:          map[string]limit.Plan{"wide": {Hour: 1_000_000}, "narrow": {Hour: 2}},
 		Resources: []catalog.Resource{
@@ -273,6 +273,7 @@ func newCanary(t *testing.T) *canary {
 		c.all = append(c.all, seen{r.Method, r.RequestURI, r.Host, string(body), r.Header.Clone()})
 		c.mu.Unlock()
 		w.Header().Set("X-RateLimit-Limit", "of the API")
+		w.Header().Set("DPoP-Nonce", "of-the-API")
 		w.Header().Set("X-Canary", strconv.Itoa(len(body)))
 		_, _ = io.WriteString(w, "from the API")
 	}))
