@@ -64,12 +64,7 @@ func (s *Server) push(r *http.Request, form url.Values) (uri string, err error) 
 		err = bindToProof(flow, proof.Key)
 	}
 	if err != nil {
-		if asError(err).isRefusal() {
-			if used := s.spend(ctx, o); used != nil {
-				return "", used
-			}
-		}
-		return "", err
+		return "", s.spendRefused(ctx, o, err)
 	}
 	text, err := json.Marshal(flow)
 	if err != nil {

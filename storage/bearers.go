@@ -117,8 +117,10 @@ var AccessTokenStatement = Statement{`SELECT t.client_id, t.resource, t.scopes, 
 func (s *Store) AccessTokenByDigest(ctx context.Context, digest []byte) (Bearer, error) {
 	b := Bearer{Access: AccessToken{Digest: digest}}
 	t := &b.Access
-	err := s.one(ctx, append([]any{&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt,
-		&t.DPoPKey}, b.fields()...), AccessTokenStatement, digest)
+	err := s.one(ctx, append([]any{
+		&t.ClientID, &t.Resource, &t.Scopes, &t.CreatedAt, &t.ExpiresAt, &t.RevokedAt,
+		&t.DPoPKey,
+	}, b.fields()...), AccessTokenStatement, digest)
 	t.GrantID = b.Grant.ID
 	// A cache keeps many of these, so what is the same takes memory once.
 	g := &b.Grant

@@ -13,6 +13,16 @@ func (s *Store) UseAssertion(ctx context.Context, a UsedAssertion) error {
 	return s.execOne(ctx, ErrConsumed, UseAssertionStatement, a.name(), a.ExpiresAt)
 }
 
+// AssertionUsedStatement is the statement of AssertionUsed.
+var AssertionUsedStatement = Statement{`SELECT EXISTS (SELECT 1 FROM used_assertions WHERE name = $1)`, shared | compiled}
+
+// AssertionUsed reports whether an assertion was used. Another request may use it at the same moment: UseAssertion
+// decides.
+func (s *Store) AssertionUsed(ctx context.Context, a UsedAssertion) (used bool, err error) {
+	err = s.one(ctx, []any{&used}, AssertionUsedStatement, a.name())
+	return used, err
+}
+
 // UsedAssertion identifies a client assertion that counts once.
 type UsedAssertion struct {
 	ClientID  string

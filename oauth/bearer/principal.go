@@ -210,8 +210,10 @@ func (v *Verifier) accessTokenPrincipal(ctx context.Context, credential string, 
 // accessPrincipal returns the caller that an access token of either format identifies; id is the token's.
 func (v *Verifier) accessPrincipal(b storage.Bearer, id string) (Principal, error) {
 	t := b.Access
-	p := Principal{Kind: KindAccessToken, Audience: t.Resource, ID: id, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt,
-		DPoPKey: t.DPoPKey}
+	p := Principal{
+		Kind: KindAccessToken, Audience: t.Resource, ID: id, IssuedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt,
+		DPoPKey: t.DPoPKey,
+	}
 	if !t.RevokedAt.IsZero() {
 		return p, ErrRevoked
 	}

@@ -118,7 +118,8 @@ func (k *RemoteKeys) Find(
 		}
 		if k.fetching == nil && !started && k.due(now, len(found) > 0) {
 			k.fetching, started = make(chan struct{}), true
-			go k.fetch(k.fetching) //nolint:contextcheck // other requests wait for it too, so it must not end with this one
+			//nolint:contextcheck,gosec // other requests wait for it too, so it must not end with this one
+			go k.fetch(k.fetching)
 		}
 		fetching, fault := k.fetching, k.fault
 		old := now.Sub(k.fetchedAt).Abs() >= remoteAge

@@ -43,11 +43,12 @@ func AlgorithmNames() string {
 }
 
 const (
-	// Window is how far the iat of a proof may be from the time of the server, either way.
+	// Window is how far the iat of a proof may be from the time of the server, either way, in whole seconds: most clients
+	// write iat without a fraction.
 	Window = time.Minute
 	// Remember is how long after its iat a proof must be remembered: until no node accepts it, even one whose clock is a
 	// minute behind.
-	Remember = Window + time.Minute
+	Remember = Window + time.Second + time.Minute
 	// maxID bounds jti, in bytes.
 	maxID = 500
 	// typ is the type of a proof (RFC 9449, section 4.2).
@@ -184,9 +185,9 @@ func (c *claims) check(r *Request) error {
 		return refused("its htu is not the URL of the request, %s", r.URL)
 	case c.IssuedAt == 0:
 		return refused("it has no iat")
-	case r.Now.Sub(c.IssuedAt.Time()).Abs() > Window:
+	case distance(r.Now, c.IssuedAt.Time()) > Window:
 		return refused("its iat is %v from the time of this server; at most %v are allowed",
-			r.Now.Sub(c.IssuedAt.Time()).Abs().Round(time.Second), Window)
+			distance(r.Now, c.IssuedAt.Time()), Window)
 	case c.NotBefore != 0 && c.NotBefore.Time().After(r.Now.Add(Window)):
 		return refused("its nbf is in the future")
 	case c.ExpiresAt != 0 && c.ExpiresAt.Time().Before(r.Now.Add(-Window)):
@@ -195,6 +196,11 @@ func (c *claims) check(r *Request) error {
 		return refused("its ath is missing, or not that of the access token")
 	}
 	return nil
+}
+
+// distance returns how far two moments are apart, in whole seconds.
+func distance(a, b time.Time) time.Duration {
+	return a.Truncate(time.Second).Sub(b.Truncate(time.Second)).Abs()
 }
 
 // tokenHash is the ath of an access token (RFC 9449, section 4.2).
