@@ -221,7 +221,9 @@ func samples() []sample {
 	keyApp.SavedKeys = []templates.AppKey{
 		{Name: "2026-10 (NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs)", Algorithms: []string{"ES256"}},
 	}
+	keyApp.SavedFAPI, keyApp.SavedJWKSURI = true, "https://app.example/jwks.json"
 	publicApp := app
+	publicApp.SavedPushed, publicApp.SavedDPoP = true, true
 	publicApp.Kind = templates.KindPublic
 	publicApp.Secrets = nil
 	serviceApp := app

@@ -440,11 +440,14 @@ type AppView struct {
 	// was just typed.
 	SavedAuthMethod string
 	SavedKeys       []AppKey
-	Requests        Requests // with its tokens
-	AuthorizeURL    string   // authorization endpoint (RFC 6749, section 3.1)
-	TokenURL        string   // token endpoint (RFC 6749, section 3.2)
-	IntrospectURL   string   // introspection endpoint (RFC 7662, section 2); shown for KindResourceServer only
-	MetadataURL     string   // authorization server metadata (RFC 8414, section 3); empty: the line is left out
+	SavedJWKSURI    string // where the app publishes its keys instead
+	// What the app has to do, as it is stored: push its requests, prove that it holds a key, or all that FAPI 2.0 needs.
+	SavedPushed, SavedDPoP, SavedFAPI bool
+	Requests                          Requests // with its tokens
+	AuthorizeURL                      string   // authorization endpoint (RFC 6749, section 3.1)
+	TokenURL                          string   // token endpoint (RFC 6749, section 3.2)
+	IntrospectURL                     string   // introspection endpoint (RFC 7662, section 2); shown for KindResourceServer only
+	MetadataURL                       string   // authorization server metadata (RFC 8414, section 3); empty: the line is left out
 }
 
 // AppKey is a public key of an app.

@@ -113,6 +113,27 @@ func TestEveryPage(t *testing.T) {
 	}
 }
 
+// signWithKeys changes the app on the page to one that authenticates with a key.
+func (p *person) signWithKeys() {
+	p.t.Helper()
+	const form = `main form[action$="/authentication"] `
+	p.Press(`[aria-labelledby="h-authentication"] summary`)
+	p.Press(form + `[name=token_endpoint_auth_method][value=private_key_jwt]`)
+	p.Fill(form+`[name=jwks]`, `{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}`)
+	p.Click(form + `[type=submit]`)
+	p.checkPage("app with a wrong key")
+	p.Fill(form+`[name=jwks]`, rig.JWKS(rig.NewKey(p.t, "key-1")))
+	p.Press(form + `[name=fapi]`)
+	p.Click(form + `[type=submit]`)
+	p.checkPage("app with a key")
+	text := p.Text(`[aria-labelledby="h-authentication"]`)
+	for _, part := range []string{"key-1", "follows the FAPI 2.0 Security Profile"} {
+		if !strings.Contains(text, part) {
+			p.t.Errorf("the page does not say %q: %s", part, text)
+		}
+	}
+}
+
 func everyPage(t *testing.T, javaScript bool) {
 	t.Helper()
 	r := rig.Memory(t, rig.Options{NoUser: true})
@@ -164,6 +185,7 @@ func everyPage(t *testing.T, javaScript bool) {
 	p.checkPage("apps")
 	p.Click(`main a[href^="/settings/developer/apps/app_"]`)
 	p.checkPage("app")
+	p.signWithKeys()
 	p.open("/admin/apps")
 	p.checkPage("admin apps with one")
 

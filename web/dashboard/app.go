@@ -95,7 +95,8 @@ func (s *Apps) showApp(
 	view.IntrospectURL = issuer + "/oauth/introspect"
 	view.MetadataURL = issuer + "/.well-known/oauth-authorization-server"
 	view.NeedPassword = s.AsksPassword(at.v)
-	view.SavedAuthMethod = c.AuthMethod
+	view.SavedAuthMethod, view.SavedJWKSURI = c.AuthMethod, c.JWKSURI
+	view.SavedPushed, view.SavedDPoP, view.SavedFAPI = c.PushedRequestsOnly, c.DPoPBound, c.FAPI
 	for _, k := range management.ClientKeys(c.JWKS) {
 		view.SavedKeys = append(view.SavedKeys, templates.AppKey{Name: k.Name(), Algorithms: k.Algorithms})
 	}
