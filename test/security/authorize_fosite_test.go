@@ -129,11 +129,20 @@ func TestFosite_OpaqueResourcesAreComparedWhole(t *testing.T) { // 3.2 no. 6
 }
 
 func TestFosite_PushedParametersAreNotMixedWithFrontChannelOnes(t *testing.T) { // 3.2 no. 7, F13
-	refuseAsked(t, management.ClientSpec{}, "request_uri_not_supported", url.Values{
+	r := rig.Memory(t, rig.Options{})
+	app := r.App(management.ClientSpec{})
+	b := r.Browser().SignIn(r.Alice.Email)
+	b.Code(app, "read") // remembered, so that no page is needed
+	before := grantCount(t, r)
+	// The parameters beside a request_uri that was never issued are those of a right request; they do not count.
+	wantPage(t, ask(b, altered(app.Params("read"), url.Values{
 		"request_uri": {"urn:ietf:params:oauth:request_uri:x"},
 		"prompt":      {"none"},
 		"nonce":       {"injected"},
-	})
+	})), http.StatusBadRequest)
+	if n := grantCount(t, r); n != before {
+		t.Errorf("%d grants, want %d", n, before)
+	}
 }
 
 func TestFosite_MissingOrShortStateIsNoError(t *testing.T) { // F12

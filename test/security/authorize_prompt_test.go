@@ -245,21 +245,22 @@ func TestA53_RequestTogetherWithRequestURIIsRefused(t *testing.T) {
 		url.Values{"request": {"x"}, "request_uri": {"https://evil.example/"}, "scope": {"openid"}})
 }
 
-func TestA54_A55_A56_A58_A59_A60_ThereAreNoPushedRequests(t *testing.T) {
+// Request objects are not accepted, and the metadata says so. Of request_uri, only those of PAR are: see par_test.go.
+func TestA54_TheMetadataAnnouncesPushedRequests(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := r.App(management.ClientSpec{})
-	for _, path := range []string{"/oauth/par", "/par", "/oauth/request"} {
+	meta := r.Send(r.Program(), r.Request(http.MethodGet, "/.well-known/oauth-authorization-server", nil)).JSON()
+	if meta["pushed_authorization_request_endpoint"] != r.Issuer+"/oauth/par" ||
+		meta["require_pushed_authorization_requests"] != false || meta["request_uri_parameter_supported"] != false ||
+		meta["request_parameter_supported"] != false {
+		t.Errorf("metadata %v", meta)
+	}
+	for _, path := range []string{"/par", "/oauth/request"} {
 		if a := r.PostAs(app, path, app.Params("read")); a.Status != http.StatusNotFound {
 			t.Errorf("%s answered %d", path, a.Status)
 		}
 	}
-	meta := r.Send(r.Program(), r.Request(http.MethodGet, "/.well-known/oauth-authorization-server", nil)).JSON()
-	if meta["pushed_authorization_request_endpoint"] != nil || meta["request_uri_parameter_supported"] != false ||
-		meta["request_parameter_supported"] != false {
-		t.Errorf("metadata %v", meta)
-	}
-	pushed := "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"
-	refuseAsked(t, management.ClientSpec{}, "request_uri_not_supported", url.Values{"request_uri": {pushed}},
-		url.Values{"request_uri": {pushed}, "response_type": nil, "code_challenge": nil, "scope": nil})
-	wantPage(t, ask(r.Browser(), url.Values{"client_id": {app.ID}, "request_uri": {pushed}}), http.StatusBadRequest)
+	unknown := "urn:ietf:params:oauth:request_uri:6esc_11ACC5bwc014ltc14eY22c"
+	wantUsed(t, ask(r.Browser(), url.Values{"client_id": {app.ID}, "request_uri": {unknown}}))
+	wantUsed(t, ask(r.Browser(), with(app.Params("read"), "request_uri", unknown)))
 }

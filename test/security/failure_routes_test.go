@@ -16,6 +16,7 @@ import (
 	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/bearer"
+	"doorward/oauth/dpop"
 	"doorward/storage"
 	"doorward/test/rig"
 	"doorward/test/setup"
@@ -158,6 +159,12 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			r.Introspect(x, access) // to fill the cache
 		}
 		slug := personalSlug(r, r.Alice.ID)
+		proving := rig.NewKey(t, "")
+		boundAccess, boundRefresh := boundTokens(t, r, public, proving)
+		signed, key := r.SignedApp(management.ClientSpec{Grants: []string{oauth.GrantClientCredentials}})
+		granted(t, r.PostSigned(signed, key, "/oauth/token", ownForm)) // to fill the cache
+		uri := pushed(r, app, app.Params("read"))
+		pushedConsent := b.Form(b.Authorize(app.Opened(uri)), "/oauth/consent")
 		r.BreakStorage()
 
 		get := func(path string) func() *rig.Answer { return func() *rig.Answer { return b.Get(path) } }
@@ -187,6 +194,18 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 				{machine, ask(app, "/oauth/token", refreshForm(refresh))},
 				{machine, ask(unread, "/oauth/token", refreshForm(refresh))},
 				{machine, ask(&rig.App{Client: unread.Client, Secret: "wrong"}, "/oauth/token", refreshForm(refresh))},
+				{machine, func() *rig.Answer { return proven(r, public, proving, codeForm(public, code)) }},
+				{machine, func() *rig.Answer { return proven(r, public, proving, refreshForm(boundRefresh)) }},
+				{machine, ask(public, "/oauth/token", refreshForm(boundRefresh))},
+				{machine, func() *rig.Answer { return r.PostSigned(signed, key, "/oauth/token", ownForm) }},
+			},
+			"/oauth/par": {
+				{machine, ask(app, "/oauth/par", app.Params("read"))},
+				{machine, ask(unread, "/oauth/par", unread.Params("read"))},
+				{machine, func() *rig.Answer {
+					return r.PostAs(public, "/oauth/par", public.Params("read"), dpop.Header,
+						aim{method: http.MethodPost, url: r.Issuer + "/oauth/par"}.proof(r, proving))
+				}},
 			},
 			"/oauth/introspect": {
 				{machine, ask(api, "/oauth/introspect", url.Values{"token": {access}})},
@@ -200,10 +219,12 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			},
 			"OPTIONS /oauth/token":  {{machine, preflight("/oauth/token")}},
 			"OPTIONS /oauth/revoke": {{machine, preflight("/oauth/revoke")}},
+			"OPTIONS /oauth/par":    {{machine, preflight("/oauth/par")}},
 			"GET /oauth/authorize": {
 				{page, get("/oauth/authorize?" + app.Params("read").Encode())},
 				{page, get("/oauth/authorize?" + altered(app.Params("read"), url.Values{"prompt": {"none"}}).Encode())},
 				{page, get("/oauth/authorize?" + unread.Params("read").Encode())},
+				{page, get("/oauth/authorize?" + app.Opened(uri).Encode())},
 			},
 			"POST /oauth/authorize": {
 				{page, post("/oauth/authorize", app.Params("read"))},
@@ -221,6 +242,7 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"POST /oauth/consent": {
 				{page, post("/oauth/consent", with(consent, "decision", "approve"))},
 				{page, post("/oauth/consent", with(consent, "decision", "deny"))},
+				{page, post("/oauth/consent", with(pushedConsent, "decision", "approve"))},
 			},
 			"GET /setup": {
 				{page, get("/setup")},
@@ -378,7 +400,7 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			table["GET "+base+"/{id}/disable"] = []request{{page, get(at + "/" + app.ID + "/disable")}}
 			table["GET "+base+"/shown"] = []request{{page, get(at + "/shown?view=x")}}
 			table["POST "+base+"/{id}"] = []request{{page, post(at+"/"+app.ID, url.Values{"name": {"New"}})}}
-			for _, verb := range []string{"secret", "disable", "enable", "delete"} {
+			for _, verb := range []string{"secret", "authentication", "disable", "enable", "delete"} {
 				table["POST "+base+"/{id}/"+verb] = []request{{page, post(at+"/"+app.ID+"/"+verb, nil)}}
 			}
 		}
@@ -420,6 +442,14 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 		} {
 			table["GET /settings/workspaces/{slug}"+path] = []request{
 				{page, get("/settings/workspaces/" + slug + strings.Replace(path, "{id}", r.Alice.ID, 1))},
+			}
+		}
+		// The API has no route in package web.
+		for _, path := range []string{"/v1/auth/test", "/v1/workspaces"} {
+			a := r.CallBound(proving, http.MethodGet, path, boundAccess)
+			if a.Status != http.StatusServiceUnavailable || a.Header.Get("Retry-After") == "" ||
+				a.Header.Get("WWW-Authenticate") != "" {
+				t.Errorf("%s with a proof is answered %d %v", path, a.Status, a.Header)
 			}
 		}
 		registered := patterns(t)

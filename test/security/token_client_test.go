@@ -125,22 +125,6 @@ func TestT42_T43_T44_T45_TwoWaysAtOnceAreRefused(t *testing.T) {
 	})
 }
 
-// Client assertions are not supported, so none is accepted.
-func TestT52_T58_AssertionsAreRefused(t *testing.T) {
-	r := rig.Memory(t, rig.Options{})
-	app := robot(r)
-	const kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-	unsigned := "eyJhbGciOiJub25lIn0." +
-		base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"`+app.ID+`","sub":"`+app.ID+`","aud":"`+r.Issuer+`"}`)) + "."
-	for _, form := range []url.Values{
-		with(ownForm, "client_assertion_type", kind, "client_assertion", unsigned),
-		with(ownForm, "client_assertion_type", kind, "client_assertion", unsigned, "client_id", app.ID),
-		with(ownForm, "client_assertion", unsigned, "client_id", app.ID),
-	} {
-		refused(t, r.Post("/oauth/token", form), http.StatusUnauthorized, oauth.InvalidClient)
-	}
-}
-
 func TestT46_MethodMustFitTheClient(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	app := robot(r)
