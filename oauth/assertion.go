@@ -45,8 +45,12 @@ func readAssertion(form url.Values) (*assertion, error) {
 	switch kind := form.Get("client_assertion_type"); {
 	case !form.Has("client_assertion"):
 		return nil, badRequest("client_assertion is missing; send it with client_assertion_type.")
+	case kind == "":
+		return nil, badRequest("client_assertion_type is missing; send " + assertionType + ".")
 	case kind != assertionType:
-		return nil, badRequest("client_assertion_type must be " + assertionType + ".")
+		return nil, &Error{
+			Code: InvalidClient, Description: "client_assertion_type must be " + assertionType + ".",
+		}
 	}
 	token, err := jwt.Parse(form.Get("client_assertion"))
 	if err != nil {

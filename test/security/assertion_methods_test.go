@@ -24,7 +24,6 @@ func TestT45_ARightAssertionBesideASecretIsRefused(t *testing.T) {
 			"a secret":            r.Post(e.path, with(asserted(), "client_secret", wrongSecret)),
 			"a secret of another": r.Post(e.path, with(asserted(), "client_id", secret.ID, "client_secret", secret.Secret)),
 			"a bearer token":      r.Post(e.path, asserted(), "Authorization", "Bearer x"),
-			"another type":        r.Post(e.path, with(asserted(), "client_assertion_type", saml)),
 			"no type":             r.Post(e.path, with(asserted(), "client_assertion_type", "")),
 			"a type alone":        r.Post(e.path, with(asserted(), "client_assertion", "")),
 			"two assertions": r.Post(e.path, url.Values{
@@ -36,6 +35,9 @@ func TestT45_ARightAssertionBesideASecretIsRefused(t *testing.T) {
 				t.Fatalf("%s at %s", name, e.path)
 			}
 		}
+		// A method that is not supported is one of authentication (RFC 6749, section 5.2).
+		refused(t, r.Post(e.path, with(asserted(), "client_assertion_type", saml)), http.StatusUnauthorized,
+			oauth.InvalidClient)
 		// An empty secret is none (RFC 6749, section 3.1).
 		form := asserted()
 		form.Set("client_secret", "")

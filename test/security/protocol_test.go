@@ -390,9 +390,9 @@ func TestV50_EncodedBodiesAre415AndHEADIssuesNothing(t *testing.T) {
 		t.Errorf("identity: %d %s", a.Status, a.Body)
 	}
 	for body, want := range map[string]string{
-		`{"grant_type":"client_credentials","scope":null}`: `\"scope\" is null`,
-		`{"grant_type":["x"]}`:                             `\"grant_type\" is a list`,
-		`{"a":"1","a":"2"}`:                                `\"a\" is in the body twice`,
+		`{"grant_type":"client_credentials","scope":null}`: `'scope' is null`,
+		`{"grant_type":["x"]}`:                             `'grant_type' is a list`,
+		`{"a":"1","a":"2"}`:                                `'a' is in the body twice`,
 		`null`:                                             "one JSON object",
 	} {
 		a := r.Send(r.Program(),
