@@ -38,10 +38,12 @@ example-torvus: ## an API behind Doorward, with its page for customers in exampl
 # Where goroutines of the server meet, tests run under the race detector; on the rest it would only cost time. The first
 # run is for the packages with such tests: of those with a server of their own, only the tests whose requests meet
 # (test/stores says how).
-# The last run has all tests without the detector, but for test/gateways, which the first run has whole.
+# The last run, beside the others, has all tests without the detector, but for test/gateways, which the first run has
+# whole.
 # "make lint" vets, and no test needs symbols for a debugger, so both are left out. Tests often wait for a database,
-# a browser or another program, so there are two packages for each core.
-GOTEST = go test -vet=off -ldflags=-s -p $$(($$(getconf _NPROCESSORS_ONLN) * 2)) $(FIRST)
+# a browser or another program, so there are two packages for each core, and one more for each under the detector.
+CORES := $$(getconf _NPROCESSORS_ONLN)
+GOTEST = go test -vet=off -ldflags=-s $(FIRST)
 # test/security takes longest and runs one test after the other, so it goes before the packages beside it. Otherwise it
 # would be left over at the end, with one processor idle.
 FIRST := -exec 'sh -c "case $$0 in */security.test) exec $$0 $$@;; *) exec nice $$0 $$@;; esac"'
@@ -55,9 +57,9 @@ REST = $$(go list ./... | grep -vxF "$$(go list $(LONGEST) ./test/gateways)")
 .PHONY: test
 test: setup ## all tests, the longest packages first; installs what they need the first time
 	@CGO_ENABLED=0 DOORWARD_TEST_FULL=1 go run ./test/postgres/run $(RECORD) -- \
-		env CGO_ENABLED=1 DOORWARD_TEST_ONLY=at-once $(GOTEST) $(RACE) -shuffle=on -timeout 30m $(DETECTED) -- \
-		env CGO_ENABLED=1 $(GOTEST) $(RACE) -run Serve ./cmd/doorward -- \
-		$(GOTEST) -shuffle=on -timeout 30m $(LONGEST) $(REST)
+		env CGO_ENABLED=1 DOORWARD_TEST_ONLY=at-once $(GOTEST) -p $(CORES) $(RACE) -shuffle=on -timeout 30m $(DETECTED) -- \
+		env CGO_ENABLED=1 $(GOTEST) $(RACE) -run Serve ./cmd/doorward --- \
+		$(GOTEST) -p $$(($(CORES) * 2)) -shuffle=on -timeout 30m $(LONGEST) $(REST)
 
 .PHONY: test-times
 test-times: RECORD = -record docs/test-times.md

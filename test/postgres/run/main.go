@@ -3,7 +3,8 @@
 //
 //	go run ./test/postgres/run -- go test ./...
 //
-// Several commands, each behind a -- of its own, run one after the other, also where one fails.
+// Several commands, each behind a -- of its own, run one after the other, also where one fails. Those behind a --- run
+// beside the ones before it.
 //
 // With -record FILE it writes what `go test` printed about the time of each package to a page.
 package main
@@ -44,9 +45,9 @@ func run(args []string) (code int, err error) {
 	if err := flags.Parse(args[:first]); err != nil {
 		return 2, nil //nolint:nilerr // flags has printed it
 	}
-	commands := split(args[first:])
-	if len(commands) == 0 {
-		return 2, errors.New("usage: run [-record FILE] -- COMMAND [ARGUMENT]… [-- COMMAND [ARGUMENT]…]…")
+	chains := chainsOf(args[first:])
+	if len(chains) == 0 {
+		return 2, errors.New("usage: run [-record FILE] -- COMMAND [ARGUMENT]… [-- COMMAND … | --- COMMAND …]…")
 	}
 	// The command gets a terminal's interrupt too; it is to end first, the cluster after it.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -65,20 +66,22 @@ func run(args []string) (code int, err error) {
 	shared := append(os.Environ(), postgres.URLVariable+"="+server.URL(), setup.BinaryVariable+"="+filepath.Join(dir, "doorward"))
 	var times timings
 	began := time.Now()
-	for _, c := range commands {
-		cmd := exec.CommandContext(ctx, c[0], c[1:]...)
-		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-		if *record != "" {
-			cmd.Stdout = io.MultiWriter(os.Stdout, times.of(c))
+	results := make(chan result, len(chains))
+	for _, commands := range chains {
+		outputs := make([]io.Writer, len(commands))
+		for i, c := range commands {
+			if outputs[i] = os.Stdout; *record != "" {
+				outputs[i] = io.MultiWriter(os.Stdout, times.of(c))
+			}
 		}
-		cmd.Env = shared
-		switch failed, other := exitCode(cmd.Run()); {
-		case other != nil:
-			return 1, other
-		case failed != 0:
-			code = failed
-		}
+		go func() { results <- inTurn(ctx, commands, outputs, shared) }()
+	}
+	for range chains {
+		r := <-results
+		code, err = max(code, r.code), errors.Join(err, r.err)
+	}
+	if err != nil {
+		return max(1, code), err
 	}
 	if *record != "" && code == 0 {
 		err = os.WriteFile(*record, times.page(time.Since(began)), 0o644)
@@ -86,19 +89,52 @@ func run(args []string) (code int, err error) {
 	return code, err
 }
 
-// split takes a list apart at each "--".
-func split(args []string) (commands [][]string) {
+// result is how a chain of commands ended: the exit code of the last one that failed, or why one did not run.
+type result struct {
+	code int
+	err  error
+}
+
+// inTurn runs commands one after the other, each with its own output.
+func inTurn(ctx context.Context, commands [][]string, outputs []io.Writer, env []string) (r result) {
+	for i, c := range commands {
+		cmd := exec.CommandContext(ctx, c[0], c[1:]...)
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+		cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Env = os.Stdin, outputs[i], os.Stderr, env
+		failed, other := exitCode(cmd.Run())
+		if other != nil {
+			return result{1, other}
+		}
+		if failed != 0 {
+			r.code = failed
+		}
+	}
+	return r
+}
+
+// chainsOf takes a list apart at each "---", and each part at each "--".
+func chainsOf(args []string) (chains [][][]string) {
+	for _, part := range split(args, "---") {
+		if commands := split(part, "--"); len(commands) > 0 {
+			chains = append(chains, commands)
+		}
+	}
+	return chains
+}
+
+// split takes a list apart at each word, and leaves out empty parts.
+func split(args []string, word string) (parts [][]string) {
 	for len(args) > 0 {
-		end := slices.Index(args, "--")
+		end := slices.Index(args, word)
 		if end < 0 {
 			end = len(args)
 		}
 		if end > 0 {
-			commands = append(commands, args[:end])
+			parts = append(parts, args[:end])
 		}
 		args = args[min(end+1, len(args)):]
 	}
-	return commands
+	return parts
 }
 
 // exitCode is that of a command that ran, whose own words are on the terminal already. The error is that of one that

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"os/exec"
 	"strings"
 	"testing"
@@ -12,16 +13,35 @@ import (
 func TestCommandsAreSplitAtDashes(t *testing.T) {
 	for _, c := range []struct {
 		args string
-		want [][]string
+		want [][][]string
 	}{
 		{"", nil},
 		{"--", nil},
-		{"go test ./...", [][]string{{"go", "test", "./..."}}},
-		{"-- go test -race ./a -- go test ./b", [][]string{{"go", "test", "-race", "./a"}, {"go", "test", "./b"}}},
-		{"-- true -- ", [][]string{{"true"}}},
+		{"-- ---", nil},
+		{"go test ./...", [][][]string{{{"go", "test", "./..."}}}},
+		{"-- go test -race ./a -- go test ./b", [][][]string{{{"go", "test", "-race", "./a"}, {"go", "test", "./b"}}}},
+		{"-- true -- ", [][][]string{{{"true"}}}},
+		{"-- a -- b --- c -- d", [][][]string{{{"a"}, {"b"}}, {{"c"}, {"d"}}}},
 	} {
-		if diff := cmp.Diff(c.want, split(strings.Fields(c.args))); diff != "" {
+		if diff := cmp.Diff(c.want, chainsOf(strings.Fields(c.args))); diff != "" {
 			t.Errorf("%q: %s", c.args, diff)
+		}
+	}
+}
+
+// Commands behind --- do not wait for those before it: each of these ends only once the other one has begun.
+func TestChainsRunBesideEachOther(t *testing.T) {
+	dir := t.TempDir()
+	wait := func(own, other string) []string {
+		return []string{"sh", "-c", "cd " + dir + "; touch " + own + "; until [ -e " + other + " ]; do sleep 0.01; done; exit 3"}
+	}
+	results := make(chan result, 2)
+	for _, c := range [][]string{wait("a", "b"), wait("b", "a")} {
+		go func() { results <- inTurn(t.Context(), [][]string{c, {"true"}}, []io.Writer{io.Discard, io.Discard}, nil) }()
+	}
+	for range 2 {
+		if r := <-results; r.code != 3 || r.err != nil {
+			t.Errorf("a chain ended with %d, %v", r.code, r.err)
 		}
 	}
 }
