@@ -139,18 +139,6 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 		client, err = s.clients.load(ctx, c.id)
 		proven, why = s.prove(ctx, &c, &client, err == nil)
 	}
-	if why == nil && proven.assertion != nil {
-		// Asked here already, so that one that is shown again counts against no limit of its client; once decides. It is no
-		// attempt to guess anything, so it is not counted as one.
-		used, failed := s.store.AssertionUsed(ctx, *proven.assertion)
-		if failed != nil {
-			return authenticated{}, failed
-		}
-		if used {
-			LogFieldsOf(ctx).RecordClient(c.id)
-			return authenticated{}, errAssertionUsed
-		}
-	}
 	if why == nil {
 		LogFieldsOf(ctx).ClientID = client.ID
 		storage.ActorOf(ctx).ClientID = client.ID

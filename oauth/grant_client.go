@@ -39,6 +39,9 @@ func (s *Server) takeOwnRequest(ctx context.Context, x *exchange) error {
 	if s.tokens.ClientRequests == 0 {
 		return nil
 	}
+	if err := s.unused(ctx, x.once); err != nil {
+		return err
+	}
 	taken, err := s.limiter.Take(ctx, "tokens:"+x.client.ID, 1, limit.Plan{Burst: s.tokens.ClientRequests})
 	if err != nil || taken.Allowed {
 		return err

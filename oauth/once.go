@@ -43,6 +43,20 @@ func (s *Server) spend(ctx context.Context, o *once) error {
 	return nil
 }
 
+// unused returns errAssertionUsed for an assertion that was used before. It is asked before a request counts against a
+// limit of its client, so that one that is shown again does not; spend decides. It is no attempt to guess anything, so
+// it is not counted as one.
+func (s *Server) unused(ctx context.Context, o *once) error {
+	if o.assertion == nil {
+		return nil
+	}
+	used, err := s.store.AssertionUsed(ctx, *o.assertion)
+	if err == nil && used {
+		return errAssertionUsed
+	}
+	return err
+}
+
 // errAssertionUsed refuses an assertion that was used before (RFC 7523, section 3).
 var errAssertionUsed = assertionRefused(errors.New("the assertion was used before (jti)"))
 

@@ -56,7 +56,7 @@ func (s *Server) push(r *http.Request, form url.Values) (uri string, err error) 
 		return "", err
 	}
 	o := &once{assertion: client.assertion, proof: proof}
-	if err := s.takePush(r, &client.Client); err != nil {
+	if err := s.takePush(ctx, r, &client.Client, o); err != nil {
 		return "", err
 	}
 	flow, err := s.checkPushed(ctx, form, &client.Client)
@@ -93,9 +93,12 @@ func bindToProof(f *Flow, key string) error {
 
 // takePush bounds how many requests a client pushes: each is a row. A public client proves nothing, so that it is
 // counted by address too.
-func (s *Server) takePush(r *http.Request, c *storage.Client) error {
+func (s *Server) takePush(ctx context.Context, r *http.Request, c *storage.Client, o *once) error {
 	if s.pushes == nil {
 		return nil
+	}
+	if err := s.unused(ctx, o); err != nil {
+		return err
 	}
 	name := c.ID
 	if c.Public {

@@ -37,7 +37,9 @@ func TestChainsRunBesideEachOther(t *testing.T) {
 	}
 	results := make(chan result, 2)
 	for _, c := range [][]string{wait("a", "b"), wait("b", "a")} {
-		go func() { results <- inTurn(t.Context(), [][]string{c, {"true"}}, []io.Writer{io.Discard, io.Discard}, nil) }()
+		go func() {
+			results <- inTurn(t.Context(), [][]string{c, {"true"}}, []io.Writer{io.Discard, io.Discard}, nil)
+		}()
 	}
 	for range 2 {
 		if r := <-results; r.code != 3 || r.err != nil {
