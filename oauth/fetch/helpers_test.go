@@ -4,15 +4,19 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"doorward/test/setup"
 )
 
 // resolver returns a resolver that asks resolve instead of the network for the addresses of a name.
@@ -72,6 +76,20 @@ func always(addresses ...string) *net.Resolver {
 	return resolver(func(string) []string { return addresses })
 }
 
+// listen listens on an address that the test needs, which is 127.0.0.1 instead of ::1 on a machine without IPv6. Of
+// 127.0.0.0/8, macOS has only 127.0.0.1 until the others are set up.
+func listen(t *testing.T, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT) {
+		if host, port, _ := net.SplitHostPort(address); host == "::1" {
+			l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
+		}
+	}
+	setup.Need(t, err)
+	return l
+}
+
 // canary is a listener that must not be connected to.
 type canary struct {
 	listener net.Listener
@@ -79,14 +97,10 @@ type canary struct {
 	marked   chan struct{}
 }
 
-// newCanary listens on a loopback address and port, which may be 0. It skips the test if the machine does not have the
-// address.
+// newCanary listens on a loopback address and port, which may be 0.
 func newCanary(t *testing.T, address string) *canary {
 	t.Helper()
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Skipf("this machine cannot listen on %s: %v", address, err)
-	}
+	l := listen(t, address)
 	c := &canary{listener: l, marked: make(chan struct{})}
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
@@ -142,10 +156,7 @@ type site struct {
 
 func newSite(t *testing.T, handler http.HandlerFunc) *site {
 	t.Helper()
-	l, err := net.Listen("tcp", outside+":0")
-	if err != nil {
-		t.Skipf("this machine cannot listen on %s: %v", outside, err)
-	}
+	l := listen(t, outside+":0")
 	s := &site{Server: httptest.NewUnstartedServer(handler), roots: x509.NewCertPool()}
 	_ = s.Listener.Close()
 	s.Listener = l
