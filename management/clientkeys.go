@@ -60,7 +60,7 @@ func HoldsPrivateKey(jwks string) bool {
 	return slices.ContainsFunc(append(set.Keys, raw), func(one json.RawMessage) bool { // or it is a single key
 		var key map[string]json.RawMessage
 		_ = json.Unmarshal(one, &key)
-		for _, name := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} { // RFC 7518, section 6
+		for _, name := range jwt.PrivateMembers {
 			if _, ok := key[name]; ok {
 				return true
 			}

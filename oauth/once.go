@@ -44,8 +44,8 @@ func (s *Server) spend(ctx context.Context, o *once) error {
 }
 
 // unused returns errAssertionUsed for an assertion that was used before. It is asked before a request counts against a
-// limit of its client, so that one that is shown again does not; spend decides. It is no attempt to guess anything, so
-// it is not counted as one.
+// limit of its client, so that one that is shown again does not; spend decides. It does not count as a failed attempt
+// either, because a replay guesses nothing.
 func (s *Server) unused(ctx context.Context, o *once) error {
 	if o.assertion == nil {
 		return nil

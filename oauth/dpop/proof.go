@@ -142,7 +142,7 @@ func keyOf(t *jwt.Token) (key any, thumbprint string, err error) {
 	if !isObject {
 		return nil, "", refused("its header has no jwk")
 	}
-	for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"} {
+	for _, private := range jwt.PrivateMembers {
 		if _, has := members[private]; has {
 			return nil, "", refused("its jwk holds a private or a symmetric key")
 		}

@@ -81,6 +81,9 @@ func PublicKey(raw []byte) (k jose.JSONWebKey, err error) {
 	return k, checkStrength(k.Key)
 }
 
+// PrivateMembers are the members of a JWK that only a private or symmetric key has (RFC 7518, section 6).
+var PrivateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
+
 // Bounds on RSA keys: RFC 7518, section 3.3 forbids smaller ones, and verifying with larger ones takes too long. The
 // minimum exponent is that of FIPS 186-5, section 5.1.
 const (

@@ -215,7 +215,7 @@ func (r *Refusal) challenge(metadata string) (parameters string, ok bool) {
 	}
 	switch r.Kind {
 	case Missing:
-		return more, true // RFC 6750, section 3.1: without a credential there is no error code
+		return more, true // RFC 6750, section 3.1: a request without a credential gets no error code
 	case Invalid, Expired:
 		// The same sentence for all of these, so that only the body of some shapes tells them apart.
 		code, description = "invalid_token", "The credential is unknown, has expired or was revoked."
