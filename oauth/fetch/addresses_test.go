@@ -56,7 +56,7 @@ func TestD03_ALiteralAddressIsNotConnectedTo(t *testing.T) {
 		"0", "0.0.0.0", "localhost", "LOCALHOST", "x.localhost", "127.0.0.1.", "localhost.", "[::]", "[64:ff9b::7f00:1]",
 	} {
 		c := newCanary(t, "127.0.0.1:0")
-		f := newFetcher(Config{}, parts{timeout: Timeout, resolver: always("127.0.0.1")})
+		f := newFetcher(Config{}, parts{resolver: always("127.0.0.1")})
 		if _, _, err := f.Get(t.Context(), "https://"+host+":"+c.port()+"/keys", "*/*", 0); !errors.Is(err, ErrRefused) {
 			t.Errorf("%s: %v", host, err)
 		}
@@ -75,7 +75,7 @@ func TestD03_ANameOfALocalAddressIsNotConnectedTo(t *testing.T) {
 	} {
 		t.Run(tc.address, func(t *testing.T) {
 			c := newCanary(t, net.JoinHostPort(tc.canary, "0"))
-			f := newFetcher(Config{}, parts{timeout: Timeout, resolver: always(tc.address)})
+			f := newFetcher(Config{}, parts{resolver: always(tc.address)})
 			_, _, err := f.Get(t.Context(), "https://api.example.com:"+c.port()+"/keys", "*/*", 0)
 			if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "fetch https://api.example.com:") {
 				t.Errorf("got %v", err)

@@ -56,25 +56,23 @@ type Fetcher struct {
 	transport *http.Transport
 }
 
-// New returns a Fetcher. SSL_CERT_FILE replaces the roots of the system as usual. It ignores HTTPS_PROXY: a proxy would connect to addresses that are not checked here.
-func New(c Config) *Fetcher {
-	return newFetcher(c, parts{timeout: cmp.Or(c.Timeout, Timeout), roots: c.Roots})
-}
+// New returns a Fetcher. SSL_CERT_FILE replaces the roots of the system as usual. It ignores HTTPS_PROXY: a proxy would
+// connect to addresses that are not checked here.
+func New(c Config) *Fetcher { return newFetcher(c, parts{}) }
 
 // parts are what tests replace.
 type parts struct {
-	timeout  time.Duration
-	resolver *net.Resolver  // nil: the system's
-	roots    *x509.CertPool // nil: the system's
+	resolver *net.Resolver // nil: the system's
 	// dial replaces connecting, and with it the check of addresses; nil: nothing does.
 	dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 func newFetcher(c Config, with parts) *Fetcher {
-	f := &Fetcher{allow: c.Allow, timeout: with.timeout}
+	timeout := cmp.Or(c.Timeout, Timeout)
+	f := &Fetcher{allow: c.Allow, timeout: timeout}
 	// The check is in the dialer because a name can resolve to another address each time that it is looked up. Here it
 	// sees the address of the connection itself, for each address that the dialer tries.
-	dialer := &net.Dialer{Timeout: with.timeout, Resolver: with.resolver, ControlContext: f.checkConnection}
+	dialer := &net.Dialer{Timeout: timeout, Resolver: with.resolver, ControlContext: f.checkConnection}
 	dial := dialer.DialContext
 	if with.dial != nil {
 		dial = with.dial
@@ -83,10 +81,10 @@ func newFetcher(c Config, with parts) *Fetcher {
 		Proxy:       nil, // not http.ProxyFromEnvironment: see New
 		DialContext: dial,
 		TLSClientConfig: &tls.Config{
-			RootCAs: with.roots, MinVersion: tls.VersionTLS12,
+			RootCAs: c.Roots, MinVersion: tls.VersionTLS12,
 		},
 		// net/http lets a handshake go on when its fetch has ended, because others could use the connection.
-		TLSHandshakeTimeout: 2 * with.timeout,
+		TLSHandshakeTimeout: 2 * timeout,
 		// One document is fetched at a time. With HTTP/2, the server could send megabytes before they are read.
 		Protocols:              onlyHTTP1(),
 		DisableKeepAlives:      true,

@@ -143,8 +143,8 @@ func TestD04_D05_NoRedirectIsFollowed(t *testing.T) {
 				}
 				w.WriteHeader(status)
 			})
-			f := newFetcher(Config{Allow: prefixes("127.0.0.0/8")}, parts{
-				timeout: Timeout, roots: s.roots, resolver: resolver(func(name string) []string {
+			f := newFetcher(Config{Allow: prefixes("127.0.0.0/8"), Roots: s.roots}, parts{
+				resolver: resolver(func(name string) []string {
 					if name == "api.example.com" {
 						return []string{outside}
 					}
@@ -261,8 +261,8 @@ func piped(t *testing.T, plain bool, serve func(net.Conn)) *Fetcher {
 	s.Close()
 	config, roots := &tls.Config{Certificates: s.TLS.Certificates}, x509.NewCertPool()
 	roots.AddCert(s.Certificate())
-	return newFetcher(Config{}, parts{
-		timeout: Timeout, roots: roots, dial: func(context.Context, string, string) (net.Conn, error) {
+	return newFetcher(Config{Roots: roots}, parts{
+		dial: func(context.Context, string, string) (net.Conn, error) {
 			here, there := net.Pipe()
 			go func() {
 				defer there.Close() //nolint:errcheck // it may be closed already

@@ -172,5 +172,5 @@ func (s *site) url(path string) string { return "https://api.example.com:" + s.p
 // fetcher returns a Fetcher that reaches the site and no address that is not public.
 func (s *site) fetcher(r *net.Resolver) *Fetcher {
 	allow := []netip.Prefix{netip.MustParsePrefix(outside + "/32")}
-	return newFetcher(Config{Allow: allow}, parts{timeout: Timeout, resolver: r, roots: s.roots})
+	return newFetcher(Config{Allow: allow, Roots: s.roots}, parts{resolver: r})
 }
