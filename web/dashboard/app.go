@@ -147,25 +147,16 @@ func (s *Apps) ownerOf(ctx context.Context, c storage.Client) (string, error) {
 
 // Update serves POST …/apps/{id}.
 func (s *Apps) Update(w http.ResponseWriter, r *http.Request, at appPlace) error {
-	p, _ := typed(r, at.v)
-	var before storage.Client
-	base, err := s.change(r, &at, func(ctx context.Context, c storage.Client) error {
-		before = c
+	return s.update(w, r, at, func(c storage.Client) management.ClientSpec {
+		p, _ := typed(r, at.v)
 		p.Public, p.ResourceServer = c.Public, c.ResourceServer
 		p.Grants = grantTypes(c, r.PostForm.Get("refresh") != "")
 		keepAuthentication(&p, c)
 		if c.ResourceServer {
 			p.RedirectURIs, p.Scopes = nil, nil
 		}
-		_, err := s.management.UpdateClient(ctx, at.by, c.ID, p)
-		return err
+		return p
 	})
-	if faults := page.FieldErrors(err); faults != nil {
-		view := templates.AppView{Page: s.NewPage(at.v, at.section), AppFields: s.fields(r.Context(), at.v, p, kindOf(before))}
-		view.Errors = faults
-		return s.showApp(w, r, http.StatusBadRequest, at, before, base, view)
-	}
-	return s.changed(w, r, at.v, base, locale.New("Saved."), err)
 }
 
 // keepAuthentication sets the fields of p that UpdateAuthentication changes to what they are.
@@ -178,12 +169,22 @@ func keepAuthentication(p *management.ClientSpec, c storage.Client) {
 
 // UpdateAuthentication serves POST …/apps/{id}/authentication: how the app authenticates, and what it must send.
 func (s *Apps) UpdateAuthentication(w http.ResponseWriter, r *http.Request, at appPlace) error {
+	return s.update(w, r, at, func(c storage.Client) management.ClientSpec {
+		p := management.SpecOf(c)
+		p.Administrator = at.v.User.Admin
+		typeAuthentication(r, at.v, &p, kindOf(c))
+		return p
+	})
+}
+
+// update gives an app the settings that edit returns, and shows its page, with the faults of the form if it has any.
+func (s *Apps) update(
+	w http.ResponseWriter, r *http.Request, at appPlace, edit func(storage.Client) management.ClientSpec,
+) error {
 	var before storage.Client
 	var p management.ClientSpec
 	base, err := s.change(r, &at, func(ctx context.Context, c storage.Client) error {
-		before, p = c, management.SpecOf(c)
-		p.Administrator = at.v.User.Admin
-		typeAuthentication(r, at.v, &p, kindOf(c))
+		before, p = c, edit(c)
 		_, err := s.management.UpdateClient(ctx, at.by, c.ID, p)
 		return err
 	})
