@@ -36,7 +36,8 @@ func (a *UsedAssertion) name() string { return hex.EncodeToString(Digest(a.Clien
 var UseAssertionStatement = Statement{`INSERT INTO used_assertions (name, expires_at) VALUES ($1, $2)
 	ON CONFLICT (name) DO NOTHING`, shared | ordered}
 
-// UseProofStatement is the statement of UseProof on PostgreSQL.
+// UseProofStatement is the statement of UseProof on PostgreSQL. It returns a column, so that it runs in the
+// batches of the counters, which do not wait for the disk as other writes do.
 var UseProofStatement = Statement{`INSERT INTO used_proofs (name, expires_at) VALUES ($1, $2)
 	ON CONFLICT (name) DO NOTHING RETURNING expires_at`, shared | ordered}
 
