@@ -110,8 +110,8 @@ func PreflightPublic(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// Preflight serves OPTIONS /oauth/token, /oauth/par and /oauth/revoke. A preflight does not name the client, so the origin of any
-// client is accepted; the real request then needs an origin of its own client.
+// Preflight serves OPTIONS /oauth/token, /oauth/par and /oauth/revoke. A preflight does not name the client, so the
+// origin of any client is accepted; the real request then needs an origin of its own client.
 func (s *Server) Preflight(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Access-Control-Request-Method") == "" {
 		w.Header().Set("Allow", "POST, OPTIONS")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"doorward/oauth/dpop"
 	"doorward/storage"
@@ -87,11 +86,8 @@ func proofError(err error) *Error {
 			Cause:       err,
 		}
 	}
-	return &Error{Code: InvalidDPoPProof, Description: Sentence(err.Error()), Cause: err}
+	return &Error{Code: InvalidDPoPProof, Description: dpop.Sentence(err), Cause: err}
 }
-
-// Sentence makes a sentence of an error message, for a caller.
-func Sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
 
 // errProofNeeded refuses a request without a proof that needs one.
 func errProofNeeded(why string) error {

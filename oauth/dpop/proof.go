@@ -66,6 +66,12 @@ var (
 	ErrNonce = errors.New("the DPoP proof has no current nonce")
 )
 
+// Sentence makes, of an error about a proof, a sentence for its sender.
+func Sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
 func refused(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrProof, fmt.Sprintf(format, args...))
 }
@@ -87,6 +93,12 @@ type Proof struct {
 	Key       string // the thumbprint (RFC 7638) of its public key
 	ID        string // jti, which counts once for each key
 	ExpiresAt time.Time
+}
+
+// InUse reports whether a request sends its credential with the scheme DPoP (RFC 9449, section 7.1).
+func InUse(h http.Header) bool {
+	scheme, _, _ := strings.Cut(h.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, Scheme)
 }
 
 // FromHeader returns the proof in a request's header; empty: there is none. It returns ErrProof if there are several.

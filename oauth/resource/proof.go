@@ -91,24 +91,14 @@ func badProof(err error) *Refusal {
 			Description: "The DPoP proof needs the nonce in the DPoP-Nonce header of this response; make another proof with it.",
 		}
 	}
-	text := err.Error()
-	return &Refusal{
-		Status: http.StatusUnauthorized, Code: InvalidDPoPProof,
-		Description: strings.ToUpper(text[:1]) + text[1:] + ".",
-	}
+	return &Refusal{Status: http.StatusUnauthorized, Code: InvalidDPoPProof, Description: dpop.Sentence(err)}
 }
 
 // offerNonce sets the header with the current nonce, if proofs need one and the request uses DPoP (RFC 9449, section 9).
 func (v *Verifier) offerNonce(h http.Header, r *http.Request) {
-	if v.nonces != nil && usesDPoP(r) {
+	if v.nonces != nil && dpop.InUse(r.Header) {
 		h.Set(dpop.NonceHeader, v.nonces.New(v.config.Now()))
 	}
-}
-
-// usesDPoP reports whether a request sends its credential with the scheme DPoP.
-func usesDPoP(r *http.Request) bool {
-	scheme, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.EqualFold(scheme, dpop.Scheme)
 }
 
 // useHere is the default of Config.UseProof.

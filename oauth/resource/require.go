@@ -206,7 +206,7 @@ func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	if all := v.challenges(refusal, usesDPoP(r)); len(all) > 0 {
+	if all := v.challenges(refusal, dpop.InUse(r.Header)); len(all) > 0 {
 		h["Www-Authenticate"] = all // the canonical form
 	}
 	if refusal.RetryAfter > 0 {

@@ -316,13 +316,7 @@ func (g *Gateway) Refuse(w http.ResponseWriter, r *http.Request, a *API, refusal
 
 // OfferNonce sets the current nonce for DPoP proofs in a response, if proofs need one and the request has one.
 func (g *Gateway) OfferNonce(response, request http.Header) {
-	if UsesDPoP(request) {
+	if dpop.InUse(request) {
 		g.oauth.OfferNonce(response)
 	}
-}
-
-// UsesDPoP reports whether a request sends its credential with the scheme DPoP.
-func UsesDPoP(h http.Header) bool {
-	scheme, _ := bearer.SplitHeader(h.Get("Authorization"))
-	return strings.EqualFold(scheme, dpop.Scheme)
 }

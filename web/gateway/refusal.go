@@ -141,12 +141,12 @@ func proofRefusal(err error) *Refusal {
 			Detail: "The DPoP proof needs the nonce in the DPoP-Nonce header; make another proof with it.",
 		}
 	}
-	return &Refusal{Kind: BadProof, Proof: oauth.InvalidDPoPProof, Cause: err, Detail: oauth.Sentence(err.Error())}
+	return &Refusal{Kind: BadProof, Proof: oauth.InvalidDPoPProof, Cause: err, Detail: dpop.Sentence(err)}
 }
 
 // For returns the refusal for a request with these headers: its challenge begins with the scheme that the request used.
 func (r *Refusal) For(request http.Header) *Refusal {
-	if !UsesDPoP(request) {
+	if !dpop.InUse(request) {
 		return r
 	}
 	own := *r
