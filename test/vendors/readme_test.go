@@ -181,6 +181,9 @@ func startExample(t *testing.T, root, name string, ports [3]string) (exports str
 	}
 	cmd := exec.Command("make", "--no-print-directory", "example-"+name, "ARGS="+args)
 	cmd.Dir = root
+	// What an earlier run left when it was killed does not count here.
+	temporary := t.TempDir()
+	cmd.Env = append(os.Environ(), "TMPDIR="+temporary)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var complaint bytes.Buffer
 	cmd.Stderr = &complaint
@@ -191,9 +194,9 @@ func startExample(t *testing.T, root, name string, ports [3]string) (exports str
 		ok(t, syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)) // Ctrl-C
 		_, _ = io.Copy(io.Discard, pipe)
 		_ = cmd.Wait() // make and go run report that they were interrupted
-		left, _ := filepath.Glob(filepath.Join(os.TempDir(), "doorward-"+name+"-*", "data", "doorward.db"))
+		left, _ := filepath.Glob(filepath.Join(temporary, "*"))
 		if len(left) > 0 {
-			t.Errorf("the example leaves %v behind", left)
+			t.Errorf("the example leaves %v behind:\n%s", left, complaint.String())
 		}
 	})
 	var all []string
