@@ -33,16 +33,35 @@ type Client struct {
 	PushedRequestsOnly    bool // require_pushed_authorization_requests (RFC 9126, section 6)
 	DPoPBound             bool // dpop_bound_access_tokens (RFC 9449, section 5.2)
 	FAPI                  bool // it follows the FAPI 2.0 Security Profile; the fields above then have the values that it needs
-	RedirectURIs          List // RFC 6749, section 3.1.2, compared byte for byte
-	GrantTypes            List // RFC 7591, section 2
-	Scopes                List
-	Resources             List // RFC 8707; the first is the default
-	DisabledAt            Time
-	DisabledBy            string // the authority that disabled it; empty: it is enabled
-	CreatedAt             Time
-	ChangedAt             Time
-	Secrets               []ClientSecret // those that have not expired, the newest first; empty in lists
+	// Registration says how the client came to be: RegisteredDynamically, RegisteredByDocument, or empty: a user, an
+	// administrator or the operator registered it.
+	Registration    string
+	ApplicationType string // web or native (OpenID Connect Dynamic Client Registration 1.0, section 2); empty: unknown
+	LogoURI         string // of an image; empty: none
+	PolicyURI       string // how it uses data; empty: unknown
+	TOSURI          string // its terms of service; empty: unknown
+	// RegistrationToken is the SHA-256 of the token with which the client changes its registration (RFC 7592); nil: none.
+	RegistrationToken []byte
+	DocumentAt        Time // when its metadata document was last fetched; zero: it has none
+	RedirectURIs      List // RFC 6749, section 3.1.2, compared byte for byte
+	GrantTypes        List // RFC 7591, section 2
+	Scopes            List
+	Resources         List // RFC 8707; the first is the default
+	DisabledAt        Time
+	DisabledBy        string // the authority that disabled it; empty: it is enabled
+	CreatedAt         Time
+	ChangedAt         Time
+	Secrets           []ClientSecret // those that have not expired, the newest first; empty in lists
 }
+
+// The values of Client.Registration for clients that registered themselves.
+const (
+	RegisteredDynamically = "dynamic"  // at the registration endpoint (RFC 7591)
+	RegisteredByDocument  = "document" // its id is the URL of its metadata document
+)
+
+// SelfRegistered reports whether a client says about itself what is stored about it.
+func (c *Client) SelfRegistered() bool { return c.Registration != "" }
 
 // ClientSecret is one secret of a client; at most two are valid, during a rotation.
 type ClientSecret struct {
@@ -57,14 +76,16 @@ type ClientSecret struct {
 const clientColumns = `c.id, COALESCE(c.workspace_id, ''), COALESCE(c.created_by, ''), c.name, c.site, c.public,
 	c.pkce_optional, c.first_party, c.resource_server, c.verified, c.manages, c.redirect_uris, c.grant_types, c.scopes,
 	c.resources, c.disabled_at, c.disabled_by, c.created_at, c.changed_at, c.auth_method, c.auth_algorithm, c.jwks,
-	c.jwks_uri, c.token_endpoint_audience, c.pushed_requests_only, c.dpop_bound, c.fapi`
+	c.jwks_uri, c.token_endpoint_audience, c.pushed_requests_only, c.dpop_bound, c.fapi, c.registration,
+	c.application_type, c.logo_uri, c.policy_uri, c.tos_uri, c.registration_token, c.document_at`
 
 func (c *Client) fields() []any {
 	return []any{
 		&c.ID, &c.WorkspaceID, &c.CreatedBy, &c.Name, &c.Site, &c.Public, &c.PKCEOptional, &c.FirstParty,
 		&c.ResourceServer, &c.Verified, &c.Manages, &c.RedirectURIs, &c.GrantTypes, &c.Scopes, &c.Resources,
 		&c.DisabledAt, &c.DisabledBy, &c.CreatedAt, &c.ChangedAt, &c.AuthMethod, &c.AuthAlgorithm, &c.JWKS, &c.JWKSURI,
-		&c.TokenEndpointAudience, &c.PushedRequestsOnly, &c.DPoPBound, &c.FAPI,
+		&c.TokenEndpointAudience, &c.PushedRequestsOnly, &c.DPoPBound, &c.FAPI, &c.Registration, &c.ApplicationType,
+		&c.LogoURI, &c.PolicyURI, &c.TOSURI, &c.RegistrationToken, &c.DocumentAt,
 	}
 }
 
@@ -75,21 +96,28 @@ func nullable(text string) any {
 	return text
 }
 
-// InsertClient adds a client with its secrets and the web origins from which it may call.
+// InsertClient adds a client with its secrets and the web origins from which it may call. It returns ErrExists if there
+// is one with its id.
 func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) error {
 	c.CreatedAt, c.ChangedAt = s.Now(), s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
-		if _, err := s.exec(ctx, plain(`INSERT INTO clients (id, workspace_id, created_by, name, name_key, site, public,
-			pkce_optional, first_party, resource_server, verified, manages, redirect_uris, grant_types, scopes,
+		var used any
+		if c.SelfRegistered() {
+			used = c.CreatedAt
+		}
+		if err := s.execOne(ctx, ErrExists, plain(`INSERT INTO clients (id, workspace_id, created_by, name, name_key, site,
+			public, pkce_optional, first_party, resource_server, verified, manages, redirect_uris, grant_types, scopes,
 			resources, created_at, changed_at, auth_method, auth_algorithm, jwks, jwks_uri, token_endpoint_audience,
-			pushed_requests_only, dpop_bound, fapi)
+			pushed_requests_only, dpop_bound, fapi, registration, application_type, logo_uri, policy_uri, tos_uri,
+			registration_token, document_at, used_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20, $21,
-			$22, $23, $24, $25)`),
+			$22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33) ON CONFLICT (id) DO NOTHING`),
 			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public,
 			c.PKCEOptional, c.FirstParty, c.ResourceServer,
 			c.Verified, c.Manages, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt, c.AuthMethod,
 			c.AuthAlgorithm, c.JWKS, c.JWKSURI, c.TokenEndpointAudience, c.PushedRequestsOnly, c.DPoPBound,
-			c.FAPI); err != nil {
+			c.FAPI, c.Registration, c.ApplicationType, c.LogoURI, c.PolicyURI, c.TOSURI, c.RegistrationToken, c.DocumentAt,
+			used); err != nil {
 			return err
 		}
 		for i := range c.Secrets {
@@ -123,7 +151,7 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 	return nil
 }
 
-// UpdateClient writes all fields of c, except for its id, owner, secrets and state. It deletes the secrets of a client
+// UpdateClient writes all fields of c, except for its id, owner, secrets, state and registration. It deletes the secrets of a client
 // that authenticates with private_key_jwt.
 func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) error {
 	c.ChangedAt = s.Now()
@@ -132,11 +160,13 @@ func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) e
 			public = $4, pkce_optional = $5, first_party = $6, resource_server = $7, verified = $8, redirect_uris = $9,
 			grant_types = $10, scopes = $11, resources = $12, changed_at = $13, manages = $15, auth_method = $16,
 			auth_algorithm = $17, jwks = $18, jwks_uri = $19, token_endpoint_audience = $20,
-			pushed_requests_only = $21, dpop_bound = $22, fapi = $23 WHERE id = $1`).of(1),
+			pushed_requests_only = $21, dpop_bound = $22, fapi = $23, application_type = $24, logo_uri = $25,
+			policy_uri = $26, tos_uri = $27 WHERE id = $1`).of(1),
 			c.ID, c.Name, c.Site, c.Public, c.PKCEOptional, c.FirstParty, c.ResourceServer, c.Verified, c.RedirectURIs,
 			c.GrantTypes,
 			c.Scopes, c.Resources, c.ChangedAt, searchKey(c.Name), c.Manages, c.AuthMethod, c.AuthAlgorithm, c.JWKS,
-			c.JWKSURI, c.TokenEndpointAudience, c.PushedRequestsOnly, c.DPoPBound, c.FAPI); err != nil {
+			c.JWKSURI, c.TokenEndpointAudience, c.PushedRequestsOnly, c.DPoPBound, c.FAPI, c.ApplicationType, c.LogoURI,
+			c.PolicyURI, c.TOSURI); err != nil {
 			return err
 		}
 		if c.AuthMethod == "private_key_jwt" {

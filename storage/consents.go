@@ -12,15 +12,17 @@ type Consent struct {
 	Resource    string
 	WorkspaceID string
 	Scopes      List
-	CreatedAt   Time
-	ChangedAt   Time
+	// Described is what the user was told about a client that registered itself, as JSON. Empty: the client did not.
+	Described string
+	CreatedAt Time
+	ChangedAt Time
 }
 
 // ConsentFor returns the remembered consent, or ErrNotFound.
 func (s *Store) ConsentFor(ctx context.Context, userID, clientID, resource, workspaceID string) (Consent, error) {
 	c := Consent{UserID: userID, ClientID: clientID, Resource: resource, WorkspaceID: workspaceID}
-	err := s.one(ctx, []any{&c.Scopes, &c.CreatedAt, &c.ChangedAt}, plain(`SELECT scopes, created_at, changed_at
-		FROM consents
+	err := s.one(ctx, []any{&c.Scopes, &c.Described, &c.CreatedAt, &c.ChangedAt}, plain(`SELECT scopes, described,
+		created_at, changed_at FROM consents
 		WHERE user_id = $1 AND client_id = $2 AND resource = $3 AND workspace_id = $4`), userID, clientID, resource,
 		workspaceID)
 	return c, err
@@ -30,8 +32,8 @@ func (s *Store) ConsentFor(ctx context.Context, userID, clientID, resource, work
 func (s *Store) ConsentsFor(ctx context.Context, userID, clientID, resource string) ([]Consent, error) {
 	return collect(ctx, s, func(c *Consent) []any {
 		c.UserID, c.ClientID, c.Resource = userID, clientID, resource
-		return []any{&c.WorkspaceID, &c.Scopes, &c.CreatedAt, &c.ChangedAt}
-	}, plain(`SELECT workspace_id, scopes, created_at, changed_at FROM consents
+		return []any{&c.WorkspaceID, &c.Scopes, &c.Described, &c.CreatedAt, &c.ChangedAt}
+	}, plain(`SELECT workspace_id, scopes, described, created_at, changed_at FROM consents
 		WHERE user_id = $1 AND client_id = $2 AND resource = $3 ORDER BY changed_at DESC, workspace_id LIMIT 1000`),
 		userID, clientID, resource)
 }
@@ -46,14 +48,14 @@ func (s *Store) LockConsent(ctx context.Context, userID, clientID, resource, wor
 	return s.ConsentFor(ctx, userID, clientID, resource, workspaceID)
 }
 
-// SaveConsent stores c, and replaces the scopes of an existing consent.
+// SaveConsent stores c, and replaces the scopes and the description of an existing consent.
 func (s *Store) SaveConsent(ctx context.Context, c Consent) error {
 	_, err := s.exec(ctx, altering(`INSERT INTO consents (user_id, client_id, resource, workspace_id, scopes,
-		created_at, changed_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $6)
+		created_at, changed_at, described)
+		VALUES ($1, $2, $3, $4, $5, $6, $6, $7)
 		ON CONFLICT (user_id, client_id, resource, workspace_id) DO UPDATE SET scopes = excluded.scopes,
-		changed_at = excluded.changed_at`).of(1),
-		c.UserID, c.ClientID, c.Resource, c.WorkspaceID, c.Scopes, s.Now())
+		changed_at = excluded.changed_at, described = excluded.described`).of(1),
+		c.UserID, c.ClientID, c.Resource, c.WorkspaceID, c.Scopes, s.Now(), c.Described)
 	return err
 }
 

@@ -55,6 +55,7 @@ func (s *Store) Purge(ctx context.Context, r Retention) (int64, error) {
 		// A revoked grant has nothing left that a replay could revoke.
 		{table: "grants", moment: "revoked_at", before: now.Add(-r.AccessTokens), where: "revoked_at IS NOT NULL"},
 		{table: "client_secrets", before: now.Add(-r.Families)},
+		{table: "registration_tokens", before: now},
 	} {
 		n, err := s.purge(ctx, x.table, cmp.Or(x.key, "id"), cmp.Or(x.moment, "expires_at"), cmp.Or(x.where, "TRUE"),
 			x.before)
@@ -71,6 +72,11 @@ func (s *Store) Purge(ctx context.Context, r Retention) (int64, error) {
 		}
 	}
 	n, err := s.purgeUnusedGrants(ctx, now.Add(-unusedGrantRetention))
+	total += n
+	if err != nil {
+		return total, err
+	}
+	n, err = s.PurgeUnusedClients(ctx, now.Add(-unusedClientRetention))
 	return total + n, err
 }
 
@@ -82,6 +88,8 @@ const (
 	emailRetention = 30 * 24 * time.Hour
 	// unusedGrantRetention is how long a grant whose code was never redeemed is kept after the code expires.
 	unusedGrantRetention = time.Hour
+	// unusedClientRetention is how long a client that registered itself is kept without a live grant.
+	unusedClientRetention = 30 * 24 * time.Hour
 )
 
 // purgeUnusedGrants deletes grants whose code expired before a time without being redeemed. They have no tokens, so a

@@ -61,6 +61,9 @@ func (s *Store) TouchSession(id string) { s.touch("sessions", id, "") }
 // TouchSecret records that a client authenticated with a secret.
 func (s *Store) TouchSecret(id string) { s.touch("client_secrets", id, "") }
 
+// TouchClient records that a client that registered itself got a token. Others are not recorded.
+func (s *Store) TouchClient(id string) { s.touch("clients", id, "") }
+
 // TouchKey records that an API key or personal access token was used from an address.
 func (s *Store) TouchKey(id, address string) { s.touch("api_keys", id, address) }
 
@@ -122,6 +125,7 @@ var touchStatements = map[string]string{
 	"grants":         `UPDATE grants SET last_used_at = $2 WHERE id = $1`,
 	"sessions":       `UPDATE sessions SET seen_at = $2 WHERE id = $1 AND seen_at < $2`,
 	"client_secrets": `UPDATE client_secrets SET last_used_at = $2 WHERE id = $1`,
+	"clients":        `UPDATE clients SET used_at = $2 WHERE id = $1 AND used_at < $2`,
 }
 
 // The last uses of keys are in a narrow table of their own (decision 46). If a later use is stored, neither statement
