@@ -18,6 +18,7 @@ import (
 	"doorward/brand"
 	"doorward/config/yamlnode"
 	"doorward/locale"
+	"doorward/management"
 	"doorward/oauth"
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
@@ -69,6 +70,11 @@ type Config struct {
 	// Lifetimes are those of codes and tokens. TokenLimits bound the tokens of each client.
 	Lifetimes   oauth.Lifetimes
 	TokenLimits oauth.TokenLimits
+	// Registration says which clients may register themselves (RFC 7591): management.RegistrationClosed,
+	// RegistrationToken or RegistrationOpen. RegistrationCompatibility is CompatibleWithOpenID or empty.
+	Registration, RegistrationCompatibility string
+	// MetadataDocuments says from which hosts the URL of a metadata document is a client id.
+	MetadataDocuments oauth.DocumentHosts
 	// DPoPNonces says whether DPoP proofs must contain a nonce of this server (RFC 9449, section 8).
 	DPoPNonces bool
 	// AuditRetention and UsageRetention say how long audit events and usage are kept.
@@ -119,6 +125,7 @@ func Default() Config {
 			Code:               time.Minute,
 		},
 		TokenLimits:    oauth.TokenLimits{ClientRequests: 600, ClientLive: 10_000},
+		Registration:   management.RegistrationClosed,
 		DPoPNonces:     false,
 		AuditRetention: 400 * input.Day,
 		UsageRetention: 400 * input.Day,
@@ -155,6 +162,9 @@ var Settings = []Setting{
 	{"cache", false},
 	{"limits", false},
 	{"dpop_nonces", false},
+	{"registration", false},
+	{"registration_compatibility", false},
+	{"metadata_documents", true},
 	{"audit_retention", false},
 	{"usage_retention", false},
 }
@@ -260,8 +270,12 @@ func (p *parser) topLevel(c *Config) map[string]field {
 		"cache":                p.stringValue(&c.Cache, oneOf("on", "off")),
 		"limits":               p.stringValue(&c.Limits, orEmpty(oneOf("memory", "database"))),
 		"dpop_nonces":          p.flag(&c.DPoPNonces),
-		"audit_retention":      p.duration(&c.AuditRetention, input.Day),
-		"usage_retention":      p.duration(&c.UsageRetention, input.Day),
+		"registration": p.stringValue(&c.Registration,
+			oneOf(management.RegistrationClosed, management.RegistrationToken, management.RegistrationOpen)),
+		"registration_compatibility": p.stringValue(&c.RegistrationCompatibility, orEmpty(oneOf(CompatibleWithOpenID))),
+		"metadata_documents":         p.documentHosts(&c.MetadataDocuments),
+		"audit_retention":            p.duration(&c.AuditRetention, input.Day),
+		"usage_retention":            p.duration(&c.UsageRetention, input.Day),
 		"tokens": p.mapping(map[string]field{
 			"access_lifetime":           p.duration(&c.Lifetimes.Access, time.Second),
 			"refresh_lifetime":          p.duration(&c.Lifetimes.Refresh, time.Second),
@@ -325,10 +339,11 @@ func (p *parser) resource(n *yaml.Node, key string) Resource {
 			"total":       number(p, &r.API.Anonymous.Total, 0, 1_000_000),
 			"per_address": number(p, &r.API.Anonymous.PerAddress, 0, 1_000_000),
 		}),
-		"user_plan":   p.stringValue(&r.UserPlan, nil),
-		"client_plan": p.stringValue(&r.ClientPlan, nil),
-		"scopes":      p.scopes(&r.Scopes),
-		"objects":     p.stringList(&r.Objects, input.ObjectName),
+		"user_plan":         p.stringValue(&r.UserPlan, nil),
+		"client_plan":       p.stringValue(&r.ClientPlan, nil),
+		"scopes":            p.scopes(&r.Scopes),
+		"open_registration": p.scopeNames(&r.OpenScopes),
+		"objects":           p.stringList(&r.Objects, input.ObjectName),
 		"keys": p.mapping(map[string]field{
 			"prefix":       p.stringValue(&r.Keys.Prefix, checkKeyPrefix),
 			"environments": p.stringList(&r.Keys.Environments, oneOf(apikey.Live, apikey.Test)),

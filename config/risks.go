@@ -76,6 +76,7 @@ func (r *risks) checkConfig(c Config) {
 			"only their sender read the folder", dir)
 	}
 	r.checkFetch(c.Fetch.Allow)
+	r.checkSelfRegistration(c)
 	if len(c.Secret) == 0 {
 		r.add("secret: is empty, so it is stored in %s; back up that file", c.SecretFile())
 	}

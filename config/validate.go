@@ -58,6 +58,7 @@ func (p *parser) check(c *Config) {
 		p.checkHosts(issuer, r, i, hosts)
 	}
 	p.checkKeyPrefixes(c)
+	p.checkSelfRegistration(c)
 }
 
 // clean reports whether neither the key nor a key in it has a fault. Otherwise a missing value may be one that could

@@ -80,7 +80,7 @@ func readKeys(jwks string) (keys []ClientKey, canonical string, why locale.Text)
 	case HoldsPrivateKey(jwks):
 		return nil, "", locale.New("contains a private or symmetric key, which counts as leaked now; create a new key " +
 			"pair, and send only the public key")
-	case !strings.HasPrefix(jwks, "{") || nestedDeeply(jwks):
+	case !strings.HasPrefix(jwks, "{") || input.NestedDeeper(jwks, maxKeyNested):
 		return nil, "", notASet
 	}
 	parsed, skipped, err := jwt.ParseKeys([]byte(jwks))
@@ -130,37 +130,11 @@ func readKeys(jwks string) (keys []ClientKey, canonical string, why locale.Text)
 	return keys, out.String(), locale.Text{}
 }
 
-// nestedDeeply reports whether a JSON text has more levels than a JWK set can need.
-func nestedDeeply(text string) bool {
-	depth, inString := 0, false
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			if depth++; depth > maxKeyNested {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
-}
-
 // checkKeys checks jwks and jwks_uri, and replaces jwks by its canonical form. It returns the keys in it.
 func (c *clientRules) checkKeys(p *ClientSpec, all *input.Faults) []ClientKey {
-	p.JWKS, p.JWKSURI = strings.TrimSpace(p.JWKS), strings.TrimSpace(p.JWKSURI)
+	p.JWKS = strings.TrimSpace(p.JWKS)
 	if p.JWKS != "" && p.JWKSURI != "" {
 		all.Add("jwks_uri", "cannot be combined with jwks (RFC 7591, section 2); send one of them, and remove the other")
-	}
-	if p.JWKSURI != "" && p.JWKSURI != p.oldJWKSURI { // the old one was valid under the rules at the time
-		if why := c.checkURL(p.JWKSURI); !why.IsZero() {
-			*all = append(*all, &input.Invalid{Field: "jwks_uri", Message: why})
-		}
 	}
 	if p.JWKS == "" {
 		return nil

@@ -146,7 +146,17 @@ func (m *Manager) VerifyClient(ctx context.Context, by Authority, id string, ver
 	}
 	return m.changeClient(
 		ctx, by, id, done, false,
-		func(ctx context.Context, id string) error { return m.store.VerifyClient(ctx, id, verified) },
+		func(ctx context.Context, id string) error {
+			c, err := m.lockClient(ctx, id)
+			if err != nil {
+				return err
+			}
+			if c.SelfRegistered() {
+				return &Forbidden{Message: locale.New("This app registered itself, and can change what it says about itself at " +
+					"any time, so it cannot be verified.")}
+			}
+			return m.store.VerifyClient(ctx, id, verified)
+		},
 	)
 }
 
@@ -195,8 +205,8 @@ func (m *Manager) RevokeAccess(ctx context.Context, userID, personalID, clientID
 	return nil
 }
 
-// UpdateClient changes a client to p, except for Public. If a user who is not an administrator changes the name, site
-// or redirect URIs of an app, the app loses Verified, FirstParty and Manages. It also loses FirstParty and Manages if
+// UpdateClient changes a client to p, except for Public. If a user who is not an administrator changes the name, site,
+// logo or redirect URIs of an app, the app loses Verified, FirstParty and Manages. It also loses FirstParty and Manages if
 // such a user gives it more scopes, resources or grant types. UpdateClient returns the errors of CreateClient, and
 // storage.ErrNotFound.
 func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p ClientSpec) (storage.Client, error) {
@@ -217,12 +227,18 @@ func (m *Manager) UpdateClient(ctx context.Context, by Authority, id string, p C
 					"it, on the page %s.", adminPage(&c)),
 			}
 		}
-		p.oldName, p.oldJWKSURI = c.Name, c.JWKSURI
+		if c.SelfRegistered() {
+			return &Forbidden{Message: locale.New("This app registered itself, so only the app can change its registration. You " +
+				"can disable or delete it.")}
+		}
+		old := SpecOf(c)
+		p.oldName, p.oldURIs = c.Name, old.uris()
 		if err := p.checkStaysConfidential(&c); err != nil {
 			return err
 		}
 		if !p.Administrator {
-			alike := p.Name == c.Name && p.Site == c.Site && slices.Equal(p.RedirectURIs, c.RedirectURIs)
+			alike := p.Name == c.Name && p.Site == c.Site && p.LogoURI == c.LogoURI &&
+				slices.Equal(p.RedirectURIs, c.RedirectURIs)
 			p.PKCEOptional, p.FirstParty, p.ResourceServer = c.PKCEOptional, c.FirstParty && alike, c.ResourceServer
 			p.Verified, p.Manages = c.Verified && alike, c.Manages && alike
 			p.TokenEndpointAudience = c.TokenEndpointAudience
@@ -292,6 +308,9 @@ func (m *Manager) RotateSecret(
 		}
 		if err == nil {
 			err = mayHaveSecret(&c)
+		}
+		if err == nil && c.SelfRegistered() {
+			err = &Forbidden{Message: locale.New("This app registered itself. To replace its secret, it registers again.")}
 		}
 		if err == nil {
 			err = m.store.RotateSecret(ctx, id, x, grace)

@@ -2,6 +2,7 @@ package management
 
 import (
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -43,14 +44,19 @@ type ClientSpec struct {
 	PushedRequestsOnly    bool
 	DPoPBound             bool
 	FAPI                  bool
-	refused               []string // members that the caller named as false
-	oldName               string   // the current name of a client that is updated
-	oldJWKSURI            string   // likewise
+	ApplicationType       string // only of clients that register themselves
+	LogoURI               string
+	PolicyURI             string
+	TOSURI                string
+	registration          string            // that of storage.Client; set by CheckSelfRegistered
+	refused               []string          // members that the caller named as false
+	oldName               string            // the current name of a client that is updated
+	oldURIs               map[string]string // likewise its URIs, by field
 }
 
-// RegisteredByOperator reports whether a client belongs to no workspace: an administrator or the CLI registered it, and
-// only they can change it.
-func RegisteredByOperator(c *storage.Client) bool { return c.WorkspaceID == "" }
+// RegisteredByOperator reports whether an administrator or the CLI registered a client, which then belongs to no
+// workspace, and only they can change it.
+func RegisteredByOperator(c *storage.Client) bool { return c.WorkspaceID == "" && !c.SelfRegistered() }
 
 // SpecOf returns the spec of an existing client, to modify and pass to UpdateClient.
 func SpecOf(c storage.Client) ClientSpec {
@@ -60,7 +66,15 @@ func SpecOf(c storage.Client) ClientSpec {
 		ResourceServer: c.ResourceServer, Verified: c.Verified, Manages: c.Manages, WorkspaceID: c.WorkspaceID,
 		CreatedBy: c.CreatedBy, AuthMethod: c.AuthMethod, AuthAlgorithm: c.AuthAlgorithm, JWKS: c.JWKS, JWKSURI: c.JWKSURI,
 		TokenEndpointAudience: c.TokenEndpointAudience, PushedRequestsOnly: c.PushedRequestsOnly, DPoPBound: c.DPoPBound,
-		FAPI: c.FAPI,
+		FAPI: c.FAPI, ApplicationType: c.ApplicationType, LogoURI: c.LogoURI, PolicyURI: c.PolicyURI, TOSURI: c.TOSURI,
+		registration: c.Registration,
+	}
+}
+
+// uris are the URIs of a spec, by field, that this server or its users could be sent to.
+func (p *ClientSpec) uris() map[string]string {
+	return map[string]string{
+		"jwks_uri": p.JWKSURI, "logo_uri": p.LogoURI, "policy_uri": p.PolicyURI, "tos_uri": p.TOSURI,
 	}
 }
 
@@ -123,14 +137,35 @@ func (c *clientRules) check(p *ClientSpec) error {
 		all.Add("kind", "Only administrators can set pkce optional, first party, verified, manages and resource "+
 			"server; leave them out")
 	}
+	c.checkURIs(p, &all)
 	c.checkAuthentication(p, &all)
 	c.checkGrants(p, &all)
-	c.checkScopes(p, &all)
+	if p.registration == "" {
+		c.checkScopes(p, &all)
+	} else {
+		c.checkSelfRegistered(p, &all)
+	}
 	if p.Public && p.PKCEOptional {
 		all.Add("pkce", "cannot be optional for a public client, which has no secret to prove itself with (RFC 9700, "+
 			"section 2.1.1)")
 	}
 	return errors.Join(all...)
+}
+
+// checkURIs checks the URIs of an app. An old one was valid under the rules at the time.
+func (c *clientRules) checkURIs(p *ClientSpec, all *input.Faults) {
+	for _, uri := range []*string{&p.JWKSURI, &p.LogoURI, &p.PolicyURI, &p.TOSURI} {
+		*uri = strings.TrimSpace(*uri)
+	}
+	uris := p.uris()
+	for _, field := range slices.Sorted(maps.Keys(uris)) {
+		if uris[field] == "" || uris[field] == p.oldURIs[field] {
+			continue
+		}
+		if why := c.checkURL(uris[field]); !why.IsZero() {
+			*all = append(*all, &input.Invalid{Field: field, Message: why})
+		}
+	}
 }
 
 // GrantRule says what registering a client for a grant type requires.
@@ -173,6 +208,9 @@ func (c *clientRules) checkGrants(p *ClientSpec, all *input.Faults) {
 	var known []string
 	implied := p.Grants == nil && len(p.RedirectURIs) > 0
 	for _, g := range c.grants {
+		if p.registration != "" && !g.ForPeople && g.With == "" {
+			continue // the client of a stranger acts only for users, who allow it
+		}
 		if known = append(known, g.Name); implied && g.Implied {
 			p.Grants = append(p.Grants, g.Name)
 		}
@@ -292,6 +330,7 @@ func (p *ClientSpec) apply(c *storage.Client) {
 	c.AuthMethod, c.AuthAlgorithm, c.JWKS, c.JWKSURI = p.AuthMethod, p.AuthAlgorithm, p.JWKS, p.JWKSURI
 	c.TokenEndpointAudience, c.PushedRequestsOnly = p.TokenEndpointAudience, p.PushedRequestsOnly
 	c.DPoPBound, c.FAPI = p.DPoPBound, p.FAPI
+	c.ApplicationType, c.LogoURI, c.PolicyURI, c.TOSURI = p.ApplicationType, p.LogoURI, p.PolicyURI, p.TOSURI
 }
 
 func newSecret(now storage.Time) (string, storage.ClientSecret) {

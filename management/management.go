@@ -3,6 +3,8 @@
 package management
 
 import (
+	"cmp"
+
 	"doorward/locale"
 	"doorward/oauth/apikey"
 	"doorward/oauth/catalog"
@@ -35,6 +37,14 @@ type Config struct {
 	// SendsEmail says that the server sends invitations and notices by email.
 	SendsEmail bool
 	Secrets    *seal.Secrets // seals the links in emails; needed only with SendsEmail
+	// Registration says which clients may register themselves: RegistrationClosed, RegistrationToken or
+	// RegistrationOpen. Empty means closed.
+	//exhaustruct:optional
+	Registration string
+	// OpenIDCompatible lets confidential clients that register themselves leave out PKCE, and name the token endpoint as
+	// the audience of their assertions.
+	//exhaustruct:optional
+	OpenIDCompatible bool
 	// UnlimitedChanges lifts the limits of TakeChange, TakeSignIn and TakeAnswer.
 	UnlimitedChanges bool
 }
@@ -52,6 +62,9 @@ type Manager struct {
 	sends     bool
 	secrets   *seal.Secrets
 	unlimited bool
+
+	registration string
+	openID       bool
 }
 
 // New returns a Manager.
@@ -63,6 +76,6 @@ func New(c Config) *Manager {
 			checkURL: c.CheckURL,
 		},
 		ownPlans: c.OwnersSetPlans, knownOnly: c.KnownOnly, sends: c.SendsEmail, secrets: c.Secrets,
-		unlimited: c.UnlimitedChanges,
+		unlimited: c.UnlimitedChanges, registration: cmp.Or(c.Registration, RegistrationClosed), openID: c.OpenIDCompatible,
 	}
 }

@@ -121,7 +121,7 @@ func (a adapter) narrow(x *exchange, role string) error {
 	x.resource, x.scopes = r, nil
 	capped := r.Effective(x.grant.Scopes, role, true)
 	for _, name := range x.grant.Scopes {
-		if x.client.Scopes.Has(name) && slices.Contains(capped, name) {
+		if mayRequest(&x.client, r, name) && slices.Contains(capped, name) {
 			x.scopes = append(x.scopes, name)
 		}
 	}

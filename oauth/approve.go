@@ -61,10 +61,12 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		ExpiresAt:   now.Add(s.lifetimes.RefreshAbsolute),
 	}}
 	ctx = withExchange(storage.System(ctx), x)
-	if err := s.clients.mayIssue(ctx, a.Client.ID); errors.Is(err, storage.ErrNotFound) {
-		return "", appGone()
-	} else if err != nil {
-		return "", err
+	if a.Client.Registration != storage.RegisteredByDocument { // of such a client, the row may be written only below
+		if err := s.clients.mayIssue(ctx, a.Client.ID); errors.Is(err, storage.ErrNotFound) {
+			return "", appGone()
+		} else if err != nil {
+			return "", err
+		}
 	}
 	if d.FlowID == "" {
 		if err := s.chargeAnswer(ctx, a, d.UserID); err != nil {
@@ -92,6 +94,9 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		if err := s.usePushed(ctx, &a.Flow); err != nil {
 			return err
 		}
+		if err := s.keepClient(ctx, &a.Client); err != nil {
+			return err
+		}
 		// Read the role as it is now, not as it was when the page was rendered. If the member is removed at the same
 		// moment, the removal either revokes the grant that is created here or prevents it.
 		role, err := s.store.LockRole(ctx, d.WorkspaceID, d.UserID, d.SessionID)
@@ -104,7 +109,7 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 		if d.Remember {
 			err = s.remember(ctx, a, x.grant)
 		} else if !a.Client.FirstParty {
-			err = s.stillAllowed(ctx, x.grant)
+			err = s.stillAllowed(ctx, &a.Client, x.grant)
 		}
 		if err != nil {
 			return err
@@ -138,6 +143,21 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 	}
 	LogFieldsOf(ctx).Subject = d.UserID
 	return s.redirectTo(&a.Flow, url.Values{"code": {code}}), nil
+}
+
+// keepClient records that a client that registered itself is used. It writes the row of a client with a metadata
+// document.
+func (s *Server) keepClient(ctx context.Context, c *storage.Client) (err error) {
+	switch c.Registration {
+	case storage.RegisteredByDocument:
+		err = s.management.SaveDocumentClient(ctx, *c)
+	case storage.RegisteredDynamically:
+		err = s.store.UseClient(ctx, c.ID)
+	}
+	if errors.Is(err, storage.ErrNotFound) {
+		return appGone()
+	}
+	return err
 }
 
 // chargeAnswer counts an answer of a user to a client, allowed or denied, against the limit.
@@ -261,10 +281,9 @@ func (s *Server) UnredeemedRedirect(ctx context.Context, f *Flow, userID string)
 // stillAllowed checks, where no page was shown, that the remembered consent still exists, and locks it until the
 // transaction ends. If the app's access is withdrawn at the same moment, the withdrawal either revokes the grant that
 // is created here or prevents it.
-func (s *Server) stillAllowed(ctx context.Context, g storage.Grant) error {
+func (s *Server) stillAllowed(ctx context.Context, client *storage.Client, g storage.Grant) error {
 	c, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
-	if errors.Is(err, storage.ErrNotFound) ||
-		err == nil && slices.ContainsFunc(g.Scopes, func(name string) bool { return !c.Scopes.Has(name) }) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && c.Described != Describe(client) || err == nil && slices.ContainsFunc(g.Scopes, func(name string) bool { return !c.Scopes.Has(name) }) {
 		return ErrConsentWithdrawn
 	}
 	return err
@@ -298,7 +317,7 @@ func (s *Server) remember(ctx context.Context, a *AuthorizeRequest, g storage.Gr
 	)
 	c := storage.Consent{
 		UserID: g.UserID, ClientID: g.ClientID, Resource: g.Resource, WorkspaceID: g.WorkspaceID,
-		Scopes: slices.Clone(g.Scopes),
+		Scopes: slices.Clone(g.Scopes), Described: Describe(&a.Client),
 	}
 	for _, name := range a.Resource.Without(before.Scopes, refused) {
 		if !c.Scopes.Has(name) {

@@ -172,9 +172,20 @@ func (s *Server) checkSignature(ctx context.Context, t *jwt.Token, c *cachedClie
 		}
 	} else {
 		var keys []jose.JSONWebKey
-		keys, why = bearer.FittingKeys("jwks of the client", c.keys, nil, t.KeyID, t.Algorithm)
-		if why == "" && !slices.ContainsFunc(keys, signed) {
-			why = "the signature is by none of the client's keys that the assertion can be signed with"
+		find := func() {
+			keys, why = bearer.FittingKeys("jwks of the client", c.keys, nil, t.KeyID, t.Algorithm)
+			if why == "" && !slices.ContainsFunc(keys, signed) {
+				why = "the signature is by none of the client's keys that the assertion can be signed with"
+			}
+		}
+		if find(); why != "" {
+			renewed, err := s.withNewKeys(ctx, c)
+			if err != nil {
+				return err
+			}
+			if renewed {
+				find()
+			}
 		}
 	}
 	if why != "" {

@@ -95,12 +95,9 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 		))
 	}
 	LogFieldsOf(r.Context()).RecordClient(form.Get("client_id"))
-	client, err := s.clients.find(r.Context(), form.Get("client_id"))
+	client, err := s.findForUser(r.Context(), form.Get("client_id"))
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, pageError(locale.New(
-			"This app is disabled or does not exist. If you are its developer, check the client ID and enable the " +
-				"app.",
-		))
+		return nil, s.unknownApp()
 	}
 	if err != nil {
 		return nil, err
@@ -126,6 +123,20 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 		return a, err
 	}
 	return a, s.runFosite(r.Context(), a)
+}
+
+// unknownApp is the error for a client that does not exist or is disabled.
+func (s *Server) unknownApp() *AuthorizeError {
+	if s.management.Registration() != management.RegistrationClosed {
+		return pageError(locale.New(
+			"This app is disabled, or this server does not know it any more. Remove the connection in the app and add it " +
+				"again, so that the app registers again. If you are its developer, check the client ID.",
+		))
+	}
+	return pageError(locale.New(
+		"This app is disabled or does not exist. If you are its developer, check the client ID and enable the " +
+			"app.",
+	))
 }
 
 // newRequest begins a request of a client, with what has to be known before any error can be redirected.
@@ -330,13 +341,15 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 	for _, name := range requested {
 		_, known := a.Resource.Scope(name)
 		switch {
-		case (!known || !a.Client.Scopes.Has(name)) && text == "":
+		case !known && name == management.ScopeOffline: // it has no effect
+			continue
+		case !mayRequest(&a.Client, a.Resource, name) && text == "":
 			continue
 		case !known:
 			return s.fail(
 				a, InvalidScope, "A requested scope is not defined for this resource; request only its scopes.", nil,
 			)
-		case !a.Client.Scopes.Has(name):
+		case !mayRequest(&a.Client, a.Resource, name):
 			return s.fail(a, InvalidScope, scopeNotRegistered, nil)
 		}
 		if !slices.Contains(a.Scopes, name) {
@@ -347,6 +360,13 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 		return s.fail(a, InvalidScope, "Request at least one scope.", nil)
 	}
 	return nil
+}
+
+// mayRequest reports whether a client may request a scope of a resource. One that registered itself may request only
+// what is open to such clients at this resource: a scope of the same name may be open at another.
+func mayRequest(c *storage.Client, r *catalog.Resource, name string) bool {
+	_, known := r.Scope(name)
+	return known && c.Scopes.Has(name) && (!c.SelfRegistered() || slices.Contains(r.OpenScopes, name))
 }
 
 // promptValues are the values of prompt: those of OpenID Connect Core 1.0, section 3.1.2.1, and create, by which an app
@@ -434,7 +454,7 @@ func appGone() error {
 // ReopenAuthorize restores the request of a flow, with the client as it is now. It returns the errors of
 // ParseAuthorize.
 func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeRequest, error) {
-	client, err := s.clients.find(ctx, f.ClientID)
+	client, err := s.findForUser(ctx, f.ClientID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, appGone()
 	}
@@ -452,7 +472,7 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 		return a, s.fail(a, InvalidTarget, asError(err).Description, nil)
 	}
 	for _, name := range a.Scopes {
-		if _, known := a.Resource.Scope(name); !known || !client.Scopes.Has(name) {
+		if !mayRequest(&client, a.Resource, name) {
 			return a, s.fail(
 				a, InvalidScope,
 				"The client is no longer registered for one of the requested scopes; start a new authorization.", nil,

@@ -115,6 +115,13 @@ type authenticated struct {
 // Secrets are too long to be guessed at any rate, and checking one costs only a hash, so nothing is gained by a
 // lockout.
 func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Values) (authenticated, error) {
+	return s.authenticateBy(ctx, r, form, s.clients.load)
+}
+
+// authenticateBy is authenticate for clients that load finds.
+func (s *Server) authenticateBy(
+	ctx context.Context, r *http.Request, form url.Values, load func(context.Context, string) (cachedClient, error),
+) (authenticated, error) {
 	c, err := readCredentials(r, form)
 	if err != nil {
 		return authenticated{}, err
@@ -130,13 +137,13 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	client, cached := s.clients.cached(c.id)
 	err = usable(&client)
 	if !cached {
-		client, err = s.clients.load(ctx, c.id)
+		client, err = load(ctx, c.id)
 	}
 	proven, why := s.prove(ctx, &c, &client, err == nil)
 	if why != nil && cached {
 		// Read past the cache: another process may have just created the secret, or registered the key. An unknown client
 		// costs as many look-ups, so that the time reveals nothing.
-		client, err = s.clients.load(ctx, c.id)
+		client, err = load(ctx, c.id)
 		proven, why = s.prove(ctx, &c, &client, err == nil)
 	}
 	if why == nil {
@@ -154,7 +161,7 @@ func (s *Server) authenticate(ctx context.Context, r *http.Request, form url.Val
 	delayNegative(ctx, begin)
 	if err != nil {
 		_, known := s.clients.cached(c.id)
-		why = whyUnknown(c.id, known)
+		why = whyUnknown(c.id, known, err)
 	}
 	refused := &Error{Code: InvalidClient, Description: clientRefused, Cause: why}
 	if c.assertion != nil {
@@ -210,8 +217,13 @@ func (c *credentials) methodFits(client *storage.Client) bool {
 }
 
 // whyUnknown explains, for the log, why a client was not found.
-func whyUnknown(id string, disabled bool) error {
+func whyUnknown(id string, disabled bool, err error) error {
+	var document *documentError
 	switch {
+	case errors.As(err, &document):
+		return err
+	case isDocumentID(id):
+		return errors.New("no user has allowed the client with this metadata document, or it is disabled")
 	case !storage.IsID("app", id):
 		return errors.New("the client id does not have the form of this server's client ids")
 	case disabled:

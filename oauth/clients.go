@@ -24,9 +24,22 @@ type cachedClient struct {
 // clientCacheTime bounds how long another process's change of a client can go unseen.
 const clientCacheTime = 500 * time.Millisecond
 
+// parseKeys reads the keys in JWKS.
+func (c *cachedClient) parseKeys() (err error) {
+	if c.keys = nil; c.JWKS != "" {
+		c.keys, _, err = jwt.ParseKeys([]byte(c.JWKS))
+	}
+	if err != nil {
+		return fmt.Errorf("the keys of the client %s: %w", c.ID, err)
+	}
+	return nil
+}
+
 // clients finds clients, and caches them for clientCacheTime.
 type clients struct {
 	store *storage.Store
+	// complete brings a client that registered itself up to date.
+	complete func(ctx context.Context, c *storage.Client) error
 	// cache is an otter.Cache. Its name would put otter into each package that uses a Server, as package cache explains.
 	cache interface {
 		GetIfPresent(id string) (c cachedClient, ok bool)
@@ -34,8 +47,8 @@ type clients struct {
 	}
 }
 
-func newClients(store *storage.Store) *clients {
-	return &clients{store, otter.Must(&otter.Options[string, cachedClient]{MaximumSize: 10_000})}
+func newClients(store *storage.Store, complete func(context.Context, *storage.Client) error) *clients {
+	return &clients{store, complete, otter.Must(&otter.Options[string, cachedClient]{MaximumSize: 10_000})}
 }
 
 // cached finds a client that was read at most clientCacheTime ago and that this process has not changed since.
@@ -65,7 +78,7 @@ func (l *clients) read(ctx context.Context, id string) (storage.Client, error) {
 
 // load is read, with the client's keys.
 func (l *clients) load(ctx context.Context, id string) (cachedClient, error) {
-	if !storage.IsID("app", id) {
+	if !storage.IsID("app", id) && !isDocumentID(id) {
 		return cachedClient{}, storage.ErrNotFound
 	}
 	generation, now := l.store.Generation(), l.store.ReadTime()
@@ -73,11 +86,14 @@ func (l *clients) load(ctx context.Context, id string) (cachedClient, error) {
 	if err != nil {
 		return cachedClient{}, fmt.Errorf("client: %w", err)
 	}
-	found := cachedClient{Client: c, usable: inUse, generation: generation, readAt: now}
-	if c.JWKS != "" {
-		if found.keys, _, err = jwt.ParseKeys([]byte(c.JWKS)); err != nil {
-			return cachedClient{}, fmt.Errorf("the keys of the client %s: %w", id, err)
+	if c.SelfRegistered() && inUse {
+		if err := l.complete(ctx, &c); err != nil {
+			return cachedClient{}, err
 		}
+	}
+	found := cachedClient{Client: c, usable: inUse, generation: generation, readAt: now}
+	if err := found.parseKeys(); err != nil {
+		return cachedClient{}, err
 	}
 	l.cache.Set(id, found)
 	return found, usable(&found)

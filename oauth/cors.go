@@ -95,12 +95,23 @@ func safeHeaders(lists []string) string {
 }
 
 // PreflightPublic answers OPTIONS for a document that pages of any origin may read: the metadata and the keys.
-func PreflightPublic(w http.ResponseWriter, r *http.Request) {
+func PreflightPublic(w http.ResponseWriter, r *http.Request) { preflightAny(w, r, "GET, HEAD") }
+
+// PreflightRegister answers OPTIONS /oauth/register, which pages of any origin may call.
+func PreflightRegister(w http.ResponseWriter, r *http.Request) { preflightAny(w, r, "POST") }
+
+// PreflightRegistration answers OPTIONS /oauth/register/{client_id}.
+func PreflightRegistration(w http.ResponseWriter, r *http.Request) {
+	preflightAny(w, r, "GET, PUT, DELETE")
+}
+
+// preflightAny allows pages of any origin to call an endpoint with some methods.
+func preflightAny(w http.ResponseWriter, r *http.Request, methods string) {
 	h := w.Header()
-	h.Set("Allow", "GET, HEAD, OPTIONS")
+	h.Set("Allow", methods+", OPTIONS")
 	h.Set("Access-Control-Allow-Origin", "*")
 	if r.Header.Get("Access-Control-Request-Method") != "" {
-		h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+		h.Set("Access-Control-Allow-Methods", methods)
 		if safe := safeHeaders(r.Header.Values(requestHeaders)); safe != "" {
 			h.Set("Access-Control-Allow-Headers", safe)
 		}

@@ -117,6 +117,15 @@ func asError(err error) *Error {
 	if errors.As(err, &own) {
 		return own
 	}
+	var many *TooManyDocuments
+	if errors.As(err, &many) {
+		return &Error{
+			Code: TemporarilyUnavailable, Status: http.StatusTooManyRequests, RetryAfter: many.RetryAfter,
+			Description: "Too many metadata documents were fetched for this address; retry after the delay in the " +
+				"Retry-After header.",
+			Cause: err,
+		}
+	}
 	var f *fosite.RFC6749Error
 	if !errors.As(err, &f) {
 		return &Error{
@@ -255,7 +264,11 @@ func (f *LogFields) RecordError(e *Error) {
 // around an id are kept, escaped, since they explain why it was not found.
 func (f *LogFields) RecordClient(id string) {
 	trimmed := strings.TrimSpace(id)
-	if len(id) > 60 || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) ||
+	longest := 60
+	if isDocumentID(id) {
+		longest = 200
+	}
+	if len(id) > longest || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) ||
 		strings.ContainsFunc(trimmed, notOfClientIDs) {
 		f.ClientID = "(no client id)"
 		return

@@ -66,7 +66,10 @@ func (s *Server) prepareOwnToken(x *exchange) error {
 		return err
 	}
 	x.resource = r
-	requested := scopeNames(x.form.Get("scope"))
+	requested := slices.DeleteFunc(scopeNames(x.form.Get("scope")), func(name string) bool {
+		_, known := r.Scope(name)
+		return name == management.ScopeOffline && !known // it has no effect
+	})
 	if len(requested) == 0 {
 		for _, name := range x.client.Scopes {
 			if known, ok := r.Scope(name); ok && !known.UserOnly {

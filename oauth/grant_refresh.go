@@ -67,7 +67,9 @@ func (s *Server) reserveRefresh(_ context.Context, x *exchange) (release func(),
 
 // fewerScopes narrows the access token to the requested scopes.
 func (x *exchange) fewerScopes() error {
-	requested := scopeNames(x.form.Get("scope"))
+	requested := slices.DeleteFunc(scopeNames(x.form.Get("scope")), func(name string) bool {
+		return name == management.ScopeOffline && !slices.Contains(x.grant.Scopes, name) // it has no effect
+	})
 	if len(requested) == 0 {
 		return nil
 	}

@@ -24,6 +24,8 @@ func (s *Server) newMetadata() []byte {
 			}
 		}
 	}
+	scopes = append(slices.DeleteFunc(scopes, func(name string) bool { return name == management.ScopeOffline }),
+		management.ScopeOffline)
 	methods := []string{management.AuthSecretBasic, management.AuthSecretPost, management.AuthPrivateKey}
 	withNone := append(slices.Clone(methods), management.AuthNone)
 	document := map[string]any{
@@ -51,6 +53,12 @@ func (s *Server) newMetadata() []byte {
 	}
 	for _, endpoint := range []string{"token", "revocation", "introspection"} {
 		document[endpoint+"_endpoint_auth_signing_alg_values_supported"] = jwt.ClientAlgorithms
+	}
+	if s.management.Registration() != management.RegistrationClosed {
+		document["registration_endpoint"] = s.issuer + "/oauth/register"
+	}
+	if s.documents.on() {
+		document["client_id_metadata_document_supported"] = true
 	}
 	if s.catalog.IssuesJWTs() {
 		document["jwks_uri"] = s.issuer + "/oauth/jwks"

@@ -51,7 +51,7 @@ func (s *Server) push(r *http.Request, form url.Values) (uri string, err error) 
 	if err != nil {
 		return "", err
 	}
-	client, err := s.authenticate(ctx, r, form)
+	client, err := s.authenticateBy(ctx, r, form, s.loadPushing(r))
 	if err != nil {
 		return "", err
 	}

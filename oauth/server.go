@@ -53,6 +53,9 @@ type Config struct {
 	ClientAddress func(*http.Request) netip.Addr
 	// Fetcher fetches the keys of clients from their jwks_uri, which outside parties choose.
 	Fetcher *fetch.Fetcher
+	// MetadataDocuments says from which hosts the URL of a metadata document is a client id.
+	//exhaustruct:optional
+	MetadataDocuments DocumentHosts
 	// DPoPNonces means that DPoP proofs must contain a nonce of this server (RFC 9449, section 8).
 	DPoPNonces bool
 }
@@ -73,6 +76,8 @@ type Server struct {
 	address         func(*http.Request) netip.Addr
 	clients         *clients
 	clientKeys      *clientKeys
+	fetcher         *fetch.Fetcher
+	documents       *documents
 	nonces          *dpop.Nonces // nil: DPoP proofs need none
 	fosite          *fosite.Fosite
 	failures        *limit.Clients
@@ -88,8 +93,12 @@ func New(c Config) *Server {
 	s := &Server{
 		issuer: c.Issuer, store: c.Store, secrets: c.Secrets, catalog: c.Catalog, redirectSchemes: c.RedirectSchemes,
 		lifetimes: c.Lifetimes, tokens: c.Tokens, limiter: c.Limiter, bearer: c.Bearer, keyring: c.Keyring,
-		management: c.Management, address: c.ClientAddress, clients: newClients(c.Store),
+		management: c.Management, address: c.ClientAddress, fetcher: c.Fetcher,
 	}
+	s.clients = newClients(c.Store, s.completeClient)
+	s.documents = newDocuments(&c, func(m clientMetadata) (management.ClientSpec, error) {
+		return s.checkMetadata(storage.RegisteredByDocument, m)
+	}, s.openTo)
 	now := func() time.Time { return c.Store.Now().Time() }
 	s.refreshes = limit.NewRate(now, refreshesOfGrant)
 	if c.Tokens.ClientRequests > 0 {

@@ -158,6 +158,9 @@ func (s *Server) issue(
 	}
 	if x.grant.ID != "" {
 		s.store.TouchGrant(x.grant.ID)
+		if x.client.SelfRegistered() {
+			s.store.TouchClient(x.client.ID)
+		}
 		LogFieldsOf(ctx).Subject = x.grant.UserID
 	}
 	return resp, nil

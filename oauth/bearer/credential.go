@@ -15,6 +15,10 @@ const (
 	PrefixRefreshToken = "dw_rt_"
 	PrefixClientSecret = "dw_cs_"
 	PrefixRequest      = "dw_ru_" // of a pushed authorization request, in its request_uri
+	// PrefixRegistration is of tokens with which clients register (initial access tokens, RFC 7591, section 3), and
+	// PrefixClientRegistration of those with which one client changes its registration (RFC 7592, section 2).
+	PrefixRegistration       = "dw_ia_"
+	PrefixClientRegistration = "dw_ra_"
 )
 
 // NewCredential creates a secret: the prefix, 256 random bits, and a checksum that reveals typing errors without a

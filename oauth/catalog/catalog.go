@@ -73,3 +73,14 @@ func (c *Catalog) PlanOf(names ...string) (string, limit.Plan) {
 	}
 	return "", limit.Plan{}
 }
+
+// OpenResources lists the resources that clients may use that registered themselves. The first is their default.
+func (c *Catalog) OpenResources() []*Resource {
+	var open []*Resource
+	for i := range c.resources {
+		if len(c.resources[i].OpenScopes) > 0 {
+			open = append(open, &c.resources[i])
+		}
+	}
+	return open
+}

@@ -42,6 +42,9 @@ type Resource struct {
 	// JWT issues access tokens as JWTs (RFC 9068), which a resource server can verify by itself; otherwise they are
 	// opaque.
 	JWT bool
+	// OpenScopes are the scopes that a client may ask for that registered itself. Empty: such clients cannot use the
+	// resource.
+	OpenScopes []string
 	// RequireDPoP says that access tokens must be bound to a key (RFC 9449). It does not concern other credentials.
 	RequireDPoP bool
 	// TrustedIssuers are other issuers whose JWTs are credentials for this resource.
