@@ -159,7 +159,9 @@ type ConsentView struct {
 	Page
 	Flow  string // sealed flow, posted back unchanged
 	Token string // token of the flow against cross-site request forgery
-	App   ConsentApp
+	// Described is the token for what the page says about an app that registered itself, posted back; empty: it did not.
+	Described string
+	App       ConsentApp
 	// SwitchURL is for signing in with another account.
 	SwitchURL string
 	// ResourceName is the name of the API that the access is for.
@@ -191,6 +193,28 @@ type ConsentApp struct {
 	FirstParty   bool // belongs to the operator of this server
 	Loopback     bool // redirects to a program on the same computer (RFC 8252, section 7.3)
 	BareScheme   bool // RedirectHost is a scheme without a dot, which any program can claim
+	// LogoURL is the path of its logo on this server; empty: none.
+	LogoURL string
+	// PolicyURL and TermsURL are its privacy policy and terms of service; empty: unknown. As Site, they are links only if
+	// the app is verified or the operator's.
+	PolicyURL, TermsURL string
+	// SelfRegistered says that the app registered itself, so that it says about itself what the page says about it.
+	SelfRegistered bool
+	// ProvenHost is the host at which it publishes its metadata document; empty: it has none.
+	ProvenHost string
+	// FirstSeen is when an app that registered itself was first known here; zero: not before.
+	FirstSeen time.Time
+	// OnlyLoopback says that all its redirects lead to programs on the user's computer.
+	OnlyLoopback bool
+	// Change is what it says now and did not say when the user last allowed it; nil: it says the same.
+	Change *ConsentChange
+}
+
+// ConsentChange is how an app that registered itself has changed.
+type ConsentChange struct {
+	OldName        string   // empty: the name is the same
+	Added, Removed []string // redirect URIs
+	NewKeys        bool
 }
 
 // ConsentScope is a permission in words, with those that it includes. They are allowed or denied together.

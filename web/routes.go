@@ -12,6 +12,7 @@ import (
 	"doorward/templates"
 	"doorward/web/api"
 	"doorward/web/gateway"
+	"doorward/web/logo"
 	"doorward/web/page"
 )
 
@@ -34,6 +35,12 @@ func (s *Server) routes() http.Handler {
 	machine("OPTIONS /oauth/token", s.oauth.Preflight)
 	machine("/oauth/par", s.oauth.PAR)
 	machine("OPTIONS /oauth/par", s.oauth.Preflight)
+	machine("POST /oauth/register", s.oauth.Register)
+	mux.HandleFunc("OPTIONS /oauth/register", oauth.PreflightRegister)
+	machine("GET /oauth/register/{client_id}", s.oauth.Registration)
+	machine("PUT /oauth/register/{client_id}", s.oauth.Registration)
+	machine("DELETE /oauth/register/{client_id}", s.oauth.Registration)
+	mux.HandleFunc("OPTIONS /oauth/register/{client_id}", oauth.PreflightRegistration)
 	machine("OPTIONS /oauth/revoke", s.oauth.Preflight)
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", s.oauth.Metadata)
 
@@ -294,6 +301,7 @@ func (s *Server) routes() http.Handler {
 	machine("GET /readyz", s.readyz)
 	mux.Handle("GET /assets/", s.assets())
 	mux.HandleFunc("GET /assets/brand/{name}", s.brandFile)
+	mux.Handle("GET "+logo.Path+"{name}", page.Bounded(s.logos))
 	mux.Handle("GET /favicon.ico", http.RedirectHandler(templates.AssetPath("mark.svg"), http.StatusSeeOther))
 	mux.Handle("/", s.pages.ForAnyoneRaw(func(w http.ResponseWriter, r *http.Request) error {
 		return s.notFoundOrNotAllowed(w, r, mux.ServeMux)
@@ -367,7 +375,9 @@ func (s *Server) resourceMetadata(w http.ResponseWriter, r *http.Request) {
 // with 404.
 func (s *Server) notFoundOrNotAllowed(w http.ResponseWriter, r *http.Request, mux *http.ServeMux) error {
 	var allowed []string
-	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+	for _, method := range []string{
+		http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	} {
 		probe := r.Clone(r.Context())
 		probe.Method = method
 		if _, pattern := mux.Handler(probe); pattern != "/" && pattern != "" {

@@ -18,6 +18,7 @@ import (
 	"doorward/oauth/apikey"
 	"doorward/oauth/bearer"
 	"doorward/oauth/catalog"
+	"doorward/oauth/fetch"
 	"doorward/oauth/identity"
 	"doorward/oauth/seal"
 	"doorward/storage"
@@ -25,6 +26,7 @@ import (
 	"doorward/web/api"
 	"doorward/web/dashboard"
 	"doorward/web/gateway"
+	"doorward/web/logo"
 	"doorward/web/page"
 	"doorward/web/signin"
 )
@@ -41,6 +43,7 @@ type Config struct {
 	Catalog    *catalog.Catalog
 	Identity   *identity.Service
 	Secrets    *seal.Secrets
+	Fetcher    *fetch.Fetcher // fetches the logos of apps, which outside parties choose
 	//exhaustruct:optional
 	Languages *locale.Set // of the pages
 	//exhaustruct:optional
@@ -69,6 +72,7 @@ type Server struct {
 	gateway    *gateway.Gateway
 	secrets    *seal.Secrets
 	brand      brand.Brand
+	logos      *logo.Logos
 	proxies    Proxies
 	log        *slog.Logger
 	metrics    *metrics
@@ -102,8 +106,10 @@ func New(c Config) (*Server, error) {
 	for _, p := range c.Identity.Providers() {
 		providers[p.ID()] = p.Name()
 	}
+	s.logos = logo.New(logo.Config{Fetcher: c.Fetcher, Secrets: c.Secrets, Now: c.Store.Now})
 	s.pages = page.New(page.Config{
-		Store: c.Store, OAuth: c.OAuth, Management: c.Management, APIKeys: c.APIKeys, Secrets: c.Secrets, Identity: c.Identity,
+		LogoURL: s.logos.URL,
+		Store:   c.Store, OAuth: c.OAuth, Management: c.Management, APIKeys: c.APIKeys, Secrets: c.Secrets, Identity: c.Identity,
 		Languages: languages, Brand: s.brandOfPages(), ClientAddress: s.proxies.ClientAddress, Secure: secure,
 		Links: c.Accounts.Links, Providers: providers,
 	})

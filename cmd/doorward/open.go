@@ -41,6 +41,7 @@ type services struct {
 	apikey     *apikey.Keys
 	catalog    *catalog.Catalog
 	identity   *identity.Service
+	fetcher    *fetch.Fetcher
 	limits     *limit.Memory // counts in memory, to be saved; nil if the database counts
 }
 
@@ -122,24 +123,27 @@ func newServer(
 		OwnersSetPlans:   c.PlansBy == "owners",
 		KnownOnly:        c.SignUp == config.SignUpClosed,
 		SendsEmail:       c.SendsEmail(),
+		Registration:     c.Registration,
+		OpenIDCompatible: c.RegistrationCompatibility == config.CompatibleWithOpenID,
 		Secrets:          secrets,
 		UnlimitedChanges: c.TokenLimits.ClientRequests == 0,
 	})
 	protocol := oauth.New(oauth.Config{
-		Issuer:          c.Issuer,
-		Store:           store,
-		Secrets:         secrets,
-		Catalog:         offered,
-		Management:      manager,
-		Bearer:          verifier,
-		Keyring:         keyring,
-		RedirectSchemes: c.RedirectSchemes,
-		Lifetimes:       c.Lifetimes,
-		Tokens:          c.TokenLimits,
-		Limiter:         limiter,
-		ClientAddress:   address,
-		Fetcher:         fetcher,
-		DPoPNonces:      c.DPoPNonces,
+		Issuer:            c.Issuer,
+		Store:             store,
+		Secrets:           secrets,
+		Catalog:           offered,
+		Management:        manager,
+		Bearer:            verifier,
+		Keyring:           keyring,
+		RedirectSchemes:   c.RedirectSchemes,
+		Lifetimes:         c.Lifetimes,
+		Tokens:            c.TokenLimits,
+		Limiter:           limiter,
+		ClientAddress:     address,
+		Fetcher:           fetcher,
+		DPoPNonces:        c.DPoPNonces,
+		MetadataDocuments: c.MetadataDocuments,
 	})
 	providers, err := c.NewProviders(func() time.Time { return store.Now().Time() })
 	if err != nil {
@@ -162,7 +166,7 @@ func newServer(
 	})
 	return &services{
 		config: c, store: store, secrets: secrets, oauth: protocol, catalog: offered, apikey: keys, bearer: verifier,
-		keyring: keyring, management: manager, identity: people, limits: limits,
+		keyring: keyring, management: manager, identity: people, limits: limits, fetcher: fetcher,
 	}, nil
 }
 

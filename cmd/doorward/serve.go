@@ -23,50 +23,56 @@ import (
 
 // serveCommand runs the server. Its flags are the top-level settings of the configuration.
 type serveCommand struct {
-	Issuer             *string  `help:"The server's own URL, as apps and browsers see it. Default: http://localhost:8080" placeholder:"URL"`
-	Listen             []string `sep:"none" help:"Address to listen on; repeat for several. Default: 127.0.0.1:8080" placeholder:"HOST:PORT"`
-	AdminListen        *string  `help:"Address of metrics and pprof; empty for none. Default: 127.0.0.1:8081" placeholder:"HOST:PORT"`
-	DatabaseURL        *string  `name:"database-url" help:"sqlite:PATH or postgres://... Default: sqlite:data/doorward.db" placeholder:"URL"`
-	DatabaseMigrateURL *string  `name:"database-migrate-url" help:"PostgreSQL URL for migrations, if the --database-url user cannot change the schema." placeholder:"URL"`
-	TrustedProxies     []string `sep:"none" help:"Proxy whose X-Forwarded-* headers are trusted; repeat for several." placeholder:"CIDR"`
-	RedirectSchemes    []string `sep:"none" help:"Custom redirect URI scheme to allow although it has no dot, such as cursor; repeat for several." placeholder:"SCHEME"`
-	Languages          []string `sep:"none" help:"Language of pages and emails, the first by default; repeat for several. Default: en, de, fr, es, ja" placeholder:"TAG"`
-	SignUp             *string  `help:"Who can create an account: closed (administrators create them), invited or open. Default: closed" placeholder:"WHO"`
-	SignUpApproval     *string  `help:"Who approves new accounts: none or administrator. Default: none" placeholder:"WHO"`
-	PlansBy            *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
-	Cache              *string  `help:"Answer from memory while nothing has changed: on or off. Default: on" placeholder:"MODE"`
-	Limits             *string  `help:"Where requests are counted for rate limits: memory, for a single server, or database. If it is not set: memory with SQLite, database with PostgreSQL." placeholder:"WHERE"`
-	DPoPNonces         *string  `name:"dpop-nonces" help:"Require a nonce of this server in DPoP proofs: true or false. Default: false" placeholder:"BOOL"`
-	AuditRetention     *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`
-	UsageRetention     *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
+	Issuer                    *string  `help:"The server's own URL, as apps and browsers see it. Default: http://localhost:8080" placeholder:"URL"`
+	Listen                    []string `sep:"none" help:"Address to listen on; repeat for several. Default: 127.0.0.1:8080" placeholder:"HOST:PORT"`
+	AdminListen               *string  `help:"Address of metrics and pprof; empty for none. Default: 127.0.0.1:8081" placeholder:"HOST:PORT"`
+	DatabaseURL               *string  `name:"database-url" help:"sqlite:PATH or postgres://... Default: sqlite:data/doorward.db" placeholder:"URL"`
+	DatabaseMigrateURL        *string  `name:"database-migrate-url" help:"PostgreSQL URL for migrations, if the --database-url user cannot change the schema." placeholder:"URL"`
+	TrustedProxies            []string `sep:"none" help:"Proxy whose X-Forwarded-* headers are trusted; repeat for several." placeholder:"CIDR"`
+	RedirectSchemes           []string `sep:"none" help:"Custom redirect URI scheme to allow although it has no dot, such as cursor; repeat for several." placeholder:"SCHEME"`
+	Languages                 []string `sep:"none" help:"Language of pages and emails, the first by default; repeat for several. Default: en, de, fr, es, ja" placeholder:"TAG"`
+	SignUp                    *string  `help:"Who can create an account: closed (administrators create them), invited or open. Default: closed" placeholder:"WHO"`
+	SignUpApproval            *string  `help:"Who approves new accounts: none or administrator. Default: none" placeholder:"WHO"`
+	PlansBy                   *string  `help:"Who sets the plan of a workspace: administrators or owners. Default: administrators" placeholder:"WHO"`
+	Cache                     *string  `help:"Answer from memory while nothing has changed: on or off. Default: on" placeholder:"MODE"`
+	Limits                    *string  `help:"Where requests are counted for rate limits: memory, for a single server, or database. If it is not set: memory with SQLite, database with PostgreSQL." placeholder:"WHERE"`
+	DPoPNonces                *string  `name:"dpop-nonces" help:"Require a nonce of this server in DPoP proofs: true or false. Default: false" placeholder:"BOOL"`
+	Registration              *string  `help:"Which apps may register themselves: closed (none), token (with a registration token) or open. Default: closed" placeholder:"WHO"`
+	RegistrationCompatibility *string  `help:"openid: apps may register themselves as the OpenID conformance suite does, confidential ones without PKCE." placeholder:"openid"`
+	MetadataDocuments         []string `sep:"none" help:"Apps whose client ID is the URL of their metadata document: off, any, or a host; repeat for several. Default: off" placeholder:"HOST"`
+	AuditRetention            *string  `help:"How long audit events are kept. Default: 400d" placeholder:"DURATION"`
+	UsageRetention            *string  `help:"How long usage is kept. Default: 400d" placeholder:"DURATION"`
 }
 
 // settings returns the flags that were given, by configuration key.
 func (s serveCommand) settings() map[string][]string {
 	given := map[string][]string{}
 	for key, value := range map[string]*string{
-		"issuer":               s.Issuer,
-		"admin_listen":         s.AdminListen,
-		"database_url":         s.DatabaseURL,
-		"database_migrate_url": s.DatabaseMigrateURL,
-		"sign_up":              s.SignUp,
-		"sign_up_approval":     s.SignUpApproval,
-		"plans_by":             s.PlansBy,
-		"cache":                s.Cache,
-		"limits":               s.Limits,
-		"dpop_nonces":          s.DPoPNonces,
-		"audit_retention":      s.AuditRetention,
-		"usage_retention":      s.UsageRetention,
+		"issuer":                     s.Issuer,
+		"admin_listen":               s.AdminListen,
+		"database_url":               s.DatabaseURL,
+		"database_migrate_url":       s.DatabaseMigrateURL,
+		"sign_up":                    s.SignUp,
+		"sign_up_approval":           s.SignUpApproval,
+		"plans_by":                   s.PlansBy,
+		"cache":                      s.Cache,
+		"limits":                     s.Limits,
+		"dpop_nonces":                s.DPoPNonces,
+		"registration":               s.Registration,
+		"registration_compatibility": s.RegistrationCompatibility,
+		"audit_retention":            s.AuditRetention,
+		"usage_retention":            s.UsageRetention,
 	} {
 		if value != nil {
 			given[key] = []string{*value}
 		}
 	}
 	for key, values := range map[string][]string{
-		"listen":           s.Listen,
-		"trusted_proxies":  s.TrustedProxies,
-		"redirect_schemes": s.RedirectSchemes,
-		"languages":        s.Languages,
+		"listen":             s.Listen,
+		"trusted_proxies":    s.TrustedProxies,
+		"redirect_schemes":   s.RedirectSchemes,
+		"metadata_documents": s.MetadataDocuments,
+		"languages":          s.Languages,
 	} {
 		if values != nil {
 			given[key] = values
@@ -161,6 +167,7 @@ func serve(
 		APIKeys:    server.apikey,
 		Identity:   server.identity,
 		Secrets:    server.secrets,
+		Fetcher:    server.fetcher,
 		Languages:  languages,
 		Brand:      look,
 		Accounts: signin.Accounts{

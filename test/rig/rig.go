@@ -96,6 +96,9 @@ type Options struct {
 	Providers       []config.Provider // with which users sign in
 	Fetch           fetch.Config      // for the URLs of clients; zero: only public addresses
 	DPoPNonces      bool              // DPoP proofs need a nonce
+	Registration    string            // which clients register themselves; empty: closed
+	OpenID          bool              // they may do so as the OpenID conformance suite does
+	Documents       oauth.DocumentHosts
 	Brand           brand.Config
 	Languages       []string // of pages and emails; nil: English
 	NoUser          bool     // leave the database without a user
@@ -229,11 +232,13 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 		Product:         o.Brand.Name,
 		RedirectSchemes: o.RedirectSchemes, OwnersSetPlans: o.OwnersSetPlans, UnlimitedChanges: !o.LimitChanges,
 		KnownOnly: o.SignUp == signin.SignUpClosed, SendsEmail: o.Emails, Secrets: r.Secrets,
+		Registration: o.Registration, OpenIDCompatible: o.OpenID,
 	})
 	r.OAuth = oauth.New(oauth.Config{
 		Issuer: r.Issuer, Store: store, Secrets: r.Secrets, Catalog: r.Catalog, Bearer: r.Bearer, Keyring: r.Keyring,
 		Management: r.Management, RedirectSchemes: o.RedirectSchemes, Lifetimes: lifetimes, Tokens: tokens, Limiter: limiter,
 		ClientAddress: proxies.ClientAddress, Fetcher: fetcher, DPoPNonces: o.DPoPNonces,
+		MetadataDocuments: o.Documents,
 	})
 	r.ok(r.Keyring.Maintain(r.System()))
 	configured := config.Default()
@@ -258,7 +263,7 @@ func New(t testing.TB, store *storage.Store, o Options) *Rig {
 	r.Web, err = web.New(web.Config{
 		Issuer: r.Issuer, Store: store, OAuth: r.OAuth, Management: r.Management, Bearer: r.Bearer, APIKeys: r.APIKeys,
 		Catalog: r.Catalog, Identity: r.Identity, Secrets: r.Secrets, APIs: o.apis(), TrustedProxies: o.TrustedProxies,
-		Log: log, Metrics: r.Metrics, Languages: languages, Brand: look,
+		Fetcher: fetcher, Log: log, Metrics: r.Metrics, Languages: languages, Brand: look,
 		Accounts: signin.Accounts{SignUp: o.SignUp, Links: o.Emails, TermsURL: o.Brand.TermsURL},
 	})
 	r.ok(err)

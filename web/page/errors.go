@@ -68,6 +68,7 @@ func asPageError(err error) *Error {
 	var tooLarge *http.MaxBytesError
 	var no *management.Forbidden
 	var tooMany *management.TooManyChanges
+	var documents *oauth.TooManyDocuments
 	switch {
 	case errors.Is(err, identity.ErrBusy):
 		return &Error{
@@ -100,6 +101,13 @@ func asPageError(err error) *Error {
 			Message: locale.New("You, or programs acting for you, have made too many changes in a short time. This one was not "+
 				"saved. Wait %s, then try again. You can still revoke keys and delete apps.", wait(tooMany.RetryAfter)),
 			Cause: err,
+		}
+	case errors.As(err, &documents):
+		return &Error{
+			Status: http.StatusTooManyRequests, Heading: locale.New("Too many apps at once"), RetryAfter: documents.RetryAfter,
+			Message: locale.New("Many apps that this server does not know yet were used from your network. Wait %s, then try "+
+				"again, or sign in first.", wait(documents.RetryAfter)),
+			BackURL: "/login", BackText: locale.New("Sign in"), Cause: err,
 		}
 	case errors.As(err, &authorize):
 		message := authorize.Message

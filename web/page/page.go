@@ -38,6 +38,7 @@ type Config struct {
 	Secure        bool                           // the issuer is https: cookies are Secure
 	Links         bool                           // users sign in with a link or code by email
 	Providers     map[string]string              // names of the providers with which users sign in, by id
+	LogoURL       func(address string) string    // the path at which this server serves the image at an address
 }
 
 // Pages is what every page needs. The handlers of other packages embed it.
@@ -54,6 +55,7 @@ type Pages struct {
 	secure     bool
 	links      bool
 	providers  map[string]string
+	logoURL    func(address string) string
 	sessions   *sessionStore
 }
 
@@ -63,8 +65,12 @@ func New(c Config) *Pages {
 		store: c.Store, oauth: c.OAuth, management: c.Management, apikey: c.APIKeys, secrets: c.Secrets,
 		identity: c.Identity, languages: c.Languages, brand: c.Brand, address: c.ClientAddress, secure: c.Secure,
 		sessions: newSessionStore(c.Store, c.Secure), links: c.Links, providers: c.Providers,
+		logoURL: c.LogoURL,
 	}
 }
+
+// LogoURL returns the path of an app's logo on this server; empty: it has none.
+func (s *Pages) LogoURL(c *storage.Client) string { return s.logoURL(c.LogoURI) }
 
 // SessionCookie is the name of the session cookie.
 func (s *Pages) SessionCookie() string { return s.sessions.name }
@@ -113,6 +119,13 @@ func (s *Pages) ForAnyone(h Handler) http.Handler {
 func (s *Pages) ForAnyoneRaw(h Handler) http.Handler {
 	return Bounded(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = s.localized(r)
+		r = r.WithContext(oauth.WithVisitor(r.Context(), oauth.Visitor{
+			Address: s.address(r),
+			SignedIn: func() (bool, error) {
+				v, err := s.Visitor(r)
+				return v.SignedIn(), err
+			},
+		}))
 		if err := h(w, r); err != nil {
 			s.WriteError(w, r, err)
 		}

@@ -102,7 +102,7 @@ func (s *Handlers) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if p.hasNoWorkspace() || a.NeedsConsent(p.known) {
+	if p.hasNoWorkspace() || p.needsConsent(a) {
 		if a.Prompt == "none" {
 			return s.refuse(w, r, a, v, s.oauth.Refuse(a, oauth.ConsentRequired))
 		}
@@ -171,6 +171,12 @@ type consentContext struct {
 	workspace  storage.Workspace   // that of the last decision, or else the first; zero: there is none
 	answered   bool                // workspace is that of the last decision about this app
 	known      []string            // scopes that the user allowed before
+	change     *oauth.ClientChange // of an app that registered itself, since then; nil: there is none
+}
+
+// needsConsent reports whether the consent page must be shown.
+func (p *consentContext) needsConsent(a *oauth.AuthorizeRequest) bool {
+	return p.change != nil || a.NeedsConsent(p.known)
 }
 
 // hasNoWorkspace reports whether there is no workspace in which the user may allow apps.
@@ -202,6 +208,7 @@ func (s *Handlers) findConsentContext(
 	}
 	if len(before) > 0 && p.choose(func(ws storage.Workspace) bool { return ws.ID == before[0].WorkspaceID }) {
 		p.answered, p.known = true, before[0].Scopes
+		p.change = oauth.ChangeOf(&a.Client, before[0].Described)
 	}
 	return p, nil
 }
@@ -244,7 +251,7 @@ func (s *Handlers) resume(
 	if err != nil {
 		return err
 	}
-	if p.hasNoWorkspace() || a.NeedsConsent(p.known) {
+	if p.hasNoWorkspace() || p.needsConsent(a) {
 		return page.Redirect(w, "/oauth/consent?flow="+sealed)
 	}
 	to, err := s.oauth.Approve(r.Context(), a, p.decision(a.Scopes, a.ID))

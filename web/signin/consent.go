@@ -59,7 +59,7 @@ func (s *Handlers) ConsentPage(w http.ResponseWriter, r *http.Request) error {
 	if p.hasNoWorkspace() {
 		return noWorkspace()
 	}
-	if !a.NeedsConsent(p.known) {
+	if !p.needsConsent(a) {
 		return s.resume(w, r, a, v, sealed)
 	}
 	s.preselect(r, a, p)
@@ -104,9 +104,23 @@ func (s *Handlers) showConsent(
 		App: templates.ConsentApp{
 			Name: a.Client.Name, Site: a.Client.Site, RedirectHost: host, Loopback: loopback, BareScheme: a.BareScheme(),
 			Verified: a.Client.Verified, Operator: management.RegisteredByOperator(&a.Client), FirstParty: a.Client.FirstParty,
+			PolicyURL: a.Client.PolicyURI, TermsURL: a.Client.TOSURI, SelfRegistered: a.Client.SelfRegistered(),
+			ProvenHost: oauth.ProvenHost(&a.Client), OnlyLoopback: onlyLoopback(a.Client.RedirectURIs),
+			LogoURL: s.LogoURL(&a.Client),
 		},
 		SwitchURL: switchURL(sealed), ResourceName: a.Resource.Name, Error: fault,
 		NotGranted: locale.New("It will not see your password or get any permissions beyond those listed here."),
+	}
+	if a.Client.SelfRegistered() {
+		view.Described = s.secrets.FormToken(describedBinding(a)...)
+		if !a.Client.CreatedAt.IsZero() {
+			view.App.FirstSeen = a.Client.CreatedAt.Time()
+		}
+	}
+	if p.change != nil {
+		view.App.Change = &templates.ConsentChange{
+			OldName: p.change.OldName, Added: p.change.Added, Removed: p.change.Removed, NewKeys: p.change.NewKeys,
+		}
 	}
 	lifetimes := s.oauth.Lifetimes()
 	if a.Client.GrantTypes.Has(oauth.GrantRefreshToken) {
@@ -120,7 +134,7 @@ func (s *Handlers) showConsent(
 			locale.New("API keys, apps and members that it adds for you remain after you revoke its access."))
 	}
 	// What was allowed before is folded. With a choice of workspaces it is not: in another one it may be new.
-	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1
+	fold := !strings.Contains(a.Prompt, "consent") && len(p.workspaces) == 1 && p.change == nil
 	if fold {
 		fold = slices.ContainsFunc(a.Scopes, func(name string) bool { return !slices.Contains(p.known, name) })
 	}
@@ -169,6 +183,14 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	if !s.secrets.FormTokenFits(form.Get("token"), s.consentBinding(&a.Flow, v)...) {
 		e := page.NotVerified(locale.New("This page is for another account, or you have signed in again since. No access " +
 			"was granted. Reload the page and answer again."))
+		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), locale.New("Reload the page")
+		return e
+	}
+	if a.Client.SelfRegistered() && form.Get("decision") != "deny" &&
+		!s.secrets.FormTokenFits(form.Get("described"), describedBinding(a)...) {
+		// The app says something else about itself than when the page was shown.
+		e := page.NotVerified(locale.New("This app has changed while the page was open. No access was granted. Reload the " +
+			"page to see what is different."))
 		e.BackURL, e.BackText = "/oauth/consent?flow="+url.QueryEscape(sealed), locale.New("Reload the page")
 		return e
 	}
@@ -244,6 +266,19 @@ func (s *Handlers) Consent(w http.ResponseWriter, r *http.Request) error {
 	s.endFlow(w, r, &a.Flow)
 	s.RememberWorkspace(w, r, p.workspace.ID)
 	return page.Redirect(w, to)
+}
+
+// describedBinding returns the values to which the token for the description of an app is bound.
+func describedBinding(a *oauth.AuthorizeRequest) []string {
+	return []string{"described", a.ID, oauth.Describe(&a.Client)}
+}
+
+// onlyLoopback reports whether all redirect URIs lead to programs on the user's own machine.
+func onlyLoopback(uris []string) bool {
+	return !slices.ContainsFunc(uris, func(uri string) bool {
+		_, loopback := redirecturi.Host(uri)
+		return !loopback
+	})
 }
 
 // includesFresh reports whether a scope that was allowed before includes a requested one that was not. Then the user is
