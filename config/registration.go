@@ -81,6 +81,10 @@ func (r *risks) checkSelfRegistration(c Config) {
 	documents := c.MetadataDocuments.Any || len(c.MetadataDocuments.Hosts) > 0
 	opened := false
 	for i, x := range c.Resources {
+		if slices.Contains(x.ScopeNames(), management.ScopeOffline) {
+			r.add("resources[%d].scopes.%s: the server accepts this scope beside those of every API, and clients take it for "+
+				"one of the API's; remove it", i, management.ScopeOffline)
+		}
 		opened = opened || len(x.OpenScopes) > 0
 		if dangerous := slices.DeleteFunc(slices.Clone(x.OpenScopes), func(name string) bool {
 			return !x.Dangerous([]string{name})

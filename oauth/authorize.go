@@ -279,7 +279,7 @@ func (s *Server) parseVerified(a *AuthorizeRequest, form url.Values) error {
 		return err
 	}
 	var err error
-	if a.Resource, err = s.resourceFor(form.Get("resource"), a.Client.Resources); err != nil {
+	if a.Resource, err = s.resourceFor(form.Get("resource"), &a.Client); err != nil {
 		return s.fail(a, InvalidTarget, asError(err).Description, nil)
 	}
 	a.Flow.Resource = a.Resource.ID
@@ -350,7 +350,7 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 				a, InvalidScope, "A requested scope is not defined for this resource; request only its scopes.", nil,
 			)
 		case !mayRequest(&a.Client, a.Resource, name):
-			return s.fail(a, InvalidScope, scopeNotRegistered, nil)
+			return s.fail(a, InvalidScope, notRegisteredFor(&a.Client), nil)
 		}
 		if !slices.Contains(a.Scopes, name) {
 			a.Scopes = append(a.Scopes, name)
@@ -360,6 +360,15 @@ func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
 		return s.fail(a, InvalidScope, "Request at least one scope.", nil)
 	}
 	return nil
+}
+
+// notRegisteredFor describes the error for a request with a scope that the client may not request.
+func notRegisteredFor(c *storage.Client) string {
+	if c.SelfRegistered() {
+		return "At least one requested scope is not open to clients that register themselves, or this client did not " +
+			"register it; request the scopes of its registration, or ask the operator of this server for a client id."
+	}
+	return scopeNotRegistered
 }
 
 // mayRequest reports whether a client may request a scope of a resource. One that registered itself may request only
@@ -468,7 +477,7 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 		))
 	}
 	a := &AuthorizeRequest{Flow: *f, Client: client}
-	if a.Resource, err = s.resourceFor(f.Resource, client.Resources); err != nil {
+	if a.Resource, err = s.resourceFor(f.Resource, &client); err != nil {
 		return a, s.fail(a, InvalidTarget, asError(err).Description, nil)
 	}
 	for _, name := range a.Scopes {

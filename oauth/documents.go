@@ -168,7 +168,7 @@ func (d *documents) checkID(id string) error {
 		return &documentError{
 			reason: badDocumentURL(), cause: errors.New("the client id " + d.fetcher.CheckURL(id).String()),
 		}
-	case u.Path == "" || hasDotSegments(u.EscapedPath()):
+	case u.Path == "" || u.Path == "/" || hasDotSegments(u.EscapedPath()):
 		return &documentError{
 			reason: badDocumentURL(), cause: errors.New("the path of the client id is missing, or has . or .. segments"),
 		}

@@ -61,7 +61,7 @@ func (s *Server) takeOwnRequest(ctx context.Context, x *exchange) error {
 
 // prepareOwnToken chooses the resource and scopes for a client that acts for itself.
 func (s *Server) prepareOwnToken(x *exchange) error {
-	r, err := s.resourceFor(x.form.Get("resource"), x.client.Resources)
+	r, err := s.resourceFor(x.form.Get("resource"), &x.client)
 	if err != nil {
 		return err
 	}

@@ -257,17 +257,23 @@ func scopeNames(text string) []string {
 
 // resourceFor chooses the resource of a request (RFC 8707, section 2): the one that it names, which must be one of the
 // client's, or by default the client's first.
-func (s *Server) resourceFor(named string, clients []string) (*catalog.Resource, error) {
+func (s *Server) resourceFor(named string, c *storage.Client) (*catalog.Resource, error) {
 	if named == "" {
-		if len(clients) == 0 {
+		if len(c.Resources) == 0 {
 			return nil, &Error{
 				Code: InvalidTarget, Description: "This app is not registered for any resource; register it for one.",
 			}
 		}
-		named = clients[0]
+		named = c.Resources[0]
 	}
 	r, ok := s.catalog.Resource(named)
-	if !ok || !catalog.ContainsResource(clients, named) {
+	if known := catalog.ContainsResource(c.Resources, named); c.SelfRegistered() && !known {
+		return nil, &Error{
+			Code: InvalidTarget,
+			Description: "The resource is not open to clients that register themselves; ask the operator of this server to " +
+				"open it, or for a client id.",
+		}
+	} else if !ok || !known {
 		return nil, &Error{
 			Code: InvalidTarget,
 			Description: "This app is not registered for the resource; omit the resource parameter, or send " +

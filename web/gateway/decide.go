@@ -83,10 +83,27 @@ func (d *decision) request(ctx context.Context, r *Request) error {
 	if d.Refusal == nil {
 		return d.permissions(r.Method)
 	}
-	if d.Refusal.Kind == Missing && d.Route != nil {
+	switch {
+	case d.Refusal.Kind == Missing && d.Route != nil:
 		d.Refusal.Scope = strings.Join(d.Route.ScopesFor(d.object), " ")
+	case d.Refusal.Kind == Missing && r.Method == http.MethodPost && r.Path == registerPath:
+		return notRegistering(d.API)
 	}
 	return d.Refusal
+}
+
+// registerPath is where some MCP clients try to register, at the API itself, if the authorization server registers no
+// clients.
+const registerPath = "/register"
+
+// notRegistering is the refusal of such a client, whose user is shown the answer. Without it they would read that a
+// credential is missing.
+func notRegistering(a *API) *Refusal {
+	detail := "Apps do not register at this API. Ask its operator for a client ID, or to let apps register themselves."
+	if a.Shape.Metadata != "" {
+		detail += " The authorization server is named at " + a.Shape.Metadata + "."
+	}
+	return &Refusal{Kind: NotFound, Detail: detail}
 }
 
 // match finds the route of a request. A request to a public route is decided without a credential.

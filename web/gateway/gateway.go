@@ -142,14 +142,10 @@ func (a *API) describe(issuer string) {
 		return
 	}
 	a.Shape.Metadata, a.metaPath = address, u.Path
-	var scopes []string
-	for _, s := range a.resource.Scopes {
-		scopes = append(scopes, s.Name)
-	}
 	text, err := json.Marshal(map[string]any{
 		"resource":                 a.ID,
 		"authorization_servers":    []string{issuer},
-		"scopes_supported":         scopes,
+		"scopes_supported":         scopesToOffer(a.resource),
 		"bearer_methods_supported": []string{"header"},
 		// RFC 9728, section 2, and RFC 9449
 		"dpop_signing_alg_values_supported": dpop.Algorithms,
@@ -160,6 +156,15 @@ func (a *API) describe(issuer string) {
 		panic(err) // it consists of strings and lists
 	}
 	a.metadata = append(text, '\n')
+}
+
+// scopesToOffer lists the scopes for a client that knows nothing else about the API, such as one that registers itself:
+// it requests them all. A scope that is not open to such clients would make its request invalid.
+func scopesToOffer(r *catalog.Resource) []string {
+	if len(r.OpenScopes) > 0 {
+		return r.OpenScopes
+	}
+	return r.ScopeNames()
 }
 
 // newCORS allows pages of some origins to call an API and to read its headers about limits and refusals.

@@ -128,7 +128,8 @@ func (s *Handlers) refuse(
 		if err != nil {
 			return err
 		}
-		allowedBefore = len(before) > 0
+		// Not after a change: it may be the redirect URI that the user has never been told of.
+		allowedBefore = len(before) > 0 && oauth.ChangeOf(&a.Client, before[0].Described) == nil
 	}
 	if !a.MayRedirectWithoutPage(allowedBefore) {
 		return refused
