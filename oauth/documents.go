@@ -243,7 +243,7 @@ func (d *documents) read(ctx context.Context, id string) (*document, error) {
 	if err != nil {
 		return nil, &documentError{
 			reason: locale.New("The app describes itself at %s, and what it says there is not valid. The reason is for its "+
-				"developer: %s", id, printable(err.Error())),
+				"developer: %s", id, asError(err).Description),
 			cause: err,
 		}
 	}
@@ -252,49 +252,37 @@ func (d *documents) read(ctx context.Context, id string) (*document, error) {
 	return &document{c, now, documentLifetime(header, now.Time())}, nil
 }
 
-// parse checks a document. Its error is for the developer of the client.
+// parse checks a document. Its error is an *Error, as the client would get it at the registration endpoint.
 func (d *documents) parse(id, contentType string, body []byte) (p management.ClientSpec, err error) {
 	mediaType, _, err := mime.ParseMediaType(contentType)
 	if err != nil || mediaType != "application/json" &&
 		(!strings.HasPrefix(mediaType, "application/") || !strings.HasSuffix(mediaType, "+json")) {
-		return p, errors.New("The document must be served as application/json.") //nolint:staticcheck // a sentence
+		return p, badMetadata("The document must be served as application/json.")
 	}
 	m, err := readClientMetadata(body)
 	if err != nil {
-		return p, sentenceOf(err)
+		return p, err
 	}
 	var named string
 	if err := m.text("client_id", &named); err != nil {
-		return p, sentenceOf(err)
+		return p, err
 	}
 	if named != id {
-		return p, errors.New("client_id in the document must be the URL of the document itself.") //nolint:staticcheck // as above
+		return p, badMetadata("client_id in the document must be the URL of the document itself.")
 	}
 	for _, name := range []string{"client_secret", "client_secret_expires_at"} {
 		if _, has := m[name]; has {
-			return p, fmt.Errorf("%s must not be in the document, which anyone can read.", name) //nolint:staticcheck // as above
+			return p, badMetadata(name + " must not be in the document, which anyone can read.")
 		}
 	}
-	switch method := m["token_endpoint_auth_method"]; method {
+	switch m["token_endpoint_auth_method"] {
 	case nil:
 		m["token_endpoint_auth_method"] = management.AuthNone
 	case management.AuthNone, management.AuthPrivateKey:
 	default:
-		return p, errors.New("token_endpoint_auth_method must be none or private_key_jwt.") //nolint:staticcheck // as above
+		return p, badMetadata("token_endpoint_auth_method must be none or private_key_jwt.")
 	}
-	if p, err = d.check(m); err != nil {
-		return p, sentenceOf(err)
-	}
-	return p, nil
-}
-
-// sentenceOf returns the description of an *Error as an error of its own.
-func sentenceOf(err error) error {
-	var e *Error
-	if errors.As(err, &e) {
-		return errors.New(e.Description)
-	}
-	return err
+	return d.check(m)
 }
 
 // documentLifetime is how long a document may be cached (RFC 9111, section 4.2), within the bounds.

@@ -69,17 +69,19 @@ const unusedClientsBatch = 100
 // PurgeUnusedClients deletes the clients that registered themselves, have not been used since a time, and have no live
 // grant. Clients with a metadata document that are disabled stay, because they would come back otherwise.
 func (s *Store) PurgeUnusedClients(ctx context.Context, before Time) (total int64, err error) {
-	const unused = `c.registration <> '' AND c.used_at < $1 AND (c.disabled_at IS NULL OR c.registration = 'dynamic')
+	const unused = `c.registration <> '' AND c.used_at < $3 AND (c.disabled_at IS NULL OR c.registration = 'dynamic')
 		AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.client_id = c.id AND ` + liveGrant + `)`
 	for {
 		ids, err := collect(ctx, s, func(id *string) []any { return []any{id} }, plain(`SELECT c.id FROM clients c
-			WHERE `+unused+` ORDER BY c.used_at LIMIT $3`), before, s.Now(), unusedClientsBatch)
+			WHERE `+unused+` ORDER BY c.used_at LIMIT $1`), unusedClientsBatch, s.Now(), before)
 		if err != nil {
 			return total, err
 		}
 		for _, id := range ids {
-			n, err := s.exec(ctx, altering(`DELETE FROM clients WHERE id = $3 AND EXISTS (SELECT 1 FROM clients c
-				WHERE c.id = $3 AND `+unused+`) AND used_at < $1`), before, s.Now(), id)
+			// The outer condition is evaluated again on a row that another transaction has changed: a client that is being
+			// allowed stays.
+			n, err := s.exec(ctx, altering(`DELETE FROM clients WHERE id = $1 AND used_at < $3 AND EXISTS (SELECT 1
+				FROM clients c WHERE c.id = $1 AND `+unused+`)`).of(1), id, s.Now(), before)
 			total += n
 			if err != nil {
 				return total, err
