@@ -138,6 +138,21 @@ func samples() []sample {
 	}
 	consentUnverified.OtherWorkspaces = true
 
+	consentDocument := consent()
+	consentDocument.Described = "per-description-token"
+	consentDocument.App = templates.ConsentApp{
+		Name: "Acme Sync", Site: "https://acme.example", RedirectHost: "sync.acme.example", SelfRegistered: true,
+		ProvenHost: "sync.acme.example", LogoURL: "/assets/logos/sealed", PolicyURL: "https://acme.example/privacy",
+	}
+	consentChanged := consent()
+	consentChanged.App = templates.ConsentApp{
+		Name: "Acme Sync", RedirectHost: "127.0.0.1", Loopback: true, SelfRegistered: true, ProvenHost: "acme.example",
+		OnlyLoopback: true, FirstSeen: now.Add(-40 * aDay), Change: &templates.ConsentChange{
+			OldName: "Acme", Added: []string{"http://127.0.0.1/callback"}, Removed: []string{"https://acme.example/callback"},
+			NewKeys: true,
+		},
+	}
+
 	consentAgain := consent()
 	consentAgain.Known = consentAgain.Scopes[:1:1]
 	consentAgain.Scopes = []templates.ConsentScope{
@@ -290,6 +305,8 @@ func samples() []sample {
 		})},
 		{"consent", templates.ConsentPage(consent())},
 		{"consent-unverified", templates.ConsentPage(consentUnverified)},
+		{"consent-document", templates.ConsentPage(consentDocument)},
+		{"consent-changed", templates.ConsentPage(consentChanged)},
 		{"consent-again", templates.ConsentPage(consentAgain)},
 		{"consent-loopback", templates.ConsentPage(consentLoopback)},
 		{"error", templates.ErrorPage(templates.ErrorView{
