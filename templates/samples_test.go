@@ -142,7 +142,7 @@ func samples() []sample {
 	consentDocument.Described = "per-description-token"
 	consentDocument.App = templates.ConsentApp{
 		Name: "Acme Sync", Site: "https://acme.example", RedirectHost: "sync.acme.example", SelfRegistered: true,
-		ProvenHost: "sync.acme.example", LogoURL: "/assets/logos/sealed", PolicyURL: "https://acme.example/privacy",
+		ProvenHost: "sync.acme.example", PolicyURL: "https://acme.example/privacy",
 	}
 	consentChanged := consent()
 	consentChanged.App = templates.ConsentApp{
