@@ -319,7 +319,11 @@ func (s *Server) remember(ctx context.Context, a *AuthorizeRequest, g storage.Gr
 		UserID: g.UserID, ClientID: g.ClientID, Resource: g.Resource, WorkspaceID: g.WorkspaceID,
 		Scopes: slices.Clone(g.Scopes), Described: Describe(&a.Client),
 	}
-	for _, name := range a.Resource.Without(before.Scopes, refused) {
+	kept := before.Scopes
+	if before.Described != c.Described {
+		kept = nil // it was given to the client as it described itself then
+	}
+	for _, name := range a.Resource.Without(kept, refused) {
 		if !c.Scopes.Has(name) {
 			c.Scopes = append(c.Scopes, name)
 		}

@@ -90,6 +90,17 @@ func (m clientMetadata) flag(name string, to *bool) error {
 	return nil
 }
 
+// keep leaves only some values in a member that is a list. A metadata document is for all servers, so that it may name
+// what this one does not offer.
+func (m clientMetadata) keep(name string, known ...any) {
+	if list, ok := m[name].([]any); ok {
+		m[name] = slices.DeleteFunc(list, func(value any) bool {
+			text, isText := value.(string)
+			return isText && !slices.Contains(known, any(text))
+		})
+	}
+}
+
 // spec returns what the metadata say, without checking whether it is allowed. Members that this server does not know
 // are ignored (RFC 7591, section 2).
 func (m clientMetadata) spec() (p management.ClientSpec, err error) {

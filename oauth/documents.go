@@ -190,29 +190,31 @@ func hasDotSegments(path string) bool {
 	return slices.ContainsFunc(strings.Split(path, "/"), func(s string) bool { return s == "." || s == ".." })
 }
 
-// get returns the client of a document. It fetches the document if there is no fresh copy.
-func (d *documents) get(ctx context.Context, id string) (*document, error) {
-	if err := d.checkID(id); err != nil {
-		return nil, err
-	}
-	if x, ok := d.cached(id); ok {
+// get returns a copy of a document that was fetched at a time or later. It fetches the document if there is no such copy
+// that is fresh.
+func (d *documents) get(ctx context.Context, id string, since storage.Time) (*document, error) {
+	if x, ok := d.cached(id, since); ok {
 		return x, nil
 	}
 	if err := d.take(ctx); err != nil {
 		return nil, err
 	}
-	return d.fetch(ctx, id)
+	return d.fetch(ctx, id, since)
 }
 
-// cached returns a copy that is still fresh.
-func (d *documents) cached(id string) (*document, bool) {
+// cached returns a copy that is still fresh and was fetched at a time or later.
+func (d *documents) cached(id string, since storage.Time) (*document, bool) {
 	x, ok := d.cache.GetIfPresent(id)
-	return x, ok && d.now().Sub(x.fetchedAt).Abs() < x.lifetime
+	return x, ok && x.fetchedAt >= since && d.now().Sub(x.fetchedAt).Abs() < x.lifetime
 }
 
 // fetch fetches a document, once for all requests that need it at the same moment. A failure is not cached.
-func (d *documents) fetch(ctx context.Context, id string) (*document, error) {
+func (d *documents) fetch(ctx context.Context, id string, since storage.Time) (*document, error) {
 	result := d.flight.DoChan(id, func() (any, error) {
+		// Another request may have fetched it since this one looked.
+		if x, ok := d.cached(id, since); ok {
+			return x, nil
+		}
 		// The others wait for it too, so it goes on if the first one leaves.
 		x, err := d.read(context.WithoutCancel(ctx), id)
 		if err == nil {
@@ -236,7 +238,8 @@ func (d *documents) read(ctx context.Context, id string) (*document, error) {
 		return nil, &documentError{
 			reason: locale.New("The app describes itself at %s, and this server cannot read that right now. Try again; if it "+
 				"happens again, tell the app's developer.", id),
-			cause: err,
+			// Not wrapped: a timeout of the app's host does not mean that this server lacks something.
+			cause: errors.New(err.Error()),
 		}
 	}
 	p, err := d.parse(id, header.Get("Content-Type"), body)
@@ -282,6 +285,8 @@ func (d *documents) parse(id, contentType string, body []byte) (p management.Cli
 	default:
 		return p, badMetadata("token_endpoint_auth_method must be none or private_key_jwt.")
 	}
+	m.keep("grant_types", GrantAuthorizationCode, GrantRefreshToken)
+	m.keep("response_types", "code")
 	return d.check(m)
 }
 
@@ -340,7 +345,11 @@ func (s *Server) describedClient(ctx context.Context, id string) (storage.Client
 	case known && !usable:
 		return storage.Client{}, storage.ErrNotFound
 	}
-	x, err := s.documents.get(ctx, id)
+	if _, ok := s.documents.cached(id, row.DocumentAt); !ok && s.documents.now().Sub(row.DocumentAt) < documentMin {
+		s.openTo(&row) // another node has just fetched it
+		return row, nil
+	}
+	x, err := s.documents.get(ctx, id, row.DocumentAt)
 	if err != nil {
 		return storage.Client{}, err
 	}
@@ -356,7 +365,7 @@ func (s *Server) renew(ctx context.Context, row *storage.Client) error {
 	if err := d.checkID(row.ID); err != nil {
 		return errors.Join(storage.ErrNotFound, err)
 	}
-	x, fresh := d.cached(row.ID)
+	x, fresh := d.cached(row.ID, row.DocumentAt)
 	now := d.now()
 	if !fresh && now.Sub(row.DocumentAt) < documentMin {
 		return nil // another node, or this one before it was restarted, has just fetched it
@@ -364,7 +373,7 @@ func (s *Server) renew(ctx context.Context, row *storage.Client) error {
 	var failed error
 	if !fresh {
 		if ok, _ := d.again.Take(row.ID); ok {
-			x, failed = d.fetch(ctx, row.ID)
+			x, failed = d.fetch(ctx, row.ID, row.DocumentAt)
 			fresh = failed == nil
 		} else {
 			failed = errors.New("it could not be fetched a moment ago")
@@ -436,7 +445,7 @@ func (s *Server) withNewKeys(ctx context.Context, c *cachedClient) (bool, error)
 	if ok, _ := s.documents.again.Take(c.ID); !ok {
 		return false, nil
 	}
-	x, err := s.documents.fetch(ctx, c.ID)
+	x, err := s.documents.fetch(ctx, c.ID, c.DocumentAt+1)
 	if err != nil {
 		LogFieldsOf(ctx).Cause = err
 		return false, nil //nolint:nilerr // the assertion is refused, and the log says why

@@ -67,7 +67,7 @@ func (s *Server) register(w http.ResponseWriter, r *http.Request) (out clientInf
 
 // withDefaultMethod adds the default of token_endpoint_auth_method (RFC 7591, section 2).
 func withDefaultMethod(m clientMetadata) clientMetadata {
-	if _, has := m["token_endpoint_auth_method"]; !has {
+	if method, has := m["token_endpoint_auth_method"]; !has || method == "" {
 		m["token_endpoint_auth_method"] = management.AuthSecretBasic
 	}
 	return m
