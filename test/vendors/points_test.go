@@ -80,6 +80,7 @@ var pointsOf = map[string][]point{
 		"MCP: both kinds read, only a personal access token captures",
 		"`SOPHIC_PAT`, `SOPHIC_WORKSPACE`, `SOPHIC_API_URL` drive a command-line program",
 		"the API is told kind, workspace (id and slug), user, scopes and effective role",
+		"an MCP client connects without a client id, and reads in the workspace that its user chooses",
 	),
 	"torvus": list(
 		"a JWT in `Authorization: Bearer`, HS256 in the sample",

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/cookiejar"
 	"os"
 	"os/exec"
@@ -126,14 +127,11 @@ func TestReadmes(t *testing.T) {
 					}
 					continue
 				case code == "read -r CODE\n":
-					jar, err := cookiejar.New(nil)
-					ok(t, err)
-					c := *client
-					c.Jar = jar
-					person := &person{v: browser, client: &c}
-					ok(t, person.logIn("dana@example.com"))
 					waiting = ""
-					sh.run(t, code+person.authorize(t, strings.TrimSpace(printed)).Get("code")+"\n")
+					sh.run(t, code+browser.visitor(t).authorize(t, strings.TrimSpace(printed)).Get("code")+"\n")
+				case language == "sh" && strings.HasPrefix(code, "npx "):
+					printed = sh.connect(t, code, browser.visitor(t))
+					waiting = code
 				case language == "sh":
 					printed = sh.run(t, code)
 					waiting = code
@@ -154,6 +152,43 @@ func TestReadmes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// visitor signs the sample user in with another browser.
+func (v *vendor) visitor(t *testing.T) *person {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	ok(t, err)
+	c := *client
+	c.Jar = jar
+	p := &person{v: v, client: &c}
+	ok(t, p.logIn("dana@example.com"))
+	return p
+}
+
+// connect runs a client of an MCP server, which has its user open a page and allow it. It returns the JSON that the
+// client then prints.
+func (s *shell) connect(t *testing.T, code string, p *person) string {
+	t.Helper()
+	opens := regexp.MustCompile(`^Please navigate to: (\S+)`)
+	opened := 0
+	printed := s.follow(t, code, func(line string) {
+		m := opens.FindStringSubmatch(line)
+		if m == nil {
+			return
+		}
+		opened++
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.allow(t, m[1], "acme").String(), http.NoBody)
+		ok(t, err)
+		if a := send(t, client, q); a.status != http.StatusOK {
+			t.Errorf("the client answers %s", a)
+		}
+	})
+	_, result, found := strings.Cut(printed, "\n{\n")
+	if opened != 1 || !found {
+		t.Errorf("the client had the user open %d pages, and printed\n%s", opened, printed)
+	}
+	return "{\n" + result
 }
 
 func flatten(m map[string]string) (pairs []string) {
@@ -230,6 +265,7 @@ func openShell(t *testing.T, programs map[string]string) *shell {
 	root, err := setup.Root()
 	ok(t, err)
 	cmd.Env = append(cmd.Env, "EXAMPLES="+filepath.Join(root, "examples"))
+	cmd.Env = append(cmd.Env, inspector(t, programs["node"])...)
 	in, err := cmd.StdinPipe()
 	ok(t, err)
 	out, err := cmd.StdoutPipe()
@@ -241,8 +277,33 @@ func openShell(t *testing.T, programs map[string]string) *shell {
 	return s
 }
 
+// inspector returns environment variables with which npx runs the installed MCP Inspector, by itself: it neither opens a
+// browser nor uses the keyring of the person who runs the test.
+func inspector(t *testing.T, node string) []string {
+	t.Helper()
+	folder, err := setup.NodePackage("@modelcontextprotocol/inspector")
+	setup.Need(t, err)
+	port, err := setup.FreePort(t.Context())
+	ok(t, err)
+	home := t.TempDir()
+	npx := fmt.Sprintf("#!/bin/sh\n[ \"$1 $2\" = '-y @modelcontextprotocol/inspector' ] || exit 1\nshift 2\nexec '%s' '%s' \"$@\" </dev/null\n",
+		node, filepath.Join(folder, "clients", "launcher", "build", "index.js"))
+	ok(t, os.WriteFile(filepath.Join(home, "npx"), []byte(npx), 0o700))
+	return []string{
+		"PATH=" + home + string(os.PathListSeparator) + os.Getenv("PATH"), "MCP_STORAGE_DIR=" + home,
+		"MCP_INSPECTOR_SECRET_STORE=file", "MCP_AUTO_OPEN_ENABLED=true", "BROWSER=true", "DISPLAY=", "WAYLAND_DISPLAY=",
+		fmt.Sprintf("MCP_OAUTH_CALLBACK_URL=http://127.0.0.1:%d/oauth/callback", port),
+	}
+}
+
 // run returns the output of a block.
 func (s *shell) run(t *testing.T, code string) string {
+	t.Helper()
+	return s.follow(t, code, func(string) {})
+}
+
+// follow returns the output of a block, and passes on each line as soon as it is printed.
+func (s *shell) follow(t *testing.T, code string, heard func(line string)) string {
 	t.Helper()
 	s.blocks++
 	mark := fmt.Sprintf("end of block %d", s.blocks)
@@ -255,6 +316,7 @@ func (s *shell) run(t *testing.T, code string) string {
 			return strings.TrimSuffix(strings.TrimSuffix(b.String(), "\n"), "\n")
 		}
 		b.WriteString(line)
+		heard(line)
 		if errors.Is(err, io.EOF) {
 			t.Fatalf("the shell ended at\n%s\n%s", code, b.String())
 		}

@@ -2,8 +2,10 @@ package vendors
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -431,4 +433,61 @@ func (w *way) resource(t *testing.T) string {
 		t.Fatal("the configuration names no resource")
 	}
 	return string(m[1])
+}
+
+// Clients by others do the same in TestReadmes and test/interop.
+func TestSophic21_MCPClientsNeedNoClientID(t *testing.T) {
+	const callback, verifier = "http://127.0.0.1:1/callback", "a-verifier-of-forty-three-characters-or-more-as-is-due"
+	each(t, func(t *testing.T, w *way) {
+		// It learns all that it needs from a refusal.
+		refused := w.request(http.MethodPost, "/mcp", "", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`)
+		_, rest, _ := strings.Cut(refused.header.Get("WWW-Authenticate"), `resource_metadata="`)
+		address, _, _ := strings.Cut(rest, `"`)
+		u, err := url.Parse(address)
+		ok(t, err)
+		metadata := w.get(u.Path, "")
+		mcp := w.api + "/mcp"
+		if refused.status != http.StatusUnauthorized || metadata.text("resource") != mcp ||
+			!strings.Contains(metadata.body, `"scopes_supported":["read"]`) {
+			t.Fatalf("refused: %s; metadata: %s", refused, metadata)
+		}
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.app+"/oauth/register", strings.NewReader(
+			`{"redirect_uris":["http://127.0.0.1/callback"],"token_endpoint_auth_method":"none","client_name":"An assistant",`+
+				`"grant_types":["authorization_code","refresh_token"],"scope":"read capture offline_access"}`))
+		ok(t, err)
+		q.Header.Set("Content-Type", "application/json")
+		registered := send(t, client, q)
+		if registered.status != http.StatusCreated || registered.text("scope") != "read offline_access" {
+			t.Fatalf("registered: %s", registered)
+		}
+
+		slug := w.another()
+		w.want("capturing", w.request(http.MethodPost, ingest, w.token(capture).text, `{"text":"of `+slug+`"}`,
+			header("x-sophic-workspace", slug)), http.StatusCreated)
+		sum := sha256.Sum256([]byte(verifier))
+		form := url.Values{
+			"response_type": {"code"}, "client_id": {registered.text("client_id")}, "redirect_uri": {callback},
+			"scope": {"read offline_access"}, "resource": {mcp}, "prompt": {"consent"}, "code_challenge_method": {"S256"},
+			"code_challenge": {base64.RawURLEncoding.EncodeToString(sum[:])},
+		}
+		back := w.person.allow(t, w.app+"/oauth/authorize?"+form.Encode(), slug)
+		tokens := w.request(http.MethodPost, "/oauth/token", "", url.Values{
+			"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")}, "code_verifier": {verifier},
+			"client_id": {registered.text("client_id")}, "resource": {mcp},
+		}.Encode())
+		if tokens.text("scope") != "read" || tokens.text("refresh_token") == "" {
+			t.Fatalf("tokens: %s", tokens)
+		}
+		call := func(tool, argument string) *answer {
+			return w.request(http.MethodPost, "/mcp", tokens.text("access_token"),
+				`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"`+tool+`","arguments":{`+argument+`}}}`)
+		}
+		if a := call("search", `"query":"of "`); a.member("result.isError") != false || !strings.Contains(a.body, "of "+slug) {
+			t.Errorf("it reads %s", a)
+		}
+		if a := call("capture", `"text":"by an assistant"`); a.member("result.isError") != true {
+			t.Errorf("it captures: %s", a)
+		}
+		w.want("another path", w.request(http.MethodPost, ingest, tokens.text("access_token"), note1), http.StatusForbidden)
+	})
 }

@@ -238,6 +238,13 @@ func fields(page, action string) url.Values {
 // authorize has the user allow an authorization request, and returns the parameters of the redirect.
 func (p *person) authorize(t *testing.T, address string) url.Values {
 	t.Helper()
+	return p.allow(t, address, "").Query()
+}
+
+// allow has the user allow an authorization request in a workspace, or the one that the page proposes if it is empty. It
+// returns where the browser is then redirected to.
+func (p *person) allow(t *testing.T, address, workspace string) *url.URL {
+	t.Helper()
 	a, err := p.visit(http.MethodGet, address, nil)
 	for range 8 {
 		ok(t, err)
@@ -249,6 +256,9 @@ func (p *person) authorize(t *testing.T, address string) url.Values {
 				t.Fatalf("no consent page: %s", rig.Plain(a.body))
 			}
 			form.Set("decision", "approve")
+			if workspace != "" {
+				form.Set("workspace", workspace)
+			}
 			a, err = p.visit(http.MethodPost, p.v.app+"/oauth/consent", form)
 		case strings.HasPrefix(location, "/"):
 			a, err = p.visit(http.MethodGet, p.v.app+location, nil)
@@ -260,7 +270,7 @@ func (p *person) authorize(t *testing.T, address string) url.Values {
 			if location == "" {
 				t.Fatalf("authorize answered %d %s", a.status, rig.Plain(a.body))
 			}
-			return u.Query()
+			return u
 		}
 	}
 	t.Fatal("too many redirects")

@@ -89,19 +89,34 @@ func mayCapture(r *http.Request) bool {
 }
 
 var tools = []map[string]any{
-	tool("search", "Finds documents of the workspace that contain a text.", "query"),
-	tool("capture", "Adds a document to the workspace, in your name.", "text"),
+	tool("search", "Finds documents of the workspace that contain a text.", "query", true),
+	tool("capture", "Adds a document to the workspace, in your name.", "text", false),
 }
 
-func tool(name, description, argument string) map[string]any {
-	return map[string]any{"name": name, "description": description, "inputSchema": map[string]any{
-		"type":       "object",
-		"properties": map[string]any{argument: map[string]any{"type": "string"}},
-		"required":   []string{argument},
-	}}
+func tool(name, description, argument string, reads bool) map[string]any {
+	return map[string]any{
+		"name": name, "description": description, "annotations": map[string]any{"readOnlyHint": reads},
+		"inputSchema": map[string]any{
+			"type":       "object",
+			"properties": map[string]any{argument: map[string]any{"type": "string"}},
+			"required":   []string{argument},
+		},
+	}
 }
 
-// mcp serves the Model Context Protocol over streamable HTTP, with one response for each message.
+// versions are those of the protocol that the server speaks, the latest first.
+var versions = []string{"2025-11-25", "2025-06-18", "2025-03-26"}
+
+// agreed returns the version to speak with a client that asks for one.
+func agreed(version string) string {
+	if slices.Contains(versions, version) {
+		return version
+	}
+	return versions[0]
+}
+
+// mcp serves the Model Context Protocol over streamable HTTP, with one JSON response for each message. It has no streams
+// and no sessions, so GET and DELETE get 405.
 func (s *service) mcp(w http.ResponseWriter, r *http.Request) {
 	var in struct {
 		ID     any
@@ -124,7 +139,7 @@ func (s *service) mcp(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case in.Method == "initialize":
 		reply["result"] = map[string]any{
-			"protocolVersion": in.Params.ProtocolVersion, "capabilities": map[string]any{"tools": map[string]any{}},
+			"protocolVersion": agreed(in.Params.ProtocolVersion), "capabilities": map[string]any{"tools": map[string]any{}},
 			"serverInfo": map[string]any{"name": "sophic", "version": "1"},
 		}
 	case in.Method == "ping":
