@@ -86,6 +86,7 @@ func TestConfigWithNothingSetIsTheDocumentedDefault(t *testing.T) {
 			Code:               60 * time.Second,
 		},
 		TokenLimits:    oauth.TokenLimits{ClientRequests: 600, ClientLive: 10_000},
+		Registration:   "closed",
 		AuditRetention: 9600 * time.Hour,
 		UsageRetention: 9600 * time.Hour,
 		PlansBy:        "administrators",
@@ -154,6 +155,9 @@ tokens:
 cache: off
 limits: memory
 dpop_nonces: true
+registration: token
+registration_compatibility: openid
+metadata_documents: [client.example.com, "other.example:8443"]
 audit_retention: 30d
 usage_retention: 60d
 plans:
@@ -183,6 +187,7 @@ resources:
       write: {text: Change your data, implies: read}
       capture: {text: Add documents as you, user_only: true}
       "reports:read": {text: Read reports}
+    open_registration: [read, "reports:read"]
     objects: [opportunities, accounts]
     keys: {prefix: ex, environments: [live], default_plan: free, test_plan: free, max_lifetime: 90d, new_text: Make one}
     routes:
@@ -262,13 +267,15 @@ func TestConfigReadsEveryKey(t *testing.T) {
 			RefreshAbsolute: 48 * time.Hour,
 			Code:            90 * time.Second,
 		},
-		TokenLimits:    oauth.TokenLimits{ClientLive: 20_000},
-		DPoPNonces:     true,
-		AuditRetention: 720 * time.Hour,
-		UsageRetention: 1440 * time.Hour,
-		PlansBy:        "administrators",
-		Cache:          "off",
-		Limits:         "memory",
+		TokenLimits:  oauth.TokenLimits{ClientLive: 20_000},
+		DPoPNonces:   true,
+		Registration: "token", RegistrationCompatibility: "openid",
+		MetadataDocuments: oauth.DocumentHosts{Hosts: []string{"client.example.com", "other.example:8443"}},
+		AuditRetention:    720 * time.Hour,
+		UsageRetention:    1440 * time.Hour,
+		PlansBy:           "administrators",
+		Cache:             "off",
+		Limits:            "memory",
 		Plans: map[string]limit.Plan{
 			"free":      {Hour: 100, Burst: 20},
 			"pro":       {Hour: 1000, Day: 5000, Burst: 100},
@@ -284,7 +291,8 @@ func TestConfigReadsEveryKey(t *testing.T) {
 					{Name: "capture", Text: "Add documents as you", UserOnly: true},
 					{Name: "reports:read", Text: "Read reports"},
 				},
-				Objects: []string{"opportunities", "accounts"},
+				OpenScopes: []string{"read", "reports:read"},
+				Objects:    []string{"opportunities", "accounts"},
 				Keys: catalog.KeyRules{
 					Prefix: "ex", Environments: []string{"live"}, DefaultPlan: "free", TestPlan: "free", MaxLifetime: 90 * input.Day,
 					NewText: "Make one",

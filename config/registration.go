@@ -21,7 +21,7 @@ func checkDocumentHost(text string) error {
 	if text != strings.ToLower(text) {
 		return fmt.Errorf("%s has capital letters; write the host as %s", input.Quote(text), strings.ToLower(text))
 	}
-	if !input.IsAuthority(text) {
+	if !input.IsAuthority(text) || !strings.ContainsAny(text, ".:") {
 		return fmt.Errorf("%s is neither off nor any nor a host; use one of these, such as any, or [client.example.com]",
 			input.Quote(text))
 	}

@@ -327,7 +327,8 @@ func isMachine(r *http.Request) bool {
 	case "/oauth/token", "/oauth/introspect", "/oauth/revoke", "/oauth/par", "/healthz", "/readyz":
 		return true
 	}
-	return strings.HasPrefix(r.URL.Path, "/.well-known/") || api.Owns(r.URL.Path)
+	return strings.HasPrefix(r.URL.Path, "/.well-known/") || strings.HasPrefix(r.URL.Path, "/oauth/register") ||
+		api.Owns(r.URL.Path)
 }
 
 // ours reports whether a request is for the issuer's host. On a loopback address every host is, so that a server on the
