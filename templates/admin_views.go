@@ -95,6 +95,50 @@ type AdminApp struct {
 	PKCEOptional bool
 	Disabled     bool
 	Created      time.Time
+	// Registered says how the app registered itself; empty: it did not. It then has neither of the badges above, and
+	// cannot be verified.
+	Registered locale.Text
+	// Document says that its ID is the URL of its metadata document.
+	Document bool
+}
+
+// RegistrationTokensView is /admin/registration-tokens. It posts uses and expires to that path, and nothing to
+// /admin/registration-tokens/{ID}/revoke.
+type RegistrationTokensView struct {
+	Page
+	// Mode says which apps may register themselves: closed, token or open.
+	Mode    string
+	Columns []Column // token, creator, uses, created, last use, expiry and the actions
+	Tokens  []RegistrationTokenRow
+	NextURL string // empty on the last page
+	PrevURL string // empty on the first page
+
+	Uses    string   // as typed
+	Expires []Option // when a new token expires
+	// Errors holds one sentence per field: uses, expires. If there are any, the form is unfolded.
+	Errors map[string]locale.Text
+}
+
+// RegistrationTokenRow is a token with which apps register themselves.
+type RegistrationTokenRow struct {
+	ID       string // part of the path of its form
+	Masked   string
+	By       string // name of its creator; empty: created with the CLI
+	Used     int    // how many apps have registered with it
+	Uses     int    // how many can
+	Created  time.Time
+	LastUsed time.Time // zero: never
+	Expires  time.Time
+}
+
+// RegistrationTokenView shows a new registration token, once.
+type RegistrationTokenView struct {
+	Page
+	Token       string
+	Uses        int
+	Expires     time.Time
+	RegisterURL string // registration endpoint (RFC 7591, section 3)
+	NextURL     string // the list
 }
 
 // AdminWorkspacesView is /admin/workspaces. It posts nothing to /admin/workspaces/{ID}/disable and …/enable, and plan

@@ -61,16 +61,17 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 		"connected-apps": {
 			{"post /settings/connected-apps/g1/end", nil},
 			{"post /settings/connected-apps/g2/end", nil},
+			{"post /settings/connected-apps/https:%2F%2Fclient.example%2Foauth%2Fclient.json/end", nil},
 			{"post /settings/connected-apps/end-all", nil},
 		},
 		"app-new": {
 			{"post /settings/developer/apps", append([]string{
-				"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh",
+				"name", "site", "logo_uri", "policy_uri", "tos_uri", "kind", "redirect_uris", "resource", "scope", "refresh",
 			}, authentication...)},
 		},
 		"app-new-errors": {{"post /settings/developer/apps", append(append([]string{
-			"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party", "manages",
-			"pkce_optional",
+			"name", "site", "logo_uri", "policy_uri", "tos_uri", "kind", "redirect_uris", "resource", "scope", "refresh",
+			"verified", "first_party", "manages", "pkce_optional",
 		}, authentication...), "token_endpoint_audience", "password")}},
 		"app": {
 			{"post /settings/developer/apps/app_0195a0c0example/secret", []string{"grace"}},
@@ -78,7 +79,7 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			{"get /settings/developer/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{
 				"post /settings/developer/apps/app_0195a0c0example", []string{
-					"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh",
+					"kind", "name", "site", "logo_uri", "policy_uri", "tos_uri", "redirect_uris", "resource", "scope", "refresh",
 				},
 			},
 			{"post /settings/developer/apps/app_0195a0c0example/disable", nil},
@@ -92,8 +93,8 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			},
 			{"get /admin/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{"post /admin/apps/app_0195a0c0example", []string{
-				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh", "verified", "first_party",
-				"manages", "pkce_optional",
+				"kind", "name", "site", "logo_uri", "policy_uri", "tos_uri", "redirect_uris", "resource", "scope", "refresh",
+				"verified", "first_party", "manages", "pkce_optional",
 			}},
 			{"post /admin/apps/app_0195a0c0example/enable", nil},
 			{"post /admin/apps/app_0195a0c0example/delete", []string{"confirm"}},
@@ -104,7 +105,7 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			}},
 			{"get /settings/developer/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{"post /settings/developer/apps/app_0195a0c0example", []string{
-				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh",
+				"kind", "name", "site", "logo_uri", "policy_uri", "tos_uri", "redirect_uris", "resource", "scope", "refresh",
 			}},
 			{"post /settings/developer/apps/app_0195a0c0example/disable", nil},
 			{"post /settings/developer/apps/app_0195a0c0example/delete", []string{"confirm"}},
@@ -116,7 +117,7 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			)},
 			{"get /settings/developer/apps/app_0195a0c0example#h-requests", []string{"request"}},
 			{"post /settings/developer/apps/app_0195a0c0example", []string{
-				"kind", "name", "site", "redirect_uris", "resource", "scope", "refresh",
+				"kind", "name", "site", "logo_uri", "policy_uri", "tos_uri", "redirect_uris", "resource", "scope", "refresh",
 			}},
 			{"post /settings/developer/apps/app_0195a0c0example/disable", nil},
 			{"post /settings/developer/apps/app_0195a0c0example/delete", []string{"confirm"}},
@@ -187,7 +188,24 @@ func TestFormsPostWhatHandlersRead(t *testing.T) {
 			{"post /admin/apps/app_1/disable", nil},
 			{"post /admin/apps/app_2/verify", nil},
 			{"post /admin/apps/app_2/enable", nil},
+			{"post /admin/apps/https:%2F%2Fclient.example%2Foauth%2Fclient.json/disable", nil},
+			{"post /admin/apps/app_3/enable", nil},
 		},
+		// Only the app itself changes its registration.
+		"app-document": {
+			{"post /admin/apps/https:%2F%2Fclient.example%2Foauth%2Fclient.json/disable", nil},
+			{"post /admin/apps/https:%2F%2Fclient.example%2Foauth%2Fclient.json/delete", []string{"confirm"}},
+		},
+		"app-dynamic": {
+			{"post /admin/apps/app_0195a0c0example/disable", nil},
+			{"post /admin/apps/app_0195a0c0example/delete", []string{"confirm"}},
+		},
+		"registration-tokens": {
+			{"post /admin/registration-tokens", []string{"uses", "expires"}},
+			{"post /admin/registration-tokens/regtoken_1/revoke", nil},
+			{"post /admin/registration-tokens/regtoken_2/revoke", nil},
+		},
+		"registration-token": nil,
 	}
 	for _, s := range samples() {
 		if w, ok := want[s.name]; ok {

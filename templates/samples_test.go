@@ -93,6 +93,11 @@ var fapiMeans = []locale.Text{
 	locale.New("Refresh tokens do not rotate."),
 }
 
+var tokenExpiries = []templates.Option{
+	{Value: "1", Text: locale.New("in %d days, on %s", 1, locale.Day(now.Add(aDay)))},
+	{Value: "7", Text: locale.New("in %d days, on %s", 7, locale.Day(now.Add(7*aDay))), Selected: true},
+}
+
 func consent() templates.ConsentView {
 	return templates.ConsentView{
 		Page: page("", ada), Flow: "sealed-flow", Token: "per-flow-token",
@@ -237,6 +242,27 @@ func samples() []sample {
 		{Name: "2026-10 (NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs)", Algorithms: []string{"ES256"}},
 	}
 	keyApp.SavedFAPI, keyApp.SavedJWKSURI = true, "https://app.example/jwks.json"
+	strangerApp := adminApp
+	strangerApp.AppFields, strangerApp.Disabled, strangerApp.Owner = templates.AppFields{
+		Name: longName, Site: "https://client.example", LogoURI: "https://client.example/logo.png",
+		PolicyURI: "https://client.example/privacy", TOSURI: "https://client.example/terms", Kind: templates.KindPublic,
+	}, false, ""
+	strangerApp.ClientID, strangerApp.SavedName = "https://client.example/oauth/client.json", longName
+	strangerApp.Base = "/admin/apps/https:%2F%2Fclient.example%2Foauth%2Fclient.json"
+	strangerApp.Requests, strangerApp.Secrets = templates.Requests{Path: strangerApp.Base}, nil
+	strangerApp.SavedDPoP = true
+	strangerApp.Registration = &templates.SelfRegistration{
+		By: locale.New("registered by: Its metadata document"), Document: true, Fetched: ago(3 * time.Minute), Type: "native",
+		RedirectURIs: []string{"http://127.0.0.1/callback", longURI}, GrantTypes: []string{"authorization_code"},
+	}
+	dynamicApp := strangerApp
+	dynamicApp.Kind, dynamicApp.ClientID, dynamicApp.Base = templates.KindWeb, app.ClientID, adminApp.Base
+	dynamicApp.LogoURI, dynamicApp.PolicyURI, dynamicApp.TOSURI = "", "", ""
+	dynamicApp.Requests.Path, dynamicApp.Secrets, dynamicApp.SavedDPoP = dynamicApp.Base, app.Secrets[:1], false
+	dynamicApp.Registration = &templates.SelfRegistration{
+		By: locale.New("registered by: Itself"), RedirectURIs: []string{"https://app.example/cb"},
+		GrantTypes: []string{"authorization_code", "refresh_token"}, Scopes: []string{"read", "write"},
+	}
 	publicApp := app
 	publicApp.SavedPushed, publicApp.SavedDPoP = true, true
 	publicApp.Kind = templates.KindPublic
@@ -413,6 +439,11 @@ func samples() []sample {
 					Since:      ago(6 * aDay),
 					Access:     []templates.ConnectedAccess{{Resource: "Example API", Scopes: []string{"Read your data"}}},
 				},
+				{
+					ID: "https://client.example/oauth/client.json", Name: longName, Site: "https://client.example",
+					Host: "127.0.0.1", ProvenHost: "client.example", Since: ago(time.Hour),
+					Access: []templates.ConnectedAccess{{Resource: "Example API", Scopes: []string{"Read your data"}}},
+				},
 			},
 		})},
 		{
@@ -454,6 +485,8 @@ func samples() []sample {
 		{"app", templates.AppPage(app)},
 		{"app-admin", templates.AppPage(adminApp)},
 		{"app-key", templates.AppPage(keyApp)},
+		{"app-document", templates.AppPage(strangerApp)},
+		{"app-dynamic", templates.AppPage(dynamicApp)},
 		{"app-public", templates.AppPage(publicApp)},
 		{"app-service", templates.AppPage(serviceApp)},
 		{"secret-web", templates.SecretPage(secret(templates.KindWeb))},
@@ -577,7 +610,53 @@ func samples() []sample {
 					Disabled:     true,
 					Created:      ago(2 * aDay),
 				},
+				{
+					ID: "https://client.example/oauth/client.json", Name: "Stranger", Kind: templates.KindPublic,
+					Created: ago(aDay), Registered: locale.New("registered by: Its metadata document"), Document: true,
+				},
+				{
+					ID: "app_3", Name: "Other stranger", Kind: templates.KindWeb, Created: ago(time.Hour), Disabled: true,
+					Registered: locale.New("registered by: Itself"),
+				},
 			},
+		})},
+		{"registration-tokens", templates.RegistrationTokensPage(templates.RegistrationTokensView{
+			Columns: []templates.Column{
+				{Text: locale.New("Token")},
+				{Text: locale.New("Created by")},
+				{Text: locale.New("Apps")},
+				{By: "created", Text: locale.New("Created"), Down: true, URL: "?sort=created", Sorted: "descending"},
+				{By: "used", Text: locale.New("Last used"), Down: true, URL: "?sort=-used"},
+				{By: "expires", Text: locale.New("Expires"), URL: "?sort=expires"},
+				{Text: locale.New("Actions")},
+			},
+			Page: noticed(page(templates.SectionAdminTokens, admin), "The registration token was revoked."), Mode: "token",
+			Uses: "1", Expires: tokenExpiries, NextURL: "/admin/registration-tokens?after=regtoken_2",
+			Tokens: []templates.RegistrationTokenRow{
+				{
+					ID: "regtoken_1", Masked: "dw_ia_…x0Zb", By: "Grace Hopper", Used: 3, Uses: 25, Created: ago(2 * aDay),
+					LastUsed: ago(time.Hour), Expires: now.Add(5 * aDay),
+				},
+				{
+					ID: "regtoken_2", Masked: "dw_ia_…q8Zt", Used: 1, Uses: 1, Created: ago(6 * aDay), LastUsed: ago(aDay),
+					Expires: now.Add(time.Hour),
+				},
+			},
+		})},
+		{"registration-tokens-closed", templates.RegistrationTokensPage(templates.RegistrationTokensView{
+			Page: page(templates.SectionAdminTokens, admin), Mode: "closed", Uses: "0", Expires: tokenExpiries,
+			Errors: map[string]locale.Text{
+				"uses":    locale.New("The number of apps must be between 1 and 100,000."),
+				"expires": locale.New("Choose when the token expires."),
+			},
+		})},
+		{"registration-tokens-open", templates.RegistrationTokensPage(templates.RegistrationTokensView{
+			Page: page(templates.SectionAdminTokens, admin), Mode: "open", Uses: "1", Expires: tokenExpiries,
+		})},
+		{"registration-token", templates.RegistrationTokenPage(templates.RegistrationTokenView{
+			Page:  page(templates.SectionAdminTokens, admin),
+			Token: "dw_ia_EXAMPLEexampleEXAMPLEexampleEXAMPLEexampleEXAMPLE", Uses: 25, Expires: now.Add(7 * aDay),
+			RegisterURL: "https://auth.example.com/oauth/register", NextURL: "/admin/registration-tokens",
 		})},
 	}...)
 }

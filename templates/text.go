@@ -142,7 +142,7 @@ func (v AppView) heading() string {
 
 // appFieldOrder is the order of the fields on the page, for the error summary.
 var appFieldOrder = []string{
-	"name", "site", "kind", "redirect_uris", "resource", "scope", "refresh",
+	"name", "site", "logo_uri", "policy_uri", "tos_uri", "kind", "redirect_uris", "resource", "scope", "refresh",
 	"first_party", "manages", "pkce_optional", "verified", "token_endpoint_auth_method", "jwks", "jwks_uri",
 	"token_endpoint_auth_signing_alg", "require_pushed_authorization_requests", "dpop_bound_access_tokens", "fapi",
 	"token_endpoint_audience", "grace", "password", "confirm",
@@ -231,6 +231,7 @@ func navigation(ctx context.Context, p Page) []navGroup {
 			item(SectionAdminUsers, tr(ctx, "Users"), "/admin/users"),
 			item(SectionAdminWorkspaces, tr(ctx, "All workspaces"), "/admin/workspaces"),
 			item(SectionAdminApps, tr(ctx, "All apps"), "/admin/apps"),
+			item(SectionAdminTokens, tr(ctx, "Registration tokens"), "/admin/registration-tokens"),
 			item(SectionAdminAudit, tr(ctx, "Audit log"), "/admin/audit"),
 		}})
 	}
@@ -297,6 +298,13 @@ func (v SecretView) curl() string {
 			"code_verifier=PASTE_THE_VERIFIER \\\n  --data-urlencode %s",
 			shellQuote(v.TokenURL), auth, shellQuote("redirect_uri="+redirect))
 	}
+}
+
+// curl is an example request with which an app registers.
+func (v RegistrationTokenView) curl() string {
+	const metadata = `{"client_name": "Example App", "redirect_uris": ["https://app.example.com/callback"]}`
+	return fmt.Sprintf("curl %s \\\n  -H %s \\\n  -H %s \\\n  -d %s", shellQuote(v.RegisterURL),
+		shellQuote("Authorization: Bearer "+v.Token), shellQuote("Content-Type: application/json"), shellQuote(metadata))
 }
 
 // env is what the app needs to know, as lines of a .env file.

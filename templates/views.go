@@ -21,6 +21,7 @@ const (
 	SectionAdminUsers      = "admin-users"
 	SectionAdminWorkspaces = "admin-workspaces"
 	SectionAdminApps       = "admin-apps"
+	SectionAdminTokens     = "admin-registration-tokens"
 	SectionAdminAudit      = "admin-audit"
 )
 
@@ -314,6 +315,10 @@ type ConnectedApp struct {
 	Verified bool   // an administrator has checked name and site
 	Operator bool   // registered by the operator of this server
 	Disabled bool   // the app cannot use its access now
+	// ProvenHost is the host at which it publishes its metadata document; empty: it has none. Users know the app by it, as
+	// on the consent page.
+	ProvenHost string
+	FullName   string // for a sentence: the name, after the proven host
 	// FirstParty says that the app belongs to the operator of this server and gets access without asking.
 	FirstParty  bool
 	Access      []ConnectedAccess
@@ -352,11 +357,15 @@ type AppRow struct {
 	Users    int // users who have allowed it
 }
 
-// AppFields are the form fields of an app. Field names: name, site, kind, redirect_uris, resource (repeated), scope
-// (repeated), refresh, and for administrators first_party, manages, pkce_optional and verified. Checkboxes post "1".
+// AppFields are the form fields of an app. Field names: name, site, logo_uri, policy_uri, tos_uri, kind, redirect_uris,
+// resource (repeated), scope (repeated), refresh, and for administrators first_party, manages, pkce_optional and
+// verified. Checkboxes post "1".
 type AppFields struct {
-	Name string
-	Site string
+	Name      string
+	Site      string
+	LogoURI   string
+	PolicyURI string
+	TOSURI    string
 	// Kind is one of the Kind constants; empty: KindWeb. It cannot be changed later: the page of an app posts it in a
 	// hidden field.
 	Kind string
@@ -450,7 +459,10 @@ type AppView struct {
 	// SavedName is the stored name: the heading, and what confirm must equal. Name may be what was just typed. Empty:
 	// Name is the stored one.
 	SavedName string
-	Disabled  bool
+	// Registration is what an app that registered itself says about itself. The page then has no form to change it; nil:
+	// the app did not register itself.
+	Registration *SelfRegistration
+	Disabled     bool
 	// Why says who disabled the app or its workspace; empty: the app works.
 	Why locale.Text
 	// WhyNotResume says why the viewer cannot enable a disabled app; empty: they can.
@@ -472,6 +484,17 @@ type AppView struct {
 	TokenURL                          string   // token endpoint (RFC 6749, section 3.2)
 	IntrospectURL                     string   // introspection endpoint (RFC 7662, section 2); shown for KindResourceServer only
 	MetadataURL                       string   // authorization server metadata (RFC 8414, section 3); empty: the line is left out
+}
+
+// SelfRegistration is what an app that registered itself says about itself. Administrators cannot change or verify it.
+type SelfRegistration struct {
+	By           locale.Text // how it registered
+	Document     bool        // its client ID is the URL of its metadata document
+	Fetched      time.Time   // when that was last read; zero: it has none
+	Type         string      // application_type: web or native; empty: unknown
+	RedirectURIs []string
+	GrantTypes   []string
+	Scopes       []string // that it asked for; none: all that are open to such apps
 }
 
 // AppKey is a public key of an app.

@@ -292,6 +292,7 @@ var auditTexts = map[string]locale.Text{
 	"app.deleted":                   locale.New("Deleted an app"),
 	"app.disabled":                  locale.New("Disabled an app"),
 	"app.enabled":                   locale.New("Enabled an app"),
+	"app.registered":                locale.New("An app registered itself"),
 	"app.secret_rotated":            locale.New("Created a new secret for an app"),
 	"app.token_revoked":             locale.New("Revoked a token of an app"),
 	"app.unverified":                locale.New("Removed an app's verification"),
@@ -325,6 +326,8 @@ var auditTexts = map[string]locale.Text{
 	"recovery_codes.used":           locale.New("Used a recovery code"),
 	"provider.connected":            locale.New("Connected an account at another provider"),
 	"provider.disconnected":         locale.New("Disconnected an account at another provider"),
+	"registration_token.created":    locale.New("Created a registration token"),
+	"registration_token.revoked":    locale.New("Revoked a registration token"),
 	"session.ended":                 locale.New("Signed out a browser"),
 	"session.others_ended":          locale.New("Signed out all other browsers"),
 	"signing_key.created":           locale.New("Created a signing key"),
@@ -392,6 +395,7 @@ var factTexts = map[string]locale.Text{
 	"to":         locale.New("detail: to"),
 	"tokens":     locale.New("tokens"),
 	"user":       locale.New("user"),
+	"uses":       locale.New("detail: uses"),
 	"with_user":  locale.New("together with the user"),
 }
 

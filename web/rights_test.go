@@ -113,6 +113,8 @@ func forms() []form {
 		{"POST /admin/workspaces/{id}/disable", "", "confirmed=yes", admin, false},
 		{"POST /admin/workspaces/{id}/enable", "", "", admin, true},
 		{"POST /admin/workspaces/{id}/plan", "", "plan=", admin, false},
+		{"POST /admin/registration-tokens", "", "uses=2&expires=7", admin, true},
+		{"POST /admin/registration-tokens/{id}/revoke", "", "confirmed=yes", admin, false},
 		{"POST /admin/apps/{id}/verify", "", "", admin, false},
 		{"POST /admin/apps/{id}/unverify", "", "", admin, false},
 	}
@@ -213,6 +215,10 @@ func (w *pagesWorld) fill(f form) (path, body string) {
 			must(w.Management.DisableWorkspace(w.System(), management.CLI(ws.ID), ws))
 		}
 		id = ws.ID
+	case strings.HasPrefix(path, "/admin/registration-tokens/"):
+		_, x, err := w.Management.CreateRegistrationToken(w.System(), management.CLI(""), 1, time.Hour)
+		must(err)
+		id = x.ID
 	case strings.Contains(path, "/apps/"):
 		app := w.App(
 			management.ClientSpec{

@@ -213,6 +213,12 @@ func (s *Server) routes() http.Handler {
 	administrator("GET /admin/apps", apps.AllAppsPage)
 	administrator("GET /admin/audit", workspaces.AllAuditPage)
 	administrator("GET /admin/audit.csv", workspaces.AllAuditCSV)
+	administrator("GET /admin/registration-tokens", apps.RegistrationTokensPage)
+	administrator("POST /admin/registration-tokens", apps.CreateRegistrationToken)
+	administrator("GET /admin/registration-tokens/shown", apps.ShownRegistrationToken)
+	administrator("GET /admin/registration-tokens/{id}/revoke", apps.ConfirmRevokeToken)
+	administrator("POST /admin/registration-tokens/{id}/revoke",
+		page.Confirmed(apps.ConfirmRevokeToken, apps.RevokeRegistrationToken))
 	administrator("POST /admin/apps/{id}/verify", apps.All(apps.SetVerified))
 	administrator("POST /admin/apps/{id}/unverify", apps.All(apps.SetVerified))
 

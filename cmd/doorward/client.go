@@ -43,6 +43,7 @@ type clientCreate struct {
 	Manages        bool     `help:"Trusted management app, such as your own dashboard: the keys, apps and members that it adds remain after its access ends."`
 	ResourceServer bool     `help:"Resource server: an API that introspects the tokens for its --resource."`
 	Workspace      string   `help:"Workspace that owns the app. Default: none, and only administrators see the app." placeholder:"SLUG"`
+	pageFlags
 	authFlags
 }
 
@@ -70,7 +71,8 @@ func (c clientCreate) Run(ctx context.Context, a *app) error {
 			CreatedBy:      "",
 			Administrator:  true,
 		}
-		if err := c.apply(a, &spec); err != nil {
+		c.pageFlags.apply(&spec)
+		if err := c.authFlags.apply(a, &spec); err != nil {
 			return err
 		}
 		client, secret, err := s.management.CreateClient(ctx, management.CLI(workspace.ID), spec)
@@ -127,6 +129,7 @@ type clientUpdate struct {
 	FirstParty  *bool    `negatable:"" help:"First-party app: users are not asked for consent."`
 	Manages     *bool    `negatable:"" help:"Trusted management app, such as your own dashboard: the keys, apps and members that it adds remain after its access ends."`
 	Verified    *bool    `negatable:"" help:"Mark the app as verified; the consent page shows it."`
+	pageFlags
 	authFlags
 }
 
@@ -153,12 +156,27 @@ func (c clientUpdate) Run(ctx context.Context, a *app) error {
 		replaceIf(&spec.RedirectURIs, c.RedirectURI)
 		replaceIf(&spec.Resources, c.Resource)
 		replaceIf(&spec.Grants, c.Grant)
-		if err := c.apply(a, &spec); err != nil {
+		c.pageFlags.apply(&spec)
+		if err := c.authFlags.apply(a, &spec); err != nil {
 			return err
 		}
 		_, err = s.management.UpdateClient(ctx, management.CLI(""), c.ID, spec)
 		return invalid(err)
 	})
+}
+
+// pageFlags are the logo and the pages of an app. Their names are those of RFC 7591, section 2.
+type pageFlags struct {
+	LogoURI   *string `name:"logo-uri" help:"The https URL of the app's logo, which the consent page shows. Empty removes it." placeholder:"URL"`
+	PolicyURI *string `name:"policy-uri" help:"The https URL of the app's privacy policy. Empty removes it." placeholder:"URL"`
+	TOSURI    *string `name:"tos-uri" help:"The https URL of the app's terms of service. Empty removes it." placeholder:"URL"`
+}
+
+// apply sets what the flags gave.
+func (f *pageFlags) apply(p *management.ClientSpec) {
+	setIf(&p.LogoURI, f.LogoURI)
+	setIf(&p.PolicyURI, f.PolicyURI)
+	setIf(&p.TOSURI, f.TOSURI)
 }
 
 // replaceIf sets a list if a flag gave one.
@@ -307,7 +325,11 @@ var flagOfField = map[string]string{
 	"environment":   "--test",
 	"rate limit":    "--rate-limit",
 	"expires":       "--expires",
+	"uses":          "--uses",
 	"addresses":     "--address",
+	"logo_uri":      "--logo-uri",
+	"policy_uri":    "--policy-uri",
+	"tos_uri":       "--tos-uri",
 }
 
 // flagOf returns the flag that sets a field, or its name if it has no flag.

@@ -67,23 +67,24 @@ type commands struct {
 	Config  string           `help:"Configuration file, YAML (or variable DOORWARD_CONFIG)." placeholder:"FILE"`
 	Version kong.VersionFlag `help:"Print the version."`
 
-	Serve      serveCommand      `cmd:"" help:"Run the server."`
-	Demo       demoCommand       `cmd:"" help:"Run a server with a sample user, app and API on this machine, to try it out."`
-	Check      checkCommand      `cmd:"" help:"Check the configuration and database, and report all faults and risks. Changes nothing."`
-	Migrate    migrateCommand    `cmd:"" help:"Migrate the database to the latest schema, or show which migrations are applied."`
-	Health     healthCommand     `cmd:"" help:"Check whether the running server is ready; for containers."`
-	User       userCommand       `cmd:"" help:"Users: create, list, update, sign-out, disable, enable, delete, password, sign-in-link."`
-	Client     clientCommand     `cmd:"" help:"Apps: create, list, show, update, disable, enable, delete, secret rotate."`
-	Workspace  workspaceCommand  `cmd:"" help:"Workspaces: create, list, update, disable, enable, delete, invite, member."`
-	Key        keyCommand        `cmd:"" help:"API keys: create, list, show, update, pause, resume, revoke, rotate."`
-	Token      tokenCommand      `cmd:"" help:"Personal access tokens: create, list, revoke."`
-	SigningKey signingKeyCommand `cmd:"" help:"Signing keys of JWT access tokens: list, rotate."`
-	Secret     secretCommand     `cmd:"" help:"The master secret: reseal the data that it protects."`
-	Routes     routesCommand     `cmd:"" help:"Routes of a resource: from-openapi."`
-	Docs       docsCommand       `cmd:"" help:"Print the authentication guide for the customers of an API, in Markdown."`
-	Introspect introspectCommand `cmd:"" help:"Print the introspection response for a credential."`
-	Explain    explainCommand    `cmd:"" help:"Explain which route applies to a request, why the request is refused, and what would be allowed."`
-	SetupLink  setupLinkCommand  `cmd:"" help:"Print the link that creates the first administrator."`
+	Serve             serveCommand             `cmd:"" help:"Run the server."`
+	Demo              demoCommand              `cmd:"" help:"Run a server with a sample user, app and API on this machine, to try it out."`
+	Check             checkCommand             `cmd:"" help:"Check the configuration and database, and report all faults and risks. Changes nothing."`
+	Migrate           migrateCommand           `cmd:"" help:"Migrate the database to the latest schema, or show which migrations are applied."`
+	Health            healthCommand            `cmd:"" help:"Check whether the running server is ready; for containers."`
+	User              userCommand              `cmd:"" help:"Users: create, list, update, sign-out, disable, enable, delete, password, sign-in-link."`
+	Client            clientCommand            `cmd:"" help:"Apps: create, list, show, update, disable, enable, delete, secret rotate."`
+	Workspace         workspaceCommand         `cmd:"" help:"Workspaces: create, list, update, disable, enable, delete, invite, member."`
+	Key               keyCommand               `cmd:"" help:"API keys: create, list, show, update, pause, resume, revoke, rotate."`
+	Token             tokenCommand             `cmd:"" help:"Personal access tokens: create, list, revoke."`
+	RegistrationToken registrationTokenCommand `cmd:"" help:"Tokens with which apps register themselves: create, list, revoke."`
+	SigningKey        signingKeyCommand        `cmd:"" help:"Signing keys of JWT access tokens: list, rotate."`
+	Secret            secretCommand            `cmd:"" help:"The master secret: reseal the data that it protects."`
+	Routes            routesCommand            `cmd:"" help:"Routes of a resource: from-openapi."`
+	Docs              docsCommand              `cmd:"" help:"Print the authentication guide for the customers of an API, in Markdown."`
+	Introspect        introspectCommand        `cmd:"" help:"Print the introspection response for a credential."`
+	Explain           explainCommand           `cmd:"" help:"Explain which route applies to a request, why the request is refused, and what would be allowed."`
+	SetupLink         setupLinkCommand         `cmd:"" help:"Print the link that creates the first administrator."`
 }
 
 // app is what commands use of the process that they run in.

@@ -154,6 +154,7 @@ func TestCommandsAreThoseOfThisVersion(t *testing.T) {
 		"workspace member add", "workspace member remove", "workspace member role",
 		"key create", "key list", "key show", "key update", "key pause", "key resume", "key revoke", "key rotate",
 		"token create", "token list", "token revoke",
+		"registration-token create", "registration-token list", "registration-token revoke",
 		"signing-key list", "signing-key rotate", "secret reseal",
 		"routes from-openapi", "explain", "docs", "introspect", "setup-link",
 	}

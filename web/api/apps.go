@@ -43,6 +43,11 @@ type App struct {
 	DPoPBound          bool    `json:"dpop_bound_access_tokens" doc:"Every access token is bound to a DPoP key (RFC 9449)."`
 	FAPI               bool    `json:"fapi" doc:"It follows the FAPI 2.0 Security Profile."`
 	Audience           bool    `json:"token_endpoint_audience" doc:"The URL of the token endpoint is accepted as the audience of its assertions."`
+	LogoURI            *string `json:"logo_uri" doc:"Its logo, which the consent page shows (RFC 7591)."`
+	PolicyURI          *string `json:"policy_uri" doc:"Its privacy policy (RFC 7591)."`
+	TOSURI             *string `json:"tos_uri" doc:"Its terms of service (RFC 7591)."`
+	ApplicationType    *string `json:"application_type" enum:"web,native" doc:"Only of an app that registered itself (OpenID Connect Dynamic Client Registration). null: unknown."`
+	Registration       *string `json:"registration" enum:"dynamic,document" doc:"dynamic: it registered itself (RFC 7591). document: its ID is the URL of its metadata document. null: a user, an administrator or the operator registered it."`
 }
 
 // AppSecret describes a client secret without showing it.
@@ -74,6 +79,9 @@ type NewApp struct {
 	DPoPBound          *bool  `json:"dpop_bound_access_tokens,omitempty" doc:"Bind every access token to a DPoP key (RFC 9449)."`
 	FAPI               bool   `json:"fapi,omitempty" doc:"Require what the FAPI 2.0 Security Profile requires of it; needs private_key_jwt, and sets require_pushed_authorization_requests and dpop_bound_access_tokens."`
 	Audience           bool   `json:"token_endpoint_audience,omitempty" doc:"Accept the URL of the token endpoint as the audience of its assertions. Administrators only; not with fapi."`
+	LogoURI            string `json:"logo_uri,omitempty" doc:"The https URL of its logo, which the consent page shows (RFC 7591)."`
+	PolicyURI          string `json:"policy_uri,omitempty" doc:"The https URL of its privacy policy (RFC 7591)."`
+	TOSURI             string `json:"tos_uri,omitempty" doc:"The https URL of its terms of service (RFC 7591)."`
 }
 
 // AppChange is the request to update an app.
@@ -97,6 +105,9 @@ type AppChange struct {
 	DPoPBound          *bool          `json:"dpop_bound_access_tokens,omitempty"`
 	FAPI               *bool          `json:"fapi,omitempty" doc:"true: sets require_pushed_authorization_requests and dpop_bound_access_tokens. false: leaves these two as they are."`
 	Audience           *bool          `json:"token_endpoint_audience,omitempty" doc:"Administrators only."`
+	LogoURI            Change[string] `json:"logo_uri,omitzero" doc:"null: none."`
+	PolicyURI          Change[string] `json:"policy_uri,omitzero" doc:"null: none."`
+	TOSURI             Change[string] `json:"tos_uri,omitzero" doc:"null: none."`
 }
 
 // KeySet is a JWK set (RFC 7517, section 5), as it was sent.
@@ -235,6 +246,11 @@ func (c *call) showApp(x *storage.Client) App {
 		DPoPBound:          x.DPoPBound,
 		FAPI:               x.FAPI,
 		Audience:           x.TokenEndpointAudience,
+		LogoURI:            stringOrNil(x.LogoURI),
+		PolicyURI:          stringOrNil(x.PolicyURI),
+		TOSURI:             stringOrNil(x.TOSURI),
+		ApplicationType:    stringOrNil(x.ApplicationType),
+		Registration:       stringOrNil(x.Registration),
 	}
 	if x.JWKS != "" {
 		shown.JWKS = ptr(KeySet(x.JWKS))
@@ -285,6 +301,9 @@ func (a *API) createApp(ctx context.Context, c *call, _ *none, in *NewApp) (App,
 		JWKSURI:               in.JWKSURI,
 		TokenEndpointAudience: in.Audience,
 		FAPI:                  in.FAPI,
+		LogoURI:               in.LogoURI,
+		PolicyURI:             in.PolicyURI,
+		TOSURI:                in.TOSURI,
 	}
 	p.SetPushedRequestsOnly(in.PushedRequestsOnly)
 	p.SetDPoPBound(in.DPoPBound)
@@ -355,6 +374,9 @@ func (a *API) updateApp(ctx context.Context, c *call, _ *none, in *AppChange) (A
 	set(&p.TokenEndpointAudience, in.Audience)
 	p.SetPushedRequestsOnly(in.PushedRequestsOnly)
 	p.SetDPoPBound(in.DPoPBound)
+	set(&p.LogoURI, in.LogoURI.pointer())
+	set(&p.PolicyURI, in.PolicyURI.pointer())
+	set(&p.TOSURI, in.TOSURI.pointer())
 	if in.changesApp() {
 		if x, err = a.management.UpdateClient(ctx, c.by, x.ID, p); err != nil {
 			return App{}, err
@@ -385,7 +407,8 @@ func (in *AppChange) changesApp() bool {
 		rest.FirstParty != nil ||
 		rest.Manages != nil ||
 		rest.AuthMethod.Set || rest.AuthAlgorithm.Set || rest.JWKS.Set || rest.JWKSURI.Set ||
-		rest.PushedRequestsOnly != nil || rest.DPoPBound != nil || rest.FAPI != nil || rest.Audience != nil
+		rest.PushedRequestsOnly != nil || rest.DPoPBound != nil || rest.FAPI != nil || rest.Audience != nil ||
+		rest.LogoURI.Set || rest.PolicyURI.Set || rest.TOSURI.Set
 }
 
 // set sets a value if the request has one.

@@ -82,6 +82,7 @@ var idPrefixes = []struct{ path, prefix string }{
 	{"/v1/personal-access-tokens/", "token"},
 	{"/v1/apps/", "app"},
 	{"/v1/users/", "user"},
+	{"/v1/registration-tokens/", "regtoken"},
 }
 
 func (o *operation) pathExamples() map[string]string {

@@ -336,7 +336,7 @@ func TestExamplesRunAsTheyStand(t *testing.T) {
 		if strings.HasPrefix(path, "/v1/workspaces") || strings.HasPrefix(path, "/v1/personal") {
 			credential = token
 		}
-		if strings.HasPrefix(path, "/v1/users") {
+		if strings.HasPrefix(path, "/v1/users") || strings.HasPrefix(path, "/v1/registration-tokens") {
 			credential = ofAdministrator
 		}
 		r.SQL(`DELETE FROM reserved_slugs`) // the example is run more than once

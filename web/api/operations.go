@@ -99,7 +99,9 @@ func (o *operation) needsBody() bool {
 
 // table returns all operations.
 func (a *API) table() []operation {
-	return slices.Concat(a.whoAmI(), a.keys(), a.tokens(), a.apps(), a.workspaces(), a.history(), a.users())
+	return slices.Concat(
+		a.whoAmI(), a.keys(), a.tokens(), a.apps(), a.workspaces(), a.history(), a.users(), a.registrationTokens(),
+	)
 }
 
 const (

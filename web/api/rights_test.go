@@ -283,6 +283,10 @@ var matrix = []asked{
 	{"removeSignInMethod", "", "DELETE", "/v1/users/{user}/methods/password", "", "-----------------+"},
 	{"signOutUser", "", "POST", "/v1/users/{user}/sign-out", `{"apps":true,"tokens":true}`, "-----------------+"},
 
+	{"createRegistrationToken", "", "POST", "/v1/registration-tokens", `{"uses":2}`, "-----------------+"},
+	{"listRegistrationTokens", "", "GET", "/v1/registration-tokens", "", "-----------------+"},
+	{"revokeRegistrationToken", "", "DELETE", "/v1/registration-tokens/{regtoken}", "", "-----------------+"},
+
 	{
 		"deleteWorkspace",
 		"",
@@ -358,6 +362,11 @@ func (w *world) fill(text string) string {
 			must(err)
 			w.Seen.Add(rig.SecretInvitation, word)
 			return i.ID
+		},
+		"regtoken": func() string {
+			_, x, err := w.Management.CreateRegistrationToken(w.System(), management.CLI(""), 1, time.Hour)
+			must(err)
+			return x.ID
 		},
 		"slug":  func() string { return fmt.Sprintf("made-%d", w.n) },
 		"email": func() string { return fmt.Sprintf("guest%d@example.com", w.n) },

@@ -44,9 +44,21 @@ func (s *Apps) AllAppsPage(w http.ResponseWriter, r *http.Request, v *page.Visit
 			ID: c.ID, Name: c.Name, Owner: owner, Kind: kindOf(c), Verified: c.Verified,
 			Operator: management.RegisteredByOperator(&c), FirstParty: c.FirstParty,
 			PKCEOptional: c.PKCEOptional, Disabled: !c.DisabledAt.IsZero(), Created: c.CreatedAt.Time(),
+			Registered: registeredBy(&c), Document: c.Registration == storage.RegisteredByDocument,
 		})
 	}
 	return s.Render(w, r, http.StatusOK, view.Nonce, templates.AdminAppsPage(view))
+}
+
+// registeredBy says how an app registered itself; empty: it did not.
+func registeredBy(c *storage.Client) locale.Text {
+	switch c.Registration {
+	case storage.RegisteredDynamically:
+		return locale.New("registered by: Itself")
+	case storage.RegisteredByDocument:
+		return locale.New("registered by: Its metadata document")
+	}
+	return locale.Text{}
 }
 
 // SetVerified serves POST /admin/apps/{id}/verify and …/unverify.

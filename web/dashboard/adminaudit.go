@@ -41,7 +41,7 @@ func (s *Workspaces) AllAuditCSV(w http.ResponseWriter, r *http.Request, _ *page
 // serverAudit reads the query of the audit page of the server, and fills in its form. Workspaces and users can be named
 // by their ids too, which still find the events of deleted ones.
 func (s *Workspaces) serverAudit(r *http.Request, view *templates.AdminAuditView) (*auditQuery, error) {
-	q := s.readAudit(r, "/admin/audit", &view.AuditView, true, "workspace", "server", "who")
+	q := s.readAudit(r, "/admin/audit", &view.AuditView, onServer, "workspace", "server", "who")
 	view.In, view.Server, view.By = q.query.Get("workspace"), q.query.Get("server") != "", q.query.Get("who")
 	ctx := storage.System(r.Context())
 	q.filter.Everywhere = view.In == "" && !view.Server

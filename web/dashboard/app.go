@@ -22,10 +22,10 @@ func (s *Apps) change(
 	r *http.Request, at *appPlace, fn func(ctx context.Context, c storage.Client) error,
 ) (base string, err error) {
 	id := r.PathValue("id")
-	if !storage.IsID("app", id) {
+	if !page.IsClientID(id) {
 		return "", page.NotFound()
 	}
-	return at.base + "/" + id, s.store.InTx(at.context(r.Context()), func(ctx context.Context) error {
+	return at.page(id), s.store.InTx(at.context(r.Context()), func(ctx context.Context) error {
 		c, err := s.clientAt(ctx, at, id)
 		if err != nil {
 			return err
@@ -99,6 +99,12 @@ func (s *Apps) showApp(
 	view.SavedPushed, view.SavedDPoP, view.SavedFAPI = c.PushedRequestsOnly, c.DPoPBound, c.FAPI
 	for _, k := range management.ClientKeys(c.JWKS) {
 		view.SavedKeys = append(view.SavedKeys, templates.AppKey{Name: k.Name(), Algorithms: k.Algorithms})
+	}
+	if c.SelfRegistered() {
+		view.Registration = &templates.SelfRegistration{
+			By: registeredBy(&c), Document: c.Registration == storage.RegisteredByDocument, Fetched: c.DocumentAt.Time(),
+			Type: c.ApplicationType, RedirectURIs: c.RedirectURIs, GrantTypes: c.GrantTypes, Scopes: c.Scopes,
+		}
 	}
 	if view.Disabled = !c.DisabledAt.IsZero(); view.Disabled {
 		view.Why = management.WhoDisabled(&c)
@@ -288,7 +294,7 @@ func (s *Apps) ConfirmDisable(w http.ResponseWriter, r *http.Request, at appPlac
 	}
 	return s.AskFirst(w, r, templates.ConfirmView{
 		Page: s.NewPage(at.v, at.section), Workspace: at.bar,
-		Title: locale.New("Disable %s?", c.Name), Button: locale.New("Disable app"), CancelURL: base,
+		Title: locale.New("Disable %s?", page.AppName(&c)), Button: locale.New("Disable app"), CancelURL: base,
 		Ends: page.NonEmpty(
 			locale.New("The app can no longer sign users in or get tokens, and its tokens stop working."),
 			ifAny(int(n), locale.New("%d users have authorized it.", n)),
@@ -321,7 +327,7 @@ func (s *Apps) ShownSecret(w http.ResponseWriter, r *http.Request, at appPlace) 
 		Page: s.NewPage(at.v, at.section), Workspace: at.bar, AppName: c.Name, Kind: kindOf(c), ClientID: c.ID,
 		Secret: x.Secret, AuthorizeURL: issuer + "/oauth/authorize", TokenURL: issuer + "/oauth/token",
 		IntrospectURL: issuer + "/oauth/introspect", Scope: c.Scopes.String(), OldUntil: x.OldUntil,
-		NextURL: at.base + "/" + c.ID,
+		NextURL: at.page(c.ID),
 	}
 	if len(c.RedirectURIs) > 0 {
 		view.RedirectURI = c.RedirectURIs[0]

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -82,6 +83,9 @@ func (s *Apps) All(h appHandler) page.UserHandler {
 	}
 }
 
+// page is the path of the page of an app, whose id may be a URL.
+func (at *appPlace) page(id string) string { return at.base + "/" + url.PathEscape(id) }
+
 // context returns a context for reading and changing the apps.
 func (at *appPlace) context(ctx context.Context) context.Context {
 	if at.workspaceID == "" {
@@ -150,7 +154,8 @@ func sortApps(list []templates.AppRow, o storage.Order) {
 // fields returns the form of an app, filled in with p: what is registered, or what was typed.
 func (s *Apps) fields(ctx context.Context, v *page.Visitor, p management.ClientSpec, kind string) templates.AppFields {
 	f := templates.AppFields{
-		Name: p.Name, Site: p.Site, Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
+		Name: p.Name, Site: p.Site, LogoURI: p.LogoURI, PolicyURI: p.PolicyURI, TOSURI: p.TOSURI,
+		Kind: kind, RedirectURIs: strings.Join(p.RedirectURIs, "\n"),
 		Refresh: p.Grants == nil || slices.Contains(p.Grants, oauth.GrantRefreshToken), Administrator: v.User.Admin,
 		FirstParty: p.FirstParty, Manages: p.Manages, PKCEOptional: p.PKCEOptional, Verified: p.Verified,
 		AppAuthentication: templates.AppAuthentication{
@@ -182,7 +187,8 @@ func typed(r *http.Request, v *page.Visitor) (p management.ClientSpec, kind stri
 	form := r.PostForm
 	kind = form.Get("kind")
 	p = management.ClientSpec{
-		Name: form.Get("name"), Site: form.Get("site"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))),
+		Name: form.Get("name"), Site: form.Get("site"), LogoURI: form.Get("logo_uri"), PolicyURI: form.Get("policy_uri"),
+		TOSURI: form.Get("tos_uri"), Scopes: slices.Compact(slices.Sorted(slices.Values(form["scope"]))),
 		Resources: form["resource"],
 	}
 	lines := strings.FieldsFunc(form.Get("redirect_uris"), func(c rune) bool { return c == '\n' || c == '\r' })
@@ -290,5 +296,5 @@ func (s *Apps) Create(w http.ResponseWriter, r *http.Request, at appPlace) error
 	case kind != templates.KindPublic:
 		return page.Redirect(w, at.base+"/shown?view="+view)
 	}
-	return s.RedirectWithNotice(w, r, v, at.base+"/"+x.ID, notice)
+	return s.RedirectWithNotice(w, r, v, at.page(x.ID), notice)
 }

@@ -20,27 +20,37 @@ import (
 	"doorward/web/page"
 )
 
-// auditGroups are the choices for what events are about, by the prefix of their actions. Events about an account are
-// recorded in its personal workspace only.
+// auditPlace is an audit log by its events. Each has those of the ones before it too.
+type auditPlace int
+
+// The audit logs.
+const (
+	inWorkspace auditPlace = iota // of a workspace
+	inPersonal                    // of a personal workspace, which also records what happens to the account
+	onServer                      // of the server
+)
+
+// auditGroups are the choices for what events are about, by the prefix of their actions.
 var auditGroups = []struct {
-	prefix   string
-	text     locale.Text
-	personal bool
+	prefix string
+	text   locale.Text
+	from   auditPlace // the first that has such events
 }{
-	{"", locale.New("Everything"), false},
-	{"api_key.", locale.New("API keys"), false},
-	{"app.", locale.New("Apps"), false},
-	{"consent.", locale.New("Apps allowed and denied"), false},
-	{"grant.", locale.New("App access revoked"), false},
-	{"invitation.", locale.New("Invitations"), false},
-	{"member.", locale.New("Members"), false},
-	{"workspace.", locale.New("The workspace"), false},
-	{"access.", locale.New("App access I revoked"), true},
-	{"personal_access_token.", locale.New("Personal access tokens"), true},
-	{"login.", locale.New("Sign-ins"), true},
-	{"session.", locale.New("Browsers signed out"), true},
-	{"user.", locale.New("The account"), true},
-	{"signing_key.", locale.New("Signing keys"), true},
+	{"", locale.New("Everything"), inWorkspace},
+	{"api_key.", locale.New("API keys"), inWorkspace},
+	{"app.", locale.New("Apps"), inWorkspace},
+	{"consent.", locale.New("Apps allowed and denied"), inWorkspace},
+	{"grant.", locale.New("App access revoked"), inWorkspace},
+	{"invitation.", locale.New("Invitations"), inWorkspace},
+	{"member.", locale.New("Members"), inWorkspace},
+	{"workspace.", locale.New("The workspace"), inWorkspace},
+	{"access.", locale.New("App access I revoked"), inPersonal},
+	{"personal_access_token.", locale.New("Personal access tokens"), inPersonal},
+	{"login.", locale.New("Sign-ins"), inPersonal},
+	{"session.", locale.New("Browsers signed out"), inPersonal},
+	{"user.", locale.New("The account"), inPersonal},
+	{"signing_key.", locale.New("Signing keys"), onServer},
+	{"registration_token.", locale.New("Registration tokens"), onServer},
 }
 
 // AuditPage serves GET /settings/workspaces/{slug}/audit.
@@ -94,7 +104,11 @@ func (q *auditQuery) link(end, after string) string {
 
 // workspaceAudit reads the query of the audit page of a workspace, and fills in its form.
 func (s *Workspaces) workspaceAudit(r *http.Request, ws storage.Workspace, view *templates.AuditView) *auditQuery {
-	q := s.readAudit(r, page.WorkspacePath(ws)+"/"+templates.TabAudit, view, ws.Personal, "who")
+	in := inWorkspace
+	if ws.Personal {
+		in = inPersonal
+	}
+	q := s.readAudit(r, page.WorkspacePath(ws)+"/"+templates.TabAudit, view, in, "who")
 	q.filter.WorkspaceID = ws.ID
 	if storage.IsID("user", q.query.Get("who")) {
 		q.filter.UserID = q.query.Get("who")
@@ -104,7 +118,7 @@ func (s *Workspaces) workspaceAudit(r *http.Request, ws storage.Workspace, view 
 
 // readAudit reads the parts of the filter that all audit pages have. Links keep the further fields too.
 func (s *Workspaces) readAudit(
-	r *http.Request, base string, view *templates.AuditView, personal bool, further ...string,
+	r *http.Request, base string, view *templates.AuditView, in auditPlace, further ...string,
 ) *auditQuery {
 	q := &auditQuery{base: base, query: url.Values{}, faults: map[string]locale.Text{}}
 	sent := r.URL.Query()
@@ -115,7 +129,7 @@ func (s *Workspaces) readAudit(
 	}
 	q.filter.After = page.Clean(sent.Get("after"), 64)
 	for _, g := range auditGroups {
-		if g.personal && !personal {
+		if g.from > in {
 			continue
 		}
 		chosen := g.prefix == q.query.Get("what")
@@ -286,7 +300,11 @@ func (s *Workspaces) auditDays(
 			row.Workspace = of(e.WorkspaceID)
 		}
 		for _, name := range slices.Sorted(maps.Keys(e.Detail)) {
-			if value := of(e.Detail[name]).Text; value != "" {
+			value := e.Detail[name]
+			if name != "jwks_uri" { // a URL that is not a client's ID
+				value = of(value).Text
+			}
+			if value != "" {
 				value = locale.From(ctx).Of(factValue(name, value))
 				row.Facts = append(row.Facts, templates.Fact{Name: name, Value: value})
 			}

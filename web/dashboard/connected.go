@@ -9,6 +9,7 @@ import (
 
 	"doorward/locale"
 	"doorward/management"
+	"doorward/oauth"
 	"doorward/oauth/redirecturi"
 	"doorward/storage"
 	"doorward/templates"
@@ -31,12 +32,12 @@ func (s *Account) ConfirmEndAccess(w http.ResponseWriter, r *http.Request, v *pa
 		if len(apps) == 0 {
 			return page.NotFound()
 		}
-		view.Title, view.Button = locale.New("Revoke access for %s?", apps[0].Name), locale.New("Revoke access")
+		view.Title, view.Button = locale.New("Revoke access for %s?", apps[0].FullName), locale.New("Revoke access")
 	}
 	for _, a := range apps {
-		text := locale.New("%s can no longer act for you.", a.Name)
+		text := locale.New("%s can no longer act for you.", a.FullName)
 		if a.Connections > 0 {
-			text = locale.New("%s can no longer act for you: %d authorizations are revoked.", a.Name, a.Connections)
+			text = locale.New("%s can no longer act for you: %d authorizations are revoked.", a.FullName, a.Connections)
 		}
 		view.Ends = append(view.Ends, text)
 	}
@@ -124,6 +125,7 @@ func (s *Account) connectedApps(r *http.Request, v *page.Visitor) ([]templates.C
 		}
 		app.Name, app.Site, app.Disabled, app.Verified = c.Name, c.Site, !c.DisabledAt.IsZero(), c.Verified
 		app.FirstParty, app.Operator = c.FirstParty, management.RegisteredByOperator(&c)
+		app.ProvenHost, app.FullName = oauth.ProvenHost(&c), page.AppName(&c)
 		if len(c.RedirectURIs) > 0 {
 			app.Host, _ = redirecturi.Host(c.RedirectURIs[0])
 		}

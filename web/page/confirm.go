@@ -54,7 +54,7 @@ func (s *Pages) AppNames(ctx context.Context, userID, workspaceID string) (names
 		if err != nil {
 			return nil, err
 		}
-		names = append(names, c.Name)
+		names = append(names, AppName(&c))
 	}
 	return names, nil
 }

@@ -30,7 +30,8 @@ func ReadList(r *http.Request, base, first string, keep url.Values, columns ...t
 	query := r.URL.Query()
 	l.set(first)
 	l.set(query.Get("sort"))
-	l.Order.After, l.Order.Value = Clean(query.Get("after"), 64), Clean(query.Get("at"), 400)
+	// The id of a row may be a URL: that of the metadata document of an app.
+	l.Order.After, l.Order.Value = Clean(query.Get("after"), 500), Clean(query.Get("at"), 400)
 	return l
 }
 

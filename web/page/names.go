@@ -3,7 +3,10 @@ package page
 import (
 	"context"
 	"errors"
+	"strings"
 
+	"doorward/oauth"
+	"doorward/oauth/input"
 	"doorward/storage"
 	"doorward/templates"
 )
@@ -56,8 +59,23 @@ func (n *Names) Learn(ctx context.Context, ids ...string) error {
 	return nil
 }
 
+// IsClientID reports whether id has the form of an app's client id: of one that is registered here, or of the URL of a
+// metadata document. Others need not be looked up.
+func IsClientID(id string) bool {
+	return storage.IsID("app", id) || strings.HasPrefix(id, "https://") && input.IsSite(id)
+}
+
+// AppName is the name of an app in a sentence. The name of one with a metadata document comes after the host of the
+// document, which is proven, while the app chose its name itself.
+func AppName(c *storage.Client) string {
+	if host := oauth.ProvenHost(c); host != "" {
+		return host + " (" + c.Name + ")"
+	}
+	return c.Name
+}
+
 // Of returns the name for an id: of a key or app that Learn found, a user, the workspace, a personal access token, an
-// app of another workspace, or an open invitation. Without a name it returns the id itself.
+// app of another workspace or of none, or an open invitation. Without a name it returns the id itself.
 func (n *Names) Of(ctx context.Context, id string) (templates.Named, error) {
 	if x, ok := n.known[id]; ok || id == "" {
 		return x, nil
@@ -93,10 +111,10 @@ func (n *Names) Of(ctx context.Context, id string) (templates.Named, error) {
 			n.Owners[id], err = n.people.Name(ctx, k.UserID)
 		}
 		err = name(Masked(&k), err)
-	case storage.IsID("app", id):
+	case IsClientID(id):
 		var c storage.Client
 		c, err = n.s.store.ClientByID(ctx, id)
-		err = name(c.Name, err)
+		err = name(AppName(&c), err)
 	case storage.IsID("invitation", id):
 		if err = n.readInvitations(ctx); err == nil && n.invited[id] != "" {
 			err = name(n.invited[id], nil)

@@ -279,14 +279,20 @@ func Redirect(w http.ResponseWriter, to string) error {
 	return nil
 }
 
-// CanonicalPath reports whether http.ServeMux would serve the path as it is, instead of redirecting to a clean one.
+// CanonicalPath reports whether http.ServeMux would serve the path as it is, instead of redirecting to a clean one. A
+// segment may contain percent-encoded slashes: the client id of an app with a metadata document is a URL.
 func CanonicalPath(u *url.URL) bool {
-	p := u.Path
-	if p == "" || p[0] != '/' || strings.ContainsAny(p, "\x00\\") {
+	p := u.EscapedPath()
+	if p == "" || p[0] != '/' || strings.ContainsAny(u.Path, "\x00\\") {
 		return false
 	}
 	if p == "/" {
 		return true
+	}
+	for segment := range strings.SplitSeq(p, "/") {
+		if s, err := url.PathUnescape(segment); err != nil || s == "." || s == ".." {
+			return false
+		}
 	}
 	return path.Clean(p) == strings.TrimSuffix(p, "/") && !strings.HasSuffix(p, "//")
 }

@@ -145,7 +145,7 @@ var uncounted = []string{
 // proven serves h. If h returns management.ErrStale, in which case it has changed nothing, proven asks for a proof
 // (Prove) and then serves h again. So every form that needs a recent sign-in asks for it in the same way.
 func (s *Pages) proven(w http.ResponseWriter, r *http.Request, v *Visitor, h UserHandler) error {
-	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.Path)) {
+	if r.Method == http.MethodPost && !slices.Contains(uncounted, path.Base(r.URL.EscapedPath())) {
 		if err := s.management.TakeChange(r.Context(), &management.Authority{UserID: v.User.ID}); err != nil {
 			return err
 		}
@@ -178,7 +178,7 @@ func (s *Pages) Prove(
 ) (_ *Visitor, done bool, err error) {
 	two := s.identity.Reach(&v.User) != identity.LevelOne
 	view := templates.ProofView{
-		Page: s.NewPage(v, ""), Action: r.URL.Path, BackURL: SafeReturn(path.Dir(r.URL.Path)),
+		Page: s.NewPage(v, ""), Action: r.URL.EscapedPath(), BackURL: SafeReturn(path.Dir(r.URL.EscapedPath())),
 		Password: s.HasPassword(&v.User), Two: two,
 	}
 	if !view.Password || s.links {
@@ -252,7 +252,7 @@ func againURL(r *http.Request) string {
 	if flow := r.PostForm.Get("flow"); flow != "" {
 		return "/login?again=1&flow=" + url.QueryEscape(flow)
 	}
-	return "/login?again=1&return_to=" + url.QueryEscape(SafeReturn(path.Dir(r.URL.Path)))
+	return "/login?again=1&return_to=" + url.QueryEscape(SafeReturn(path.Dir(r.URL.EscapedPath())))
 }
 
 // AsksPassword reports whether a form needs a field for the visitor's password, because they signed in a while ago. A

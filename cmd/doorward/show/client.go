@@ -1,6 +1,7 @@
 package show
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -13,22 +14,29 @@ import (
 
 // Client is an app, for scripts. Its members have the names of RFC 7591, section 2, where it defines them.
 type Client struct {
-	ClientID       string   `json:"client_id"`
-	ClientSecret   string   `json:"client_secret,omitempty"` // only when it was just created
-	Name           string   `json:"client_name"`
-	Site           string   `json:"client_uri,omitempty"`
-	RedirectURIs   []string `json:"redirect_uris"`
-	GrantTypes     []string `json:"grant_types"`
-	Scope          string   `json:"scope"`
-	Resources      []string `json:"resources"`
-	Public         bool     `json:"public"`
-	PKCE           string   `json:"pkce"`
-	FirstParty     bool     `json:"first_party"`
-	ResourceServer bool     `json:"resource_server"`
-	Verified       bool     `json:"verified"`
-	Manages        bool     `json:"manages"`
-	Disabled       bool     `json:"disabled"`
-	DisabledBy     string   `json:"disabled_by,omitempty"` // administrator, or a role in its workspace
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret,omitempty"` // only when it was just created
+	// Registration says how the app registered itself: dynamic (RFC 7591), or document, by its metadata document. It is
+	// left out for an app that a user, an administrator or the operator registered.
+	Registration    string   `json:"registration,omitempty"`
+	ApplicationType string   `json:"application_type,omitempty"`
+	Name            string   `json:"client_name"`
+	Site            string   `json:"client_uri,omitempty"`
+	LogoURI         string   `json:"logo_uri,omitempty"`
+	PolicyURI       string   `json:"policy_uri,omitempty"`
+	TOSURI          string   `json:"tos_uri,omitempty"`
+	RedirectURIs    []string `json:"redirect_uris"`
+	GrantTypes      []string `json:"grant_types"`
+	Scope           string   `json:"scope"`
+	Resources       []string `json:"resources"`
+	Public          bool     `json:"public"`
+	PKCE            string   `json:"pkce"`
+	FirstParty      bool     `json:"first_party"`
+	ResourceServer  bool     `json:"resource_server"`
+	Verified        bool     `json:"verified"`
+	Manages         bool     `json:"manages"`
+	Disabled        bool     `json:"disabled"`
+	DisabledBy      string   `json:"disabled_by,omitempty"` // administrator, or a role in its workspace
 	// WorkspaceDisabled means that the app does not work until its workspace is enabled.
 	WorkspaceDisabled bool      `json:"workspace_disabled,omitempty"`
 	WorkspaceID       string    `json:"workspace_id,omitempty"`
@@ -55,24 +63,29 @@ type Secret struct {
 // NewClient describes an app. Secret is the client secret that was just created; empty otherwise.
 func NewClient(c storage.Client, secret string) Client {
 	row := Client{
-		ClientID:       c.ID,
-		ClientSecret:   secret,
-		Name:           c.Name,
-		Site:           c.Site,
-		RedirectURIs:   notNil(c.RedirectURIs),
-		GrantTypes:     notNil(c.GrantTypes),
-		Scope:          c.Scopes.String(),
-		Resources:      notNil(c.Resources),
-		Public:         c.Public,
-		PKCE:           "required",
-		FirstParty:     c.FirstParty,
-		ResourceServer: c.ResourceServer,
-		Verified:       c.Verified,
-		Manages:        c.Manages,
-		Disabled:       !c.DisabledAt.IsZero(),
-		DisabledBy:     c.DisabledBy,
-		WorkspaceID:    c.WorkspaceID,
-		CreatedAt:      Seconds(c.CreatedAt),
+		ClientID:        c.ID,
+		ClientSecret:    secret,
+		Registration:    c.Registration,
+		ApplicationType: c.ApplicationType,
+		Name:            c.Name,
+		Site:            c.Site,
+		LogoURI:         c.LogoURI,
+		PolicyURI:       c.PolicyURI,
+		TOSURI:          c.TOSURI,
+		RedirectURIs:    notNil(c.RedirectURIs),
+		GrantTypes:      notNil(c.GrantTypes),
+		Scope:           c.Scopes.String(),
+		Resources:       notNil(c.Resources),
+		Public:          c.Public,
+		PKCE:            "required",
+		FirstParty:      c.FirstParty,
+		ResourceServer:  c.ResourceServer,
+		Verified:        c.Verified,
+		Manages:         c.Manages,
+		Disabled:        !c.DisabledAt.IsZero(),
+		DisabledBy:      c.DisabledBy,
+		WorkspaceID:     c.WorkspaceID,
+		CreatedAt:       Seconds(c.CreatedAt),
 
 		AuthMethod:         management.AuthMethodOf(&c),
 		AuthAlgorithm:      c.AuthAlgorithm,
@@ -108,11 +121,25 @@ func (c Client) kind() string {
 	return "confidential"
 }
 
+// registeredBy says how the app came to be, unless a workspace registered it.
+func (c Client) registeredBy() string {
+	switch {
+	case c.Registration == storage.RegisteredDynamically:
+		return "itself"
+	case c.Registration == storage.RegisteredByDocument:
+		return "its metadata document"
+	case c.WorkspaceID == "":
+		return "the operator"
+	}
+	return ""
+}
+
 // Clients writes a table of apps.
 func Clients(w io.Writer, clients []Client) {
-	rows := [][]string{{"CLIENT ID", "NAME", "KIND", "STATE"}}
+	rows := [][]string{{"CLIENT ID", "NAME", "KIND", "REGISTERED BY", "STATE"}}
 	for _, c := range clients {
-		rows = append(rows, []string{c.ClientID, c.Name, c.kind(), enabled(c.Disabled)})
+		by := cmp.Or(c.registeredBy(), "a workspace")
+		rows = append(rows, []string{c.ClientID, c.Name, c.kind(), by, enabled(c.Disabled)})
 	}
 	Table(w, rows...)
 }
@@ -129,21 +156,27 @@ func (c Client) Write(w io.Writer) {
 	f.add("client_secret", c.ClientSecret)
 	f.add("name", c.Name)
 	f.add("site", c.Site)
+	f.add("logo_uri", c.LogoURI)
+	f.add("policy_uri", c.PolicyURI)
+	f.add("tos_uri", c.TOSURI)
 	f.add("kind", c.kind())
+	f.add("application_type", c.ApplicationType)
 	for _, uri := range c.RedirectURIs {
 		f.add("redirect URI", uri)
 	}
 	f.add("grants", strings.Join(c.GrantTypes, " "))
-	f.add("scope", c.Scope)
+	scope := c.Scope
+	if scope == "" && c.Registration != "" {
+		scope = "all that are open to apps that register themselves"
+	}
+	f.add("scope", scope)
 	f.add("resources", strings.Join(c.Resources, " "))
 	if c.PKCE == "optional" {
 		f.add("pkce", c.PKCE)
 	}
 	yes("first party", c.FirstParty)
 	yes("verified", c.Verified)
-	if c.WorkspaceID == "" {
-		f.add("registered by", "the operator")
-	}
+	f.add("registered by", c.registeredBy())
 	yes("manages", c.Manages)
 	c.addAuthentication(&f)
 	f.add("state", c.stateInWords())
