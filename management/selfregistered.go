@@ -8,9 +8,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+
+	"golang.org/x/net/publicsuffix"
 
 	"doorward/locale"
 	"doorward/oauth/bearer"
+	"doorward/oauth/catalog"
 	"doorward/oauth/input"
 	"doorward/oauth/limit"
 	"doorward/oauth/redirecturi"
@@ -81,6 +85,15 @@ func (c *clientRules) checkSelfRegistered(p *ClientSpec, all *input.Faults) {
 		all.Add("scope", "names no permission that is open to apps that register themselves; leave it out for all that are")
 	}
 	c.checkApplicationType(p, all)
+	if p.registration == storage.RegisteredDynamically {
+		// Users take a host at this place for that of a metadata document, which is proven.
+		if host := hostIn(p.Name); host != "" && !slices.ContainsFunc(p.RedirectURIs, func(uri string) bool {
+			at, _ := redirecturi.Host(uri)
+			return strings.HasPrefix(uri, "https://") && (at == host || strings.HasSuffix(at, "."+host))
+		}) {
+			all.Add("name", "reads like the address %s, to which none of the redirect URIs leads; leave the address out", host)
+		}
+	}
 	for field, address := range map[string]string{"site": p.Site} {
 		if address == "" {
 			continue
@@ -89,6 +102,20 @@ func (c *clientRules) checkSelfRegistered(p *ClientSpec, all *input.Faults) {
 			*all = append(*all, &input.Invalid{Field: field, Message: why})
 		}
 	}
+}
+
+// hostIn returns a word of a name that is a host under a public domain, in lower case; empty: none is.
+func hostIn(name string) string {
+	words := strings.FieldsFunc(strings.ToLower(name), func(c rune) bool {
+		return c != '.' && c != '-' && !unicode.IsLetter(c) && !unicode.IsDigit(c)
+	})
+	for _, word := range words {
+		word = strings.Trim(word, ".-")
+		if suffix, public := publicsuffix.PublicSuffix(word); public && strings.HasSuffix(word, "."+suffix) {
+			return word
+		}
+	}
+	return ""
 }
 
 // checkApplicationType checks application_type. Without one, an app is native if its redirects all stay on the user's
@@ -377,14 +404,15 @@ func (m *Manager) RevokeRegistrationToken(ctx context.Context, by Authority, id 
 	})
 }
 
-// mustAdminister returns *Forbidden unless the caller is an administrator, and ErrStale if the act gives lasting access
-// and the last sign-in is too long ago.
+// mustAdminister returns *Forbidden unless the caller is an administrator. If the act gives lasting access, it also
+// returns the errors of Decide for one.
 func (m *Manager) mustAdminister(ctx context.Context, by *Authority, lasts bool) error {
 	if err := m.MayAdminister(ctx, by); err != nil {
 		return err
 	}
-	if lasts && by.Session && !by.Fresh {
-		return ErrStale
+	if lasts {
+		// What registers with a token stays, and may come from any address: a credential with bounds cannot allow that.
+		return by.Decide(Act{Lasts: true, GrantsRole: catalog.RoleOwner})
 	}
 	return nil
 }
