@@ -246,7 +246,7 @@ func TestS03_RolesMayDoNoMoreThanIsGranted(t *testing.T) {
 			"audit_events":    "SELECT INSERT DELETE", "idempotent_requests": all, "signing_keys": all,
 			"sign_in_failures": all, "sign_in_links": all, "emails": all, "email_limits": all, "email_proofs": all, "reserved_slugs": all,
 			"passkeys": all, "totp": all, "recovery_codes": all, "provider_accounts": all, "used_challenges": all,
-			"used_assertions": all, "used_proofs": all, "pushed_requests": all,
+			"used_assertions": all, "used_proofs": all, "pushed_requests": all, "registration_tokens": all,
 		},
 		"doorward_tenant": {
 			"sessions": "SELECT DELETE", "grants": "SELECT UPDATE", "consents": "SELECT DELETE", "clients": all,

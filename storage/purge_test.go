@@ -25,6 +25,9 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 		must(t, s.UseRefreshToken(ctx, w.refresh, 0))
 		must(t, s.UseChallenge(ctx, "challenge", s.Now().Add(5*time.Minute)))
 		must(t, s.UseAssertion(ctx, w.assertion(s)))
+		registration := w.registrationToken(s)
+		registration.ExpiresAt = s.Now().Add(61 * time.Minute)
+		must(t, s.InsertRegistrationToken(ctx, &registration))
 		must(t, s.RotateSecret(ctx, w.client.ID, storage.ClientSecret{
 			ID: "secret_new", Digest: storage.Digest("new"),
 			CreatedAt: s.Now(),
@@ -40,6 +43,7 @@ func TestS11_NothingGoesBeforeItsReplayHorizon(t *testing.T) {
 			{"pushed_requests", 1, 0, time.Minute + horizons.Requests},
 			{"decided_flows", 1, 0, 10 * time.Minute},
 			{"sessions", 1, 0, time.Hour},
+			{"registration_tokens", 1, 0, 61 * time.Minute},
 			{"limits", 1, 0, 90 * time.Minute},
 			{"invitations", 1, 0, 2 * time.Hour},
 			{"idempotent_requests", 1, 0, storage.IdempotentLifetime},

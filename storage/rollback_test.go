@@ -529,11 +529,56 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		s.TouchKey(w.key.ID, "192.0.2.2")
 		return s.FlushTouches(ctx)
 	},
-	"Purge": func(ctx context.Context, s *storage.Store, _ *world) error {
+	"Purge": func(ctx context.Context, s *storage.Store, w *world) error {
+		c := w.registered()
+		err := s.InsertClient(ctx, &c, nil)
 		s.SetClock(func() time.Time { return noon.AddDate(1, 0, 0) })
 		defer stopped(s)
-		_, err := s.Purge(ctx, storage.Retention{})
-		return err
+		_, purged := s.Purge(ctx, storage.Retention{})
+		return errors.Join(err, purged)
+	},
+
+	"SaveDocumentClient": func(ctx context.Context, s *storage.Store, w *world) error {
+		c := w.described(s)
+		_, err := s.SaveDocumentClient(ctx, &c, []string{"https://client.example"})
+		c.Name, c.DocumentAt = "New", s.Now()+1
+		_, updated := s.SaveDocumentClient(ctx, &c, []string{"https://new.example"})
+		return errors.Join(err, updated)
+	},
+	"UseClient": func(ctx context.Context, s *storage.Store, w *world) error {
+		return s.UseClient(ctx, w.client.ID)
+	},
+	"RotateRegistrationToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		c := w.registered()
+		return errors.Join(s.InsertClient(ctx, &c, nil), s.RotateRegistrationToken(ctx, c.ID, c.RegistrationToken,
+			storage.Digest("another registration access token")))
+	},
+	"PurgeUnusedClients": func(ctx context.Context, s *storage.Store, w *world) error {
+		// What changes is that the client which is still used stays.
+		unused, used := w.registered(), w.described(s)
+		err := errors.Join(s.InsertClient(ctx, &unused, nil), s.InsertClient(ctx, &used, nil))
+		s.SetClock(func() time.Time { return noon.Add(time.Hour) })
+		defer stopped(s)
+		err = errors.Join(err, s.UseClient(ctx, used.ID))
+		n, purged := s.PurgeUnusedClients(ctx, s.Now())
+		if purged == nil && n != 1 {
+			purged = fmt.Errorf("%d clients are gone, want 1", n)
+		}
+		return errors.Join(err, purged)
+	},
+	"InsertRegistrationToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		x := w.registrationToken(s)
+		return s.InsertRegistrationToken(ctx, &x)
+	},
+	"UseRegistrationToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		x := w.registrationToken(s)
+		return errors.Join(s.InsertRegistrationToken(ctx, &x), s.UseRegistrationToken(ctx, x.Digest))
+	},
+	"DeleteRegistrationToken": func(ctx context.Context, s *storage.Store, w *world) error {
+		x, other := w.registrationToken(s), w.registrationToken(s)
+		other.ID, other.Digest = storage.NewID("regtoken"), storage.Digest("other")
+		return errors.Join(s.InsertRegistrationToken(ctx, &x), s.InsertRegistrationToken(ctx, &other),
+			s.DeleteRegistrationToken(ctx, x.ID))
 	},
 }
 
@@ -620,6 +665,7 @@ func empty(t *testing.T, s *storage.Store) {
 		"settings", "users", "workspaces", "reserved_slugs", "clients", "decided_flows",
 		"access_tokens", "audit_events", "signing_keys", "emails", "email_limits", "email_proofs", "passkeys",
 		"totp", "recovery_codes", "provider_accounts", "used_challenges", "used_assertions", "pushed_requests",
+		"registration_tokens",
 	} {
 		if _, err := s.SystemPool().ExecContext(t.Context(), "DELETE FROM "+table); err != nil {
 			t.Fatal(err)

@@ -370,3 +370,29 @@ func (w *world) providerAccount() storage.ProviderAccount {
 		Subject: "ada", Email: "ada@acme.example",
 	}
 }
+
+// registered is a new client that registered itself.
+func (w *world) registered() storage.Client {
+	c := w.client
+	c.ID, c.WorkspaceID, c.CreatedBy, c.Secrets = storage.NewID("app"), "", "", nil
+	c.Name, c.Public, c.Registration, c.ApplicationType = "Registered", true, storage.RegisteredDynamically, "native"
+	c.LogoURI, c.PolicyURI, c.TOSURI = "https://app.example/logo", "https://app.example/policy", "https://app.example/tos"
+	c.RegistrationToken = storage.Digest("registration access token of " + c.ID)
+	return c
+}
+
+// described is a client that a metadata document describes, which was just fetched.
+func (w *world) described(s *storage.Store) storage.Client {
+	c := w.registered()
+	c.ID, c.Registration, c.RegistrationToken = "https://client.example/"+c.ID, storage.RegisteredByDocument, nil
+	c.Name, c.DocumentAt = "Described", s.Now()
+	return c
+}
+
+// registrationToken is a new token with which one client can register within an hour.
+func (w *world) registrationToken(s *storage.Store) storage.RegistrationToken {
+	return storage.RegistrationToken{
+		ID: storage.NewID("regtoken"), Digest: storage.Digest("initial access token"), Tail: "oken", CreatedBy: w.admin.ID,
+		MaxUses: 1, ExpiresAt: s.Now().Add(time.Hour),
+	}
+}

@@ -146,7 +146,8 @@ var reads = map[string]func(ctx context.Context, s *storage.Store, text string) 
 		_, _, err4 := s.LiveSession(ctx, []byte(text), time.Hour)
 		_, err5 := s.KeyByDigest(ctx, []byte(text))
 		_, err6 := s.KeptAnswer(ctx, []byte(text))
-		return false, errors.Join(err1, err2, err3, err4, err5, err6)
+		_, err7 := s.RegistrationTokenUsable(ctx, []byte(text))
+		return false, errors.Join(err1, err2, err3, err4, err5, err6, err7)
 	},
 }
 
@@ -263,6 +264,22 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 			}
 			return s.InsertClient(ctx, &c, nil)
 		})
+		poisoned("InsertClient of itself", w.described(s), func(r any) error {
+			c := r.(storage.Client)
+			return s.InsertClient(ctx, &c, nil)
+		})
+		poisoned("SaveDocumentClient", w.described(s), func(r any) error {
+			c := r.(storage.Client)
+			_, err := s.SaveDocumentClient(ctx, &c, nil)
+			return err
+		})
+		poisoned("InsertRegistrationToken", struct{ ID, Tail, CreatedBy string }{"regtoken_x", "x", "x"},
+			func(r any) error {
+				x := r.(struct{ ID, Tail, CreatedBy string })
+				return s.InsertRegistrationToken(ctx, &storage.RegistrationToken{
+					ID: x.ID, Digest: storage.Digest("x"), Tail: x.Tail, CreatedBy: x.CreatedBy, MaxUses: 1, ExpiresAt: now,
+				})
+			})
 		poisoned("UpdateClient", struct{ ID, Name, Site string }{w.client.ID, "", ""}, func(r any) error {
 			x := r.(struct{ ID, Name, Site string })
 			return s.UpdateClient(ctx, &storage.Client{ID: x.ID, Name: x.Name, Site: x.Site}, nil)
@@ -339,6 +356,9 @@ func TestS01_UnstorableTextWritesNothing(t *testing.T) {
 					ID:     "secret_x",
 					Digest: storage.Digest("x"), Tail: text, CreatedAt: now,
 				}, 0),
+				"DeleteRegistrationToken": s.DeleteRegistrationToken(ctx, text),
+				"UseClient":               s.UseClient(ctx, text),
+
 				"TakeSetting":  s.TakeSetting(ctx, "word", text),
 				"EndSession":   s.EndSession(ctx, w.user.ID, text),
 				"RevokeAccess": second(s.RevokeAccess(ctx, w.user.ID, text)),

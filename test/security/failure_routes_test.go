@@ -36,7 +36,9 @@ func patterns(t *testing.T) []string {
 	ok(t, err)
 	gateway, err := filepath.Glob(filepath.Join(root, "web", "gateway", "*.go")) // and the paths for proxies
 	ok(t, err)
-	for _, name := range slices.Concat(files, views, gateway) {
+	logos, err := filepath.Glob(filepath.Join(root, "web", "logo", "*.go"))
+	ok(t, err)
+	for _, name := range slices.Concat(files, views, gateway, logos) {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
 		}
@@ -51,7 +53,9 @@ func patterns(t *testing.T) []string {
 					for i, name := range n.Names {
 						if i < len(n.Values) {
 							if list, fault := texts(n.Values[i], constants); fault == "" {
-								constants[name.Name], constants["templates."+name.Name], constants["gateway."+name.Name] = list, list, list
+								for _, from := range []string{"", "templates.", "gateway.", "logo."} {
+									constants[from+name.Name] = list
+								}
 							}
 						}
 					}
@@ -217,6 +221,10 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 				{machine, ask(app, "/oauth/revoke", url.Values{"token": {refresh}})},
 				{machine, ask(unread, "/oauth/revoke", url.Values{"token": {"x"}})},
 			},
+			// TestD01_D12_T83_WithoutStorage is about these.
+			"POST /oauth/register": nil, "GET /oauth/register/{client_id}": nil, "PUT /oauth/register/{client_id}": nil,
+			"DELETE /oauth/register/{client_id}": nil,
+
 			"OPTIONS /oauth/token":  {{machine, preflight("/oauth/token")}},
 			"OPTIONS /oauth/revoke": {{machine, preflight("/oauth/revoke")}},
 			"OPTIONS /oauth/par":    {{machine, preflight("/oauth/par")}},
@@ -278,6 +286,9 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"/":                              nil, // no page here, with or without storage
 			"GET /.well-known/oauth-authorization-server":             {{works, get("/.well-known/oauth-authorization-server")}},
 			"OPTIONS /.well-known/oauth-authorization-server":         nil, // no storage is used, here and below
+			"OPTIONS /oauth/register":                                 nil,
+			"OPTIONS /oauth/register/{client_id}":                     nil,
+			"GET /assets/logos/{name}":                                nil,
 			"OPTIONS /oauth/jwks":                                     nil,
 			"OPTIONS /.well-known/oauth-protected-resource":           nil,
 			"OPTIONS /.well-known/oauth-protected-resource/{path...}": nil,
@@ -299,8 +310,17 @@ func TestT83_EveryRouteSaysThatStorageIsAway(t *testing.T) {
 			"POST /settings/workspaces": {
 				{page, post("/settings/workspaces", url.Values{"name": {"New"}, "slug": {"new"}})},
 			},
-			"GET /join/{word}":                 {{page, get("/join/x")}},
-			"POST /join/{word}":                {{page, post("/join/x", nil)}},
+			"GET /join/{word}":                     {{page, get("/join/x")}},
+			"POST /join/{word}":                    {{page, post("/join/x", nil)}},
+			"GET /admin/registration-tokens":       {{page, get("/admin/registration-tokens")}},
+			"GET /admin/registration-tokens/shown": {{page, get("/admin/registration-tokens/shown?view=x")}},
+			"POST /admin/registration-tokens": {
+				{page, post("/admin/registration-tokens", url.Values{"uses": {"1"}, "expires": {"7d"}})},
+			},
+			"GET /admin/registration-tokens/{id}/revoke": {{page, get("/admin/registration-tokens/x/revoke")}},
+			"POST /admin/registration-tokens/{id}/revoke": {
+				{page, post("/admin/registration-tokens/x/revoke", url.Values{"confirmed": {"yes"}})},
+			},
 			"GET /admin/workspaces":            {{page, get("/admin/workspaces")}},
 			"GET /admin/audit":                 {{page, get("/admin/audit")}},
 			"GET /admin/audit.csv":             {{page, get("/admin/audit.csv")}},

@@ -41,7 +41,7 @@ var sections = []section{
 	{"Rate limits", "L-09 L-10 L-12 L-14", "L-01…L-13"},
 	{"Forward-auth", "F-01…F-06 F-08…F-16", ""},
 	{"Login: passwords and sessions", "G-01…G-06 G-08…G-16 G-18…G-26 G-28…G-32", "G-17 G-27 G-33 G-34"},
-	{"Registration, and documents that are fetched", "D-03…D-05", "D-01…D-13"},
+	{"Registration, and documents that are fetched", "D-01…D-06 D-08…D-13", ""},
 	{"JWT and keys", "J-01…J-06 J-08…J-10", "J-11"},
 	{"DPoP, mutual TLS, token exchange", "P-01…P-06 P-08…P-10", "X-01…X-06"},
 	{"HTTP layer", "H-01…H-06 H-08…H-14", ""},
