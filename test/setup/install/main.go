@@ -223,7 +223,7 @@ func installNodePackages() error {
 		return err
 	}
 	fmt.Println("Installing the Node packages of test/interop/node")
-	if err := execute(folder, "npm", "ci", "--ignore-scripts"); err != nil {
+	if err := execute(folder, "npm", "ci", "--loglevel=error", "--ignore-scripts"); err != nil {
 		return err
 	}
 	stamp, digest, err := nodeStamp()
