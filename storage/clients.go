@@ -97,7 +97,7 @@ func nullable(text string) any {
 }
 
 // InsertClient adds a client with its secrets and the web origins from which it may call. It returns ErrExists if there
-// is one with its id.
+// is one with the same metadata document.
 func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) error {
 	c.CreatedAt, c.ChangedAt = s.Now(), s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {
@@ -105,13 +105,17 @@ func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) e
 		if c.SelfRegistered() {
 			used = c.CreatedAt
 		}
+		conflict := "" // of ids that are made here, there are no two
+		if c.Registration == RegisteredByDocument {
+			conflict = ` ON CONFLICT (id) DO NOTHING`
+		}
 		if err := s.execOne(ctx, ErrExists, plain(`INSERT INTO clients (id, workspace_id, created_by, name, name_key, site,
 			public, pkce_optional, first_party, resource_server, verified, manages, redirect_uris, grant_types, scopes,
 			resources, created_at, changed_at, auth_method, auth_algorithm, jwks, jwks_uri, token_endpoint_audience,
 			pushed_requests_only, dpop_bound, fapi, registration, application_type, logo_uri, policy_uri, tos_uri,
 			registration_token, document_at, used_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $17, $18, $19, $20, $21,
-			$22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33) ON CONFLICT (id) DO NOTHING`),
+			$22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)`+conflict),
 			c.ID, nullable(c.WorkspaceID), nullable(c.CreatedBy), c.Name, searchKey(c.Name), c.Site, c.Public,
 			c.PKCEOptional, c.FirstParty, c.ResourceServer,
 			c.Verified, c.Manages, c.RedirectURIs, c.GrantTypes, c.Scopes, c.Resources, c.CreatedAt, c.AuthMethod,
