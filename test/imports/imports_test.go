@@ -37,16 +37,18 @@ var arrows = map[string][]string{
 	},
 	// It parses into the structs of the packages that use the settings.
 	"config": {
-		"brand", "config/yamlnode", "locale", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/fetch",
-		"oauth/identity", "oauth/input", "oauth/limit", "oauth/provider", "web/gateway", "web/gateway/route",
+		"brand", "config/yamlnode", "locale", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog",
+		"oauth/fetch", "oauth/identity", "oauth/input", "oauth/limit", "oauth/provider", "web/gateway", "web/gateway/route",
 	},
 	"config/yamlnode": {"oauth/input"},
 
 	"web": {
-		"brand", "locale", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog",
+		"brand", "locale", "management", "oauth", "oauth/apikey", "oauth/bearer", "oauth/catalog", "oauth/fetch",
 		"oauth/identity", "oauth/seal", "storage", "templates", "web/admin", "web/api", "web/dashboard",
-		"web/gateway", "web/page", "web/signin",
+		"web/gateway", "web/logo", "web/page", "web/signin",
 	},
+	// It knows neither apps nor pages.
+	"web/logo": {"oauth/fetch", "oauth/seal", "storage"},
 	"web/signin": {
 		"locale", "management", "oauth", "oauth/catalog", "oauth/identity", "oauth/input", "oauth/limit",
 		"oauth/provider", "oauth/redirecturi", "oauth/seal", "storage", "templates", "web/page",
@@ -138,7 +140,7 @@ var owners = map[string][]string{
 	"net/http": {
 		"cmd/doorward", "cmd/doorward/demo", "cmd/doorward/guide", "cmd/doorward/process", "config", "examples", "oauth",
 		"oauth/bearer", "oauth/dpop", "oauth/fetch", "oauth/identity", "oauth/provider", "oauth/resource", "web",
-		"web/admin", "web/api", "web/api/openapi", "web/dashboard", "web/gateway", "web/page", "web/signin",
+		"web/admin", "web/api", "web/api/openapi", "web/dashboard", "web/gateway", "web/logo", "web/page", "web/signin",
 	},
 	"testing": {},
 }
