@@ -33,13 +33,11 @@ func TestD12_TheHostGoesAway(t *testing.T) {
 	h := newDocumentHost(t)
 	o := h.options()
 	o.Lifetimes.Refresh = 20 * 24 * time.Hour
-	o.Fetch.Timeout = 100 * time.Millisecond
 	rig.EachNodes(t, o, func(t *testing.T, nodes []*rig.Rig) {
 		r, last := nodes[0], nodes[len(nodes)-1]
 		path := "/" + strings.ReplaceAll(t.Name(), " ", "_")
 		for i, away := range map[string]http.HandlerFunc{
 			"not found": http.NotFound, "another document": asDocument(h.document("/another")),
-			"hanging": func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() },
 		} {
 			path := path + "/" + strings.ReplaceAll(i, " ", "_")
 			app := h.describe(path, nil)

@@ -76,9 +76,7 @@ func TestD12_URLsThatAreNoClientIDs(t *testing.T) {
 // it is right, it is accepted at once: errors are not cached.
 func TestD12_DocumentsThatAreRefused(t *testing.T) {
 	h := newDocumentHost(t)
-	o := h.options()
-	o.Fetch.Timeout = 100 * time.Millisecond // the test of package fetch is about the three seconds
-	r := rig.Memory(t, o)
+	r := rig.Memory(t, h.options())
 	b := r.Browser().SignIn(r.Alice.Email)
 	key := rig.NewKey(t, "key-1")
 	private, err := (&jose.JSONWebKey{Key: key.Private, KeyID: key.ID}).MarshalJSON()
@@ -132,17 +130,6 @@ func TestD12_DocumentsThatAreRefused(t *testing.T) {
 		{"404", unread, status(404)},
 		{"429", unread, status(429)},
 		{"500", unread, status(500)},
-		{"a hanging host", unread, func(string) http.HandlerFunc {
-			return func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() }
-		}},
-		{"a body that hangs", unread, func(text string) http.HandlerFunc {
-			return func(w http.ResponseWriter, q *http.Request) {
-				w.Header().Set("Content-Type", "application/json")
-				_, _ = io.WriteString(w, text)
-				_ = http.NewResponseController(w).Flush()
-				<-q.Context().Done()
-			}
-		}},
 		{"compressed", unread, func(text string) http.HandlerFunc { return asDocument(text, "Content-Encoding", "gzip") }},
 		{"larger than 5 KiB", unread, longer(1)},
 		{"1 MB", unread, longer(1 << 20)},
@@ -260,6 +247,46 @@ func TestD12_DocumentsThatAreRefused(t *testing.T) {
 	if n := describedRows(t, r); n != 0 {
 		t.Errorf("%d clients were stored", n)
 	}
+}
+
+// A host that hangs is like one that is away: storage of this server is not.
+func TestD12_AHostThatHangs(t *testing.T) {
+	h := newDocumentHost(t)
+	rig.Each(t, h.options(), func(t *testing.T, r *rig.Rig) {
+		path := "/" + r.Store.Engine()
+		app, text := h.describe(path, nil), h.document(path)
+		b := r.Browser().SignIn(r.Alice.Email)
+		_, refresh := granted(t, r.Exchange(app, b.Code(app, "read")))
+		o := h.options()
+		o.Issuer, o.Fetch.Timeout = r.Issuer, 100*time.Millisecond // the test of package fetch is about the three seconds
+		r = rig.New(t, r.Store, o)
+		b = r.Browser().WithCookiesOf(b)
+		for _, serve := range []http.HandlerFunc{
+			func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() },
+			func(w http.ResponseWriter, q *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, text[:20])
+				_ = http.NewResponseController(w).Flush()
+				<-q.Context().Done()
+			},
+		} {
+			h.serve(path, serve)
+			expire(r)
+			for _, prompt := range []string{"", "none"} {
+				a := ask(b, altered(app.Params("read"), url.Values{"prompt": {prompt}}))
+				wantPage(t, a, http.StatusBadRequest)
+				if !strings.Contains(rig.Plain(a.Body), "this server cannot read that right now") {
+					t.Errorf("the page says %s", rig.Plain(a.Body))
+				}
+			}
+			refused(t, r.PostAs(app, "/oauth/par", app.Params("read")), http.StatusUnauthorized, oauth.InvalidClient)
+			_, refresh = granted(t, r.Refresh(app, refresh))
+		}
+		r.Advance(6 * 24 * time.Hour)
+		_, refresh = granted(t, r.Refresh(app, refresh))
+		r.Advance(24 * time.Hour)
+		refused(t, r.Refresh(app, refresh), http.StatusUnauthorized, oauth.InvalidClient)
+	})
 }
 
 // isConsent reports whether an answer is the consent page.

@@ -148,6 +148,17 @@ func TestD01_RegistrationTokens(t *testing.T) {
 	})
 }
 
+// A server that needs no token does not take a wrong one for none, and counts a right one.
+func TestD01_AWrongTokenIsRefusedWhereNoneIsNeeded(t *testing.T) {
+	r := rig.Memory(t, openServer())
+	enrol(r)
+	once := initialToken(r, 1)
+	notRegistered(t, "made up", register(r, bearer.NewCredential(bearer.PrefixRegistration)))
+	notRegistered(t, "no token", register(r, "x"))
+	enrolledBy(r, register(r, once))
+	notRegistered(t, "used up", register(r, once))
+}
+
 // In a race, a registration token is used as often as it may be, on all nodes together.
 func TestD01_ARegistrationTokenIsUsedUpByManyAtOnce(t *testing.T) {
 	o := openServer()
