@@ -170,6 +170,10 @@ var ErrRegistrationToken = errors.New("the registration token is missing, wrong,
 // Registration returns which clients may register themselves.
 func (m *Manager) Registration() string { return m.registration }
 
+// OpenIDCompatible reports whether confidential clients that register themselves may leave out PKCE, and name the token
+// endpoint as the audience of their assertions.
+func (m *Manager) OpenIDCompatible() bool { return m.openID }
+
 // Registered is a client that has registered itself, with what is shown only once.
 type Registered struct {
 	storage.Client

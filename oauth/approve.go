@@ -150,7 +150,9 @@ func (s *Server) Approve(ctx context.Context, a *AuthorizeRequest, d Decision) (
 func (s *Server) keepClient(ctx context.Context, c *storage.Client) (err error) {
 	switch c.Registration {
 	case storage.RegisteredByDocument:
-		err = s.management.SaveDocumentClient(ctx, *c)
+		if err = s.management.SaveDocumentClient(ctx, *c); err == nil {
+			err = s.store.UseClient(ctx, c.ID)
+		}
 	case storage.RegisteredDynamically:
 		err = s.store.UseClient(ctx, c.ID)
 	}

@@ -334,16 +334,18 @@ func (s *Server) parseDPoPKey(a *AuthorizeRequest, form url.Values) error {
 // parseScope checks the requested scopes against the client and the resource. A request without scopes gets those that
 // the client is registered for at this resource (RFC 6749, section 3.3).
 func (s *Server) parseScope(a *AuthorizeRequest, text string) error {
-	requested := scopeNames(text)
-	if len(requested) == 0 {
+	requested := slices.DeleteFunc(scopeNames(text), func(name string) bool {
+		_, known := a.Resource.Scope(name)
+		return name == management.ScopeOffline && !known // it has no effect
+	})
+	unnamed := len(requested) == 0
+	if unnamed {
 		requested = a.Client.Scopes
 	}
 	for _, name := range requested {
 		_, known := a.Resource.Scope(name)
 		switch {
-		case !known && name == management.ScopeOffline: // it has no effect
-			continue
-		case !mayRequest(&a.Client, a.Resource, name) && text == "":
+		case unnamed && !mayRequest(&a.Client, a.Resource, name):
 			continue
 		case !known:
 			return s.fail(

@@ -70,6 +70,15 @@ func without(list, other []string) []string {
 	return slices.DeleteFunc(slices.Clone(list), func(x string) bool { return slices.Contains(other, x) })
 }
 
+// AppName returns the name by which a user knows a client before they have seen the consent page: the host of its
+// metadata document, or the name that it was given.
+func AppName(c *storage.Client) string {
+	if host := ProvenHost(c); host != "" {
+		return host
+	}
+	return c.Name
+}
+
 // ProvenHost returns the host at which a client publishes its metadata document, in lower case. It is empty for other
 // clients.
 func ProvenHost(c *storage.Client) string {

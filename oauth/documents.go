@@ -397,6 +397,9 @@ func (s *Server) completeClient(ctx context.Context, c *storage.Client) error {
 			return err
 		}
 	}
+	if !s.management.OpenIDCompatible() { // it may have been when the client registered
+		c.PKCEOptional, c.TokenEndpointAudience = false, false
+	}
 	s.openTo(c)
 	return nil
 }

@@ -66,10 +66,7 @@ func (s *Server) prepareOwnToken(x *exchange) error {
 		return err
 	}
 	x.resource = r
-	requested := slices.DeleteFunc(scopeNames(x.form.Get("scope")), func(name string) bool {
-		_, known := r.Scope(name)
-		return name == management.ScopeOffline && !known // it has no effect
-	})
+	requested := scopeNames(x.form.Get("scope"))
 	if len(requested) == 0 {
 		for _, name := range x.client.Scopes {
 			if known, ok := r.Scope(name); ok && !known.UserOnly {

@@ -17,8 +17,8 @@ func (s *Store) SaveDocumentClient(ctx context.Context, c *Client, origins []str
 		}
 		// This locks the row until the transaction ends, so that of two copies at once the later one is compared with the
 		// earlier.
-		if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET used_at = $2 WHERE id = $1
-			AND registration = 'document' AND disabled_at IS NULL`), c.ID, s.Now()); err != nil {
+		if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = changed_at WHERE id = $1
+			AND registration = 'document' AND disabled_at IS NULL`), c.ID); err != nil {
 			return err
 		}
 		before, err := s.ClientByID(ctx, c.ID)

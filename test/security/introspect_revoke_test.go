@@ -414,8 +414,7 @@ func TestU01_NoUserinfoYet(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	access, _ := r.Tokens(r.App(management.ClientSpec{}), "read")
 	for _, path := range []string{
-		"/userinfo", "/oauth/userinfo", "/.well-known/openid-configuration", "/oauth/register",
-		"/oauth/device", "/signup",
+		"/userinfo", "/oauth/userinfo", "/.well-known/openid-configuration", "/oauth/device", "/signup",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost} {
 			a := r.Send(r.Program(), r.Request(method, path, nil, "Authorization", "Bearer "+access))

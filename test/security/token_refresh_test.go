@@ -156,7 +156,7 @@ func TestT24_WiderScopeIsRefusedAndConsumesNothing(t *testing.T) {
 	app := r.App(management.ClientSpec{})
 	_, refresh := r.Tokens(app, "read write")
 	for _, scope := range []string{
-		"read write delete", "delete", "admin", "openid", "offline_access", "READ", "read,write", "read write read delete",
+		"read write delete", "delete", "admin", "openid", "READ", "read,write", "read write read delete",
 	} {
 		a := r.PostAs(app, "/oauth/token", with(refreshForm(refresh), "scope", scope))
 		refused(t, a, http.StatusBadRequest, oauth.InvalidScope)

@@ -370,6 +370,5 @@ func TestOfflineAccessIsAcceptedAndHasNoEffect(t *testing.T) {
 		}
 	}
 	a := r.PostAs(machine, "/oauth/token", with(ownForm, "scope", "read offline_access"))
-	granted(t, a)
-	wantScopes(t, "client_credentials", a, "read")
+	refused(t, a, http.StatusBadRequest, oauth.InvalidScope) // T-73
 }

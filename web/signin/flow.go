@@ -90,7 +90,7 @@ func (s *Handlers) startAgain(r *http.Request, f *oauth.Flow, e *page.Error, wit
 // linkToApp adds a link to the app, if it is safe to send users there: the operator registered the app, or an
 // administrator verified it, or the user has just answered it on a page that named its host.
 func linkToApp(e *page.Error, a *oauth.AuthorizeRequest, answered bool) {
-	text := locale.New("Go back to %s", a.Client.Name)
+	text := locale.New("Go back to %s", oauth.AppName(&a.Client))
 	known := a.Client.Verified || management.RegisteredByOperator(&a.Client)
 	if known && a.Client.Site != "" {
 		e.BackURL, e.BackText = a.Client.Site, text
@@ -148,7 +148,7 @@ func (s *Handlers) answered(r *http.Request, f *oauth.Flow, v *page.Visitor) err
 		return err
 	}
 	if to != "" {
-		e.AnswerURL, e.BackText = to, locale.New("Continue to %s", a.Client.Name)
+		e.AnswerURL, e.BackText = to, locale.New("Continue to %s", oauth.AppName(&a.Client))
 	}
 	return e
 }

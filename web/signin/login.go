@@ -60,7 +60,7 @@ func (s *Handlers) LoginPage(w http.ResponseWriter, r *http.Request) error {
 	if query.Get("switch") == "" && !again && v.SignedIn() && a.NeedsSelection(v.AuthTime()) {
 		head := s.NewPage(v, "")
 		view := templates.SelectView{
-			Page: head, Flow: sealed, Token: s.secrets.FormToken(selectBinding(f, v)...), AppName: a.Client.Name,
+			Page: head, Flow: sealed, Token: s.secrets.FormToken(selectBinding(f, v)...), AppName: oauth.AppName(&a.Client),
 			SwitchURL: switchURL(sealed), NeedPassword: a.NeedsLogin(v.AuthTime()),
 		}
 		return s.Render(w, r, http.StatusOK, view.Nonce, templates.SelectPage(view), formTarget(f)...)
@@ -92,7 +92,7 @@ func (s *Handlers) showLogin(
 			view.Email = view.Invitation.For
 		}
 	} else {
-		view.AppName = a.Client.Name
+		view.AppName = oauth.AppName(&a.Client)
 	}
 	s.chooseStep(r, &view)
 	targets := append(formTarget(f), s.ProviderTargets()...)

@@ -53,7 +53,7 @@ func (s *Handlers) showSignUp(
 		view.Email = invited.For
 	}
 	if a != nil {
-		view.AppName = a.Client.Name
+		view.AppName = oauth.AppName(&a.Client)
 	}
 	view.SignInURL = "/login?flow=" + url.QueryEscape(view.Flow)
 	return s.Render(w, r, status, view.Nonce, templates.SignUpPage(view), formTarget(f)...)
