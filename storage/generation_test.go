@@ -40,6 +40,7 @@ var announced = map[string]string{
 
 	"SaveDocumentClient": "a client whose metadata document has changed",
 	"PurgeUnusedClients": "clients with their grants",
+	"Purge":              "as PurgeUnusedClients; all else that it deletes has ended by time",
 
 	"InsertGrant":       "the oldest grants of a user and client who have too many",
 	"RevokeGrant":       "a grant with its tokens",
@@ -99,7 +100,6 @@ var unannounced = map[string]string{
 	"LockKey":          onlyLocks,
 	"LockRole":         onlyLocks,
 	"LockWorkspace":    onlyLocks,
-	"Purge":            endedByTime,
 	"PurgeHistory":     endedByTime,
 
 	"UseClient":               notDecisive,

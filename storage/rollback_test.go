@@ -529,11 +529,13 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		s.TouchKey(w.key.ID, "192.0.2.2")
 		return s.FlushTouches(ctx)
 	},
-	"Purge": func(ctx context.Context, s *storage.Store, _ *world) error {
+	"Purge": func(ctx context.Context, s *storage.Store, w *world) error {
+		c := w.registered()
+		err := s.InsertClient(ctx, &c, nil)
 		s.SetClock(func() time.Time { return noon.AddDate(1, 0, 0) })
 		defer stopped(s)
-		_, err := s.Purge(ctx, storage.Retention{})
-		return err
+		_, purged := s.Purge(ctx, storage.Retention{})
+		return errors.Join(err, purged)
 	},
 
 	"SaveDocumentClient": func(ctx context.Context, s *storage.Store, w *world) error {

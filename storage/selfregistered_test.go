@@ -70,6 +70,7 @@ func TestD13_ClientsThatAreNotUsedAreDeleted(t *testing.T) {
 		document := all["allowed document"]
 		_, err := s.SaveDocumentClient(ctx, &document, nil)
 		must(t, err)
+		must(t, s.UseClient(ctx, document.ID))
 		s.TouchClient(all["got a token"].ID)
 		s.TouchClient(all["got a token document"].ID)
 		s.TouchClient(w.client.ID) // not recorded: it did not register itself
@@ -80,12 +81,14 @@ func TestD13_ClientsThatAreNotUsedAreDeleted(t *testing.T) {
 		_, err = s.SaveDocumentClient(ctx, &document, nil)
 		must(t, err)
 
+		// That a document was read again is no use of its client.
 		later := []string{
-			"allowed", "allowed document", "got a token", "got a token document", "changed", "changed document",
+			"allowed", "allowed document", "got a token", "got a token document", "changed",
 		}
 		grants := []string{"with a grant", "with a grant document"}
 		at(month)
-		purged("at 30 days", append(append(later, grants...), "unused", "unused document", "disabled", "disabled document")...)
+		purged("at 30 days", append(append(later, grants...), "unused", "unused document", "disabled", "disabled document",
+			"changed document")...)
 		at(month + time.Microsecond)
 		purged("after 30 days", append(append(later, grants...), "disabled document")...)
 		at(month + time.Hour)
@@ -165,13 +168,12 @@ func TestD13_ADeletionWaitsForAnAnswer(t *testing.T) {
 			s.SetClock(func() time.Time { return noon.Add(month + time.Hour) })
 			done := make(chan error, 1)
 			must(t, s.InTx(system(t), func(ctx context.Context) error {
-				var err error
-				if c.Registration == storage.RegisteredDynamically {
-					err = s.UseClient(ctx, c.ID)
-				} else {
-					_, err = s.SaveDocumentClient(ctx, &c, nil)
+				if c.Registration == storage.RegisteredByDocument {
+					if _, err := s.SaveDocumentClient(ctx, &c, nil); err != nil {
+						return err
+					}
 				}
-				if err != nil {
+				if err := s.UseClient(ctx, c.ID); err != nil {
 					return err
 				}
 				go func() {
