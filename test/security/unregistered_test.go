@@ -37,7 +37,7 @@ func TestA18_NoRedirectToAClientThatRegisteredItself(t *testing.T) {
 	bob := r.Browser().SignIn(r.User("bob@example.com", "Bob", false).Email)
 	for kind, app := range strange(r, h, "/a18") {
 		for name, change := range map[string]url.Values{
-			"scope": {"scope": {"nonsense"}}, "a closed scope": {"scope": {"admin"}}, "no scope": {"scope": {"offline_access"}},
+			"scope": {"scope": {"nonsense"}}, "a closed scope": {"scope": {"admin"}},
 			"response_type": {"response_type": {"token"}}, "pkce": {"code_challenge": nil},
 			"resource": {"resource": {"https://x.example"}}, "a closed resource": {"resource": {closedAPI}},
 			"repeat": {"scope": {"read", "read"}}, "request": {"request": {"x"}}, "mode": {"response_mode": {"fragment"}},
