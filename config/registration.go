@@ -100,6 +100,10 @@ func (r *risks) checkSelfRegistration(c Config) {
 	case !registers && !documents && opened:
 		r.add("open_registration: has no effect, because registration is closed and metadata_documents is off")
 	}
+	if (registers || documents) && c.TokenLimits.ClientRequests == 0 {
+		r.add("tokens.client_requests: 0 also lifts the limits on clients that register themselves, so anyone can fill the " +
+			"database; set a number")
+	}
 	if c.RegistrationCompatibility != "" {
 		r.add("registration_compatibility: confidential clients that register themselves may leave out PKCE, and sign " +
 			"assertions for the token endpoint; remove it if you do not need the OpenID conformance suite")

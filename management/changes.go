@@ -16,13 +16,18 @@ import (
 var ChangeLimit = limit.Plan{Hour: 3600, Burst: 600}
 
 // TooManyChanges means that a change has to wait. Nothing was done.
-type TooManyChanges struct{ RetryAfter time.Duration }
+type TooManyChanges struct {
+	Limit      limit.Plan
+	RetryAfter time.Duration
+}
 
 // Error implements error.
 func (e *TooManyChanges) Error() string {
-	return fmt.Sprintf(
-		"more than %d changes a minute, or %d an hour; wait %v", ChangeLimit.Burst, ChangeLimit.Hour, e.RetryAfter,
-	)
+	minute := ""
+	if e.Limit.Burst > 0 {
+		minute = fmt.Sprintf(", or %d a minute", e.Limit.Burst)
+	}
+	return fmt.Sprintf("more than %d an hour%s; wait %v", e.Limit.Hour, minute, e.RetryAfter)
 }
 
 // TakeChange counts a requested change, across all nodes, before it is applied. It counts for the user, regardless of
@@ -43,18 +48,29 @@ func (m *Manager) TakeSignIn(ctx context.Context, userID string) error {
 	return m.takeChange(ctx, "sign-ins:"+userID)
 }
 
-// TakeAnswer counts an answer of a user to a client, allowed or denied, as TakeChange counts changes.
-func (m *Manager) TakeAnswer(ctx context.Context, clientID, userID string) error {
-	return m.takeChange(ctx, "grants:"+clientID+":"+userID)
+// TakeAnswer counts an answer of a user to a client, allowed or denied, as TakeChange counts changes. An answer to a
+// client that no user of this server has allowed yet counts as a registration too: the user could have made the client
+// themselves.
+func (m *Manager) TakeAnswer(ctx context.Context, c *storage.Client, userID string) error {
+	if c.Registration == storage.RegisteredByDocument && c.CreatedAt.IsZero() {
+		if err := m.take(ctx, "new-clients:"+userID, RegistrationLimit); err != nil {
+			return err
+		}
+	}
+	return m.takeChange(ctx, "grants:"+c.ID+":"+userID)
 }
 
 func (m *Manager) takeChange(ctx context.Context, counter string) error {
+	return m.take(ctx, counter, ChangeLimit)
+}
+
+func (m *Manager) take(ctx context.Context, counter string, plan limit.Plan) error {
 	if m.unlimited {
 		return nil
 	}
-	taken, err := m.limiter.Take(storage.System(ctx), counter, 1, ChangeLimit)
+	taken, err := m.limiter.Take(storage.System(ctx), counter, 1, plan)
 	if err == nil && !taken.Allowed {
-		return &TooManyChanges{RetryAfter: taken.RetryAfter}
+		return &TooManyChanges{plan, taken.RetryAfter}
 	}
 	return err
 }

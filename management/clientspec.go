@@ -48,10 +48,10 @@ type ClientSpec struct {
 	LogoURI               string
 	PolicyURI             string
 	TOSURI                string
-	registration          string            // that of storage.Client; set by CheckSelfRegistered
-	refused               []string          // members that the caller named as false
-	oldName               string            // the current name of a client that is updated
-	oldURIs               map[string]string // likewise its URIs, by field
+	registration          string             // that of storage.Client; set by CheckSelfRegistered
+	refused               []string           // members that the caller named as false
+	oldName               string             // the current name of a client that is updated
+	oldURIs               map[string]*string // likewise its URIs, by field
 }
 
 // RegisteredByOperator reports whether an administrator or the CLI registered a client, which then belongs to no
@@ -72,9 +72,9 @@ func SpecOf(c storage.Client) ClientSpec {
 }
 
 // uris are the URIs of a spec, by field, that this server or its users could be sent to.
-func (p *ClientSpec) uris() map[string]string {
-	return map[string]string{
-		"jwks_uri": p.JWKSURI, "logo_uri": p.LogoURI, "policy_uri": p.PolicyURI, "tos_uri": p.TOSURI,
+func (p *ClientSpec) uris() map[string]*string {
+	return map[string]*string{
+		"jwks_uri": &p.JWKSURI, "logo_uri": &p.LogoURI, "policy_uri": &p.PolicyURI, "tos_uri": &p.TOSURI,
 	}
 }
 
@@ -154,15 +154,14 @@ func (c *clientRules) check(p *ClientSpec) error {
 
 // checkURIs checks the URIs of an app. An old one was valid under the rules at the time.
 func (c *clientRules) checkURIs(p *ClientSpec, all *input.Faults) {
-	for _, uri := range []*string{&p.JWKSURI, &p.LogoURI, &p.PolicyURI, &p.TOSURI} {
-		*uri = strings.TrimSpace(*uri)
-	}
 	uris := p.uris()
 	for _, field := range slices.Sorted(maps.Keys(uris)) {
-		if uris[field] == "" || uris[field] == p.oldURIs[field] {
+		uri := strings.TrimSpace(*uris[field])
+		*uris[field] = uri
+		if old, has := p.oldURIs[field]; uri == "" || has && uri == *old {
 			continue
 		}
-		if why := c.checkURL(uris[field]); !why.IsZero() {
+		if why := c.checkURL(uri); !why.IsZero() {
 			*all = append(*all, &input.Invalid{Field: field, Message: why})
 		}
 	}

@@ -34,7 +34,8 @@ const (
 	ApplicationNative = "native"
 )
 
-// RegistrationLimit is how many clients can register from one address.
+// RegistrationLimit is how many clients can register from one address, and how many clients with metadata documents one
+// user can be the first to answer. Config.UnlimitedChanges lifts it.
 var RegistrationLimit = limit.Plan{Hour: 20}
 
 // ScopeOffline is a scope of the server, not of a resource. It is accepted and has no effect: whether a client gets
@@ -94,12 +95,9 @@ func (c *clientRules) checkSelfRegistered(p *ClientSpec, all *input.Faults) {
 			all.Add("name", "reads like the address %s, to which none of the redirect URIs leads; leave the address out", host)
 		}
 	}
-	for field, address := range map[string]string{"site": p.Site} {
-		if address == "" {
-			continue
-		}
-		if why := c.checkURL(address); !why.IsZero() && input.IsSite(address) {
-			*all = append(*all, &input.Invalid{Field: field, Message: why})
+	if input.IsSite(p.Site) { // else the rule for all clients refuses it
+		if why := c.checkURL(p.Site); !why.IsZero() {
+			*all = append(*all, &input.Invalid{Field: "site", Message: why})
 		}
 	}
 }
@@ -186,14 +184,8 @@ type Registered struct {
 // register from that address.
 func (m *Manager) RegisterClient(ctx context.Context, p ClientSpec, token, address string) (Registered, error) {
 	ctx = storage.System(ctx)
-	if !m.unlimited {
-		taken, err := m.limiter.Take(ctx, "registrations:"+address, 1, RegistrationLimit)
-		switch {
-		case err != nil:
-			return Registered{}, err
-		case !taken.Allowed:
-			return Registered{}, &TooManyChanges{RetryAfter: taken.RetryAfter}
-		}
+	if err := m.take(ctx, "registrations:"+address, RegistrationLimit); err != nil {
+		return Registered{}, err
 	}
 	out := Registered{
 		Client: storage.Client{
@@ -314,8 +306,8 @@ func DocumentClient(id string, p *ClientSpec, fetched storage.Time) storage.Clie
 	return c
 }
 
-// SaveDocumentClient stores a client with a metadata document as it is described there now. It returns
-// storage.ErrNotFound if the client is disabled.
+// SaveDocumentClient stores a client with a metadata document, which a user allows, as it is described there now. It
+// returns storage.ErrNotFound if the client is disabled.
 func (m *Manager) SaveDocumentClient(ctx context.Context, c storage.Client) error {
 	p := SpecOf(c)
 	return m.store.InTx(storage.System(ctx), func(ctx context.Context) error {
@@ -325,6 +317,13 @@ func (m *Manager) SaveDocumentClient(ctx context.Context, c storage.Client) erro
 		}
 		return m.auditClient(ctx, "registered", &c, authDetail(&storage.Client{}, &c))
 	})
+}
+
+// UpdateDocumentClient updates a client with a metadata document as it is described there now. It returns
+// storage.ErrNotFound if the client is disabled, or was deleted: only a user's answer adds a client.
+func (m *Manager) UpdateDocumentClient(ctx context.Context, c storage.Client) error {
+	p := SpecOf(c)
+	return m.store.UpdateDocumentClient(storage.System(ctx), &c, p.origins())
 }
 
 // The bounds of registration tokens.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 
 	"doorward/locale"
@@ -112,7 +113,7 @@ func (a *Authority) MayEnable(c *storage.Client, undo Undo) error {
 }
 
 // adminPage is the path of the page on which administrators of this server change a client.
-func adminPage(c *storage.Client) string { return "/admin/apps/" + c.ID }
+func adminPage(c *storage.Client) string { return "/admin/apps/" + url.PathEscape(c.ID) }
 
 // WhoDisabled returns a sentence that says who disabled a client.
 func WhoDisabled(c *storage.Client) locale.Text {

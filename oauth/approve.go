@@ -162,19 +162,16 @@ func (s *Server) keepClient(ctx context.Context, c *storage.Client) (err error) 
 	return err
 }
 
-// chargeAnswer counts an answer of a user to a client, allowed or denied, against the limit.
+// chargeAnswer counts an answer of a user to a client, allowed or denied, against the limits.
 func (s *Server) chargeAnswer(ctx context.Context, a *AuthorizeRequest, userID string) error {
-	err := s.management.TakeAnswer(ctx, a.Client.ID, userID)
+	err := s.management.TakeAnswer(ctx, &a.Client, userID)
 	var many *management.TooManyChanges
 	if errors.As(err, &many) {
 		e := s.fail(
 			a,
 			TemporarilyUnavailable,
 			"Too many authorization requests for this user; reuse the existing tokens and try again later.",
-			fmt.Errorf(
-				"more than %d answers of one user to one client an hour, or %d a minute", management.ChangeLimit.Hour,
-				management.ChangeLimit.Burst,
-			),
+			fmt.Errorf("answers of one user to this client, or to new clients: %w", err),
 		)
 		LogFieldsOf(ctx).ErrorCode, LogFieldsOf(ctx).Cause = e.Code, e
 		return e
@@ -285,10 +282,14 @@ func (s *Server) UnredeemedRedirect(ctx context.Context, f *Flow, userID string)
 // is created here or prevents it.
 func (s *Server) stillAllowed(ctx context.Context, client *storage.Client, g storage.Grant) error {
 	c, err := s.store.LockConsent(ctx, g.UserID, g.ClientID, g.Resource, g.WorkspaceID)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && c.Described != Describe(client) || err == nil && slices.ContainsFunc(g.Scopes, func(name string) bool { return !c.Scopes.Has(name) }) {
+	switch {
+	case err != nil && !errors.Is(err, storage.ErrNotFound):
+		return err
+	case err != nil, c.Described != Describe(client),
+		slices.ContainsFunc(g.Scopes, func(name string) bool { return !c.Scopes.Has(name) }):
 		return ErrConsentWithdrawn
 	}
-	return err
+	return nil
 }
 
 // Granted lists the scopes that a grant may hold if its user, who has this role, allows these of the requested scopes.

@@ -102,7 +102,6 @@ func (s *Server) ParseAuthorize(w http.ResponseWriter, r *http.Request) (*Author
 	if err != nil {
 		return nil, err
 	}
-	LogFieldsOf(r.Context()).ClientID = client.ID
 	if form.Has("request_uri") && strings.HasPrefix(form.Get("request_uri"), requestURIPrefix) {
 		if len(form["request_uri"]) > 1 {
 			return nil, errRequestURI(errors.New("request_uri appears twice"))
@@ -472,7 +471,7 @@ func (s *Server) ReopenAuthorize(ctx context.Context, f *Flow) (*AuthorizeReques
 	if err != nil {
 		return nil, err
 	}
-	LogFieldsOf(ctx).ClientID = client.ID
+	LogFieldsOf(ctx).RecordClient(client.ID)
 	if !redirecturi.Match(client.RedirectURIs, f.RedirectURI, s.redirectSchemes) {
 		return nil, pageError(locale.New(
 			"The app asked to send you to an address that is no longer registered. Start again from the app.",

@@ -146,12 +146,11 @@ func (s *Server) authenticateBy(
 		client, err = load(ctx, c.id)
 		proven, why = s.prove(ctx, &c, &client, err == nil)
 	}
+	LogFieldsOf(ctx).RecordClient(c.id)
 	if why == nil {
-		LogFieldsOf(ctx).ClientID = client.ID
 		storage.ActorOf(ctx).ClientID = client.ID
 		return proven, nil
 	}
-	LogFieldsOf(ctx).RecordClient(c.id)
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return authenticated{}, err
 	}

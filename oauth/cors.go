@@ -35,8 +35,8 @@ func (s *Server) newCORS() *cors.Cors {
 // setCORS looks up whether the request's origin is one of the client's, or any client's if clientID is empty. If so, it
 // sets the headers that let the page read the answer. It also answers a preflight.
 func (s *Server) setCORS(w http.ResponseWriter, r *http.Request, clientID string) error {
-	allowed, err := s.store.OriginAllowed(storage.System(r.Context()), r.Header.Get("Origin"), clientID)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) { // also for an origin that no row can hold
+	allowed, err := s.originAllowed(r.Context(), r.Header.Get("Origin"), clientID)
+	if err != nil {
 		return err
 	}
 	r = r.Clone(context.WithValue(r.Context(), originKey{}, allowed))
@@ -48,6 +48,20 @@ func (s *Server) setCORS(w http.ResponseWriter, r *http.Request, clientID string
 	}
 	s.cors.HandlerFunc(w, r)
 	return nil
+}
+
+// originAllowed reports whether an origin is one of the client's, or any client's if clientID is empty. A client with a
+// metadata document that no user has allowed yet has no row, so that its origins are in the copy of its document, if
+// there is one; a preflight, which names no client, may then come from any origin.
+func (s *Server) originAllowed(ctx context.Context, origin, clientID string) (bool, error) {
+	allowed, err := s.store.OriginAllowed(storage.System(ctx), origin, clientID)
+	if errors.Is(err, storage.ErrNotFound) { // an origin that no row can hold
+		return false, nil
+	}
+	if err != nil || allowed || !s.documents.on() {
+		return allowed, err
+	}
+	return clientID == "" || s.documents.hasOrigin(clientID, origin), nil
 }
 
 // requestHeaders is the header in which a preflight lists the headers of the real request.

@@ -14,12 +14,12 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
-	"golang.org/x/sync/singleflight"
 
 	"doorward/locale"
 	"doorward/management"
 	"doorward/oauth/fetch"
 	"doorward/oauth/limit"
+	"doorward/oauth/redirecturi"
 	"doorward/storage"
 )
 
@@ -30,10 +30,8 @@ type DocumentHosts struct {
 	Hosts []string // in lower case, with a port that is not 443
 }
 
-// allows reports whether documents of a host are accepted.
-func (h *DocumentHosts) allows(host string) bool {
-	return h.Any || slices.Contains(h.Hosts, strings.TrimSuffix(strings.ToLower(host), ":443"))
-}
+// documentHost is a host as in DocumentHosts.
+func documentHost(u *url.URL) string { return strings.TrimSuffix(strings.ToLower(u.Host), ":443") }
 
 // The bounds of metadata documents.
 const (
@@ -58,13 +56,14 @@ var (
 // documents finds the clients whose ids are the URLs of their metadata documents.
 type documents struct {
 	hosts     DocumentHosts
+	own       []string // the hosts of the issuer and the resources
 	fetcher   *fetch.Fetcher
 	now       func() storage.Time
 	check     func(clientMetadata) (management.ClientSpec, error)
 	open      func(*storage.Client) // Server.openTo
 	strangers *limit.Rate
 	again     *limit.Rate
-	flight    singleflight.Group
+	flight    fetch.Shared[*document]
 	// cache is an otter.Cache, without its name; see clients.
 	cache interface {
 		GetIfPresent(id string) (d *document, ok bool)
@@ -83,8 +82,18 @@ func newDocuments(
 	c *Config, check func(clientMetadata) (management.ClientSpec, error), open func(*storage.Client),
 ) *documents {
 	now := func() time.Time { return c.Store.Now().Time() }
+	addresses := []string{c.Issuer}
+	for _, r := range c.Catalog.Resources() {
+		addresses = append(addresses, r.ID)
+	}
+	var own []string
+	for _, address := range addresses {
+		if u, err := url.Parse(address); err == nil {
+			own = append(own, documentHost(u))
+		}
+	}
 	return &documents{
-		hosts: c.MetadataDocuments, fetcher: c.Fetcher, now: c.Store.Now, check: check, open: open,
+		hosts: c.MetadataDocuments, own: own, fetcher: c.Fetcher, now: c.Store.Now, check: check, open: open,
 		strangers: limit.NewRate(now, fetchesOfStrangers), again: limit.NewRate(now, fetchesAgain),
 		cache: otter.Must(&otter.Options[string, *document]{MaximumSize: maxDocuments}),
 	}
@@ -172,7 +181,10 @@ func (d *documents) checkID(id string) error {
 		return &documentError{
 			reason: badDocumentURL(), cause: errors.New("the path of the client id is missing, or has . or .. segments"),
 		}
-	case !d.hosts.allows(u.Host):
+	}
+	// Where any host is accepted, the operator's own is not: what others may upload there would ask in its name.
+	host := documentHost(u)
+	if !slices.Contains(d.hosts.Hosts, host) && (!d.hosts.Any || slices.Contains(d.own, host)) {
 		return &documentError{reason: locale.New("This server does not accept apps from %s. Ask its operator to add that host "+
 			"to metadata_documents.", u.Host)}
 	}
@@ -190,8 +202,8 @@ func hasDotSegments(path string) bool {
 	return slices.ContainsFunc(strings.Split(path, "/"), func(s string) bool { return s == "." || s == ".." })
 }
 
-// get returns a copy of a document that was fetched at a time or later. It fetches the document if there is no such copy
-// that is fresh.
+// get returns a copy of a document that was fetched at a time or later. It fetches the document unless it has a fresh
+// copy of that age.
 func (d *documents) get(ctx context.Context, id string, since storage.Time) (*document, error) {
 	if x, ok := d.cached(id, since); ok {
 		return x, nil
@@ -208,27 +220,25 @@ func (d *documents) cached(id string, since storage.Time) (*document, bool) {
 	return x, ok && x.fetchedAt >= since && d.now().Sub(x.fetchedAt).Abs() < x.lifetime
 }
 
+// hasOrigin reports whether the copy of a document has a redirect URI of an origin.
+func (d *documents) hasOrigin(id, origin string) bool {
+	x, ok := d.cached(id, 0)
+	return ok && slices.ContainsFunc(x.client.RedirectURIs, func(uri string) bool { return redirecturi.Origin(uri) == origin })
+}
+
 // fetch fetches a document, once for all requests that need it at the same moment. A failure is not cached.
 func (d *documents) fetch(ctx context.Context, id string, since storage.Time) (*document, error) {
-	result := d.flight.DoChan(id, func() (any, error) {
+	return d.flight.Do(ctx, id, func(ctx context.Context) (*document, error) {
 		// Another request may have fetched it since this one looked.
 		if x, ok := d.cached(id, since); ok {
 			return x, nil
 		}
-		// The others wait for it too, so it goes on if the first one leaves.
-		x, err := d.read(context.WithoutCancel(ctx), id)
+		x, err := d.read(ctx, id)
 		if err == nil {
 			d.cache.Set(id, x)
 		}
 		return x, err
 	})
-	select {
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	case r := <-result:
-		x, _ := r.Val.(*document)
-		return x, r.Err
-	}
 }
 
 func (d *documents) read(ctx context.Context, id string) (*document, error) {
@@ -423,14 +433,15 @@ func (s *Server) loadPushing(r *http.Request) func(context.Context, string) (cac
 	}
 }
 
-// useDocument replaces the row of a client by a copy of its document, if that is newer.
+// useDocument replaces the row of a client by a copy of its document, if that is newer. It returns storage.ErrNotFound
+// if the client was deleted or disabled meanwhile.
 func (s *Server) useDocument(ctx context.Context, row *storage.Client, x *document) error {
 	if x.fetchedAt <= row.DocumentAt {
 		return nil
 	}
 	c := x.client
-	if !row.CreatedAt.IsZero() { // otherwise there is no row before a user allows the client
-		if err := s.management.SaveDocumentClient(ctx, c); err != nil {
+	if !row.CreatedAt.IsZero() { // otherwise the row is only made when a user allows the client
+		if err := s.management.UpdateDocumentClient(ctx, c); err != nil {
 			return fmt.Errorf("metadata document: %w", err)
 		}
 	}

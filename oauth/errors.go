@@ -6,6 +6,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -261,19 +262,32 @@ func (f *LogFields) RecordError(e *Error) {
 
 // RecordClient records the client id that a request names, whether or not there is such a client. A value that cannot
 // be a client id is left out: it may be a credential or password that was sent in the wrong place. Spaces and line ends
-// around an id are kept, escaped, since they explain why it was not found.
+// around an id are kept, escaped, since they explain why it was not found. Of the URL of a metadata document, the query
+// is left out.
 func (f *LogFields) RecordClient(id string) {
-	trimmed := strings.TrimSpace(id)
-	longest := 60
-	if isDocumentID(id) {
-		longest = 200
-	}
-	if len(id) > longest || strings.HasPrefix(trimmed, "dw_") || bearer.HoldsSecret(trimmed) ||
-		strings.ContainsFunc(trimmed, notOfClientIDs) {
+	address, _, query := strings.Cut(id, "?")
+	switch {
+	case isDocumentID(id) && mayLogDocumentID(address):
+		f.ClientID = address
+		if query {
+			f.ClientID += "?..."
+		}
+	case !isDocumentID(id) && mayLogClientID(strings.TrimSpace(id)) && len(id) <= 60:
+		f.ClientID = strings.Trim(strconv.QuoteToASCII(id), `"`)
+	default:
 		f.ClientID = "(no client id)"
-		return
 	}
-	f.ClientID = strings.Trim(strconv.QuoteToASCII(id), `"`)
+}
+
+func mayLogClientID(id string) bool {
+	return !strings.HasPrefix(id, "dw_") && !bearer.HoldsSecret(id) && !strings.ContainsFunc(id, notOfClientIDs)
+}
+
+// mayLogDocumentID reports whether the URL of a metadata document is visible ASCII without a credential.
+func mayLogDocumentID(address string) bool {
+	return len(address) <= 500 && !strings.Contains(address, "@") &&
+		!slices.ContainsFunc(strings.Split(address, "/"), bearer.HoldsSecret) &&
+		!strings.ContainsFunc(address, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' })
 }
 
 // notOfClientIDs reports whether no common server uses c in client ids.

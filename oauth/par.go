@@ -12,6 +12,7 @@ import (
 
 	"doorward/locale"
 	"doorward/oauth/bearer"
+	"doorward/oauth/limit"
 	"doorward/storage"
 )
 
@@ -31,12 +32,12 @@ type pushedResponse struct {
 // PAR serves POST /oauth/par: pushed authorization requests (RFC 9126).
 func (s *Server) PAR(w http.ResponseWriter, r *http.Request) {
 	form, err := readBody(w, r)
-	s.allowOrigin(w, r, form)
 	s.OfferNonce(w.Header())
 	var uri string
 	if err == nil {
 		uri, err = s.push(r, form)
 	}
+	s.allowOrigin(w, r, form) // after push, which may have read the client's document
 	if err != nil {
 		writeError(w, r, err)
 		return
@@ -102,7 +103,7 @@ func (s *Server) takePush(ctx context.Context, r *http.Request, c *storage.Clien
 	}
 	name := c.ID
 	if c.Public {
-		name += " " + s.address(r).String()
+		name += " " + limit.AddressKey(s.address(r))
 	}
 	if ok, wait := s.pushes.Take(name); !ok {
 		return &Error{

@@ -94,12 +94,11 @@ func (s *Server) manageRegistration(w http.ResponseWriter, r *http.Request) (*cl
 	if err != nil {
 		return nil, err
 	}
+	LogFieldsOf(r.Context()).RecordClient(id)
 	c, err := s.management.ReadRegistration(r.Context(), id, token)
 	if err != nil {
-		LogFieldsOf(r.Context()).RecordClient(id)
 		return nil, s.registrationRefused(r, id, err)
 	}
-	LogFieldsOf(r.Context()).ClientID = c.ID
 	switch r.Method {
 	case http.MethodPut:
 		return s.updateRegistration(w, r, &c, token)

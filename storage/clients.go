@@ -105,7 +105,7 @@ func (s *Store) InsertClient(ctx context.Context, c *Client, origins []string) e
 		if c.SelfRegistered() {
 			used = c.CreatedAt
 		}
-		conflict := "" // of ids that are made here, there are no two
+		conflict := "" // ids that this server makes differ
 		if c.Registration == RegisteredByDocument {
 			conflict = ` ON CONFLICT (id) DO NOTHING`
 		}
@@ -155,8 +155,8 @@ func (s *Store) setOrigins(ctx context.Context, clientID string, origins []strin
 	return nil
 }
 
-// UpdateClient writes all fields of c, except for its id, owner, secrets, state and registration. It deletes the secrets of a client
-// that authenticates with private_key_jwt.
+// UpdateClient writes all fields of c, except for its id, owner, secrets, state and registration. It deletes the secrets
+// of a client that authenticates with private_key_jwt.
 func (s *Store) UpdateClient(ctx context.Context, c *Client, origins []string) error {
 	c.ChangedAt = s.Now()
 	return s.InTx(ctx, func(ctx context.Context) error {

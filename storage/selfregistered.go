@@ -6,15 +6,24 @@ import (
 	"slices"
 )
 
-// SaveDocumentClient stores what a metadata document says about a client: it adds the client, or updates it if the
-// document has changed. It returns ErrNotFound if the client is disabled, and reports whether it was new.
+// SaveDocumentClient stores what a metadata document says about a client: it adds the client, or updates it as
+// UpdateDocumentClient does. It reports whether the client was new.
 func (s *Store) SaveDocumentClient(ctx context.Context, c *Client, origins []string) (isNew bool, err error) {
 	err = s.InTx(ctx, func(ctx context.Context) error {
-		fetched := c.DocumentAt
 		err := s.InsertClient(ctx, c, origins)
-		if isNew = err == nil; !errors.Is(err, ErrExists) {
-			return err
+		isNew = err == nil
+		if errors.Is(err, ErrExists) {
+			return s.UpdateDocumentClient(ctx, c, origins)
 		}
+		return err
+	})
+	return isNew, err
+}
+
+// UpdateDocumentClient updates a client if its metadata document has changed. It returns ErrNotFound if the client does
+// not exist or is disabled.
+func (s *Store) UpdateDocumentClient(ctx context.Context, c *Client, origins []string) error {
+	return s.InTx(ctx, func(ctx context.Context) error {
 		// This locks the row until the transaction ends, so that of two copies at once the later one is compared with the
 		// earlier.
 		if err := s.execOne(ctx, ErrNotFound, plain(`UPDATE clients SET changed_at = changed_at WHERE id = $1
@@ -26,10 +35,12 @@ func (s *Store) SaveDocumentClient(ctx context.Context, c *Client, origins []str
 			return err
 		}
 		c.CreatedAt, c.ChangedAt = before.CreatedAt, before.ChangedAt
-		if fetched < before.DocumentAt {
+		if c.DocumentAt < before.DocumentAt {
 			return nil // another node has a newer copy
 		}
-		if _, err := s.exec(ctx, plain(`UPDATE clients SET document_at = $2 WHERE id = $1`), c.ID, fetched); err != nil {
+		if _, err := s.exec(
+			ctx, plain(`UPDATE clients SET document_at = $2 WHERE id = $1`), c.ID, c.DocumentAt,
+		); err != nil {
 			return err
 		}
 		if sameDocument(&before, c) {
@@ -37,7 +48,6 @@ func (s *Store) SaveDocumentClient(ctx context.Context, c *Client, origins []str
 		}
 		return s.UpdateClient(ctx, c, origins)
 	})
-	return isNew, err
 }
 
 // sameDocument reports whether two copies of a client have the same metadata.

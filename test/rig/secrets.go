@@ -37,10 +37,12 @@ const (
 	SecretPassword = "password"
 	SecretWord     = "set-up word"
 	SecretMaster   = "master secret"
+	SecretRequest  = "request_uri"
 
 	SecretKey           = "API key"
 	SecretPersonalToken = "personal access token"
 	SecretInvitation    = "invitation"
+	SecretRegistration  = "registration token"
 )
 
 // window is how many bytes are compared: what is shorter is found by chance too.
@@ -175,7 +177,8 @@ var (
 // credentialKinds are the kinds of credentials by their prefix.
 var credentialKinds = map[string]string{
 	"dw_ac": SecretCode, "dw_at": SecretAccess, "dw_rt": SecretRefresh, "dw_cs": SecretClient, "dw_in": SecretInvitation,
-	"pat": SecretPersonalToken, "live": SecretKey, "test": SecretKey,
+	"dw_ru": SecretRequest, "dw_ia": SecretRegistration, "dw_ra": SecretRegistration, "pat": SecretPersonalToken,
+	"live": SecretKey, "test": SecretKey,
 }
 
 func (s *sniffer) credentials(text string) {

@@ -148,10 +148,16 @@ func TestD12_AChangeIsShownAndAskedAbout(t *testing.T) {
 			{"a further redirect", rig.Members{
 				"redirect_uris": []string{"https://app.example/cb", "https://b.example/cb", "https://c.example/cb"},
 			}, []string{"It can now send you to https://c.example/cb"}},
-			{"a removed redirect", rig.Members{"redirect_uris": []string{"https://app.example/cb"}},
-				[]string{"It cannot send you any more to https://b.example/cb"}},
-			{"another redirect", rig.Members{"redirect_uris": []string{"https://app.example/cb", "https://b.example/CB"}},
-				[]string{"now send you to https://b.example/CB", "any more to https://b.example/cb"}},
+			{
+				"a removed redirect",
+				rig.Members{"redirect_uris": []string{"https://app.example/cb"}},
+				[]string{"It cannot send you any more to https://b.example/cb"},
+			},
+			{
+				"another redirect",
+				rig.Members{"redirect_uris": []string{"https://app.example/cb", "https://b.example/CB"}},
+				[]string{"now send you to https://b.example/CB", "any more to https://b.example/cb"},
+			},
 			{"keys", withKeys(key), []string{"It proves who it is with other keys."}},
 			{"the order of redirects", rig.Members{
 				"redirect_uris": []string{"https://b.example/cb", "https://app.example/cb"},
@@ -219,7 +225,8 @@ func TestD12_AChangeWhileThePageIsOpen(t *testing.T) {
 		at := last.Browser().WithCookiesOf(b)
 		uris := rig.Members{"redirect_uris": []string{"https://app.example/cb", "https://b.example/cb"}}
 		for i, to := range []rig.Members{
-			{"client_name": "Another"}, {"redirect_uris": []string{"https://app.example/cb", "https://evil.example/cb"}},
+			{"client_name": "Another"},
+			{"redirect_uris": []string{"https://app.example/cb", "https://evil.example/cb"}},
 			withKeys(rig.NewKey(t, "key-1")),
 		} {
 			path := fmt.Sprintf("/%s/%d", strings.ReplaceAll(t.Name(), " ", "_"), i)

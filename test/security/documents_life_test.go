@@ -320,8 +320,12 @@ func TestD12_AClientIsStoredWhenAUserAllowsIt(t *testing.T) {
 		b.Authorize(app.Opened(pushed(r, app, app.Params("read"))))
 		none("its page")
 		for _, wrong := range []url.Values{
-			{"scope": {"admin"}}, {"prompt": {"none"}}, {"redirect_uri": {"https://" + strangerHost + "/cb"}},
-			{"code_challenge": nil}, {"resource": {closedAPI}}, {"response_type": {"token"}},
+			{"scope": {"admin"}},
+			{"prompt": {"none"}},
+			{"redirect_uri": {"https://" + strangerHost + "/cb"}},
+			{"code_challenge": nil},
+			{"resource": {closedAPI}},
+			{"response_type": {"token"}},
 		} {
 			wantPage(t, ask(b, altered(app.Params("read"), wrong)), http.StatusBadRequest)
 		}

@@ -28,7 +28,8 @@ const (
 // themselves: openAPI for read and write, otherAPI for read and delete.
 func openAPIs() []catalog.Resource {
 	scopes := []catalog.Scope{
-		{Name: "read", Text: "Read your data"}, {Name: "write", Text: "Change your data"},
+		{Name: "read", Text: "Read your data"},
+		{Name: "write", Text: "Change your data"},
 		{Name: "delete", Text: "Delete your data"},
 		{Name: "admin", Text: "Everything", Implies: []string{"read", "write", "delete"}},
 	}

@@ -201,11 +201,13 @@ func TestD08_TheAnswerSaysWhatWasRegistered(t *testing.T) {
 					"client_name": "Unnamed app", "grant_types": []any{"authorization_code"}, "response_types": []any{"code"},
 					"token_endpoint_auth_method": "client_secret_basic", "application_type": "web",
 					"scope": "read write delete",
-				}, true,
+				},
+				true,
 			},
 			"an empty method": {
 				rig.Members{"token_endpoint_auth_method": ""},
-				rig.Members{"token_endpoint_auth_method": "client_secret_basic"}, true,
+				rig.Members{"token_endpoint_auth_method": "client_secret_basic"},
+				true,
 			},
 			"public": {
 				rig.Members{"redirect_uris": []string{"http://127.0.0.1/cb"}},
@@ -227,15 +229,18 @@ func TestD08_TheAnswerSaysWhatWasRegistered(t *testing.T) {
 					"tos_uri": "https://app.example/tos", "scope": "read write", "application_type": "web",
 					"require_pushed_authorization_requests": true, "dpop_bound_access_tokens": true,
 					"contacts": nil, "software_id": nil, "client_name#de": nil, "unknown": nil,
-				}, true,
+				},
+				true,
 			},
 			"keys": {
 				withKeys(key).With(rig.Members{"token_endpoint_auth_signing_alg": "ES256"}),
-				rig.Members{"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": "ES256"}, false,
+				rig.Members{"token_endpoint_auth_method": "private_key_jwt", "token_endpoint_auth_signing_alg": "ES256"},
+				false,
 			},
 			"keys at a URL": {
 				rig.Members{"token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "https://app.example/jwks"},
-				rig.Members{"jwks_uri": "https://app.example/jwks", "jwks": nil}, false,
+				rig.Members{"jwks_uri": "https://app.example/jwks", "jwks": nil},
+				false,
 			},
 		} {
 			a := register(r, "", x.sent)
@@ -562,9 +567,18 @@ func TestD08_AScopeIsOpenAtItsOwnAPI(t *testing.T) {
 				return v
 			}
 			for _, x := range []struct{ scope, api string }{
-				{"read", closedAPI}, {"", closedAPI}, {"write", closedAPI}, {"write", otherAPI}, {"read write", otherAPI},
-				{"delete", openAPI}, {"admin", openAPI}, {"admin", otherAPI}, {"delete", ""}, {"admin", ""},
-				{"read", "https://unknown.example"}, {"read", r.Issuer},
+				{"read", closedAPI},
+				{"", closedAPI},
+				{"write", closedAPI},
+				{"write", otherAPI},
+				{"read write", otherAPI},
+				{"delete", openAPI},
+				{"admin", openAPI},
+				{"admin", otherAPI},
+				{"delete", ""},
+				{"admin", ""},
+				{"read", "https://unknown.example"},
+				{"read", r.Issuer},
 			} {
 				wantPage(t, ask(b, in(x.scope, x.api)), http.StatusBadRequest)
 				a := r.PostAs(app, "/oauth/par", in(x.scope, x.api))
@@ -574,8 +588,11 @@ func TestD08_AScopeIsOpenAtItsOwnAPI(t *testing.T) {
 			}
 			// Without a resource, it is the first that is open, with all of its open scopes that the client registered.
 			for _, x := range []struct{ scope, api, at, want string }{
-				{"", "", openAPI, "read write"}, {"read", "", openAPI, "read"}, {"", otherAPI, otherAPI, "read delete"},
-				{"delete", otherAPI, otherAPI, "delete"}, {"read", openAPI + "/", openAPI, "read"},
+				{"", "", openAPI, "read write"},
+				{"read", "", openAPI, "read"},
+				{"", otherAPI, otherAPI, "read delete"},
+				{"delete", otherAPI, otherAPI, "delete"},
+				{"read", openAPI + "/", openAPI, "read"},
 			} {
 				a := b.Authorize(altered(in(x.scope, x.api), url.Values{"prompt": {"consent"}}))
 				code := b.Decide(a, "approve").Param("code")

@@ -278,6 +278,7 @@ func TestK05_K06_RefusedCredentialsInEachShape(t *testing.T) {
 						Issuer: n.Issuer, NoUser: true, Shapes: map[string]gateway.Shape{n.Issuer: {Name: shape}},
 					}))
 			}
+			rig.AreNodes(rigs...)
 			r, other := rigs[0], rigs[len(rigs)-1]
 			alice := nodes[0].Alice
 			w := r.Workspace("acme-"+shape, "", alice)

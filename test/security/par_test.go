@@ -428,11 +428,21 @@ func TestA54_AFloodOfPushedRequestsIsRefused(t *testing.T) {
 	for _, x := range []struct {
 		app     *rig.App
 		address string
-	}{{public, "192.0.2.2"}, {other, "192.0.2.1"}} {
+	}{
+		{public, "192.0.2.2"},
+		{other, "192.0.2.1"},
+		{public, "2001:db8::1"},
+		{public, "2001:db8::2"},
+		{public, "2001:db8::3"},
+		{public, "2001:db8::4"},
+		{public, "2001:db8::5"},
+	} {
 		if a := from(x.app, x.address); a.Status != http.StatusCreated {
 			t.Errorf("answered %d %s", a.Status, a.Body)
 		}
 	}
+	// A visitor has a whole network of IPv6.
+	refused(t, from(public, "2001:db8::6"), http.StatusTooManyRequests, oauth.TemporarilyUnavailable)
 	r.Advance(time.Minute)
 	if a := from(app, "192.0.2.1"); a.Status != http.StatusCreated {
 		t.Errorf("a minute later, answered %d %s", a.Status, a.Body)

@@ -628,7 +628,10 @@ func TestD01_T83_AFailedWriteRegistersNothing(t *testing.T) {
 		}
 		type write struct{ verb, table string }
 		for _, fails := range []write{
-			{"INSERT", "clients"}, {"INSERT", "client_secrets"}, {"INSERT", "client_origins"}, {"INSERT", "audit_events"},
+			{"INSERT", "clients"},
+			{"INSERT", "client_secrets"},
+			{"INSERT", "client_origins"},
+			{"INSERT", "audit_events"},
 			{"UPDATE", "registration_tokens"},
 		} {
 			before := uses()

@@ -45,7 +45,7 @@ func TestD13_RequestsOfStrangersDoNotKeepAClient(t *testing.T) {
 			if _, err := r.Store.Purge(r.System(), r.OAuth.Retention()); err != nil {
 				t.Fatal(err)
 			}
-			if r.Now().Sub(time.Now()) < 30*24*time.Hour {
+			if time.Until(r.Now()) < 30*24*time.Hour {
 				continue
 			}
 			for kind, id := range map[string]string{"registered": e.ID, "document": described.ID} {
@@ -267,8 +267,8 @@ func TestD05_D12_AHostThatAnswersForEver(t *testing.T) {
 	}
 }
 
-// The ids of documents do not disturb the log: they are logged as they are, on a line of their own, and never with a
-// credential that somebody put into one.
+// The ids of documents do not disturb the log: they are logged on a line of their own, without their query, and never
+// with a credential that somebody put into one.
 func TestO01_IDsOfDocumentsInTheLog(t *testing.T) {
 	h := newDocumentHost(t)
 	r := rig.Memory(t, h.options())
@@ -285,6 +285,19 @@ func TestO01_IDsOfDocumentsInTheLog(t *testing.T) {
 		}
 		if line := logged(t, r, "request", requestID(a)); line["client_id"] != app.ID {
 			t.Errorf("logged as %v", line["client_id"])
+		}
+	}
+	app := h.describe("/asked", nil)
+	app.ID = h.URL + "/asked?for=harbour"
+	h.serve("/asked", asDocument(h.document("", rig.Members{"client_id": app.ID})))
+	page := ask(b, app.Params("read"))
+	exchanged := r.Exchange(app, b.Code(app, "read"))
+	for what, a := range map[string]*rig.Answer{
+		"the request": page, "the page": b.Get(page.Location.String()), "the code": exchanged,
+		"a pushed request": r.PostAs(app, "/oauth/par", app.Params("read")), "a refresh": r.Refresh(app, exchanged.Text("refresh_token")),
+	} {
+		if line := logged(t, r, "request", requestID(a)); line["client_id"] != h.URL+"/asked?..." {
+			t.Errorf("%s is logged with %v", what, line["client_id"])
 		}
 	}
 	// A credential that came into one by mistake.
@@ -343,6 +356,36 @@ func TestOriginsOfClientsThatRegisteredThemselves(t *testing.T) {
 				t.Errorf("%s: from %s: %d, allowed %q", kind, origin, a.Status, got)
 			}
 		}
+	}
+}
+
+// A page of the client's own origin may read the answer to its first pushed request too, when no user has allowed the
+// client yet. Where no documents are accepted, only origins of stored clients may.
+func TestOriginsOfAClientThatNoUserHasAllowed(t *testing.T) {
+	h := newDocumentHost(t)
+	r := rig.Memory(t, h.options())
+	app := h.describe("/x", rig.Members{"redirect_uris": []string{"https://app.example:443/cb", "http://127.0.0.1/cb"}})
+	preflight := func(r *rig.Rig, origin string) string {
+		return r.Send(r.Program(), r.Request(http.MethodOptions, "/oauth/par", nil, "Origin", origin,
+			"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "dpop")).
+			Header.Get("Access-Control-Allow-Origin")
+	}
+	for origin, want := range map[string]string{
+		"https://app.example": "https://app.example", "http://127.0.0.1": "http://127.0.0.1", h.URL: "",
+		"https://" + strangerHost: "", "null": "", "https://APP.example": "",
+	} {
+		if got := preflight(r, origin); got != origin && got != "*" {
+			t.Errorf("a preflight from %s is answered for %q", origin, got)
+		}
+		for what, form := range map[string]url.Values{"right": app.Params("read"), "wrong": app.Params("admin")} {
+			a := r.PostAs(app, "/oauth/par", form, "Origin", origin)
+			if got := a.Header.Get("Access-Control-Allow-Origin"); got != want {
+				t.Errorf("%s, from %s: %d, allowed %q, want %q", what, origin, a.Status, got, want)
+			}
+		}
+	}
+	if got := preflight(rig.Memory(t, openServer()), "https://app.example"); got != "" {
+		t.Errorf("without documents, a preflight is answered for %q", got)
 	}
 }
 

@@ -18,7 +18,6 @@ import (
 
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/image/draw"
-	"golang.org/x/sync/singleflight"
 
 	"doorward/oauth/fetch"
 	"doorward/oauth/seal"
@@ -51,7 +50,7 @@ type Config struct {
 type Logos struct {
 	Config
 
-	flight singleflight.Group
+	flight fetch.Shared[kept]
 	// cache is an otter.Cache, without its name, as in package oauth.
 	cache interface {
 		GetIfPresent(address string) (x kept, ok bool)
@@ -110,19 +109,16 @@ func (l *Logos) get(ctx context.Context, address string) kept {
 			return x
 		}
 	}
-	result := l.flight.DoChan(address, func() (any, error) {
+	x, err := l.flight.Do(ctx, address, func(ctx context.Context) (kept, error) {
 		x := kept{at: l.Now()}
-		x.png, x.cause = l.fetch(context.WithoutCancel(ctx), address)
+		x.png, x.cause = l.fetch(ctx, address)
 		l.cache.Set(address, x)
 		return x, nil
 	})
-	select {
-	case <-ctx.Done():
-		return kept{cause: context.Cause(ctx)}
-	case r := <-result:
-		x, _ := r.Val.(kept)
-		return x
+	if err != nil {
+		return kept{cause: err}
 	}
+	return x
 }
 
 func (l *Logos) fetch(ctx context.Context, address string) ([]byte, error) {
