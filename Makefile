@@ -54,8 +54,13 @@ DETECTED := ./test/gateways ./test/security ./storage ./web/api ./oauth/apikey .
 LONGEST := ./test/interop ./test/security ./storage ./test/pages ./test/vendors ./cmd/doorward
 REST = $$(go list ./... | grep -vxF "$$(go list $(LONGEST) ./test/gateways)")
 
+# Compilers and tests collect garbage less often than Go does by itself: that saves a quarter of the time to compile.
+test: export GOGC := 400
+
+# On a new machine, packages are compiled while others are downloaded.
 .PHONY: test
-test: setup ## all tests, the longest packages first; installs what they need the first time
+test: ## all tests, the longest packages first; installs what they need the first time
+	@$(MAKE) --no-print-directory -j2 setup compiled
 	@CGO_ENABLED=0 DOORWARD_TEST_FULL=1 go run ./test/postgres/run $(RECORD) -- \
 		env CGO_ENABLED=1 DOORWARD_TEST_ONLY=at-once $(GOTEST) -p $(CORES) $(RACE) -shuffle=on -timeout 30m $(DETECTED) -- \
 		env CGO_ENABLED=1 $(GOTEST) $(RACE) -run Serve ./cmd/doorward --- \
@@ -73,6 +78,10 @@ test-short: ## the tests that need only Go
 .PHONY: setup
 setup: ## install what tests need beside Go: PostgreSQL, Chromium, Node packages and others
 	@CGO_ENABLED=0 go run ./test/setup/install
+
+.PHONY: compiled
+compiled:
+	@CGO_ENABLED=0 go list -deps -test -export ./... >/dev/null
 
 .PHONY: lint
 lint: ## go vet and golangci-lint

@@ -38,9 +38,10 @@ var announced = map[string]string{
 	"VerifyClient":  "the client",
 	"RotateSecret":  "the secrets of a client",
 
-	"SaveDocumentClient": "a client whose metadata document has changed",
-	"PurgeUnusedClients": "clients with their grants",
-	"Purge":              "as PurgeUnusedClients; all else that it deletes has ended by time",
+	"SaveDocumentClient":   "as UpdateDocumentClient",
+	"UpdateDocumentClient": "a client whose metadata document has changed",
+	"PurgeUnusedClients":   "clients with their grants",
+	"Purge":                "as PurgeUnusedClients; all else that it deletes has ended by time",
 
 	"InsertGrant":       "the oldest grants of a user and client who have too many",
 	"RevokeGrant":       "a grant with its tokens",

@@ -545,6 +545,14 @@ var writes = map[string]func(ctx context.Context, s *storage.Store, w *world) er
 		_, updated := s.SaveDocumentClient(ctx, &c, []string{"https://new.example"})
 		return errors.Join(err, updated)
 	},
+	"UpdateDocumentClient": func(ctx context.Context, s *storage.Store, w *world) error {
+		c := w.described(s)
+		if err := s.InsertClient(ctx, &c, nil); err != nil {
+			return err
+		}
+		c.Name, c.DocumentAt = "New", s.Now()+1
+		return s.UpdateDocumentClient(ctx, &c, []string{"https://new.example"})
+	},
 	"UseClient": func(ctx context.Context, s *storage.Store, w *world) error {
 		return s.UseClient(ctx, w.client.ID)
 	},

@@ -86,7 +86,7 @@ func TestD01_RegistrationTokens(t *testing.T) {
 		_, personal := r.PersonalToken(r.Alice, standingOf(openAPI))
 		wrong := map[string]string{
 			"none": "", "used up": twice, "made up": bearer.NewCredential(bearer.PrefixRegistration),
-			"without its checksum": twice[:len(twice)-1] + "x", "cut off": twice[:20], "twice": twice + twice,
+			"without its checksum": mistyped(twice), "cut off": twice[:20], "twice": twice + twice,
 			"in capitals":            strings.ToUpper(twice),
 			"one to change a client": first.token, "a secret": app.Secret, "an access token": access,
 			"a personal access token": personal, "long": strings.Repeat("x", 8000), "its digest": "dw_ia_" + strings.Repeat("0", 49),
