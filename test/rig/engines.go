@@ -13,13 +13,8 @@ func Each(t *testing.T, o Options, fn func(t *testing.T, r *Rig)) {
 	if o.leftOut() {
 		return
 	}
-	onSQLite(t, o, fn)
-	t.Run("postgresql", func(t *testing.T) { fn(t, New(t, stores.Open(t, stores.PostgreSQL(t)), o)) })
-}
-
-func onSQLite(t *testing.T, o Options, fn func(t *testing.T, r *Rig)) {
-	t.Helper()
 	t.Run("sqlite", func(t *testing.T) { fn(t, New(t, stores.Open(t, stores.SQLite(t)), o)) })
+	t.Run("postgresql", func(t *testing.T) { fn(t, New(t, stores.Open(t, stores.PostgreSQL(t)), o)) })
 }
 
 // leftOut reports whether this run is for tests whose requests meet, and the test with these options is not one.

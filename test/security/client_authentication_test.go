@@ -1,4 +1,4 @@
-package management_test
+package security
 
 import (
 	"crypto/ecdh"
@@ -22,7 +22,7 @@ import (
 
 type jwk = map[string]any
 
-func encoded(raw []byte) string { return base64.RawURLEncoding.EncodeToString(raw) }
+func base64url(raw []byte) string { return base64.RawURLEncoding.EncodeToString(raw) }
 
 // ecKey returns a public key on P-256. more are its other members.
 func ecKey(t *testing.T, more jwk) jwk {
@@ -32,7 +32,7 @@ func ecKey(t *testing.T, more jwk) jwk {
 		t.Fatal(err)
 	}
 	point := k.PublicKey().Bytes()
-	return with(jwk{"kty": "EC", "crv": "P-256", "x": encoded(point[1:33]), "y": encoded(point[33:])}, more)
+	return jwkWith(jwk{"kty": "EC", "crv": "P-256", "x": base64url(point[1:33]), "y": base64url(point[33:])}, more)
 }
 
 // rsaKey returns what looks like a public RSA key of a size in bits.
@@ -42,18 +42,18 @@ func rsaKey(t *testing.T, bits int, more jwk) jwk {
 	_, _ = rand.Read(n) // it never fails
 	n[0] |= 0x80
 	n[len(n)-1] |= 1
-	return with(jwk{"kty": "RSA", "e": "AQAB", "n": encoded(n)}, more)
+	return jwkWith(jwk{"kty": "RSA", "e": "AQAB", "n": base64url(n)}, more)
 }
 
-func with(k, more jwk) jwk {
+func jwkWith(k, more jwk) jwk {
 	for name, value := range more {
 		k[name] = value
 	}
 	return k
 }
 
-// set returns a JWK set.
-func set(t *testing.T, keys ...jwk) string {
+// jwkSet returns a JWK set.
+func jwkSet(t *testing.T, keys ...jwk) string {
 	t.Helper()
 	text, err := json.Marshal(jwk{"keys": keys})
 	if err != nil {
@@ -62,8 +62,8 @@ func set(t *testing.T, keys ...jwk) string {
 	return string(text)
 }
 
-// faults returns the fields of an error with their messages.
-func faults(err error) map[string]string {
+// faultsOf returns the fields of an error with their messages.
+func faultsOf(err error) map[string]string {
 	all := map[string]string{}
 	for _, one := range input.Flatten(err) {
 		var wrong *input.Invalid
@@ -75,19 +75,19 @@ func faults(err error) map[string]string {
 	return all
 }
 
-// spec is a good app with private_key_jwt.
-func spec(t *testing.T) management.ClientSpec {
+// confidentialSpec is a good app with private_key_jwt.
+func confidentialSpec(t *testing.T) management.ClientSpec {
 	t.Helper()
 	return management.ClientSpec{
 		Name: "App", RedirectURIs: []string{"https://app.example/cb"}, Scopes: []string{"read"},
-		AuthMethod: management.AuthPrivateKey, JWKS: set(t, ecKey(t, nil)),
+		AuthMethod: management.AuthPrivateKey, JWKS: jwkSet(t, ecKey(t, nil)),
 	}
 }
 
 func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	no := false
-	private := func(name string) jwk { return ecKey(t, jwk{name: encoded(make([]byte, 32))}) }
+	private := func(name string) jwk { return ecKey(t, jwk{name: base64url(make([]byte, 32))}) }
 	for name, x := range map[string]struct {
 		change func(p *management.ClientSpec)
 		field  string // empty: it is accepted
@@ -95,7 +95,9 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 	}{
 		"a key": {func(*management.ClientSpec) {}, "", ""},
 		"two keys": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, ecKey(t, jwk{"kid": "a"}), ecKey(t, jwk{"kid": "b"})) },
+			func(p *management.ClientSpec) {
+				p.JWKS = jwkSet(t, ecKey(t, jwk{"kid": "a"}), ecKey(t, jwk{"kid": "b"}))
+			},
 			"", "",
 		},
 		"a URL": {
@@ -104,7 +106,7 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 		},
 		"an algorithm": {func(p *management.ClientSpec) { p.AuthAlgorithm = "ES256" }, "", ""},
 		"RSA": {
-			func(p *management.ClientSpec) { p.JWKS, p.AuthAlgorithm = set(t, rsaKey(t, 2048, nil)), "RS256" },
+			func(p *management.ClientSpec) { p.JWKS, p.AuthAlgorithm = jwkSet(t, rsaKey(t, 2048, nil)), "RS256" },
 			"", "",
 		},
 		"keys of an app with a secret": {func(p *management.ClientSpec) { p.AuthMethod = "" }, "", ""},
@@ -124,7 +126,7 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 		"the token endpoint as audience": {func(p *management.ClientSpec) { p.TokenEndpointAudience = true }, "", ""},
 		"fapi":                           {func(p *management.ClientSpec) { p.FAPI = true }, "", ""},
 		"fapi with RSA": {func(p *management.ClientSpec) {
-			p.FAPI, p.JWKS, p.AuthAlgorithm = true, set(t, rsaKey(t, 2048, nil)), "PS256"
+			p.FAPI, p.JWKS, p.AuthAlgorithm = true, jwkSet(t, rsaKey(t, 2048, nil)), "PS256"
 		}, "", ""},
 
 		"an unknown method": {
@@ -172,19 +174,19 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 		},
 		"deep nesting": {
 			func(p *management.ClientSpec) {
-				p.JWKS = set(t, ecKey(t, jwk{"more": json.RawMessage(strings.Repeat("[", 5000) + strings.Repeat("]", 5000))}))
+				p.JWKS = jwkSet(t, ecKey(t, jwk{"more": json.RawMessage(strings.Repeat("[", 5000) + strings.Repeat("]", 5000))}))
 			}, "jwks", "is not a JWK set",
 		},
 		"too many bytes": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, ecKey(t, jwk{"more": strings.Repeat("x", 1<<20)})) }, "jwks",
+			func(p *management.ClientSpec) { p.JWKS = jwkSet(t, ecKey(t, jwk{"more": strings.Repeat("x", 1<<20)})) }, "jwks",
 			"larger than 16 KiB",
 		},
 		"a private key": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, ecKey(t, jwk{"kid": "a"}), private("d")) },
+			func(p *management.ClientSpec) { p.JWKS = jwkSet(t, ecKey(t, jwk{"kid": "a"}), private("d")) },
 			"jwks", "leaked",
 		},
 		"a secret key": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, jwk{"kty": "oct", "k": "c2VjcmV0"}) },
+			func(p *management.ClientSpec) { p.JWKS = jwkSet(t, jwk{"kty": "oct", "k": "c2VjcmV0"}) },
 			"jwks", "leaked",
 		},
 		"a private PEM": {
@@ -193,31 +195,33 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 		},
 		"one private": {func(p *management.ClientSpec) { p.JWKS = `{"kty":"EC","d":"x"}` }, "jwks", "leaked"},
 		"a weak key": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, rsaKey(t, 1024, nil)) },
+			func(p *management.ClientSpec) { p.JWKS = jwkSet(t, rsaKey(t, 1024, nil)) },
 			"jwks", "keys[0] is an RSA key of 1024 bits",
 		},
 		"for encryption": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, ecKey(t, jwk{"use": "enc"})) },
+			func(p *management.ClientSpec) { p.JWKS = jwkSet(t, ecKey(t, jwk{"use": "enc"})) },
 			"jwks", "not for signatures",
 		},
 		"an algorithm that is not supported": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, rsaKey(t, 2048, jwk{"alg": "RS512"})) }, "jwks",
+			func(p *management.ClientSpec) { p.JWKS = jwkSet(t, rsaKey(t, 2048, jwk{"alg": "RS512"})) }, "jwks",
 			"keys[0], that fits none of the supported algorithms",
 		},
 		"two keys with one kid": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, ecKey(t, jwk{"kid": "a"}), ecKey(t, jwk{"kid": "a"})) }, "jwks",
+			func(p *management.ClientSpec) {
+				p.JWKS = jwkSet(t, ecKey(t, jwk{"kid": "a"}), ecKey(t, jwk{"kid": "a"}))
+			}, "jwks",
 			"two keys with the kid",
 		},
 		"two keys, one without kid": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, ecKey(t, jwk{"kid": "a"}), ecKey(t, nil)) }, "jwks",
+			func(p *management.ClientSpec) { p.JWKS = jwkSet(t, ecKey(t, jwk{"kid": "a"}), ecKey(t, nil)) }, "jwks",
 			"keys[1] has no kid",
 		},
 		"a kid with a line end": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, ecKey(t, jwk{"kid": "a\nb"})) },
+			func(p *management.ClientSpec) { p.JWKS = jwkSet(t, ecKey(t, jwk{"kid": "a\nb"})) },
 			"jwks", "has a kid",
 		},
 		"a long kid": {
-			func(p *management.ClientSpec) { p.JWKS = set(t, ecKey(t, jwk{"kid": strings.Repeat("k", 201)})) },
+			func(p *management.ClientSpec) { p.JWKS = jwkSet(t, ecKey(t, jwk{"kid": strings.Repeat("k", 201)})) },
 			"jwks", "has a kid",
 		},
 
@@ -234,7 +238,7 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 		},
 		"an algorithm that another key excludes": {
 			func(p *management.ClientSpec) {
-				p.JWKS, p.AuthAlgorithm = set(t, rsaKey(t, 2048, jwk{"alg": "RS256"})), "PS256"
+				p.JWKS, p.AuthAlgorithm = jwkSet(t, rsaKey(t, 2048, jwk{"alg": "RS256"})), "PS256"
 			}, "token_endpoint_auth_signing_alg", "PS256 fits none of the keys",
 		},
 		"PAR for a resource server": {func(p *management.ClientSpec) {
@@ -258,10 +262,10 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 			"pkce", "cannot be optional with fapi",
 		},
 		"fapi and RS256": {func(p *management.ClientSpec) {
-			p.FAPI, p.JWKS, p.AuthAlgorithm = true, set(t, rsaKey(t, 2048, nil)), "RS256"
+			p.FAPI, p.JWKS, p.AuthAlgorithm = true, jwkSet(t, rsaKey(t, 2048, nil)), "RS256"
 		}, "token_endpoint_auth_signing_alg", "cannot be RS256 with fapi"},
 		"fapi and a key for RS256": {func(p *management.ClientSpec) {
-			p.FAPI, p.JWKS = true, set(t, ecKey(t, jwk{"kid": "a"}), rsaKey(t, 2048, jwk{"kid": "b", "alg": "RS256"}))
+			p.FAPI, p.JWKS = true, jwkSet(t, ecKey(t, jwk{"kid": "a"}), rsaKey(t, 2048, jwk{"kid": "b", "alg": "RS256"}))
 		}, "jwks", "only for RS256, keys[1]"},
 		"fapi and the token endpoint as audience": {
 			func(p *management.ClientSpec) { p.FAPI, p.TokenEndpointAudience = true, true }, "token_endpoint_audience",
@@ -277,7 +281,7 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := spec(t)
+			p := confidentialSpec(t)
 			p.Administrator = true
 			x.change(&p)
 			c, secret, err := r.Management.CreateClient(r.System(), management.CLI(""), p)
@@ -297,7 +301,7 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 				}
 				return
 			}
-			got := faults(err)
+			got := faultsOf(err)
 			if len(got) != 1 || !strings.Contains(got[x.field], x.says) {
 				t.Errorf("refused with %v, want %s: …%s…", got, x.field, x.says)
 			}
@@ -311,7 +315,7 @@ func TestWhatAnAppMayRegisterForItsAuthentication(t *testing.T) {
 // Case D-03: an address on a private network never becomes the URL of an app's keys.
 func TestD03_KeyURLsOfPrivateNetworksAreRefused(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	p := spec(t)
+	p := confidentialSpec(t)
 	p.Administrator, p.JWKS = true, ""
 	for _, host := range []string{
 		"127.0.0.1", "[::1]", "169.254.169.254", "10.1.2.3", "0.0.0.0", "[::ffff:7f00:1]", "2130706433", "0x7f.1",
@@ -319,7 +323,7 @@ func TestD03_KeyURLsOfPrivateNetworksAreRefused(t *testing.T) {
 	} {
 		p.JWKSURI = "https://" + host + "/jwks"
 		_, _, err := r.Management.CreateClient(r.System(), management.CLI(""), p)
-		if got := faults(err); len(got) != 1 || got["jwks_uri"] == "" {
+		if got := faultsOf(err); len(got) != 1 || got["jwks_uri"] == "" {
 			t.Errorf("%s: %v", p.JWKSURI, got)
 		}
 	}
@@ -328,7 +332,7 @@ func TestD03_KeyURLsOfPrivateNetworksAreRefused(t *testing.T) {
 	} {
 		p.JWKSURI = uri
 		_, _, err := r.Management.CreateClient(r.System(), management.CLI(""), p)
-		if got := faults(err); len(got) != 1 || got["jwks_uri"] == "" {
+		if got := faultsOf(err); len(got) != 1 || got["jwks_uri"] == "" {
 			t.Errorf("%s: %v", uri, got)
 		}
 	}
@@ -337,8 +341,8 @@ func TestD03_KeyURLsOfPrivateNetworksAreRefused(t *testing.T) {
 func TestKeysAreStoredWithTheirPublicMembersOnly(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	k := ecKey(t, jwk{"kid": "a", "alg": "ES256", "use": "sig", "key_ops": []string{"verify"}, "ext": true, "name": "Bob"})
-	p := spec(t)
-	p.JWKS = " " + strings.Replace(set(t, k), "{", `{"owner":"Bob",`, 1) + "\n"
+	p := confidentialSpec(t)
+	p.JWKS = " " + strings.Replace(jwkSet(t, k), "{", `{"owner":"Bob",`, 1) + "\n"
 	c, _, err := r.Management.CreateClient(r.System(), management.CLI(""), withAdministrator(p))
 	if err != nil {
 		t.Fatal(err)
@@ -362,8 +366,8 @@ func withAdministrator(p management.ClientSpec) management.ClientSpec {
 	return p
 }
 
-// update changes an app as the CLI does.
-func update(r *rig.Rig, id string, change func(p *management.ClientSpec)) (storage.Client, error) {
+// updateClient changes an app as the CLI does.
+func updateClient(r *rig.Rig, id string, change func(p *management.ClientSpec)) (storage.Client, error) {
 	c, err := r.Store.ClientByID(r.System(), id)
 	if err != nil {
 		return c, err
@@ -376,8 +380,8 @@ func update(r *rig.Rig, id string, change func(p *management.ClientSpec)) (stora
 func TestPrivateKeyReplacesTheSecretAndBack(t *testing.T) {
 	rig.Each(t, rig.Options{}, func(t *testing.T, r *rig.Rig) {
 		app := r.App(management.ClientSpec{})
-		keys := set(t, ecKey(t, nil))
-		c, err := update(r, app.ID, func(p *management.ClientSpec) { p.AuthMethod, p.JWKS = "private_key_jwt", keys })
+		keys := jwkSet(t, ecKey(t, nil))
+		c, err := updateClient(r, app.ID, func(p *management.ClientSpec) { p.AuthMethod, p.JWKS = "private_key_jwt", keys })
 		if err != nil || len(c.Secrets) != 0 {
 			t.Fatalf("%+v, %v", c.Secrets, err)
 		}
@@ -385,11 +389,11 @@ func TestPrivateKeyReplacesTheSecretAndBack(t *testing.T) {
 			t.Fatalf("the secrets are still there: %+v, %v", c.Secrets, err)
 		}
 		_, _, err = r.Management.RotateSecret(r.System(), management.CLI(""), app.ID, 0)
-		if got := faults(err); !strings.Contains(got["token_endpoint_auth_method"], "has no secret") {
+		if got := faultsOf(err); !strings.Contains(got["token_endpoint_auth_method"], "has no secret") {
 			t.Errorf("rotation: %v", got)
 		}
 		// Back: it needs a new secret, and gets one although it has none.
-		c, err = update(r, app.ID, func(p *management.ClientSpec) { p.AuthMethod, p.JWKS = "", "" })
+		c, err = updateClient(r, app.ID, func(p *management.ClientSpec) { p.AuthMethod, p.JWKS = "", "" })
 		if err != nil || len(c.Secrets) != 0 || c.JWKS != "" {
 			t.Fatalf("%+v, %v", c, err)
 		}
@@ -401,11 +405,11 @@ func TestPrivateKeyReplacesTheSecretAndBack(t *testing.T) {
 			t.Errorf("%d secrets, %v", len(c.Secrets), err)
 		}
 		// A change of something else keeps the keys and the method.
-		c, err = update(r, app.ID, func(p *management.ClientSpec) { p.AuthMethod, p.JWKS = "private_key_jwt", keys })
+		c, err = updateClient(r, app.ID, func(p *management.ClientSpec) { p.AuthMethod, p.JWKS = "private_key_jwt", keys })
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := update(r, app.ID, func(p *management.ClientSpec) { p.Name = "Other" })
+		again, err := updateClient(r, app.ID, func(p *management.ClientSpec) { p.Name = "Other" })
 		if err != nil || again.JWKS != c.JWKS || again.AuthMethod != c.AuthMethod {
 			t.Errorf("%+v, %v", again, err)
 		}
@@ -419,33 +423,33 @@ func TestAnAppStaysPublicOrConfidential(t *testing.T) {
 		t.Fatalf("none: %+v", public.Client)
 	}
 	for id, method := range map[string]string{confidential.ID: "none", public.ID: management.AuthPrivateKey} {
-		_, err := update(r, id, func(p *management.ClientSpec) { p.AuthMethod = method })
-		if got := faults(err); !strings.Contains(got["token_endpoint_auth_method"], "cannot change between public") {
+		_, err := updateClient(r, id, func(p *management.ClientSpec) { p.AuthMethod = method })
+		if got := faultsOf(err); !strings.Contains(got["token_endpoint_auth_method"], "cannot change between public") {
 			t.Errorf("%s: %v", method, got)
 		}
 	}
-	if _, err := update(r, public.ID, func(p *management.ClientSpec) { p.AuthMethod = "none" }); err != nil {
+	if _, err := updateClient(r, public.ID, func(p *management.ClientSpec) { p.AuthMethod = "none" }); err != nil {
 		t.Errorf("none for a public app: %v", err)
 	}
 }
 
 func TestFAPISetsWhatItNeedsAndLeavesItBehind(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(management.ClientSpec{AuthMethod: management.AuthPrivateKey, JWKS: set(t, ecKey(t, nil))})
-	c, err := update(r, app.ID, func(p *management.ClientSpec) { p.FAPI = true })
+	app := r.App(management.ClientSpec{AuthMethod: management.AuthPrivateKey, JWKS: jwkSet(t, ecKey(t, nil))})
+	c, err := updateClient(r, app.ID, func(p *management.ClientSpec) { p.FAPI = true })
 	if err != nil || !c.PushedRequestsOnly || !c.DPoPBound {
 		t.Fatalf("%+v, %v", c, err)
 	}
 	no := false
-	_, err = update(r, app.ID, func(p *management.ClientSpec) { p.SetDPoPBound(&no) })
-	if got := faults(err); got["dpop_bound_access_tokens"] == "" {
+	_, err = updateClient(r, app.ID, func(p *management.ClientSpec) { p.SetDPoPBound(&no) })
+	if got := faultsOf(err); got["dpop_bound_access_tokens"] == "" {
 		t.Errorf("DPoP is turned off under fapi: %v", got)
 	}
-	c, err = update(r, app.ID, func(p *management.ClientSpec) { p.FAPI = false })
+	c, err = updateClient(r, app.ID, func(p *management.ClientSpec) { p.FAPI = false })
 	if err != nil || c.FAPI || !c.PushedRequestsOnly || !c.DPoPBound {
 		t.Errorf("after fapi: %+v, %v", c, err)
 	}
-	c, err = update(r, app.ID, func(p *management.ClientSpec) { p.SetDPoPBound(&no); p.SetPushedRequestsOnly(&no) })
+	c, err = updateClient(r, app.ID, func(p *management.ClientSpec) { p.SetDPoPBound(&no); p.SetPushedRequestsOnly(&no) })
 	if err != nil || c.PushedRequestsOnly || c.DPoPBound {
 		t.Errorf("turned off: %+v, %v", c, err)
 	}
@@ -455,7 +459,7 @@ func TestFAPISetsWhatItNeedsAndLeavesItBehind(t *testing.T) {
 func TestV13_KeysNeedARecentSignIn(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	ws := r.Workspace("acme", "", r.Alice)
-	keys := set(t, ecKey(t, nil))
+	keys := jwkSet(t, ecKey(t, nil))
 	app := r.App(management.ClientSpec{
 		WorkspaceID: ws.ID, AuthMethod: "private_key_jwt", JWKS: keys, AuthAlgorithm: "ES256", FAPI: true,
 	})
@@ -467,7 +471,7 @@ func TestV13_KeysNeedARecentSignIn(t *testing.T) {
 		change func(p *management.ClientSpec)
 		lasts  bool
 	}{
-		"other keys":     {app, func(p *management.ClientSpec) { p.JWKS = set(t, ecKey(t, nil)) }, true},
+		"other keys":     {app, func(p *management.ClientSpec) { p.JWKS = jwkSet(t, ecKey(t, nil)) }, true},
 		"a URL":          {app, func(p *management.ClientSpec) { p.JWKS, p.JWKSURI = "", "https://app.example.com/jwks" }, true},
 		"a secret":       {app, func(p *management.ClientSpec) { p.FAPI, p.AuthMethod, p.AuthAlgorithm = false, "", "" }, true},
 		"no fapi":        {app, func(p *management.ClientSpec) { p.FAPI = false }, true},
@@ -496,7 +500,7 @@ func TestV13_KeysNeedARecentSignIn(t *testing.T) {
 // An administrator also needs one to let an app name the token endpoint.
 func TestV13_TheTokenEndpointAudienceNeedsARecentSignIn(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
-	app := r.App(management.ClientSpec{AuthMethod: management.AuthPrivateKey, JWKS: set(t, ecKey(t, nil))})
+	app := r.App(management.ClientSpec{AuthMethod: management.AuthPrivateKey, JWKS: jwkSet(t, ecKey(t, nil))})
 	p := withAdministrator(management.SpecOf(app.Client))
 	p.TokenEndpointAudience = true
 	by := management.Authority{Administrator: true, Session: true}
@@ -514,10 +518,10 @@ func TestOnlyAdministratorsSetTheTokenEndpointAudience(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	ws := r.Workspace("acme", "", r.Alice)
 	by := management.Authority{UserID: r.Alice.ID, WorkspaceID: ws.ID, Role: catalog.RoleOwner}
-	p := spec(t)
+	p := confidentialSpec(t)
 	p.WorkspaceID, p.TokenEndpointAudience = ws.ID, true
 	_, _, err := r.Management.CreateClient(r.System(), by, p)
-	if got := faults(err); !strings.Contains(got["token_endpoint_audience"], "only by administrators") {
+	if got := faultsOf(err); !strings.Contains(got["token_endpoint_audience"], "only by administrators") {
 		t.Errorf("created: %v", got)
 	}
 	p.Administrator, p.PKCEOptional = true, true
@@ -541,8 +545,8 @@ func TestTheAuditLogNamesKeysByIdAndThumbprint(t *testing.T) {
 	r := rig.Memory(t, rig.Options{})
 	k := ecKey(t, jwk{"kid": "spring"})
 	app := r.App(management.ClientSpec{})
-	if _, err := update(r, app.ID, func(p *management.ClientSpec) {
-		p.AuthMethod, p.JWKS, p.DPoPBound = "private_key_jwt", set(t, k), true
+	if _, err := updateClient(r, app.ID, func(p *management.ClientSpec) {
+		p.AuthMethod, p.JWKS, p.DPoPBound = "private_key_jwt", jwkSet(t, k), true
 	}); err != nil {
 		t.Fatal(err)
 	}
