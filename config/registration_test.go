@@ -97,21 +97,25 @@ func TestCheckReportsWhatStrangersCanDo(t *testing.T) {
 		noAccess  = "registration, metadata_documents: no resource has open_registration, "
 		noEffect  = "open_registration: has no effect, because registration is closed and metadata_documents is off"
 		dangerous = "resources[0].open_registration: clients that you have not checked can ask users for "
+		unlimited = "tokens.client_requests: 0 also lifts the limits on clients that register themselves"
 		openID    = "registration_compatibility: confidential clients that register themselves may leave out PKCE"
 	)
 	for text, want := range map[string][]string{
 		"":                   nil,
 		"registration: open": {noAccess}, "registration: token": {noAccess}, "metadata_documents: any": {noAccess},
 		"metadata_documents: [a.example]": {noAccess}, "metadata_documents: off\nregistration: closed": nil,
-		"open: [read, write]":                                                  {noEffect},
-		"open: [admin]":                                                        {noEffect},
-		"open: [read]\nregistration: open":                                     nil,
-		"open: [read, write]\nmetadata_documents: any":                         nil,
-		"open: [read, delete, admin]\nregistration: open":                      {dangerous + "admin; "},
-		"open: [admin]\nregistration: token":                                   {dangerous + "admin; "},
-		"open: [admin]\nmetadata_documents: [a.example]":                       {dangerous + "admin; "},
-		"open: []\nregistration: open":                                         {noAccess},
-		"registration: open\nregistration_compatibility: openid\nopen: [read]": {openID},
+		"open: [read, write]":                                                         {noEffect},
+		"open: [admin]":                                                               {noEffect},
+		"open: [read]\nregistration: open":                                            nil,
+		"open: [read, write]\nmetadata_documents: any":                                nil,
+		"open: [read, delete, admin]\nregistration: open":                             {dangerous + "admin; "},
+		"open: [admin]\nregistration: token":                                          {dangerous + "admin; "},
+		"open: [admin]\nmetadata_documents: [a.example]":                              {dangerous + "admin; "},
+		"open: []\nregistration: open":                                                {noAccess},
+		"tokens: {client_requests: 0}":                                                nil,
+		"tokens: {client_requests: 0}\nregistration: open\nopen: [read]":              {unlimited},
+		"tokens: {client_requests: 0}\nmetadata_documents: [a.example]\nopen: [read]": {unlimited},
+		"registration: open\nregistration_compatibility: openid\nopen: [read]":        {openID},
 	} {
 		text = strings.Replace(text, "open:", "resources: [{id: 'https://api.example', open_registration: ", 1)
 		if i := strings.Index(text, "open_registration: "); i >= 0 {
@@ -122,7 +126,7 @@ func TestCheckReportsWhatStrangersCanDo(t *testing.T) {
 		r.checkConfig(mustLoad(t, text, nil))
 		var got []string
 		for _, risk := range r {
-			if strings.Contains(risk, "registration") || strings.Contains(risk, "metadata_documents") {
+			if strings.Contains(risk, "regist") || strings.Contains(risk, "metadata_documents") {
 				got = append(got, risk)
 			}
 		}

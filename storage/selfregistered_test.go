@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorward/storage"
+	"doorward/test/stores"
 )
 
 // month is how long a client that registered itself is kept without a use.
@@ -154,47 +155,44 @@ func TestD13_AClientThatIsAllowedMeanwhileStays(t *testing.T) {
 	})
 }
 
-// The deletion waits for the user's answer, which has locked the client, and then leaves it.
+// The deletion waits for the user's answer, which has locked the client, and then leaves it. On SQLite, one of them
+// writes after the other.
 func TestD13_ADeletionWaitsForAnAnswer(t *testing.T) {
-	inParallelOnEachEngine(t, func(t *testing.T, s *storage.Store) {
-		if s.Engine() == "sqlite" {
-			t.Skip("there is one writer at a time")
-		}
-		w := newWorld(t, s)
-		watch := connectOwner(t, s)
-		for _, c := range []storage.Client{w.registered(), w.described(s)} {
-			s.SetClock(func() time.Time { return noon })
-			must(t, s.InsertClient(system(t), &c, nil))
-			s.SetClock(func() time.Time { return noon.Add(month + time.Hour) })
-			done := make(chan error, 1)
-			must(t, s.InTx(system(t), func(ctx context.Context) error {
-				if c.Registration == storage.RegisteredByDocument {
-					if _, err := s.SaveDocumentClient(ctx, &c, nil); err != nil {
-						return err
-					}
-				}
-				if err := s.UseClient(ctx, c.ID); err != nil {
+	s := stopped(stores.Open(t, stores.PostgreSQL(t)))
+	w := newWorld(t, s)
+	watch := connectOwner(t, s)
+	for _, c := range []storage.Client{w.registered(), w.described(s)} {
+		s.SetClock(func() time.Time { return noon })
+		must(t, s.InsertClient(system(t), &c, nil))
+		s.SetClock(func() time.Time { return noon.Add(month + time.Hour) })
+		done := make(chan error, 1)
+		must(t, s.InTx(system(t), func(ctx context.Context) error {
+			if c.Registration == storage.RegisteredByDocument {
+				if _, err := s.SaveDocumentClient(ctx, &c, nil); err != nil {
 					return err
 				}
-				go func() {
-					_, err := s.PurgeUnusedClients(system(t), s.Now().Add(-month))
-					done <- err
-				}()
-				for waiting := 0; waiting == 0 && len(done) == 0; {
-					if err := watch.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting); err != nil {
-						return err
-					}
-				}
-				g := w.newGrant(s.Now())
-				g.ClientID = c.ID
-				return s.InsertGrant(ctx, g, storage.Code{Digest: storage.Digest(c.ID), ExpiresAt: s.Now().Add(time.Minute)})
-			}))
-			must(t, <-done)
-			if n, err := s.Count(system(t), `SELECT count(*) FROM grants WHERE client_id = $1`, c.ID); n != 1 || err != nil {
-				t.Errorf("%s: %d grants, error %v", c.Registration, n, err)
 			}
+			if err := s.UseClient(ctx, c.ID); err != nil {
+				return err
+			}
+			go func() {
+				_, err := s.PurgeUnusedClients(system(t), s.Now().Add(-month))
+				done <- err
+			}()
+			for waiting := 0; waiting == 0 && len(done) == 0; {
+				if err := watch.QueryRow(ctx, `SELECT count(*) FROM pg_locks WHERE NOT granted`).Scan(&waiting); err != nil {
+					return err
+				}
+			}
+			g := w.newGrant(s.Now())
+			g.ClientID = c.ID
+			return s.InsertGrant(ctx, g, storage.Code{Digest: storage.Digest(c.ID), ExpiresAt: s.Now().Add(time.Minute)})
+		}))
+		must(t, <-done)
+		if n, err := s.Count(system(t), `SELECT count(*) FROM grants WHERE client_id = $1`, c.ID); n != 1 || err != nil {
+			t.Errorf("%s: %d grants, error %v", c.Registration, n, err)
 		}
-	})
+	}
 }
 
 // However many requests send it at once, a registration token counts as often as it may, until it ends.

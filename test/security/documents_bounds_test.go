@@ -11,7 +11,7 @@ import (
 	"doorward/test/rig"
 )
 
-// Clients with a metadata document cost whoever has a host nothing. A user is the first to answer 20 of them an hour:
+// A user with a host can publish any number of metadata documents. They are the first to answer 20 clients an hour:
 // allowing one stores it, and both answers are recorded.
 func TestD13_OneUserBringsFewNewClients(t *testing.T) {
 	h := newDocumentHost(t)
