@@ -283,11 +283,10 @@ func mayLogClientID(id string) bool {
 	return !strings.HasPrefix(id, "dw_") && !bearer.HoldsSecret(id) && !strings.ContainsFunc(id, notOfClientIDs)
 }
 
-// mayLogDocumentID reports whether the URL of a metadata document is visible ASCII without a credential.
+// mayLogDocumentID reports whether the URL of a metadata document is a valid one, without a credential.
 func mayLogDocumentID(address string) bool {
-	return len(address) <= 500 && !strings.Contains(address, "@") &&
-		!slices.ContainsFunc(strings.Split(address, "/"), bearer.HoldsSecret) &&
-		!strings.ContainsFunc(address, func(c rune) bool { return c <= ' ' || c > '~' || c == '"' || c == '\\' })
+	return input.IsSite(address) && !strings.Contains(address, "@") &&
+		!slices.ContainsFunc(strings.Split(address, "/"), bearer.HoldsSecret)
 }
 
 // notOfClientIDs reports whether no common server uses c in client ids.

@@ -102,7 +102,7 @@ func wantPage(t *testing.T, a *rig.Answer, status int) {
 	if rest := wantInertURI(t, a.Body); strings.Contains(rest, strangerHost) {
 		t.Error("the page repeats what a stranger sent")
 	}
-	if len(a.Body) > 24_000 {
+	if len(a.Body) > 21_000 {
 		t.Errorf("the page has %d bytes", len(a.Body))
 	}
 }
